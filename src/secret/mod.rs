@@ -1,0 +1,12 @@
+//! What a secret is called, where it applies, and what it holds.
+//!
+//! Pure newtypes: nothing here reads a disk, a clock or the environment. Each is parsed once, at the edge; a value of
+//! one of these types is a good one, so no later code checks it again.
+
+mod name;
+mod scope;
+mod value;
+
+pub use name::{Domain, NameError, Project, SecretName};
+pub use scope::{RunScope, Scope, ScopeFilter, SecretId};
+pub use value::{MAX_VALUE_BYTES, SecretType, SecretValue, ValueTooLarge};
