@@ -1,0 +1,177 @@
+//! Writing a file whole: a reader sees the old content or the new one, at any moment and after any crash.
+//!
+//! The steps are a temporary file in the same directory, written and synced, read back and checked, renamed into place,
+//! and the directory synced. Once [`Directory::write`] has returned, the content survives a power cut, as far as the
+//! disk tells the truth about `fsync(2)`.
+
+use std::fs::File;
+use std::io::{Read, Write};
+
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::{Directory, StorageError};
+
+/// The temporary file. One name is enough, as writers hold the vault's lock; and so a writer that was killed leaves at
+/// most one behind, which the next write in that directory takes away without a search.
+const TEMPORARY: &str = ".tmp";
+
+/// What a write may do to a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replace {
+    /// Take its place.
+    Existing,
+    /// Leave it alone and fail.
+    Never,
+}
+
+/// Why a file was not written. The file that was there before, if any, is untouched.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError<E: std::error::Error + 'static> {
+    /// The system refused a step.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// What was read back failed the caller's check.
+    #[error("cannot write {}", path.display())]
+    Check {
+        /// The file that was to be written.
+        path: std::path::PathBuf,
+        /// The caller's reason.
+        #[source]
+        source: E,
+    },
+}
+
+impl Directory {
+    /// Writes `bytes` to the file `name`, mode 0600 whatever the umask; `check` is given what was read back, before the
+    /// rename.
+    ///
+    /// # Errors
+    /// The system's, or the check's. With [`Replace::Never`], a file that exists is one.
+    pub fn write<E: std::error::Error>(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        replace: Replace,
+        check: impl FnOnce(&[u8]) -> Result<(), E>,
+    ) -> Result<(), WriteError<E>> {
+        let written = self.write_temporary(name, bytes).map_err(WriteError::from).and_then(|read_back| {
+            check(&read_back).map_err(|source| WriteError::Check { path: self.join(name), source })?;
+            self.rename_temporary(name, replace).map_err(WriteError::from)
+        });
+        if written.is_err() {
+            // The first error is the one to tell. What stays behind, if this fails too, is ciphertext under a name the
+            // next write takes away.
+            let _ = rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty());
+        }
+        written?;
+        self.sync().map_err(WriteError::from)
+    }
+
+    fn write_temporary(&self, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
+        let failed = |error: std::io::Error| StorageError::new("write", self.join(name), error);
+        match rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(StorageError::new("remove", self.join(TEMPORARY), error)),
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let fd = rustix::fs::openat(self, TEMPORARY, flags, mode).map_err(|error| failed(error.into()))?;
+        rustix::fs::fchmod(&fd, mode).map_err(|error| failed(error.into()))?;
+        let mut file = File::from(fd);
+        file.write_all(bytes).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).map_err(|error| failed(error.into()))?;
+        let mut read_back = Vec::with_capacity(bytes.len() + 1);
+        file.read_to_end(&mut read_back).map_err(failed)?;
+        Ok(read_back)
+    }
+
+    fn rename_temporary(&self, name: &str, replace: Replace) -> Result<(), StorageError> {
+        let renamed = match replace {
+            Replace::Existing => rustix::fs::renameat(self, TEMPORARY, self, name),
+            Replace::Never => self.rename_to_new(name),
+        };
+        renamed.map_err(|error| StorageError::new("write", self.join(name), error))
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    fn rename_to_new(&self, name: &str) -> Result<(), Errno> {
+        match rustix::fs::renameat_with(self, TEMPORARY, self, name, RenameFlags::NOREPLACE) {
+            // The file system has no such rename (NFS, for one). A link never replaces either.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                rustix::fs::linkat(self, TEMPORARY, self, name, AtFlags::empty())?;
+                rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty())
+            }
+            renamed => renamed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn directory() -> (tempfile::TempDir, Directory) {
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        let directory = Directory::open(temporary.path()).expect("it exists");
+        (temporary, directory)
+    }
+
+    fn accept(_: &[u8]) -> Result<(), Infallible> {
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_is_replaced_only_when_asked() {
+        let (_keep, directory) = directory();
+        directory.write("f", b"one", Replace::Never, accept).expect("a new file");
+        let refused = directory.write("f", b"two", Replace::Never, accept);
+        assert!(matches!(refused, Err(WriteError::Storage(error)) if error.already_exists()));
+        assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"one");
+        directory.write("f", b"two", Replace::Existing, accept).expect("replaced");
+        assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"two");
+    }
+
+    #[test]
+    fn a_failed_check_leaves_the_old_file_and_nothing_else() {
+        let (_keep, directory) = directory();
+        directory.write("f", b"old", Replace::Never, accept).expect("a new file");
+        let refused = directory.write("f", b"new", Replace::Existing, |read_back| {
+            assert_eq!(read_back, b"new");
+            Err(std::io::Error::other("no"))
+        });
+        assert!(matches!(refused, Err(WriteError::Check { .. })));
+        assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"old");
+        assert_eq!(directory.entries().expect("listed").len(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_taken_away() {
+        let (keep, directory) = directory();
+        std::os::unix::fs::symlink("/etc/passwd", keep.path().join(TEMPORARY)).expect("a link");
+        directory.write("f", b"new", Replace::Never, accept).expect("written");
+        assert_eq!(directory.entries().expect("listed").len(), 1);
+    }
+
+    #[test]
+    fn its_mode_is_0600() {
+        let (keep, directory) = directory();
+        directory.write("f", b"", Replace::Never, accept).expect("written");
+        let mode = std::fs::metadata(keep.path().join("f")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn a_link_or_a_fifo_is_not_read() {
+        let (keep, directory) = directory();
+        std::os::unix::fs::symlink("/etc/passwd", keep.path().join("link")).expect("a link");
+        rustix::fs::mknodat(&directory, "fifo", rustix::fs::FileType::Fifo, Mode::RUSR, 0).expect("a fifo");
+        assert!(directory.read("link", 10).is_err());
+        assert!(directory.read("fifo", 10).is_err());
+        assert!(directory.read("none", 10).expect("no error").is_none());
+    }
+}

@@ -1,0 +1,209 @@
+//! A handle on a directory, below which nothing is reached through a symbolic link.
+//!
+//! Everything is opened relative to a handle, one component at a time, so a directory that is swapped for a link while
+//! we work leads nowhere. Only the path given to [`Directory::open`] may hold links: it is the user's own.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::StorageError;
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// An open directory, and the path it was reached by (for messages only).
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// Something in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// A directory of this name.
+    Directory(String),
+    /// A regular file of this name.
+    File(String),
+}
+
+impl Directory {
+    /// Opens a directory that exists.
+    ///
+    /// # Errors
+    /// As `open(2)`.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let fd = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())
+            .map_err(|error| StorageError::new("open", path, error))?;
+        Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Opens a directory, making it and its parents first where they are missing, with mode 0700 whatever the umask.
+    ///
+    /// What it made survives a power cut: each new directory's parent is synced.
+    ///
+    /// # Errors
+    /// As `mkdir(2)` and `open(2)`.
+    pub fn create(path: &Path) -> Result<Self, StorageError> {
+        if path.as_os_str().is_empty() {
+            return Self::open(Path::new("."));
+        }
+        match Self::open(path) {
+            Err(error) if error.is_not_found() => {}
+            found => return found,
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Self::open(path);
+        };
+        let parent = Self::create(parent)?;
+        parent.make(Path::new(name))?;
+        Self::open(path)
+    }
+
+    /// The path it was opened by, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of something in it, for messages.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens a directory in it; `None` where there is none.
+    ///
+    /// # Errors
+    /// As `openat(2)`; a symbolic link is one.
+    pub fn subdirectory(&self, name: &str) -> Result<Option<Self>, StorageError> {
+        match rustix::fs::openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { fd, path: self.join(name) })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(StorageError::new("open", self.join(name), error)),
+        }
+    }
+
+    /// Opens a directory in it, making it first where it is missing; mode and durability as [`Directory::create`].
+    ///
+    /// # Errors
+    /// As `mkdirat(2)` and `openat(2)`; a symbolic link is one.
+    pub fn create_subdirectory(&self, name: &str) -> Result<Self, StorageError> {
+        if let Some(found) = self.subdirectory(name)? {
+            return Ok(found);
+        }
+        self.make(Path::new(name))?;
+        let made = self.subdirectory(name)?;
+        made.ok_or_else(|| StorageError::new("open", self.join(name), Errno::NOENT))
+    }
+
+    /// Reads a regular file of at most `limit` bytes; a longer one is read up to `limit + 1`, so that the caller sees
+    /// that it is longer. `None` where there is none.
+    ///
+    /// It never blocks on a FIFO, and never leaves the directory through a link.
+    ///
+    /// # Errors
+    /// As `openat(2)` and `read(2)`; something else than a regular file is one.
+    pub fn read(&self, name: &str, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+        let failed = |error: io::Error| StorageError::new("read", self.join(name), error);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(failed(io::Error::other("it is a symbolic link"))),
+            Err(error) => return Err(failed(error.into())),
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(failed(io::Error::other("it is not a regular file")));
+        }
+        let length = usize::try_from(stat.st_size).unwrap_or(usize::MAX).min(limit);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
+        File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(Some(bytes))
+    }
+
+    /// What is in it, sorted by name. Names that are not UTF-8, and anything but directories and regular files, are
+    /// left out: no name of ours is such.
+    ///
+    /// # Errors
+    /// As `readdir(3)`.
+    pub fn entries(&self) -> Result<Vec<Entry>, StorageError> {
+        let failed = |error: Errno| StorageError::new("list", &self.path, error);
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => {
+                    let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+                    FileType::from_raw_mode(stat.st_mode)
+                }
+                kind => kind,
+            };
+            match kind {
+                FileType::Directory => entries.push(Entry::Directory(name.to_owned())),
+                FileType::RegularFile => entries.push(Entry::File(name.to_owned())),
+                _ => {}
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    /// Whether something of this name is in it.
+    ///
+    /// # Errors
+    /// As `fstatat(2)`.
+    pub fn contains(&self, name: &str) -> Result<bool, StorageError> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(StorageError::new("look at", self.join(name), error)),
+        }
+    }
+
+    /// Removes a file, durably; `false` where there was none.
+    ///
+    /// # Errors
+    /// As `unlinkat(2)` and `fsync(2)`.
+    pub fn remove(&self, name: &str) -> Result<bool, StorageError> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) => self.sync().map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(StorageError::new("remove", self.join(name), error)),
+        }
+    }
+
+    /// Makes what was created, renamed or removed in it survive a power cut.
+    ///
+    /// # Errors
+    /// As `fsync(2)`.
+    pub fn sync(&self) -> Result<(), StorageError> {
+        rustix::fs::fsync(&self.fd).map_err(|error| StorageError::new("sync", &self.path, error))
+    }
+
+    fn make(&self, name: &Path) -> Result<(), StorageError> {
+        let failed = |error: Errno| StorageError::new("create", self.path.join(name), error);
+        match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
+            // The umask may have taken our own permissions away; what others may do, it cannot have added.
+            Ok(()) => rustix::fs::chmodat(&self.fd, name, Mode::RWXU, AtFlags::empty()).map_err(failed)?,
+            // Another writer was faster.
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        self.sync()
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
