@@ -1,0 +1,295 @@
+//! The envelope: a binary age file whose header carries one stanza of ours, the binding.
+//!
+//! age clients skip a stanza they do not know and the header's MAC covers it, so `age -d` prints the value while a
+//! changed binding makes the file invalid. What the binding says is the vault's affair; here it is bytes.
+//!
+//! The binding goes into the stanza's body, never its arguments: age does not check arguments, and a newline in one makes
+//! a file that other clients reject.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::io::{Read, Write};
+
+use age_core::format::{FileKey, Stanza};
+use age_core::secrecy::ExposeSecret;
+use zeroize::Zeroizing;
+
+use super::header::{BINDING_TAG, MAX_HEADER_BYTES, measure};
+use super::{Identity, Recipient};
+use crate::secret::{MAX_VALUE_BYTES, SecretValue};
+
+/// The largest file that can hold a value: header, value, and age's 16 bytes for each 64 KiB of it.
+pub const MAX_FILE_BYTES: usize = MAX_HEADER_BYTES + MAX_VALUE_BYTES + (4 << 10);
+
+/// The nonce that follows an age header.
+const NONCE_BYTES: usize = 16;
+
+/// Why a file is not one we can open.
+#[derive(Debug, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Something else than a binary age file.
+    #[error("not an age file")]
+    NotAge,
+    /// It ends too early.
+    #[error("the file is cut short")]
+    Truncated,
+    /// More stanzas, or a longer header, than any secret has.
+    #[error("the age header is larger than any secret's")]
+    HeaderTooLarge,
+    /// More bytes than any secret has.
+    #[error("the file is larger than any secret's")]
+    FileTooLarge,
+    /// age cannot parse the header.
+    #[error("the age header is malformed")]
+    MalformedHeader,
+    /// An age file, but not one of a vault: it has no binding, or several.
+    #[error("an age file, but no secret of a flyte-local vault")]
+    NoBinding,
+    /// It is encrypted to other recipients.
+    #[error("none of the identities opens it")]
+    NoMatchingIdentity,
+    /// The header's MAC or the payload does not hold.
+    #[error("its content was changed or damaged after it was written")]
+    Tampered,
+    /// It was to be encrypted to nobody.
+    #[error("there is no recipient to encrypt to")]
+    NoRecipient,
+    /// age failed to encrypt.
+    #[error("age could not encrypt: {0}")]
+    Encrypt(String),
+    /// What was read back from disk is not what was written.
+    #[error("what was read back is not what was written")]
+    ReadBack,
+}
+
+/// A secret as it goes to disk, and what is needed to check that it arrived there.
+pub struct Sealed {
+    /// The bytes of the age file.
+    pub bytes: Vec<u8>,
+    file_key: FileKey,
+}
+
+/// A secret as it was read, after every check of age's has passed.
+pub struct Opened {
+    /// The body of the binding stanza.
+    pub binding: Vec<u8>,
+    /// The payload.
+    pub value: SecretValue,
+}
+
+/// Encrypts `value` to `recipients`, bound to `binding`.
+///
+/// # Errors
+/// No recipients, or age's own failure.
+pub fn seal(value: &SecretValue, binding: &[u8], recipients: &[Recipient]) -> Result<Sealed, EnvelopeError> {
+    let (first, rest) = recipients.split_first().ok_or(EnvelopeError::NoRecipient)?;
+    let bound = BoundRecipient { inner: &first.0, binding, file_key: RefCell::new(None) };
+    let others = rest.iter().map(|recipient| &recipient.0 as &dyn age::Recipient);
+    let all = std::iter::once(&bound as &dyn age::Recipient).chain(others);
+    let failed = |error: age::EncryptError| EnvelopeError::Encrypt(error.to_string());
+
+    let mut bytes = Vec::with_capacity(value.expose().len() + (4 << 10));
+    let encryptor = age::Encryptor::with_recipients(all).map_err(failed)?;
+    let mut writer = encryptor.wrap_output(&mut bytes).map_err(|e| failed(e.into()))?;
+    writer.write_all(value.expose()).map_err(|e| failed(e.into()))?;
+    writer.finish().map_err(|e| failed(e.into()))?;
+
+    let file_key = bound.file_key.into_inner().ok_or(EnvelopeError::NoRecipient)?;
+    Ok(Sealed { bytes, file_key })
+}
+
+impl Sealed {
+    /// Checks that `file`, as read back from disk, opens to `value` under `binding`.
+    ///
+    /// It opens with the file key, so that writing needs no identity.
+    ///
+    /// # Errors
+    /// It does not open, or to something else.
+    pub fn verify(&self, file: &[u8], value: &SecretValue, binding: &[u8]) -> Result<(), EnvelopeError> {
+        let key = KnownFileKey(&self.file_key);
+        let opened = decrypt(file, &[&key])?;
+        let same = opened.binding == binding && &opened.value == value;
+        if same { Ok(()) } else { Err(EnvelopeError::ReadBack) }
+    }
+}
+
+/// Opens a whole file. The value is returned only when the header's MAC held and the payload held to its end.
+///
+/// # Errors
+/// See [`EnvelopeError`].
+pub fn open(file: &[u8], identities: &[Identity]) -> Result<Opened, EnvelopeError> {
+    let identities: Vec<_> = identities.iter().map(|identity| &identity.0 as &dyn age::Identity).collect();
+    decrypt(file, &identities)
+}
+
+/// The binding in a file's header, unverified: without an identity nothing can vouch for it.
+///
+/// `start` is the file's first bytes, [`MAX_HEADER_BYTES`] and a little more at the most.
+///
+/// # Errors
+/// See [`EnvelopeError`].
+pub fn peek(start: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    let header = measure(start)?;
+    let end = start.len().min(header + NONCE_BYTES);
+    let finder = BindingFinder::default();
+    match decryptor(&start[..end])?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
+        // The finder never yields a key: that age found none is the expected end.
+        Err(age::DecryptError::NoMatchingKeys) => finder.only(),
+        _ => Err(EnvelopeError::MalformedHeader),
+    }
+}
+
+fn decryptor(file: &[u8]) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
+    age::Decryptor::new_buffered(file).map_err(|error| match error {
+        age::DecryptError::Io(_) => EnvelopeError::Truncated,
+        _ => EnvelopeError::MalformedHeader,
+    })
+}
+
+fn decrypt(file: &[u8], identities: &[&dyn age::Identity]) -> Result<Opened, EnvelopeError> {
+    if file.len() > MAX_FILE_BYTES {
+        return Err(EnvelopeError::FileTooLarge);
+    }
+    measure(file)?;
+    let finder = BindingFinder::default();
+    let all = std::iter::once(&finder as &dyn age::Identity).chain(identities.iter().copied());
+    let mut payload = decryptor(file)?.decrypt(all).map_err(|error| match error {
+        age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
+        _ => EnvelopeError::Tampered,
+    })?;
+    let binding = finder.only()?;
+
+    // With the room reserved at once, the vector never grows and leaves no copy of the value behind.
+    let mut value = Zeroizing::new(Vec::with_capacity(file.len()));
+    payload.read_to_end(&mut value).map_err(|_| EnvelopeError::Tampered)?;
+    let value = SecretValue::new(value).map_err(|_| EnvelopeError::FileTooLarge)?;
+    Ok(Opened { binding, value })
+}
+
+/// A recipient that adds the binding stanza beside its own, and remembers the file key for the read-back.
+///
+/// It forwards the inner recipient's labels: age refuses recipients whose labels differ.
+struct BoundRecipient<'a> {
+    inner: &'a dyn age::Recipient,
+    binding: &'a [u8],
+    file_key: RefCell<Option<FileKey>>,
+}
+
+impl age::Recipient for BoundRecipient<'_> {
+    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
+        let (mut stanzas, labels) = self.inner.wrap_file_key(file_key)?;
+        stanzas.push(Stanza { tag: BINDING_TAG.to_owned(), args: Vec::new(), body: self.binding.to_vec() });
+        *self.file_key.borrow_mut() = Some(copy(file_key));
+        Ok((stanzas, labels))
+    }
+}
+
+fn copy(key: &FileKey) -> FileKey {
+    FileKey::init_with_mut(|bytes| bytes.copy_from_slice(key.expose_secret()))
+}
+
+/// An identity that opens one file: the one this key was made for.
+struct KnownFileKey<'a>(&'a FileKey);
+
+impl age::Identity for KnownFileKey<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        // Only where a stanza wraps the key for somebody (age adds a random `…-grease` one that does not): a file that
+        // nobody can open is no good file.
+        let wraps = stanza.tag != BINDING_TAG && !stanza.tag.ends_with("-grease");
+        wraps.then(|| Ok(copy(self.0)))
+    }
+}
+
+/// An identity that opens nothing: age shows it every stanza, and it keeps the binding.
+#[derive(Default)]
+struct BindingFinder(RefCell<Vec<Vec<u8>>>);
+
+impl BindingFinder {
+    fn only(self) -> Result<Vec<u8>, EnvelopeError> {
+        let mut found = self.0.into_inner();
+        match (found.pop(), found.is_empty()) {
+            (Some(binding), true) => Ok(binding),
+            _ => Err(EnvelopeError::NoBinding),
+        }
+    }
+}
+
+impl age::Identity for BindingFinder {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        if stanza.tag == BINDING_TAG && stanza.args.is_empty() {
+            self.0.borrow_mut().push(stanza.body.clone());
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(bytes: &[u8]) -> SecretValue {
+        SecretValue::new(Zeroizing::new(bytes.to_vec())).expect("small enough")
+    }
+
+    fn sealed(bytes: &[u8]) -> (Identity, Sealed) {
+        let identity = Identity::generate();
+        let sealed = seal(&value(bytes), b"binding", &[identity.recipient()]).expect("it seals");
+        (identity, sealed)
+    }
+
+    #[test]
+    fn what_was_sealed_opens() {
+        for bytes in [&b""[..], b"a\0b\n", &vec![7; MAX_VALUE_BYTES]] {
+            let (identity, sealed) = sealed(bytes);
+            let opened = open(&sealed.bytes, &[identity]).expect("it opens");
+            assert_eq!(opened.value.expose(), bytes);
+            assert_eq!(opened.binding, b"binding");
+            assert_eq!(peek(&sealed.bytes).expect("it has one"), b"binding");
+            assert!(sealed.verify(&sealed.bytes, &value(bytes), b"binding").is_ok());
+            assert!(sealed.bytes.len() <= MAX_FILE_BYTES);
+        }
+    }
+
+    #[test]
+    fn every_recipient_opens_it_and_no_other() {
+        let (alice, bob, eve) = (Identity::generate(), Identity::generate(), Identity::generate());
+        let recipients = [alice.recipient(), bob.recipient()];
+        let sealed = seal(&value(b"v"), b"b", &recipients).expect("it seals");
+        assert!(open(&sealed.bytes, &[alice]).is_ok());
+        assert!(open(&sealed.bytes, &[bob]).is_ok());
+        assert!(matches!(open(&sealed.bytes, &[eve]), Err(EnvelopeError::NoMatchingIdentity)));
+    }
+
+    #[test]
+    fn nobody_is_no_recipient() {
+        assert!(matches!(seal(&value(b"v"), b"b", &[]), Err(EnvelopeError::NoRecipient)));
+    }
+
+    #[test]
+    fn no_changed_byte_and_no_cut_goes_unseen() {
+        let (identity, sealed) = sealed(b"some value");
+        let identities = [identity];
+        for index in 0..sealed.bytes.len() {
+            let mut changed = sealed.bytes.clone();
+            changed[index] ^= 1;
+            assert!(open(&changed, &identities).is_err(), "byte {index} changed");
+            assert!(open(&sealed.bytes[..index], &identities).is_err(), "cut to {index} bytes");
+        }
+    }
+
+    #[test]
+    fn a_file_read_back_wrong_is_refused() {
+        let (_, sealed) = sealed(b"new");
+        assert!(matches!(sealed.verify(&sealed.bytes, &value(b"old"), b"binding"), Err(EnvelopeError::ReadBack)));
+        assert!(matches!(sealed.verify(&sealed.bytes, &value(b"new"), b"other"), Err(EnvelopeError::ReadBack)));
+        assert!(sealed.verify(&sealed.bytes[..sealed.bytes.len() - 1], &value(b"new"), b"binding").is_err());
+    }
+
+    #[test]
+    fn a_plain_age_file_is_foreign() {
+        let identity = Identity::generate();
+        let file = age::encrypt(&identity.0.to_public(), b"value").expect("it encrypts");
+        assert!(matches!(peek(&file), Err(EnvelopeError::NoBinding)));
+        assert!(matches!(open(&file, &[identity]), Err(EnvelopeError::NoBinding)));
+    }
+}
