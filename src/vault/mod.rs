@@ -1,0 +1,87 @@
+//! The vault: one age file a secret, in a tree that mirrors Flyte's scopes.
+//!
+//! A [`Vault`] reads, writes, lists and resolves secrets. It never prompts, prints or looks at the environment, and it
+//! holds no identity: reading a value takes the identities as an argument, and nothing else needs them. The format on
+//! disk is specified in `docs/vault-format.md`.
+
+mod binding;
+mod error;
+mod layout;
+mod manifest;
+mod read;
+mod write;
+
+pub use binding::Metadata;
+pub use error::{Refusal, VaultError};
+pub use manifest::NamedRecipient;
+pub use read::{Listing, Resolved};
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::storage::{Directory, Lock, Replace};
+use manifest::Manifest;
+
+/// How long a writer waits for another one to finish.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// An open vault.
+#[derive(Debug)]
+pub struct Vault {
+    root: Directory,
+    manifest: Manifest,
+    patience: Duration,
+}
+
+impl Vault {
+    /// Makes a new vault at `path`, with `recipients` to encrypt to.
+    ///
+    /// # Errors
+    /// [`VaultError::Exists`] if there is one already; what is there is left alone.
+    pub fn create(path: &Path, recipients: Vec<NamedRecipient>) -> Result<Self, VaultError> {
+        let root = Directory::create(path)?;
+        let _lock = Lock::acquire(&root, layout::LOCK, LOCK_PATIENCE)?;
+        if root.contains(layout::MANIFEST)? {
+            return Err(VaultError::Exists { path: path.to_owned() });
+        }
+        root.create_subdirectory(layout::SECRETS)?;
+        let manifest = Manifest::new(recipients)?;
+        let accept = |_: &[u8]| Ok::<(), Infallible>(());
+        root.write(layout::MANIFEST, manifest.to_toml().as_bytes(), Replace::Never, accept)?;
+        Ok(Self { root, manifest, patience: LOCK_PATIENCE })
+    }
+
+    /// Opens the vault at `path`.
+    ///
+    /// # Errors
+    /// [`VaultError::Missing`] if there is none; a `vault.toml` that cannot be read or is not understood.
+    pub fn open(path: &Path) -> Result<Self, VaultError> {
+        let missing = || VaultError::Missing { path: path.to_owned() };
+        let root = match Directory::open(path) {
+            Err(error) if error.is_not_found() => return Err(missing()),
+            root => root?,
+        };
+        let text = root.read(layout::MANIFEST, layout::MAX_MANIFEST_BYTES)?.ok_or_else(missing)?;
+        let manifest = Manifest::parse(&text)
+            .map_err(|source| VaultError::Manifest { path: root.join(layout::MANIFEST), source })?;
+        Ok(Self { root, manifest, patience: LOCK_PATIENCE })
+    }
+
+    /// Sets how long a write waits for another writer; 30 seconds unless told.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Whom its secrets are encrypted to.
+    pub fn recipients(&self) -> &[NamedRecipient] {
+        self.manifest.recipients()
+    }
+}

@@ -1,0 +1,172 @@
+//! Reading: metadata without an identity, values with one. Readers take no lock: a file is only ever replaced whole.
+
+use super::{Metadata, Refusal, Vault, VaultError, binding, layout};
+use crate::crypto::{self, EnvelopeError, Identity, MAX_FILE_BYTES, MAX_HEADER_BYTES};
+use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
+use crate::storage::{Directory, Entry};
+
+/// Enough of a file for its header and age's nonce.
+const PEEK_BYTES: usize = MAX_HEADER_BYTES + 16;
+
+/// The secrets of a list, and the files in their places that are none.
+#[derive(Debug)]
+pub struct Listing {
+    /// Sorted by project, domain and name, the organization first.
+    pub secrets: Vec<Metadata>,
+    /// Why each of the other `.age` files is not shown.
+    pub refused: Vec<VaultError>,
+}
+
+/// A secret found by walking the scopes.
+#[derive(Debug)]
+pub struct Resolved {
+    /// Where it was found.
+    pub scope: Scope,
+    /// Its value.
+    pub value: SecretValue,
+}
+
+impl Vault {
+    /// What is known of a secret, without its value. Read from the header unverified, for which no identity is needed;
+    /// it shows nothing that a forger could not have made up, save that the place matches.
+    ///
+    /// # Errors
+    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] for a file that does not belong there.
+    pub fn metadata(&self, id: &SecretId) -> Result<Metadata, VaultError> {
+        let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
+        let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
+        self.peek(&directory, id)?.ok_or_else(missing)
+    }
+
+    /// That there is no such secret, nor anything else in its place.
+    ///
+    /// # Errors
+    /// [`VaultError::SecretExists`].
+    pub fn require_absent(&self, id: &SecretId) -> Result<(), VaultError> {
+        let occupied = match self.scope_directory(&id.scope)? {
+            Some(directory) => directory.contains(&layout::file_name(&id.name))?,
+            None => false,
+        };
+        if occupied { Err(VaultError::SecretExists { id: Box::new(id.clone()) }) } else { Ok(()) }
+    }
+
+    /// The value of a secret.
+    ///
+    /// # Errors
+    /// [`VaultError::SecretMissing`]; [`VaultError::CannotDecrypt`] if no identity opens it; [`VaultError::Refused`] for
+    /// a file that is damaged or does not belong there.
+    pub fn value(&self, id: &SecretId, identities: &[Identity]) -> Result<SecretValue, VaultError> {
+        let found = self.find_value(id, identities)?;
+        found.ok_or_else(|| VaultError::SecretMissing { id: Box::new(id.clone()) })
+    }
+
+    /// The secret of this name that a run in `run` sees: the first one, walking narrowest first. `None` if no scope has
+    /// it. As on a cluster, any other failure ends the walk; a wider scope never stands in for a file that is refused.
+    ///
+    /// # Errors
+    /// As [`Vault::value`], save that a missing secret is none.
+    pub fn resolve(
+        &self,
+        name: &SecretName,
+        run: &RunScope,
+        identities: &[Identity],
+    ) -> Result<Option<Resolved>, VaultError> {
+        for scope in run.walk() {
+            let id = SecretId { scope, name: name.clone() };
+            if let Some(value) = self.find_value(&id, identities)? {
+                return Ok(Some(Resolved { scope: id.scope, value }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The names that a run in `run` sees, sorted.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn names(&self, run: &RunScope) -> Result<Vec<SecretName>, VaultError> {
+        let mut names = Vec::new();
+        for scope in run.walk() {
+            if let Some(directory) = self.scope_directory(&scope)? {
+                names.extend(secret_names(&directory)?);
+            }
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// The scopes that have a secret of this name.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn scopes_of(&self, name: &SecretName) -> Result<Vec<Scope>, VaultError> {
+        let file = layout::file_name(name);
+        let mut scopes = Vec::new();
+        for (scope, directory) in self.scopes()? {
+            if directory.contains(&file)? {
+                scopes.push(scope);
+            }
+        }
+        scopes.sort();
+        Ok(scopes)
+    }
+
+    /// Every secret in a scope that `filter` shows.
+    ///
+    /// # Errors
+    /// The system's. A file that is refused is no error, it is in the listing.
+    pub fn list(&self, filter: &ScopeFilter) -> Result<Listing, VaultError> {
+        let mut listing = Listing { secrets: Vec::new(), refused: Vec::new() };
+        for (scope, directory) in self.scopes()? {
+            if !filter.matches(&scope) {
+                continue;
+            }
+            for name in secret_names(&directory)? {
+                match self.peek(&directory, &SecretId { scope: scope.clone(), name }) {
+                    Ok(metadata) => listing.secrets.extend(metadata),
+                    Err(error) => listing.refused.push(error),
+                }
+            }
+        }
+        let key = |m: &Metadata| (m.id.scope.project().cloned(), m.id.scope.domain().cloned(), m.id.name.clone());
+        listing.secrets.sort_by_cached_key(key);
+        Ok(listing)
+    }
+
+    /// The metadata of a secret in the directory of its scope; `None` if it is not there.
+    pub(super) fn peek(&self, directory: &Directory, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
+        let file = layout::file_name(&id.name);
+        let Some(start) = directory.read(&file, PEEK_BYTES)? else { return Ok(None) };
+        let metadata = crypto::peek(&start)
+            .map_err(Refusal::Envelope)
+            .and_then(|body| binding::decode(&body, self.manifest.id(), id));
+        metadata.map(Some).map_err(|source| refused(directory, id, source))
+    }
+
+    fn find_value(&self, id: &SecretId, identities: &[Identity]) -> Result<Option<SecretValue>, VaultError> {
+        let Some(directory) = self.scope_directory(&id.scope)? else { return Ok(None) };
+        let file = layout::file_name(&id.name);
+        let Some(bytes) = directory.read(&file, MAX_FILE_BYTES)? else { return Ok(None) };
+        let opened = crypto::open(&bytes, identities).map_err(|error| match error {
+            EnvelopeError::NoMatchingIdentity => {
+                VaultError::CannotDecrypt { id: Box::new(id.clone()), path: directory.join(&file) }
+            }
+            error => refused(&directory, id, Refusal::Envelope(error)),
+        })?;
+        binding::decode(&opened.binding, self.manifest.id(), id).map_err(|source| refused(&directory, id, source))?;
+        Ok(Some(opened.value))
+    }
+}
+
+fn refused(directory: &Directory, id: &SecretId, source: Refusal) -> VaultError {
+    VaultError::Refused { id: Box::new(id.clone()), path: directory.join(&layout::file_name(&id.name)), source }
+}
+
+fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, VaultError> {
+    let names = directory.entries()?.into_iter().filter_map(|entry| match entry {
+        Entry::File(name) => layout::secret_name(&name),
+        Entry::Directory(_) => None,
+    });
+    Ok(names.collect())
+}
