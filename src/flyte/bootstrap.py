@@ -1,0 +1,345 @@
+"""The part of flyte-local that runs inside the user's Python, before and around the user's file.
+
+It hooks the SDK's public names so that secrets are asked for when an environment is declared and when a task is about
+to execute, keeps every run local, and then hands over to the user's file, in this process and once. It knows nothing of
+the vault: it asks the broker at the other end of the inherited socket, one JSON object a line each way.
+
+The loader (`broker.rs`) defines SOCKET, JOB and PARENT. The name under which this is compiled, `<flyte-local>`, is no
+file on purpose: the SDK takes the first existing file on the stack for the user's own.
+"""
+
+import ast
+import contextvars
+import functools
+import inspect
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import types
+
+# Stands for "the only task, or `main`" where no task is named. No attribute of a module can have this name.
+CHOOSE = "<the only task>"
+
+
+class Broker:
+    """The inherited socket. Requests of several threads take turns."""
+
+    def __init__(self, descriptor):
+        os.set_inheritable(descriptor, False)
+        self._socket = socket.socket(fileno=descriptor)
+        self._replies = self._socket.makefile("rb")
+        self._turn = threading.Lock()
+        self._process = os.getpid()
+
+    def ask(self, op, **fields):
+        if os.getpid() != self._process:
+            raise RuntimeError("flyte-local gives secrets to the process it started, not to one forked from it")
+        with self._turn:
+            self._socket.sendall(json.dumps({"op": op, **fields}).encode() + b"\n")
+            reply = self._replies.readline()
+        if not reply.endswith(b"\n"):
+            raise RuntimeError("flyte-local has gone away")
+        return json.loads(reply)
+
+    def fail(self, message, *hints, code=1):
+        """Has flyte-local report why the run cannot go on, and ends it."""
+        self.ask("fail", message=message, hints=hints, code=code)
+        sys.exit(code)
+
+
+def die_with(parent):
+    """Ends this process when flyte-local dies, however it dies, so that nothing of a run outlives it."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        import ctypes
+    except ImportError:  # A Python built without libffi.
+        return
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGKILL))
+    if os.getppid() != parent:  # It died before the line above.
+        os._exit(1)
+
+
+def import_sdk(broker):
+    try:
+        import flyte
+    except ModuleNotFoundError as error:
+        if error.name != "flyte":
+            raise
+        broker.fail(
+            f"{sys.executable} has no flyte package",
+            f"install it: {sys.executable} -m pip install flyte",
+            "or name another interpreter: flyte-local run --python PYTHON …",
+        )
+    try:
+        import flyte.config
+        import flyte.errors
+        import flyte.extend
+
+        _ = (flyte.Environment, flyte.Secret, flyte.extend.TaskTemplate.execute, flyte.init.fn, flyte.with_runcontext)
+    except (ImportError, AttributeError):
+        broker.fail(
+            f"the flyte package of {sys.executable} is not a Flyte SDK that flyte-local knows",
+            f"it needs flyte 2.0.0 or newer: {sys.executable} -m pip install --upgrade flyte",
+        )
+    return flyte
+
+
+class Secrets:
+    """Puts declared secrets where the declaration says."""
+
+    def __init__(self, broker, flyte):
+        self._broker = broker
+        self._flyte = flyte
+        # The task whose secrets are in place, so that a subclass that calls super().execute() does not ask twice.
+        self._task = contextvars.ContextVar("flyte_local_task", default=None)
+
+    def provide(self, request, task=None):
+        """Asks for what `request`, the `secrets=` of an environment or a task, declares.
+
+        With a task, a secret that cannot be had raises; without one, it is passed over until a task needs it.
+        """
+        if not request:
+            return
+        if isinstance(request, (str, self._flyte.Secret)):
+            request = [request]
+        declared = [self._flyte.Secret(key=s) if isinstance(s, str) else s for s in request]
+        reply = self._broker.ask(
+            "secrets",
+            task=task,
+            secrets=[{"key": s.key, "group": s.group, "variable": s.as_env_var} for s in declared],
+        )
+        if "error" in reply:
+            raise self._flyte.errors.RuntimeUserError("SecretUnavailable", reply["error"])
+        os.environ.update(reply["variables"])
+
+    def hook_environments(self):
+        declare = self._flyte.Environment.__post_init__
+
+        @functools.wraps(declare)
+        def declared(environment):
+            declare(environment)
+            self.provide(environment.secrets)
+
+        self._flyte.Environment.__post_init__ = declared
+
+    def hook_tasks(self):
+        """Wraps `execute` of every task class there is, and of each that is defined later (a plugin's, for one)."""
+        template = self._flyte.extend.TaskTemplate
+        own = template.__dict__.get("__init_subclass__")
+
+        def init_subclass(cls, **keywords):
+            if own is None:
+                super(template, cls).__init_subclass__(**keywords)
+            else:
+                own.__get__(None, cls)(**keywords)
+            self._wrap_execute(cls)
+
+        template.__init_subclass__ = classmethod(init_subclass)
+        classes = [template]
+        while classes:
+            cls = classes.pop()
+            classes.extend(cls.__subclasses__())
+            self._wrap_execute(cls)
+
+    def _wrap_execute(self, cls):
+        execute = cls.__dict__.get("execute")
+        if execute is None:
+            return
+
+        @functools.wraps(execute)
+        async def execute_with_secrets(task, *args, **kwargs):
+            if self._task.get() is not task:
+                self.provide(task.secrets, task.name)
+            token = self._task.set(task)
+            try:
+                return await execute(task, *args, **kwargs)
+            finally:
+                self._task.reset(token)
+
+        cls.execute = execute_with_secrets
+
+
+def report_scope(broker, project, domain):
+    """Tells the broker the project and domain that Flyte's own configuration, or the user's code, names."""
+    if not (project or domain):
+        return
+    reply = broker.ask("scope", project=project or None, domain=domain or None)
+    if "error" in reply:
+        broker.fail(reply["error"])
+
+
+def stay_local(broker, flyte):
+    """Makes `flyte.init…` forget the cluster, so that what follows runs here and nothing reaches for a network."""
+    init = flyte.init.fn
+    parameters = inspect.signature(init).parameters
+
+    @functools.wraps(init)
+    async def init_locally(*args, **kwargs):
+        arguments = inspect.signature(init).bind(*args, **kwargs).arguments
+        for remote in ("endpoint", "api_key", "local_tracked", "local_tracked_strict"):
+            arguments.pop(remote, None)
+        report_scope(broker, arguments.get("project"), arguments.get("domain"))
+        return await init(**arguments)
+
+    flyte.init.fn = init_locally
+
+    # Everything else that initialises goes through `flyte.init`, but this one wants a key first.
+    from_key = flyte.init_from_api_key.fn
+
+    @functools.wraps(from_key)
+    async def init_without_key(*args, **kwargs):
+        arguments = inspect.signature(from_key).bind(*args, **kwargs).arguments
+        await init_locally(**{name: value for name, value in arguments.items() if name in parameters})
+
+    flyte.init_from_api_key.fn = init_without_key
+
+    with_runcontext = flyte.with_runcontext
+
+    @functools.wraps(with_runcontext)
+    def with_local_runcontext(mode=None, *args, **kwargs):
+        if mode not in (None, "local"):
+            print(f"flyte-local: mode={mode!r} is passed over, this runs locally", file=sys.stderr)
+        return with_runcontext("local", *args, **kwargs)
+
+    flyte.with_runcontext = with_local_runcontext
+
+
+def has_main_block(path):
+    """Whether the file has an `if __name__ == "__main__":` at its top level."""
+    with open(path, "rb") as source:
+        try:
+            tree = ast.parse(source.read(), path)
+        except (SyntaxError, ValueError):
+            return True  # Running it shows the error as Python does.
+    wanted = {"__name__", "'__main__'"}
+    tests = (node.test for node in tree.body if isinstance(node, ast.If))
+    return any(
+        isinstance(test, ast.Compare)
+        and len(test.comparators) == 1
+        and isinstance(test.ops[0], ast.Eq)
+        and {ast.unparse(test.left), ast.unparse(test.comparators[0])} == wanted
+        for test in tests
+    )
+
+
+def set_first_path(directory):
+    """Puts `directory` where Python puts a script's own, in place of the one that `-c` brought."""
+    if getattr(sys.flags, "safe_path", False):
+        return
+    sys.path[0] = directory
+
+
+def run_script(path, arguments):
+    """Runs the file as `python FILE ARGS…` does."""
+    import importlib.machinery
+
+    sys.argv = [path, *arguments]
+    set_first_path(os.path.dirname(os.path.abspath(path)))
+    main = types.ModuleType("__main__")
+    main.__file__ = os.path.abspath(path)
+    main.__builtins__ = __builtins__
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", main.__file__)
+    sys.modules["__main__"] = main
+    exec(main.__loader__.get_code("__main__"), main.__dict__)
+
+
+def run_module(module, arguments):
+    """Runs the module as `python -m MODULE ARGS…` does."""
+    import runpy
+
+    sys.argv = [module, *arguments]
+    set_first_path(os.getcwd())
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def run_task(broker, path, task, job):
+    """Runs `flyte run --local FILE TASK ARGS…`."""
+    from flyte.cli.main import main
+
+    hook_choice(broker, path)
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path.pop(0)  # The `flyte` command does not have the working directory there; it appends it itself.
+    options = [f"--{part}={job[part]}" for part in ("project", "domain") if job[part]]
+    # The SDK refuses an absolute path outside the working directory.
+    arguments = ["run", "--local", *options, os.path.relpath(path), *task]
+    sys.argv = ["flyte", *arguments]
+    main(args=arguments, prog_name="flyte")
+
+
+def hook_choice(broker, path):
+    """Lets the SDK's own command, which imports the file once, choose the task where none is named."""
+    import click
+
+    resolve = click.Group.resolve_command
+
+    @functools.wraps(resolve)
+    def resolve_command(group, context, arguments):
+        tasks = getattr(group, "objs", None)
+        if tasks is not None and arguments[0] not in tasks:
+            arguments = [choose_task(broker, path, tasks, arguments[0]), *arguments[1:]]
+        return resolve(group, context, arguments)
+
+    click.Group.resolve_command = resolve_command
+
+
+def choose_task(broker, path, tasks, wanted):
+    module = os.path.splitext(os.path.basename(path))[0]
+    own = [name for name, task in tasks.items() if getattr(getattr(task, "func", None), "__module__", None) == module]
+    if wanted == CHOOSE:
+        if "main" in tasks:
+            return "main"
+        if len(own) == 1:
+            return own[0]
+        message = f"{path} has no __main__ block, no task named main, and {len(own)} tasks of its own"
+    else:
+        message = f"{path} has no task {wanted!r}"
+    broker.fail(
+        f"{message}; its tasks are {', '.join(sorted(tasks))}",
+        f"name one: flyte-local run {path} {sorted(own or tasks)[0]}",
+        code=2,
+    )
+
+
+def hide_own_frames():
+    """Shows the user's traceback from the user's first frame on."""
+    show = sys.excepthook
+
+    def excepthook(kind, error, traceback):
+        while traceback and traceback.tb_frame.f_code.co_filename in ("<string>", "<flyte-local>"):
+            traceback = traceback.tb_next
+        show(kind, error.with_traceback(traceback), traceback)
+
+    sys.excepthook = excepthook
+
+
+def start():
+    broker = Broker(SOCKET)
+    die_with(PARENT)
+    flyte = import_sdk(broker)
+    hide_own_frames()
+    secrets = Secrets(broker, flyte)
+    secrets.hook_environments()
+    secrets.hook_tasks()
+    stay_local(broker, flyte)
+    configured = flyte.config.auto().task
+    report_scope(broker, configured.project, configured.domain)
+
+    arguments = JOB["arguments"]
+    if JOB["mode"] == "module":
+        run_module(JOB["module"], arguments)
+        return
+    path = JOB["file"]
+    if arguments and not arguments[0].startswith("-"):
+        run_task(broker, path, arguments, JOB)
+    elif has_main_block(path):
+        run_script(path, arguments[1:] if arguments[:1] == ["--"] else arguments)
+    else:
+        run_task(broker, path, [CHOOSE, *arguments], JOB)
+
+
+start()

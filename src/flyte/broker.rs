@@ -1,0 +1,200 @@
+//! The broker: answers the bootstrap over one inherited socket.
+//!
+//! The socket is closed on exec in the interpreter, and the identity never leaves this process: what crosses is the
+//! declaration one way, and the values declared the other.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use zeroize::Zeroizing;
+
+use super::protocol::{Declared, Job, Reply, Request};
+use super::{Interpreter, OLDEST_PYTHON};
+
+const BOOTSTRAP: &str = include_str!("bootstrap.py");
+
+/// Fetches the bootstrap over the socket and runs it. Any Python since 2.7 can parse it, so that one that is too old can
+/// say so.
+const LOADER: &str = r#"
+import os, sys
+socket = int(sys.argv[1])
+os.write(socket, ('{"op":"hello","python":[%d,%d,%d]}\n' % tuple(sys.version_info[:3])).encode())
+start = b""
+while not start.endswith(b"\n"):
+    part = os.read(socket, 65536)
+    if not part:
+        os._exit(70)
+    start += part
+import json
+start = json.loads(start.decode())
+names = {"__name__": "flyte_local", "SOCKET": socket, "JOB": start["job"], "PARENT": start["parent"]}
+exec(compile(start["source"], "<flyte-local>", "exec"), names)
+"#;
+
+/// The longest request: thousands of declared secrets.
+const MAX_REQUEST_BYTES: u64 = 1 << 20;
+
+/// Where secrets come from and go to.
+pub trait SecretSource: Send {
+    /// Flyte's own configuration names this project and domain.
+    ///
+    /// # Errors
+    /// A name that is none.
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused>;
+
+    /// Provides what a task declares; or, with no task, what of a new environment's secrets there is. Files are written
+    /// where they belong before it returns.
+    ///
+    /// # Errors
+    /// With a task: a secret that cannot be had.
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused>;
+}
+
+/// What a task finds in its environment.
+#[derive(Default)]
+pub struct Provided {
+    /// The variables to set.
+    pub variables: BTreeMap<String, Zeroizing<String>>,
+}
+
+/// Why a task does not get a secret: text for the user, several lines of it.
+#[derive(Debug)]
+pub struct Refused(pub String);
+
+/// Why a run could not begin or go on, for a reason of ours.
+#[derive(Debug)]
+pub enum Failure {
+    /// The interpreter is older than Flyte 2 supports.
+    PythonTooOld {
+        /// Major, minor and micro version.
+        version: (u32, u32, u32),
+    },
+    /// The bootstrap says why.
+    Bootstrap {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hints: Vec<String>,
+        /// The exit code.
+        code: u8,
+    },
+}
+
+#[derive(Default)]
+struct State {
+    greeted: bool,
+    failure: Option<Failure>,
+}
+
+/// One end of a socket whose other end is an interpreter's.
+pub struct Broker {
+    /// Kept open until the interpreter has inherited it.
+    child: Mutex<Option<UnixStream>>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Broker {
+    /// Starts answering, on a thread of its own, and returns the command that starts the interpreter with the other end.
+    ///
+    /// # Errors
+    /// The system has no socket left.
+    pub fn start(
+        interpreter: &Interpreter,
+        job: Job,
+        source: impl SecretSource + 'static,
+    ) -> io::Result<(Self, Command)> {
+        let (ours, child) = UnixStream::pair()?;
+        // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
+        rustix::io::fcntl_setfd(&child, rustix::io::FdFlags::empty())?;
+        let mut command = Command::new(&interpreter.program);
+        command.args(["-c", LOADER]).arg(child.as_raw_fd().to_string());
+
+        let state = Arc::new(Mutex::new(State::default()));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || Session { socket: ours, job, source, state: shared }.serve());
+        Ok((Self { child: Mutex::new(Some(child)), state }, command))
+    }
+
+    /// Lets go of the interpreter's end, so that the interpreter's exit ends the conversation.
+    pub fn started(&self) {
+        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether the interpreter ever spoke; if not, it was no Python.
+    pub fn greeted(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).greeted
+    }
+
+    /// Why the run could not go on, if that was the reason it ended.
+    pub fn failure(&self) -> Option<Failure> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failure.take()
+    }
+}
+
+struct Session<S> {
+    socket: UnixStream,
+    job: Job,
+    source: S,
+    state: Arc<Mutex<State>>,
+}
+
+impl<S: SecretSource> Session<S> {
+    /// Answers until the interpreter is gone, or says something that is no request.
+    fn serve(mut self) {
+        let Ok(reader) = self.socket.try_clone() else { return };
+        let mut reader = BufReader::new(reader);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match (&mut reader).take(MAX_REQUEST_BYTES).read_until(b'\n', &mut line) {
+                Ok(length) if length > 0 && line.ends_with(b"\n") => {}
+                _ => return,
+            }
+            let Ok(request) = serde_json::from_slice(&line) else { return };
+            if self.answer(request).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) -> io::Result<()> {
+        match request {
+            Request::Hello { python: version } => {
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.greeted = true;
+                if (version.0, version.1) < OLDEST_PYTHON {
+                    state.failure = Some(Failure::PythonTooOld { version });
+                    return Err(io::ErrorKind::Unsupported.into());
+                }
+                let start = Reply::Start { source: BOOTSTRAP, job: &self.job, parent: std::process::id() };
+                send(&self.socket, &start)
+            }
+            Request::Scope { project, domain } => {
+                match self.source.configured_scope(project.as_deref(), domain.as_deref()) {
+                    Ok(()) => send(&self.socket, &Reply::Done {}),
+                    Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+                }
+            }
+            Request::Secrets { task, secrets } => match self.source.provide(task.as_deref(), &secrets) {
+                Ok(Provided { variables }) => send(&self.socket, &Reply::Secrets { variables: &variables }),
+                Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+            },
+            Request::Fail { message, hints, code } => {
+                let failure = Failure::Bootstrap { message, hints, code };
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(failure);
+                send(&self.socket, &Reply::Done {})
+            }
+        }
+    }
+}
+
+fn send(mut socket: &UnixStream, reply: &Reply<'_>) -> io::Result<()> {
+    let mut line = Zeroizing::new(serde_json::to_vec(reply)?);
+    line.push(b'\n');
+    socket.write_all(&line)
+}

@@ -1,0 +1,26 @@
+//! What the Python SDK needs: an interpreter, the bootstrap that runs in it, and the broker that answers the bootstrap.
+//!
+//! Nothing here knows where secrets come from or where files go: the broker asks a [`SecretSource`].
+
+mod broker;
+mod naming;
+mod protocol;
+mod python;
+
+pub use broker::{Broker, Failure, Provided, Refused, SecretSource};
+pub use naming::{VariableName, VariableNameError, default_variable};
+pub use protocol::{Declared, Job};
+pub use python::{Interpreter, Origin};
+
+/// Where a cluster mounts file secrets; the only `mount` the SDK accepts.
+pub const SECRETS_DIRECTORY: &str = "/etc/flyte/secrets";
+
+/// The oldest Python that Flyte 2 supports.
+pub const OLDEST_PYTHON: (u32, u32) = (3, 10);
+
+/// What a cluster sets beside an environment-variable secret.
+pub const VARIABLE_MARKERS: [(&str, &str); 1] = [("FLYTE_SECRETS_ENV_PREFIX", "_UNION_")];
+
+/// What a cluster sets beside a file secret.
+pub const FILE_MARKERS: [(&str, &str); 2] =
+    [("FLYTE_SECRETS_DEFAULT_DIR", SECRETS_DIRECTORY), ("FLYTE_SECRETS_FILE_PREFIX", "")];

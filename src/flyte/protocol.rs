@@ -1,0 +1,84 @@
+//! What the bootstrap and the broker say to each other: one JSON object a line, each request answered by one reply.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+/// A secret as the SDK's `flyte.Secret` declares it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Declared {
+    /// Its name in the vault.
+    pub key: String,
+    /// The group, which takes no part in the look-up.
+    pub group: Option<String>,
+    /// The variable it goes to; a file if there is none, as the SDK serialises it.
+    pub variable: Option<String>,
+}
+
+/// What the bootstrap asks.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Request {
+    /// The first: which Python this is.
+    Hello {
+        /// Major, minor and micro version.
+        python: (u32, u32, u32),
+    },
+    /// The project and domain of Flyte's own configuration.
+    Scope {
+        /// The project it names.
+        project: Option<String>,
+        /// The domain it names.
+        domain: Option<String>,
+    },
+    /// Secrets, because an environment was declared (no task) or a task is about to execute.
+    Secrets {
+        /// The full name of the task.
+        task: Option<String>,
+        /// What is declared.
+        secrets: Vec<Declared>,
+    },
+    /// The run cannot go on, for a reason of ours rather than of the user's code. The bootstrap exits after it.
+    Fail {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        hints: Vec<String>,
+        /// The exit code.
+        code: u8,
+    },
+}
+
+/// What the interpreter is to run.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum Job {
+    /// A file: its `__main__` block, or a task of it.
+    File {
+        /// Its path.
+        file: String,
+        /// A task and its arguments, or arguments alone.
+        arguments: Vec<String>,
+        /// The project given by flag or variable.
+        project: Option<String>,
+        /// The domain given by flag or variable.
+        domain: Option<String>,
+    },
+    /// A module, as `python -m` does.
+    Module {
+        /// Its dotted name.
+        module: String,
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Reply<'a> {
+    Start { source: &'a str, job: &'a Job, parent: u32 },
+    Done {},
+    Secrets { variables: &'a BTreeMap<String, Zeroizing<String>> },
+    Refused { error: &'a str },
+}
