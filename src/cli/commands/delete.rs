@@ -1,0 +1,29 @@
+//! `delete secret`
+
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::{ScopeArgs, commands};
+use flyte_local::secret::SecretName;
+
+/// Delete a secret
+///
+/// From the scope that -p and -d name; without them, from the organization's. It cannot be undone.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  flyte-local delete secret my_secret
+  flyte-local delete secret my_secret -p my_project -d development")]
+pub(crate) struct Args {
+    /// The secret's name
+    name: SecretName,
+    #[command(flatten)]
+    scope: ScopeArgs,
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+    let vault = context.open_vault()?;
+    let id = commands::secret_id(args.name, args.scope);
+    vault.delete_secret(&id).map_err(|error| CliError::from_vault(&error, &context.command))?;
+    context.ui.say(&format!("deleted {id}"));
+    Ok(())
+}

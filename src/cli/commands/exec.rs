@@ -1,0 +1,140 @@
+//! `exec`
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use crate::cli::ScopeArgs;
+use crate::cli::context::{Context, merged};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::inject::{Injector, Mount};
+use flyte_local::flyte::{FILE_MARKERS, VARIABLE_MARKERS, default_variable};
+use flyte_local::launch;
+use flyte_local::secret::{NameError, SecretName};
+
+/// Run any command with secrets in its environment
+///
+/// For what is not a Flyte file. This process becomes the command, so its exit code, its signals and its terminal are its
+/// own. The scopes are looked through as by `run`, save that Flyte's own configuration is not read.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["secret", "mount", "all"])))]
+#[command(after_help = "\
+Examples:
+  flyte-local exec --secret api_key -- ./call-api           as API_KEY
+  flyte-local exec --secret api_key=TOKEN -- ./call-api     as TOKEN
+  flyte-local exec --mount my_cert -- cat /etc/flyte/secrets/my_cert
+  flyte-local exec --all -p my_project -- make test")]
+pub(crate) struct Args {
+    /// A secret as a variable: KEY in upper case with '-' as '_', or VAR
+    #[arg(long, value_name = "KEY[=VAR]")]
+    secret: Vec<SecretVariable>,
+    /// A secret as the file /etc/flyte/secrets/KEY, which only the command sees
+    #[arg(long, value_name = "KEY")]
+    mount: Vec<SecretName>,
+    /// Every secret that the project and domain see, as a variable
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Allow variables that change how programs load, such as PATH and LD_PRELOAD
+    #[arg(long)]
+    allow_loader_variables: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_names = ["COMMAND", "ARGS"])]
+    command: Vec<OsString>,
+}
+
+/// `KEY` or `KEY=VAR`.
+#[derive(Debug, Clone)]
+struct SecretVariable {
+    key: SecretName,
+    variable: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BadSecretVariable {
+    #[error(transparent)]
+    Key(#[from] NameError),
+    #[error("a variable name has only letters, digits and '_', and does not start with a digit")]
+    Variable,
+}
+
+impl FromStr for SecretVariable {
+    type Err = BadSecretVariable;
+
+    fn from_str(text: &str) -> Result<Self, BadSecretVariable> {
+        let (key, variable) = match text.split_once('=') {
+            Some((key, variable)) => (key, Some(variable)),
+            None => (text, None),
+        };
+        // POSIX's rule, wider than the SDK's: the command may want a name in lower case.
+        let good = |name: &str| {
+            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        if variable.is_some_and(|name| !good(name)) {
+            return Err(BadSecretVariable::Variable);
+        }
+        Ok(Self { key: key.parse()?, variable: variable.map(str::to_owned) })
+    }
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
+    let scope = merged(&context.chosen_scope(args.scope)?, &context.config_scope()?);
+    let mount = if args.mount.is_empty() { Mount::None } else { Mount::Private };
+    let injector = Injector::open(context, mount)?;
+
+    let mut wanted = args.secret;
+    if args.all {
+        let named: Vec<SecretName> = wanted.iter().map(|secret| secret.key.clone()).collect();
+        let others = injector.names(&scope)?.into_iter().filter(|key| !named.contains(key));
+        wanted.extend(others.map(|key| SecretVariable { key, variable: None }));
+    }
+    let mut variables: BTreeMap<String, (SecretName, Zeroizing<String>)> = BTreeMap::new();
+    for SecretVariable { key, variable } in wanted {
+        let variable = variable.map_or_else(|| default_name(&key), Ok)?;
+        if launch::changes_how_programs_load(&variable) && !args.allow_loader_variables {
+            return Err(CliError::new(
+                Exit::Failed,
+                format!("{variable} changes how programs load: secret {key} is not put there"),
+            )
+            .hint(format!("give it another name: --secret {key}=VAR"))
+            .hint("or, if you mean it, add --allow-loader-variables"));
+        }
+        let value = injector.variable(&key, &scope)?;
+        if let Some((other, _)) = variables.insert(variable.clone(), (key.clone(), value)) {
+            return Err(CliError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
+                .hint(format!("give one another name: --secret {key}=VAR")));
+        }
+    }
+    for key in &args.mount {
+        injector.file(key, None, &scope)?;
+    }
+
+    let (program, arguments) = args.command.split_first().expect("clap requires one");
+    let mut command = Command::new(program);
+    command.args(arguments);
+    if !variables.is_empty() {
+        command.envs(VARIABLE_MARKERS);
+    }
+    if !args.mount.is_empty() {
+        command.envs(FILE_MARKERS);
+    }
+    command.envs(variables.iter().map(|(name, (_, value))| (name, value.as_str())));
+    let error = launch::replace(&mut command);
+    let exit = match error.kind() {
+        std::io::ErrorKind::NotFound => Exit::CommandNotFound,
+        _ => Exit::NotExecutable,
+    };
+    Err(CliError::new(exit, format!("cannot run {}", program.display())).because(error.to_string()))
+}
+
+fn default_name(key: &SecretName) -> Result<String, CliError> {
+    default_variable(key).map(|name| name.to_string()).map_err(|_| {
+        CliError::new(Exit::Failed, format!("secret {key} makes no variable name: it starts with a digit"))
+            .hint(format!("name the variable: --secret {key}=VAR"))
+    })
+}

@@ -1,0 +1,128 @@
+//! `get secret`
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::{OutputFormat, ScopeArgs, commands};
+use flyte_local::secret::{ScopeFilter, SecretName, SecretType};
+use flyte_local::vault::{Listing, Metadata};
+
+const COLUMNS: [&str; 6] = ["project", "domain", "name", "type", "created", "updated"];
+
+/// List the secrets, or show one
+///
+/// A list shows every scope; -p and -d limit it to what is scoped to that project or domain. With a name, -p and -d say
+/// which scope it is in; without them, the organization's. The value is shown only with --reveal.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  flyte-local get secret
+  flyte-local get secret -p my_project
+  flyte-local --output-format json get secret
+  flyte-local get secret my_secret --reveal | pbcopy")]
+pub(crate) struct Args {
+    /// The secret's name; without one, a list
+    name: Option<SecretName>,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Print the value, byte for byte, and nothing else
+    #[arg(long, requires = "name")]
+    reveal: bool,
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+    let vault = context.open_vault()?;
+    let failed = |error| CliError::from_vault(&error, &context.command);
+    let Some(name) = args.name else {
+        let filter = ScopeFilter { project: args.scope.project, domain: args.scope.domain };
+        return show_list(context, vault.list(&filter).map_err(failed)?);
+    };
+    let id = commands::secret_id(name, args.scope);
+    if args.reveal {
+        let identities = context.identities()?;
+        let value = vault.value(&id, &identities).map_err(|error| context.with_identities(error, &identities))?;
+        return context.ui.data(value.expose());
+    }
+    let metadata = vault.metadata(&id).map_err(failed)?;
+    context.ui.data(format(context.output_format, &[metadata]).as_bytes())
+}
+
+fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CliError> {
+    context.ui.data(format(context.output_format, &listing.secrets).as_bytes())?;
+    let Some((first, rest)) = listing.refused.split_first() else { return Ok(()) };
+    for error in rest {
+        context.ui.error(&CliError::from_vault(error, &context.command));
+    }
+    // The exit code says that the list is not whole.
+    let first = CliError::from_vault(first, &context.command);
+    Err(first.with_code(Exit::Refused as u8))
+}
+
+fn format(format: OutputFormat, secrets: &[Metadata]) -> String {
+    let json = || secrets.iter().map(to_json).collect::<Value>();
+    match format {
+        OutputFormat::Table => table(secrets, true),
+        OutputFormat::TableSimple => table(secrets, false),
+        OutputFormat::Json => format!("{:#}\n", json()),
+        OutputFormat::JsonRaw => format!("{}\n", json()),
+    }
+}
+
+/// Flyte's own JSON: the proto mapping of its `Secret` message, which leaves out what is empty or zero. `updatedTime` is
+/// the one member beyond it.
+fn to_json(metadata: &Metadata) -> Value {
+    let mut id = json!({ "name": metadata.id.name });
+    if let Some(project) = metadata.id.scope.project() {
+        id["project"] = json!(project);
+    }
+    if let Some(domain) = metadata.id.scope.domain() {
+        id["domain"] = json!(domain);
+    }
+    let mut about = json!({
+        "createdTime": format!("{:.9}", metadata.created),
+        "updatedTime": format!("{:.9}", metadata.updated),
+        "secretStatus": { "overallStatus": "FULLY_PRESENT" },
+    });
+    if metadata.secret_type == SecretType::ImagePull {
+        about["type"] = json!("SECRET_TYPE_IMAGE_PULL_SECRET");
+    }
+    json!({ "id": id, "secretMetadata": about })
+}
+
+fn table(secrets: &[Metadata], ruled: bool) -> String {
+    let seconds = |time: Timestamp| format!("{time:.0}");
+    let part = |part: Option<&str>| part.unwrap_or("-").to_owned();
+    let row = |metadata: &Metadata| {
+        let scope = &metadata.id.scope;
+        [
+            part(scope.project().map(|project| project.as_str())),
+            part(scope.domain().map(|domain| domain.as_str())),
+            metadata.id.name.to_string(),
+            metadata.secret_type.to_string(),
+            seconds(metadata.created),
+            seconds(metadata.updated),
+        ]
+    };
+    let rows: Vec<[String; 6]> = secrets.iter().map(row).collect();
+    let mut widths = COLUMNS.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.len());
+        }
+    }
+    let line = |cells: [&str; 6]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    let mut text = line(COLUMNS);
+    if ruled {
+        let rules = widths.map(|width| "─".repeat(width));
+        text.push_str(&format!("{}\n", rules.join("  ")));
+    }
+    for row in &rows {
+        text.push_str(&line(row.each_ref().map(String::as_str)));
+    }
+    text
+}

@@ -1,0 +1,220 @@
+//! Flags, environment and configuration, resolved: commands get decisions, not strings. The only reader of the user's
+//! environment.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use directories::ProjectDirs;
+use zeroize::Zeroizing;
+
+use super::error::{CliError, Exit};
+use super::ui::Ui;
+use super::{GlobalArgs, OutputFormat, ScopeArgs};
+use flyte_local::config::Config;
+use flyte_local::crypto::Identity;
+use flyte_local::secret::{Domain, Project, RunScope};
+use flyte_local::storage::Directory;
+use flyte_local::vault::{Vault, VaultError};
+
+/// Larger than any identity file.
+const MAX_IDENTITY_BYTES: usize = 1 << 20;
+
+pub(crate) struct Context<'a> {
+    pub(crate) ui: &'a Ui,
+    pub(crate) output_format: OutputFormat,
+    vault: Place,
+    identity: Place,
+    configuration: Option<PathBuf>,
+    /// `flyte-local`, with the options that led to this vault: what a hint begins with.
+    pub(crate) command: String,
+}
+
+/// A path, and whether the user chose it.
+struct Place {
+    path: Option<PathBuf>,
+    /// What to set where there is no default.
+    option: &'static str,
+}
+
+impl Place {
+    fn get(&self) -> Result<&Path, CliError> {
+        self.path.as_deref().ok_or_else(|| {
+            CliError::new(Exit::Failed, "there is no home directory to look in (HOME is not set)")
+                .hint(format!("name the place with {}", self.option))
+        })
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(global: GlobalArgs, ui: &'a Ui) -> Result<Self, CliError> {
+        let directories = ProjectDirs::from("", "", "flyte-local");
+        // A directory below the data directory, because on macOS that one is the configuration directory too, and the
+        // identity must not lie in the vault.
+        let default_vault = directories.as_ref().map(|d| d.data_dir().join("vault"));
+        let default_identity = directories.as_ref().map(|d| d.config_dir().join("identity.txt"));
+        let command = match &global.vault {
+            Some(vault) => format!("flyte-local --vault {}", quoted(vault)),
+            None => "flyte-local".to_owned(),
+        };
+        Ok(Self {
+            ui,
+            output_format: global.output_format,
+            vault: Place {
+                path: global.vault.or_else(|| path_variable("FLYTE_LOCAL_VAULT")).or(default_vault),
+                option: "--vault DIR or FLYTE_LOCAL_VAULT",
+            },
+            identity: Place {
+                path: global.identity.or_else(|| path_variable("FLYTE_LOCAL_IDENTITY")).or(default_identity),
+                option: "--identity FILE or FLYTE_LOCAL_IDENTITY",
+            },
+            configuration: directories.map(|d| d.config_dir().to_owned()),
+            command,
+        })
+    }
+
+    pub(crate) fn vault_path(&self) -> Result<&Path, CliError> {
+        self.vault.get()
+    }
+
+    pub(crate) fn identity_path(&self) -> Result<&Path, CliError> {
+        self.identity.get()
+    }
+
+    pub(crate) fn open_vault(&self) -> Result<Vault, CliError> {
+        let vault = Vault::open(self.vault_path()?).map_err(|error| CliError::from_vault(&error, &self.command))?;
+        Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {
+            Some(seconds) => vault.with_patience(std::time::Duration::from_secs(seconds)),
+            None => vault,
+        })
+    }
+
+    /// The identities in the identity file.
+    pub(crate) fn identities(&self) -> Result<Vec<Identity>, CliError> {
+        let path = self.identity_path()?;
+        self.read_identity_file()?.ok_or_else(|| {
+            CliError::new(Exit::NotFound, format!("there is no identity at {}", path.display()))
+                .hint("name the file with --identity FILE or FLYTE_LOCAL_IDENTITY")
+                .hint(format!("or, if there is no vault yet, make both: {} init", self.command))
+        })
+    }
+
+    /// As [`Context::identities`]; `None` where there is no file.
+    pub(crate) fn read_identity_file(&self) -> Result<Option<Vec<Identity>>, CliError> {
+        let path = self.identity_path()?;
+        let Some((directory, name)) = split(path) else {
+            return Err(CliError::new(Exit::Failed, format!("{} is not a file", path.display())));
+        };
+        let directory = match Directory::open(directory) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            directory => directory.map_err(|error| CliError::from_storage(&error))?,
+        };
+        let bytes = directory.read(name, MAX_IDENTITY_BYTES).map_err(|error| CliError::from_storage(&error))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let unreadable = |reason: &dyn std::fmt::Display| {
+            CliError::new(Exit::Failed, format!("{} is not an age identity file: {reason}", path.display()))
+        };
+        let text = Zeroizing::new(std::str::from_utf8(&bytes).map_err(|error| unreadable(&error))?.to_owned());
+        Identity::parse_file(&text).map(Some).map_err(|error| unreadable(&error))
+    }
+
+    /// A vault's error on reading a value; if nothing opened it, says which identities were tried.
+    pub(crate) fn with_identities(&self, error: VaultError, identities: &[Identity]) -> CliError {
+        let is_locked_out = matches!(error, VaultError::CannotDecrypt { .. });
+        let mut error = CliError::from_vault(&error, &self.command);
+        if is_locked_out {
+            error = error.because(self.identities_tried(identities));
+        }
+        error
+    }
+
+    /// The identities in words.
+    pub(crate) fn identities_tried(&self, identities: &[Identity]) -> String {
+        let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
+        let file = self.identity.path.as_deref().unwrap_or(Path::new("-"));
+        format!("tried {}, the identity of {}", file.display(), recipients.join(", "))
+    }
+
+    /// The time, for a comment in a file.
+    pub(crate) fn now(&self) -> String {
+        format!("{:.0}", jiff::Timestamp::now())
+    }
+
+    /// The run's project and domain: by flag, else by variable.
+    pub(crate) fn chosen_scope(&self, scope: ScopeArgs) -> Result<RunScope, CliError> {
+        Ok(RunScope {
+            project: match scope.project {
+                None => variable::<Project>("FLYTE_LOCAL_PROJECT", "a project")?,
+                project => project,
+            },
+            domain: match scope.domain {
+                None => variable::<Domain>("FLYTE_LOCAL_DOMAIN", "a domain")?,
+                domain => domain,
+            },
+        })
+    }
+
+    /// The project and domain of `config.toml`.
+    pub(crate) fn config_scope(&self) -> Result<RunScope, CliError> {
+        let config = match &self.configuration {
+            Some(directory) => Config::load(directory)?,
+            None => Config::default(),
+        };
+        Ok(RunScope { project: config.project, domain: config.domain })
+    }
+}
+
+/// What lies at `nearer`, else at `farther`, part by part.
+pub(crate) fn merged(nearer: &RunScope, farther: &RunScope) -> RunScope {
+    RunScope {
+        project: nearer.project.clone().or_else(|| farther.project.clone()),
+        domain: nearer.domain.clone().or_else(|| farther.domain.clone()),
+    }
+}
+
+/// The directory and the name of a file; a bare name lies in the working directory.
+pub(crate) fn split(path: &Path) -> Option<(&Path, &str)> {
+    let name = path.file_name()?.to_str()?;
+    let directory = path.parent()?;
+    Some((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name))
+}
+
+/// Whether the user asked for no colour.
+pub(crate) fn no_color() -> bool {
+    variable_is_set("NO_COLOR")
+}
+
+/// The active virtual environment.
+pub(crate) fn virtual_env() -> Option<PathBuf> {
+    path_variable("VIRTUAL_ENV")
+}
+
+/// A path as it can be typed in a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:=~".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+fn variable_is_set(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// A path in a variable; an empty one is none.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+fn path_variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// A variable that has to parse; an empty one is none.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+fn variable<T: FromStr>(name: &str, what: &str) -> Result<Option<T>, CliError>
+where
+    T::Err: std::fmt::Display,
+{
+    let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let bad = |reason: String| CliError::new(Exit::Usage, format!("{name} is not {what}: {reason}"));
+    let text = value.to_str().ok_or_else(|| bad("it is not UTF-8".to_owned()))?;
+    text.parse().map(Some).map_err(|error: T::Err| bad(error.to_string()))
+}

@@ -1,0 +1,153 @@
+//! The command line, the whole of it on one page. The only part that parses flags, prints, prompts or reads the
+//! environment.
+
+mod commands;
+mod context;
+mod error;
+mod inject;
+mod prompt;
+mod ui;
+mod value_input;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use commands::{create, delete, exec, get, init, run, update};
+use context::Context;
+use error::CliError;
+use flyte_local::secret::{Domain, Project};
+use ui::Ui;
+
+/// Secrets for Flyte tasks that run on this machine.
+///
+/// Keeps each secret in an age-encrypted file of its own, in a tree that mirrors Flyte's scopes, and runs Flyte 2 tasks
+/// with the secrets they declare, as a cluster would.
+#[derive(Parser)]
+#[command(name = "flyte-local", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  flyte-local init
+  flyte-local create secret my_secret                 asks for the value
+  flyte-local create secret my_cert --from-file cert.pem
+  flyte-local get secret
+  flyte-local run task.py main --x 3                  runs the task with its secrets")]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args)]
+struct GlobalArgs {
+    /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    vault: Option<PathBuf>,
+    /// The age identity file that opens it [default: FLYTE_LOCAL_IDENTITY, or identity.txt in the user's configuration
+    /// directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// How lists are printed
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    output_format: OutputFormat,
+}
+
+/// The formats of Flyte's own command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// A table with a ruled heading
+    Table,
+    /// Columns and no more
+    TableSimple,
+    /// Indented JSON
+    Json,
+    /// JSON on one line
+    JsonRaw,
+}
+
+/// `-p` and `-d`, wherever they are taken.
+#[derive(Args)]
+struct ScopeArgs {
+    /// The project
+    #[arg(short, long)]
+    project: Option<Project>,
+    /// The domain
+    #[arg(short, long)]
+    domain: Option<Domain>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a vault, and an identity to open it with
+    Init(init::Args),
+    /// Create something
+    #[command(subcommand, arg_required_else_help = true)]
+    Create(Create),
+    /// List something, or show one
+    #[command(subcommand, arg_required_else_help = true)]
+    Get(Get),
+    /// Update something
+    #[command(subcommand, arg_required_else_help = true)]
+    Update(Update),
+    /// Delete something
+    #[command(subcommand, arg_required_else_help = true)]
+    Delete(Delete),
+    /// Run a Flyte file, a task of it, or a Python module, with the secrets its tasks declare
+    Run(run::Args),
+    /// Run any command with secrets in its environment
+    Exec(exec::Args),
+}
+
+#[derive(Subcommand)]
+enum Create {
+    /// Create a secret
+    Secret(create::Args),
+}
+
+#[derive(Subcommand)]
+enum Get {
+    /// List the secrets, or show one
+    Secret(get::Args),
+}
+
+#[derive(Subcommand)]
+enum Update {
+    /// Give a secret another value
+    Secret(update::Args),
+}
+
+#[derive(Subcommand)]
+enum Delete {
+    /// Delete a secret
+    Secret(delete::Args),
+}
+
+/// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let ui = Ui::new(context::no_color());
+    let result = match Cli::try_parse_from(arguments) {
+        Ok(cli) => dispatch(cli, &ui),
+        Err(error) => error::usage(error, &ui),
+    };
+    result.unwrap_or_else(|error| {
+        ui.error(&error);
+        ExitCode::from(error.code())
+    })
+}
+
+fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
+    let context = Context::new(cli.global, ui)?;
+    match cli.command {
+        Command::Init(args) => init::run(&context, args)?,
+        Command::Create(Create::Secret(args)) => create::run(&context, args)?,
+        Command::Get(Get::Secret(args)) => get::run(&context, args)?,
+        Command::Update(Update::Secret(args)) => update::run(&context, args)?,
+        Command::Delete(Delete::Secret(args)) => delete::run(&context, args)?,
+        Command::Run(args) => return run::run(context, args),
+        Command::Exec(args) => return exec::run(&context, args),
+    }
+    Ok(ExitCode::SUCCESS)
+}

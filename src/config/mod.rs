@@ -1,0 +1,85 @@
+//! `config.toml`: what a user sets once. It lies in the configuration directory, and every member of it is optional.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::secret::{Domain, Project};
+use crate::storage::{Directory, StorageError};
+
+const FILE: &str = "config.toml";
+
+/// Far more than any configuration needs.
+const MAX_BYTES: usize = 1 << 20;
+
+/// The settings.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The project of a run where nothing nearer names one.
+    pub project: Option<Project>,
+    /// The domain of a run where nothing nearer names one.
+    pub domain: Option<Domain>,
+}
+
+/// Why the settings were not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The system refused.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// It is not UTF-8, not TOML, or has a member we do not know.
+    #[error("cannot read {}: {reason}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads `config.toml` in `directory`; the defaults where there is none.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not understood.
+    pub fn load(directory: &Path) -> Result<Self, ConfigError> {
+        let directory = match Directory::open(directory) {
+            Err(error) if error.is_not_found() => return Ok(Self::default()),
+            directory => directory?,
+        };
+        let Some(bytes) = directory.read(FILE, MAX_BYTES)? else { return Ok(Self::default()) };
+        let syntax = |error: &dyn std::fmt::Display| ConfigError::Syntax {
+            path: directory.join(FILE),
+            reason: error.to_string().trim_end().to_owned(),
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|error| syntax(&error))?;
+        toml::from_str(text).map_err(|error| syntax(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Directory::open(directory.path())
+            .expect("it exists")
+            .write(FILE, text.as_bytes(), crate::storage::Replace::Never, |_| Ok::<(), std::io::Error>(()))
+            .expect("written");
+        Config::load(directory.path())
+    }
+
+    #[test]
+    fn a_missing_file_means_the_defaults() {
+        assert!(Config::load(Path::new("/nonexistent")).expect("defaults").project.is_none());
+    }
+
+    #[test]
+    fn a_member_it_does_not_know_is_an_error() {
+        assert_eq!(load("project = \"p\"").expect("good").project.expect("set").as_str(), "p");
+        assert!(matches!(load("projekt = \"p\""), Err(ConfigError::Syntax { .. })));
+        assert!(matches!(load("project = \"a/b\""), Err(ConfigError::Syntax { .. })));
+    }
+}
