@@ -111,7 +111,13 @@ fn enter_namespace() -> Result<(), MountError> {
         entered => return entered.map_err(|error| MountError::Forbidden(error.into())),
     }
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(|error| MountError::Forbidden(error.into()))?;
+    unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(|error| {
+        MountError::Forbidden(match error {
+            // What the kernel calls "no space left on device".
+            Errno::NOSPC => io::Error::other("the limit user.max_user_namespaces is reached"),
+            error => error.into(),
+        })
+    })?;
     // An unprivileged process may map its own group only after giving up setgroups(2).
     write_map("/proc/self/setgroups", "deny")?;
     write_map("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;

@@ -1,0 +1,39 @@
+# What scripts/test and scripts/demo share. Sourced, from the repository's root.
+
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    if [ -n "${2:-}" ]; then printf 'hint: %s\n' "$2" >&2; fi
+    exit 1
+}
+
+# need TOOL WHERE-IT-COMES-FROM
+need() {
+    command -v "$1" >/dev/null || fail "$1 is missing" "install it: $2"
+}
+
+# Sets PYTHON to a Python that Flyte 2 supports.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            PYTHON=$candidate
+            break
+        fi
+        candidate=
+    done
+    [ -n "$candidate" ] || fail "Python 3.10 or newer is missing" "install python3, or name one: PYTHON=/path/to/python3"
+    "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ||
+        fail "$PYTHON cannot make virtual environments" "install the package python3-venv"
+}
+
+# environment NAME: target/venvs/NAME holds what tests/python/NAME.txt lists.
+environment() {
+    local directory=target/venvs/$1 wanted=tests/python/$1.txt
+    if cmp -s "$wanted" "$directory/installed.txt" && "$directory/bin/python" -c '' 2>/dev/null; then return; fi
+    printf 'making %s\n' "$directory" >&2
+    rm -rf "$directory"
+    "$PYTHON" -m venv "$directory"
+    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" ||
+        fail "cannot install $(grep ^flyte "$wanted") from PyPI" "check the network and pip's configuration"
+    cp "$wanted" "$directory/installed.txt"
+}
