@@ -97,7 +97,9 @@ impl CliError {
             VaultError::Missing { .. } => Self::chain(Exit::NotFound, error)
                 .hint(format!("make one: {command} init"))
                 .hint("or name another with --vault DIR or FLYTE_LOCAL_VAULT"),
-            VaultError::Exists { .. } => Self::chain(Exit::Exists, error).hint("it was left as it is"),
+            VaultError::Exists { .. } => {
+                Self::chain(Exit::Exists, error).hint("it was left as it is; name another place with --vault DIR")
+            }
             VaultError::SecretMissing { .. } => {
                 Self::chain(Exit::NotFound, error).hint(format!("see what there is: {command} get secret"))
             }

@@ -236,16 +236,18 @@ def set_first_path(directory):
 
 def run_script(path, arguments):
     """Runs the file as `python FILE ARGS…` does."""
+    import builtins
     import importlib.machinery
 
     sys.argv = [path, *arguments]
     set_first_path(os.path.dirname(os.path.abspath(path)))
     main = types.ModuleType("__main__")
     main.__file__ = os.path.abspath(path)
-    main.__builtins__ = __builtins__
-    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", main.__file__)
+    main.__builtins__ = builtins
+    loader = main.__loader__ = importlib.machinery.SourceFileLoader("__main__", main.__file__)
     sys.modules["__main__"] = main
-    exec(main.__loader__.get_code("__main__"), main.__dict__)
+    # Not the loader's `get_code`, which would leave a compiled file behind; Python leaves none of a script.
+    exec(loader.source_to_code(loader.get_data(main.__file__), main.__file__), main.__dict__)
 
 
 def run_module(module, arguments):
@@ -279,9 +281,8 @@ def hook_choice(broker, path):
 
     @functools.wraps(resolve)
     def resolve_command(group, context, arguments):
-        tasks = getattr(group, "objs", None)
-        if tasks is not None and arguments[0] not in tasks:
-            arguments = [choose_task(broker, path, tasks, arguments[0]), *arguments[1:]]
+        if hasattr(type(group), "objs") and arguments[0] not in group.objs:
+            arguments = [choose_task(broker, path, group.objs, arguments[0]), *arguments[1:]]
         return resolve(group, context, arguments)
 
     click.Group.resolve_command = resolve_command

@@ -1,6 +1,7 @@
 //! What the integration tests share: a throw-away home with the real binary, and tools that must be there.
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -170,4 +171,81 @@ pub fn require(tool: &str, package: &str) {
     let path = std::env::var_os("PATH").expect("PATH is set");
     let found = std::env::split_paths(&path).any(|directory| directory.join(tool).exists());
     assert!(found, "this test needs `{tool}`, from the package {package}");
+}
+
+/// A sandbox's vault through the library, for tests that look at it more often than processes can be started.
+impl Sandbox {
+    pub fn open_vault(&self) -> flyte_local::vault::Vault {
+        flyte_local::vault::Vault::open(&self.vault()).expect("the sandbox has a vault")
+    }
+
+    pub fn identities(&self) -> Vec<flyte_local::crypto::Identity> {
+        identities(&self.identity())
+    }
+
+    /// The value of the secret at `place`, if there is one. That it cannot be read is a failure.
+    pub fn value(&self, place: &str) -> Option<Vec<u8>> {
+        match self.open_vault().value(&secret_id(place), &self.identities()) {
+            Ok(value) => Some(value.expose().to_vec()),
+            Err(flyte_local::vault::VaultError::SecretMissing { .. }) => None,
+            Err(error) => panic!("{place}: {error:?}"),
+        }
+    }
+
+    /// What must hold after any crash: nothing is refused, the lock is free, and the tree holds nothing but secrets and,
+    /// one a directory, what a killed writer left behind; how many of those there are.
+    pub fn sound_but_for_leftovers(&self) -> usize {
+        let listing = self.open_vault().list(&flyte_local::secret::ScopeFilter::default()).expect("listed");
+        assert!(listing.refused.is_empty(), "{:?}", listing.refused);
+        let root = flyte_local::storage::Directory::open(&self.vault()).expect("there is a vault");
+        flyte_local::storage::Lock::acquire(&root, ".lock", std::time::Duration::ZERO).expect("the lock is free");
+
+        let (mut secrets, mut leftovers) = (0, 0);
+        let mut unvisited = vec![self.vault().join("secrets")];
+        while let Some(directory) = unvisited.pop() {
+            for entry in std::fs::read_dir(directory).expect("listed").map(|entry| entry.expect("listed")) {
+                let name = entry.file_name().into_string().expect("UTF-8");
+                if entry.file_type().expect("known").is_dir() {
+                    unvisited.push(entry.path());
+                } else if name == ".tmp" {
+                    leftovers += 1;
+                } else {
+                    assert!(name.ends_with(".age"), "{} has no business there", entry.path().display());
+                    secrets += 1;
+                }
+            }
+        }
+        assert_eq!(secrets, listing.secrets.len(), "a file is in the tree but not in the list");
+        leftovers
+    }
+}
+
+/// The identities in a file.
+pub fn identities(file: &Path) -> Vec<flyte_local::crypto::Identity> {
+    let text = std::fs::read_to_string(file).expect("an identity file");
+    flyte_local::crypto::Identity::parse_file(&text).expect("identities")
+}
+
+/// The secret whose file lies at `place`, as [`Sandbox::secret_file`] takes it.
+pub fn secret_id(place: &str) -> flyte_local::secret::SecretId {
+    use flyte_local::secret::Scope;
+    let parts: Vec<&str> = place.split('/').collect();
+    let (project, domain, name) = match parts[..] {
+        ["org", name] => (None, None, name),
+        ["project", project, name] => (Some(project), None, name),
+        ["domain", domain, name] => (None, Some(domain), name),
+        ["project", project, "domain", domain, name] => (Some(project), Some(domain), name),
+        _ => panic!("no place of a secret: {place}"),
+    };
+    let project = project.map(|project| project.parse().expect("a good project"));
+    let domain = domain.map(|domain| domain.parse().expect("a good domain"));
+    flyte_local::secret::SecretId { scope: Scope::new(project, domain), name: name.parse().expect("a good name") }
+}
+
+/// The options that name the scope of `place`, as [`Sandbox::secret_file`] takes it.
+pub fn scope_options(place: &str) -> Vec<String> {
+    let scope = secret_id(place).scope;
+    let project = scope.project().map(|project| ["-p".to_owned(), project.to_string()]);
+    let domain = scope.domain().map(|domain| ["-d".to_owned(), domain.to_string()]);
+    project.into_iter().chain(domain).flatten().collect()
 }

@@ -6,7 +6,7 @@ use crate::cli::context::{Context, split};
 use crate::cli::error::{CliError, Exit};
 use flyte_local::crypto::{Identity, Recipient};
 use flyte_local::storage::{Directory, Replace, WriteError};
-use flyte_local::vault::{NamedRecipient, Vault};
+use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 
 /// What the maker of a vault is called in it.
 const OWNER: &str = "owner";
@@ -24,11 +24,16 @@ pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
     let (vault_path, identity_path) = (context.vault_path()?, context.identity_path()?);
-    // The identity comes first: a vault that nobody can open is worse than none.
-    if Vault::open(vault_path).is_ok() {
-        let error = CliError::new(Exit::Exists, format!("there is a vault at {} already", vault_path.display()));
-        return Err(error.hint("it was left as it is; name another place with --vault DIR"));
+    // Looked at first, so that no identity is made for a vault that is not.
+    match Vault::open(vault_path) {
+        Err(VaultError::Missing { .. }) => {}
+        Err(error) => return Err(CliError::from_vault(&error, &context.command)),
+        Ok(_) => {
+            let exists = VaultError::Exists { path: vault_path.to_owned() };
+            return Err(CliError::from_vault(&exists, &context.command));
+        }
     }
+    // The identity comes before the vault: a vault that nobody can open is worse than none.
     let (recipient, made) = match context.read_identity_file()? {
         Some(identities) => (identities[0].recipient(), false),
         None => (make_identity(context)?, true),

@@ -1,0 +1,102 @@
+//! The README's tour, executed: each command of a `console` block, with its output as printed there.
+
+mod support;
+
+use std::path::Path;
+
+use support::{FLYTE_LOCAL, Ran, Sandbox, python, require};
+
+/// A command, its expected exit code and output (standard error after standard output, as on the page).
+#[derive(Debug, Default)]
+struct Step {
+    command: String,
+    code: i32,
+    output: String,
+}
+
+fn readme() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    std::fs::read_to_string(path).expect("the README")
+}
+
+/// The fenced blocks of a language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().expect("split yields one")).collect()
+}
+
+fn steps(block: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in block.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step { command: command.to_owned(), ..Step::default() });
+            continue;
+        }
+        let step = steps.last_mut().expect("a block begins with a command");
+        match line.strip_prefix("? ") {
+            Some(code) => step.code = code.parse().expect("an exit code"),
+            None => step.output.push_str(&format!("{line}\n")),
+        }
+    }
+    steps
+}
+
+/// Every time of the form `2026-11-22T06:00:00Z` made the same, as the page cannot know them.
+fn without_times(text: &str) -> String {
+    let shape = "dddd-dd-ddTdd:dd:ddZ";
+    let is_time = |at: &str| {
+        at.len() >= shape.len()
+            && shape.bytes().zip(at.bytes()).all(|(s, b)| if s == b'd' { b.is_ascii_digit() } else { s == b })
+    };
+    let (mut result, mut rest) = (String::new(), text);
+    while let Some(character) = rest.chars().next() {
+        let taken = if is_time(rest) { shape.len() } else { character.len_utf8() };
+        result.push_str(if is_time(rest) { "TIME" } else { &rest[..taken] });
+        rest = &rest[taken..];
+    }
+    result
+}
+
+#[test]
+fn the_tour_does_what_it_says() {
+    require("age", "age");
+    let readme = readme();
+    let tour = readme.split("## A tour").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the tour");
+    let sandbox = Sandbox::empty();
+    sandbox.file("hello.py", blocks(tour, "python")[0]);
+    let environment = python("newest").ancestors().nth(2).expect("bin/python lies two below").to_owned();
+    let binary = Path::new(FLYTE_LOCAL).parent().expect("it lies in a directory");
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").expect("PATH is set"));
+
+    let steps: Vec<Step> = blocks(tour, "console").into_iter().flat_map(steps).collect();
+    assert!(steps.len() > 10, "the tour was not found");
+    for step in steps {
+        let mut command = sandbox.program("sh");
+        command.args(["-c", &step.command]).env("PATH", &path).env("VIRTUAL_ENV", &environment);
+        let ran = Ran::from(command.output().expect("sh starts"));
+        let mut output = ran.all().replace(&sandbox.home().display().to_string(), "/home/you");
+        if !output.is_empty() && !output.ends_with('\n') {
+            output.push('\n');
+        }
+        assert_eq!(ran.code, step.code, "{}: {ran:?}", step.command);
+        assert_eq!(without_times(&output), without_times(&step.output), "{}", step.command);
+    }
+}
+
+#[test]
+fn the_exit_codes_are_those_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/error.rs");
+    let source = std::fs::read_to_string(path).expect("the source");
+    let list = source.split("enum Exit {").nth(1).and_then(|rest| rest.split('}').next()).expect("the enum");
+    let codes: Vec<u8> = list
+        .lines()
+        .filter_map(|line| line.trim().trim_end_matches(',').split_once(" = "))
+        .map(|(_, code)| code.parse().expect("a number"))
+        .filter(|code| *code < 126)
+        .collect();
+    let readme = readme();
+    let sentence = readme.split("Exit codes:").nth(1).and_then(|rest| rest.split(';').next()).expect("the sentence");
+    let named: Vec<u8> = sentence.split([' ', '\n']).filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(named[0], 0);
+    assert_eq!(named[1..], codes);
+}
