@@ -91,7 +91,11 @@ impl Injector {
         let failed = |error: MountError| CliError::chain(Exit::Failed, &error);
         directory.write(&[key.as_str()], value.expose()).map_err(failed)?;
         let Some(group) = group.filter(|group| is_file_name(group) && *group != key.as_str()) else { return Ok(()) };
-        directory.write(&[group, &key.as_str().to_ascii_lowercase()], value.expose()).map_err(failed)
+        match directory.write(&[group, &key.as_str().to_ascii_lowercase()], value.expose()) {
+            // Another secret has the group's name, and its own path is the one that a cluster has.
+            Err(error) if error.is_not_a_directory() => Ok(()),
+            written => written.map_err(failed),
+        }
     }
 
     fn value(&self, key: &SecretName, run: &RunScope) -> Result<SecretValue, CliError> {

@@ -231,7 +231,7 @@ def set_first_path(directory):
     """Puts `directory` where Python puts a script's own, in place of the one that `-c` brought."""
     if getattr(sys.flags, "safe_path", False):
         return
-    sys.path[0] = directory
+    sys.path.insert(0, directory)
 
 
 def run_script(path, arguments):
@@ -240,14 +240,20 @@ def run_script(path, arguments):
     import importlib.machinery
 
     sys.argv = [path, *arguments]
-    set_first_path(os.path.dirname(os.path.abspath(path)))
+    set_first_path(os.path.dirname(os.path.realpath(path)))
     main = types.ModuleType("__main__")
-    main.__file__ = os.path.abspath(path)
+    main.__file__ = os.path.join(os.getcwd(), path)
     main.__builtins__ = builtins
     loader = main.__loader__ = importlib.machinery.SourceFileLoader("__main__", main.__file__)
     sys.modules["__main__"] = main
     # Not the loader's `get_code`, which would leave a compiled file behind; Python leaves none of a script.
-    exec(loader.source_to_code(loader.get_data(main.__file__), main.__file__), main.__dict__)
+    try:
+        code = compile(loader.get_data(main.__file__), main.__file__, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        # The SDK's own hook, in place by now, would show neither the line nor the mark.
+        sys.__excepthook__(type(error), error.with_traceback(None), None)
+        sys.exit(1)
+    exec(code, main.__dict__)
 
 
 def run_module(module, arguments):
@@ -264,8 +270,6 @@ def run_task(broker, path, task, job):
     from flyte.cli.main import main
 
     hook_choice(broker, path)
-    if not getattr(sys.flags, "safe_path", False):
-        sys.path.pop(0)  # The `flyte` command does not have the working directory there; it appends it itself.
     options = [f"--{part}={job[part]}" for part in ("project", "domain") if job[part]]
     # The SDK refuses an absolute path outside the working directory.
     arguments = ["run", "--local", *options, os.path.relpath(path), *task]
@@ -281,7 +285,7 @@ def hook_choice(broker, path):
 
     @functools.wraps(resolve)
     def resolve_command(group, context, arguments):
-        if hasattr(type(group), "objs") and arguments[0] not in group.objs:
+        if hasattr(type(group), "objs") and arguments[0] not in group.list_commands(context):
             arguments = [choose_task(broker, path, group.objs, arguments[0]), *arguments[1:]]
         return resolve(group, context, arguments)
 

@@ -21,6 +21,8 @@ const BOOTSTRAP: &str = include_str!("bootstrap.py");
 /// say so.
 const LOADER: &str = r#"
 import os, sys
+if not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]
 socket = int(sys.argv[1])
 os.write(socket, ('{"op":"hello","python":[%d,%d,%d]}\n' % tuple(sys.version_info[:3])).encode())
 start = b""

@@ -40,6 +40,13 @@ pub enum MountError {
     },
 }
 
+impl MountError {
+    /// Whether a file stands where a directory is needed.
+    pub fn is_not_a_directory(&self) -> bool {
+        matches!(self, MountError::Step { source, .. } if source.kind() == io::ErrorKind::NotADirectory)
+    }
+}
+
 fn step(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(Errno) -> MountError {
     let path = path.as_ref().to_owned();
     move |error| MountError::Step { action, path, source: error.into() }
@@ -75,7 +82,8 @@ impl PrivateDirectory {
         Ok(Self { fd, path: target.to_owned() })
     }
 
-    /// Writes a file, mode 0400, replacing one that is there at once; `path` is its components, plain names each.
+    /// Writes a file, mode 0400, replacing at once what is there; `path` is its components, plain names each. A directory
+    /// that is in its place goes, with the files in it.
     ///
     /// # Errors
     /// As `mkdirat(2)`, `openat(2)`, `write(2)` and `renameat(2)`.
@@ -94,15 +102,33 @@ impl PrivateDirectory {
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, TEMPORARY, create, Mode::RUSR).map_err(step("write", &full))?;
         let written = std::fs::File::from(file).write_all(bytes);
-        let renamed = written
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-            .and_then(|()| rustix::fs::renameat(&directory, TEMPORARY, &directory, *name));
+        let rename = || rustix::fs::renameat(&directory, TEMPORARY, &directory, *name);
+        let renamed = match written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
+            Ok(()) => match rename() {
+                Err(Errno::ISDIR) => remove_directory(&directory, name).and_then(|()| rename()),
+                renamed => renamed,
+            },
+            failed => failed,
+        };
         if renamed.is_err() {
             // The write's own error is the one to tell.
             let _ = rustix::fs::unlinkat(&directory, TEMPORARY, AtFlags::empty());
         }
         renamed.map_err(step("write", &full))
     }
+}
+
+/// Removes a directory that holds files alone.
+fn remove_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    for entry in rustix::fs::Dir::read_from(&directory)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            rustix::fs::unlinkat(&directory, entry.file_name(), AtFlags::empty())?;
+        }
+    }
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
 fn enter_namespace() -> Result<(), MountError> {

@@ -8,6 +8,13 @@ use std::path::Path;
 #[error("this system has no mount namespaces")]
 pub struct MountError;
 
+impl MountError {
+    /// Never: nothing stands anywhere here.
+    pub fn is_not_a_directory(&self) -> bool {
+        false
+    }
+}
+
 /// A directory that only this process and its children see. It cannot be made here.
 #[derive(Debug)]
 pub struct PrivateDirectory(Infallible);

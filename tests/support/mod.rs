@@ -249,3 +249,37 @@ pub fn scope_options(place: &str) -> Vec<String> {
     let domain = scope.domain().map(|domain| ["-d".to_owned(), domain.to_string()]);
     project.into_iter().chain(domain).flatten().collect()
 }
+
+/// For the tests of `run`, whose tasks lie in `fixtures/tasks/`.
+impl Sandbox {
+    /// Copies `fixtures/tasks/` into the working directory.
+    pub fn with_tasks(self) -> Self {
+        copy_tree(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tasks"), &self.work());
+        self
+    }
+
+    /// Creates a secret of exactly these bytes; `scope` is `-p P -d D`, or less of it.
+    pub fn secret(&self, name: &str, value: impl AsRef<[u8]>, scope: &[&str]) {
+        let created = self.pipe(&[&["create", "secret", name, "--raw"], scope].concat(), value.as_ref());
+        assert_eq!(created.code, 0, "{created:?}");
+    }
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).expect("listed").map(|entry| entry.expect("listed")) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            std::fs::create_dir(&target).expect("made");
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).expect("copied");
+        }
+    }
+}
+
+impl Ran {
+    /// What a task printed after `=> `, without what the SDK writes around it.
+    pub fn said(&self) -> Vec<String> {
+        self.text().lines().filter_map(|line| line.strip_prefix("=> ")).map(str::to_owned).collect()
+    }
+}

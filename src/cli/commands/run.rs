@@ -152,7 +152,7 @@ fn named_by(interpreter: &Interpreter) -> String {
         Origin::Option => "named by --python",
         Origin::VirtualEnv => "of VIRTUAL_ENV",
         Origin::DotVenv => "of the nearest .venv",
-        Origin::Path => "found in PATH",
+        Origin::Path => "looked for in PATH",
     };
     format!("{} ({origin})", interpreter.program.display())
 }
