@@ -11,17 +11,21 @@ need() {
     command -v "$1" >/dev/null || fail "$1 is missing" "install it: $2"
 }
 
-# Sets PYTHON to a Python that Flyte 2 supports.
+# Where the build goes, whatever the user's own settings say: the scripts look there.
+export CARGO_TARGET_DIR=$PWD/target
+
+# Sets PYTHON to a Python that Flyte 2 supports: the one it names, or one in PATH.
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
+    local candidate found=
+    if [ -n "${PYTHON:-}" ]; then set -- "$PYTHON"; else set -- python3 python3.13 python3.12 python3.11 python3.10; fi
+    for candidate; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
-            PYTHON=$candidate
+            found=$candidate
             break
         fi
-        candidate=
     done
-    [ -n "$candidate" ] || fail "Python 3.10 or newer is missing" "install python3, or name one: PYTHON=/path/to/python3"
+    [ -n "$found" ] || fail "Python 3.10 or newer is missing (tried $*)" "install python3, or name one: PYTHON=/path/to/python3"
+    PYTHON=$found
     "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ||
         fail "$PYTHON cannot make virtual environments" "install the package python3-venv"
 }

@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use directories::ProjectDirs;
-use zeroize::Zeroizing;
 
 use super::error::{CliError, Exit};
 use super::ui::Ui;
-use super::{GlobalArgs, OutputFormat, ScopeArgs};
+use super::{GlobalArgs, OutputFormat, RunScopeArgs};
 use flyte_local::config::Config;
 use flyte_local::crypto::Identity;
 use flyte_local::secret::{Domain, Project, RunScope};
-use flyte_local::storage::Directory;
+use flyte_local::storage::read_users_file;
 use flyte_local::vault::{Vault, VaultError};
 
 /// Larger than any identity file.
@@ -40,8 +39,10 @@ struct Place {
 impl Place {
     fn get(&self) -> Result<&Path, CliError> {
         self.path.as_deref().ok_or_else(|| {
-            CliError::new(Exit::Failed, "there is no home directory to look in (HOME is not set)")
-                .hint(format!("name the place with {}", self.option))
+            let message = "no home directory is known: HOME is not set, and the user database names none";
+            CliError::new(Exit::Failed, message)
+                .hint("set HOME")
+                .hint(format!("or name the place with {}", self.option))
         })
     }
 }
@@ -53,10 +54,12 @@ impl<'a> Context<'a> {
         // identity must not lie in the vault.
         let default_vault = directories.as_ref().map(|d| d.data_dir().join("vault"));
         let default_identity = directories.as_ref().map(|d| d.config_dir().join("identity.txt"));
-        let command = match &global.vault {
-            Some(vault) => format!("flyte-local --vault {}", quoted(vault)),
-            None => "flyte-local".to_owned(),
-        };
+        let mut command = "flyte-local".to_owned();
+        for (option, value) in [("--vault", &global.vault), ("--identity", &global.identity)] {
+            if let Some(path) = value {
+                command.push_str(&format!(" {option} {}", quoted(path)));
+            }
+        }
         Ok(Self {
             ui,
             output_format: global.output_format,
@@ -94,28 +97,21 @@ impl<'a> Context<'a> {
         let path = self.identity_path()?;
         self.read_identity_file()?.ok_or_else(|| {
             CliError::new(Exit::NotFound, format!("there is no identity at {}", path.display()))
-                .hint("name the file with --identity FILE or FLYTE_LOCAL_IDENTITY")
-                .hint(format!("or, if there is no vault yet, make both: {} init", self.command))
+                .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
+                .hint("or restore it from your copy: without it, no secret of this vault can be opened")
         })
     }
 
     /// As [`Context::identities`]; `None` where there is no file.
     pub(crate) fn read_identity_file(&self) -> Result<Option<Vec<Identity>>, CliError> {
         let path = self.identity_path()?;
-        let Some((directory, name)) = split(path) else {
-            return Err(CliError::new(Exit::Failed, format!("{} is not a file", path.display())));
-        };
-        let directory = match Directory::open(directory) {
-            Err(error) if error.is_not_found() => return Ok(None),
-            directory => directory.map_err(|error| CliError::from_storage(&error))?,
-        };
-        let bytes = directory.read(name, MAX_IDENTITY_BYTES).map_err(|error| CliError::from_storage(&error))?;
+        let bytes = read_users_file(path, MAX_IDENTITY_BYTES).map_err(|error| CliError::from_storage(&error))?;
         let Some(bytes) = bytes else { return Ok(None) };
         let unreadable = |reason: &dyn std::fmt::Display| {
             CliError::new(Exit::Failed, format!("{} is not an age identity file: {reason}", path.display()))
         };
-        let text = Zeroizing::new(std::str::from_utf8(&bytes).map_err(|error| unreadable(&error))?.to_owned());
-        Identity::parse_file(&text).map(Some).map_err(|error| unreadable(&error))
+        let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(&error))?;
+        Identity::parse_file(text).map(Some).map_err(|error| unreadable(&error))
     }
 
     /// A vault's error on reading a value; if nothing opened it, says which identities were tried.
@@ -141,7 +137,7 @@ impl<'a> Context<'a> {
     }
 
     /// The run's project and domain: by flag, else by variable.
-    pub(crate) fn chosen_scope(&self, scope: ScopeArgs) -> Result<RunScope, CliError> {
+    pub(crate) fn chosen_scope(&self, scope: RunScopeArgs) -> Result<RunScope, CliError> {
         Ok(RunScope {
             project: match scope.project {
                 None => variable::<Project>("FLYTE_LOCAL_PROJECT", "a project")?,

@@ -1,7 +1,7 @@
 //! From facts to words: every error's message, what to do next, and the exit code.
 
 use std::error::Error;
-use std::path::Path;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -10,7 +10,7 @@ use super::ui::Ui;
 use flyte_local::config::ConfigError;
 use flyte_local::crypto::EnvelopeError;
 use flyte_local::storage::StorageError;
-use flyte_local::vault::{Refusal, VaultError};
+use flyte_local::vault::{ManifestError, Refusal, VaultError};
 
 /// The exit codes of our own. `run` and `exec` pass on those of the command they ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,10 @@ impl CliError {
             VaultError::Exists { .. } => {
                 Self::chain(Exit::Exists, error).hint("it was left as it is; name another place with --vault DIR")
             }
+            VaultError::ManifestLost { path } => Self::chain(Exit::Refused, error).hint(format!(
+                "restore {} from a backup: a new one would not fit them",
+                path.join("vault.toml").display()
+            )),
             VaultError::SecretMissing { .. } => {
                 Self::chain(Exit::NotFound, error).hint(format!("see what there is: {command} get secret"))
             }
@@ -110,16 +114,19 @@ impl CliError {
             )),
             VaultError::CannotDecrypt { .. } => Self::chain(Exit::CannotDecrypt, error)
                 .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"),
-            VaultError::Refused { path, source, .. } => {
-                Self::chain(Exit::Refused, error).hint(refusal_hint(path, source))
+            VaultError::Refused { id, source, .. } => {
+                let delete = format!("{command} delete secret {}{}", id.name, scope_flags(&id.scope));
+                Self::chain(Exit::Refused, error).hint(refusal_hint(source, &delete))
             }
-            VaultError::Locked { .. } => {
-                Self::chain(Exit::Locked, error).hint("another flyte-local is writing; try again when it is done")
+            VaultError::Locked { waited, .. } => Self::chain(Exit::Locked, error)
+                .hint(format!("waited {} s; try again when the other flyte-local is done", waited.as_secs())),
+            VaultError::Manifest { source: ManifestError::Format { .. }, .. } => {
+                Self::chain(Exit::Refused, error).hint("use a newer flyte-local")
             }
+            VaultError::Manifest { .. } => Self::chain(Exit::Refused, error)
+                .hint("mend it, or restore it from a backup; the secrets are untouched"),
             VaultError::Storage(error) => Self::from_storage(error),
-            VaultError::Manifest { .. } | VaultError::Seal { .. } | VaultError::Randomness { .. } => {
-                Self::chain(Exit::Failed, error)
-            }
+            VaultError::Seal { .. } | VaultError::Randomness { .. } => Self::chain(Exit::Failed, error),
         }
     }
 
@@ -135,17 +142,16 @@ impl CliError {
     }
 }
 
-fn refusal_hint(path: &Path, refusal: &Refusal) -> String {
-    let path = path.display();
+/// `delete` is the command that deletes the secret: it works on a file that is refused too.
+fn refusal_hint(refusal: &Refusal, delete: &str) -> String {
     match refusal {
-        Refusal::OtherSecret(_) => format!("the file was renamed, swapped or copied: put it back, or remove {path}"),
-        Refusal::OtherVault => {
-            format!("it was copied from another vault: create the secret here, after removing {path}")
-        }
+        Refusal::OtherSecret(_) => format!("the file was renamed, swapped or copied: put it back, or {delete}"),
+        Refusal::OtherVault => format!("it was copied from another vault: {delete}, then create it here"),
+        Refusal::NoFile => "flyte-local did not make it: remove it by hand".to_owned(),
         Refusal::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
-            format!("flyte-local did not write it: remove {path}, then create the secret")
+            format!("flyte-local did not write it: restore it from a backup, or {delete}")
         }
-        Refusal::Envelope(_) | Refusal::Binding(_) => format!("restore {path} from a backup"),
+        Refusal::Envelope(_) | Refusal::Binding(_) => format!("restore it from a backup, or {delete}"),
     }
 }
 
@@ -166,30 +172,65 @@ impl From<ConfigError> for CliError {
 }
 
 /// Reports what clap says, less what may be a value typed in the wrong place.
-pub(crate) fn usage(mut error: clap::Error, ui: &Ui) -> Result<ExitCode, CliError> {
+pub(crate) fn usage(mut error: clap::Error, arguments: &[OsString], ui: &Ui) -> Result<ExitCode, CliError> {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let usage = |message: String| CliError::new(Exit::Usage, message);
     match error.kind() {
+        ErrorKind::DisplayHelp if !arguments.iter().any(|argument| argument == "-h" || argument == "--help") => {
+            return Err(usage("an argument that begins with -h is not the option -h".to_owned()).hint(DASHED_VALUE));
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             ui.data(error.render().to_string().as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
         ErrorKind::ValueValidation => {
-            let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
-            return Err(CliError::new(Exit::Usage, format!("bad {argument}: {reason}")));
+            // A positional argument's reason says what it is: a secret name, a project.
+            let option = argument.split(' ').next().filter(|word| word.starts_with('-'));
+            return Err(usage(option.map_or(reason.clone(), |option| format!("{option}: {reason}"))));
         }
-        ErrorKind::UnknownArgument => {
-            let unknown = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-            if !unknown.starts_with('-') {
-                let message = "there is one argument more than the command takes";
-                return Err(CliError::new(Exit::Usage, message).hint("quote a value that has spaces in it"));
-            }
-            // What follows the `=` may be a value.
-            let name = unknown.split('=').next().unwrap_or_default().to_owned();
-            error.insert(ContextKind::InvalidArg, ContextValue::String(name));
+        ErrorKind::UnknownArgument if !argument.starts_with('-') => {
+            let error = usage("there is one argument more than the command takes".to_owned());
+            let is_exec = arguments.iter().any(|argument| argument == "exec");
+            return Err(error.hint(if is_exec {
+                "put -- before the command: flyte-local exec --secret KEY -- COMMAND"
+            } else {
+                "quote a value that has spaces in it"
+            }));
+        }
+        // Without a likely option beside it, what clap would repeat may be a value.
+        ErrorKind::UnknownArgument if error.get(ContextKind::SuggestedArg).is_none() => {
+            return Err(usage("there is an option that the command does not have".to_owned()).hint(DASHED_VALUE));
+        }
+        ErrorKind::TooManyValues => {
+            let option = argument.split(['=', ' ']).next().unwrap_or_default();
+            return Err(usage(format!("{option} takes no value")));
+        }
+        ErrorKind::InvalidValue => {
+            let option = argument.split(' ').next().unwrap_or_default();
+            let known = error.get(ContextKind::ValidValue).map(ToString::to_string).unwrap_or_default();
+            let needs = if known.is_empty() { "needs a value".to_owned() } else { format!("is one of {known}") };
+            return Err(usage(format!("{option} {needs}")));
+        }
+        ErrorKind::ArgumentConflict => {
+            let prior = error.get(ContextKind::PriorArg).map(ToString::to_string).unwrap_or_default();
+            let again =
+                if prior == argument { "is given twice".to_owned() } else { format!("cannot be used with {prior}") };
+            return Err(usage(format!("{argument} {again}")));
+        }
+        ErrorKind::InvalidUtf8 => {
+            let error = usage("an argument is not UTF-8".to_owned());
+            return Err(error.hint("a value that is not UTF-8: --from-file, or standard input"));
         }
         _ => {}
     }
-    let rendered = error.render().to_string();
-    ui.say(rendered.trim_end());
+    if error.kind() == ErrorKind::UnknownArgument {
+        // What follows the `=` may be a value.
+        let name = argument.split('=').next().unwrap_or_default().to_owned();
+        error.insert(ContextKind::InvalidArg, ContextValue::String(name));
+    }
+    ui.say(error.render().to_string().trim_end());
     Ok(ExitCode::from(Exit::Usage as u8))
 }
+
+const DASHED_VALUE: &str = "a value that begins with '-': --value=VALUE, or --from-file FILE";

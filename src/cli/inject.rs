@@ -1,11 +1,13 @@
 //! From a declaration to a value in its place: what `run` and `exec` share.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::error::{CliError, Exit, scope_flags};
+use super::ui::Ui;
 use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{MountError, PrivateDirectory};
@@ -17,6 +19,7 @@ pub(crate) struct Injector {
     vault: Vault,
     identities: Vec<Identity>,
     files: Files,
+    user: User,
     command: String,
     tried: String,
 }
@@ -31,6 +34,15 @@ enum Files {
     },
 }
 
+/// Whom the secrets are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// A task, which declares them in Python.
+    Task,
+    /// A command, for which options name them.
+    Command,
+}
+
 /// Whether to make the directory for file secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mount {
@@ -41,21 +53,15 @@ pub(crate) enum Mount {
 impl Injector {
     /// Opens all that is needed, so that whatever cannot be had is told before a child starts. Call it before any thread
     /// starts: making the directory for files enters a namespace.
-    pub(crate) fn open(context: &Context<'_>, mount: Mount) -> Result<Self, CliError> {
+    pub(crate) fn open(context: &Context<'_>, user: User, mount: Mount) -> Result<Self, CliError> {
         let vault = context.open_vault()?;
         let identities = context.identities()?;
         let tried = context.identities_tried(&identities);
         let files = match mount {
-            Mount::Private => match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
-                Ok(directory) => Files::Ready(directory),
-                Err(error) => Files::unavailable(&error),
-            },
-            Mount::None => Files::Unavailable {
-                reason: "--no-mount was given".to_owned(),
-                hint: "run without --no-mount, or use the secret as a variable",
-            },
+            Mount::Private => Files::open()?,
+            Mount::None => Files::Unavailable { reason: "--no-mount was given".to_owned(), hint: "run without it" },
         };
-        Ok(Self { vault, identities, files, command: context.command.clone(), tried })
+        Ok(Self { vault, identities, files, user, command: context.command.clone(), tried })
     }
 
     /// The names that a run in this scope sees.
@@ -72,8 +78,11 @@ impl Injector {
             text => {
                 let reason = if text.is_ok() { "it holds a NUL byte" } else { "it is not valid UTF-8" };
                 let message = format!("secret {key} cannot become an environment variable: {reason}");
-                Err(CliError::new(Exit::Failed, message)
-                    .hint(format!("mount it as a file: flyte.Secret(key=\"{key}\", mount=\"{SECRETS_DIRECTORY}\")")))
+                let advice = match self.user {
+                    User::Task => format!("flyte.Secret(key=\"{key}\", mount=\"{SECRETS_DIRECTORY}\")"),
+                    User::Command => format!("--mount {key}"),
+                };
+                Err(CliError::new(Exit::Failed, message).hint(format!("mount it as a file: {advice}")))
             }
         }
     }
@@ -126,19 +135,50 @@ impl Injector {
 }
 
 impl Files {
-    fn unavailable(error: &MountError) -> Self {
-        let causes = std::iter::successors(std::error::Error::source(error), |&cause| cause.source());
-        let reason = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-        Files::Unavailable {
-            reason,
-            hint: "allow unprivileged user namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), \
-                   or use the secret as a variable",
+    /// Makes the directory, if a child of ours can: what it cannot, we must not begin.
+    fn open() -> Result<Self, CliError> {
+        if let Err(reason) = try_mount() {
+            return Ok(Files::Unavailable { reason, hint: HOW_TO_ALLOW });
+        }
+        match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
+            Ok(directory) => Ok(Files::Ready(directory)),
+            Err(error) => Err(CliError::chain(Exit::Failed, &error).hint("do without file secrets: run --no-mount")),
         }
     }
 }
 
+const HOW_TO_ALLOW: &str = "allow unprivileged user namespaces (Ubuntu: sysctl \
+     kernel.apparmor_restrict_unprivileged_userns=0), or use the secret as a variable";
+
+/// Runs [`TRY_MOUNT`]; why it failed, if it did.
+#[cfg(target_os = "linux")]
+fn try_mount() -> Result<(), String> {
+    let mut command = std::process::Command::new("/proc/self/exe");
+    let tried = command.arg(TRY_MOUNT).stdin(std::process::Stdio::null()).output();
+    match tried {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Without namespaces there is nothing to try: making the directory fails before it changes anything.
+#[cfg(not(target_os = "linux"))]
+fn try_mount() -> Result<(), String> {
+    PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The hidden command that makes the directory and ends; it says why it could not.
+pub(crate) const TRY_MOUNT: &str = "__try-mount";
+
+pub(crate) fn run_try_mount(ui: &Ui) -> ExitCode {
+    let Err(error) = PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) else { return ExitCode::SUCCESS };
+    let causes = std::iter::successors(std::error::Error::source(&error), |&cause| cause.source());
+    ui.say(&causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
+    ExitCode::FAILURE
+}
+
 /// Whether a group can be the name of a directory; it takes no part in the look-up, so another one is passed over.
 fn is_file_name(group: &str) -> bool {
-    let special = matches!(group, "" | "." | "..");
-    !special && group.len() <= 255 && !group.contains(['/', '\0'])
+    !group.is_empty() && !group.starts_with('.') && group.len() <= 255 && !group.contains(['/', '\0'])
 }

@@ -33,7 +33,10 @@ Examples:
   flyte-local create secret my_secret                 asks for the value
   flyte-local create secret my_cert --from-file cert.pem
   flyte-local get secret
-  flyte-local run task.py main --x 3                  runs the task with its secrets")]
+  flyte-local run task.py main --x 3                  runs the task with its secrets
+
+Exit codes: 0 done, 1 failed, 2 usage, 10 not found, 11 cannot decrypt, 12 exists already,
+13 a file was refused, 14 locked; run and exec return the command's own.")]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -42,6 +45,7 @@ struct Cli {
 }
 
 #[derive(Args)]
+#[command(next_help_heading = "Global options")]
 struct GlobalArgs {
     /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
     #[arg(long, global = true, value_name = "DIR")]
@@ -50,87 +54,92 @@ struct GlobalArgs {
     /// directory]
     #[arg(long, global = true, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// How lists are printed
+    /// How `get` prints: table, table-simple, json or json-raw
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    #[arg(hide_possible_values = true)]
     output_format: OutputFormat,
 }
 
 /// The formats of Flyte's own command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OutputFormat {
-    /// A table with a ruled heading
     Table,
-    /// Columns and no more
     TableSimple,
-    /// Indented JSON
     Json,
-    /// JSON on one line
     JsonRaw,
 }
 
-/// `-p` and `-d`, wherever they are taken.
+/// `-p` and `-d` of a secret.
 #[derive(Args)]
 struct ScopeArgs {
-    /// The project
+    /// Only this project [default: all projects]
     #[arg(short, long)]
     project: Option<Project>,
-    /// The domain
+    /// Only this domain [default: all domains]
+    #[arg(short, long)]
+    domain: Option<Domain>,
+}
+
+/// `-p` and `-d` of what is run.
+#[derive(Args)]
+struct RunScopeArgs {
+    /// The project to run in [default: FLYTE_LOCAL_PROJECT, or the configuration's]
+    #[arg(short, long)]
+    project: Option<Project>,
+    /// The domain to run in [default: FLYTE_LOCAL_DOMAIN, or the configuration's]
     #[arg(short, long)]
     domain: Option<Domain>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a vault, and an identity to open it with
     Init(init::Args),
-    /// Create something
+    /// Create a secret
     #[command(subcommand, arg_required_else_help = true)]
     Create(Create),
-    /// List something, or show one
+    /// List the secrets, or show one
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
-    /// Update something
+    /// Give a secret another value
     #[command(subcommand, arg_required_else_help = true)]
     Update(Update),
-    /// Delete something
+    /// Delete a secret
     #[command(subcommand, arg_required_else_help = true)]
     Delete(Delete),
-    /// Run a Flyte file, a task of it, or a Python module, with the secrets its tasks declare
     Run(run::Args),
-    /// Run any command with secrets in its environment
     Exec(exec::Args),
 }
 
 #[derive(Subcommand)]
 enum Create {
-    /// Create a secret
     Secret(create::Args),
 }
 
 #[derive(Subcommand)]
 enum Get {
-    /// List the secrets, or show one
     Secret(get::Args),
 }
 
 #[derive(Subcommand)]
 enum Update {
-    /// Give a secret another value
     Secret(update::Args),
 }
 
 #[derive(Subcommand)]
 enum Delete {
-    /// Delete a secret
     Secret(delete::Args),
 }
 
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ui = Ui::new(context::no_color());
-    let result = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|argument| argument == inject::TRY_MOUNT) {
+        return inject::run_try_mount(&ui);
+    }
+    let result = match Cli::try_parse_from(&arguments) {
         Ok(cli) => dispatch(cli, &ui),
-        Err(error) => error::usage(error, &ui),
+        Err(error) => error::usage(error, &arguments, &ui),
     };
     result.unwrap_or_else(|error| {
         ui.error(&error);

@@ -37,9 +37,9 @@ impl Ui {
     }
 
     pub(crate) fn error(&self, error: &CliError) {
-        let mut text = format!("{} {}\n", self.paint(RED, "error:"), error.message());
+        let mut text = format!("{} {}\n", self.paint(RED, "error:"), harmless(error.message()));
         for cause in error.causes() {
-            text.push_str(&format!("caused by: {cause}\n"));
+            text.push_str(&format!("caused by: {}\n", harmless(cause)));
         }
         for hint in error.hints() {
             text.push_str(&format!("{} {hint}\n", self.paint(CYAN, "hint:")));
@@ -55,4 +55,22 @@ impl Ui {
         // There is nowhere left to say that stderr cannot be written to.
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+/// Text that may come from a file of others: no control character of it reaches the terminal, and no flood.
+fn harmless(text: &str) -> String {
+    const MOST: usize = 2000;
+    let mut result = String::new();
+    for character in text.chars().take(MOST) {
+        match character {
+            // What follows an error's first line is its own, and indented to show it.
+            '\n' => result.push_str("\n  "),
+            character if character.is_control() => result.extend(character.escape_default()),
+            character => result.push(character),
+        }
+    }
+    if text.chars().nth(MOST).is_some() {
+        result.push('…');
+    }
+    result
 }

@@ -1,30 +1,31 @@
 //! Where a value comes from: an argument, a file, a prompt, or standard input.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use zeroize::Zeroizing;
 
-use super::context::{Context, split};
 use super::error::{CliError, Exit};
 use super::prompt;
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretValue};
-use flyte_local::storage::Directory;
+use flyte_local::storage::read_users_file;
 
 #[derive(Args)]
 pub(crate) struct ValueArgs {
-    /// The value; it stays in your shell's history, which the prompt and --from-file avoid
+    /// The value; without one, a hidden prompt on a terminal, and otherwise standard input
+    ///
+    /// A value given as an argument stays in the shell's history, which the other ways avoid.
     #[arg(value_name = "VALUE", conflicts_with_all = ["value_option", "from_file"])]
     value: Option<Hidden>,
-    /// The value, as an option
+    /// The value, also one that begins with '-'
     #[arg(long = "value", id = "value_option", value_name = "VALUE", conflicts_with = "from_file")]
     #[arg(allow_hyphen_values = true)]
     value_option: Option<Hidden>,
-    /// Take the value from a file, byte for byte
+    /// Take the value from a file or a pipe, byte for byte
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
-    /// From standard input, keep the newline at the end
+    /// Keep the newline at the end of standard input
     #[arg(long)]
     raw: bool,
 }
@@ -42,7 +43,7 @@ impl From<String> for Hidden {
 impl ValueArgs {
     /// Gets the value. With none given, asks for it on a terminal; otherwise reads standard input, less one newline at
     /// its end unless `--raw`.
-    pub(crate) fn read(self, context: &Context<'_>, name: &SecretName) -> Result<SecretValue, CliError> {
+    pub(crate) fn read(self, name: &SecretName) -> Result<SecretValue, CliError> {
         let given = self.value.or(self.value_option);
         let bytes = match (given, self.from_file) {
             (Some(text), _) => Zeroizing::new(text.0.as_bytes().to_vec()),
@@ -50,29 +51,29 @@ impl ValueArgs {
             (None, None) if std::io::stdin().is_terminal() => prompt::hidden(&format!("value of {name}: "))?,
             (None, None) => from_stdin(self.raw)?,
         };
-        SecretValue::new(bytes).map_err(|error| {
-            CliError::new(Exit::Failed, error.to_string())
-                .hint(format!("nothing was written; see what there is: {} get secret", context.command))
-        })
+        SecretValue::new(bytes).map_err(|_| too_large())
     }
 }
 
-fn from_file(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let missing = || CliError::new(Exit::NotFound, format!("there is no file {}", path.display()));
-    // A link is followed here: the path is the user's own.
-    let real = match std::fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
-        Err(error) => return Err(CliError::from_io(&format!("read {}", path.display()), &error)),
-    };
-    if real.is_dir() {
-        let message = format!("{} is a directory, and a value is one file", path.display());
-        return Err(CliError::new(Exit::Failed, message));
+fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let shown = path.display();
+    if path.is_dir() {
+        return Err(CliError::new(Exit::Failed, format!("{shown} is a directory, and a value is one file")));
     }
-    let (directory, file) = split(&real).ok_or_else(missing)?;
-    let directory = Directory::open(directory).map_err(|error| CliError::from_storage(&error))?;
-    let bytes = directory.read(file, MAX_VALUE_BYTES).map_err(|error| CliError::from_storage(&error))?;
-    bytes.ok_or_else(missing)
+    let bytes = read_users_file(path, MAX_VALUE_BYTES).map_err(|error| match error.is_too_large() {
+        true => too_large(),
+        false => CliError::from_storage(&error),
+    })?;
+    let Some(bytes) = bytes else {
+        let error = CliError::new(Exit::NotFound, format!("there is no file {shown}"));
+        return Err(if path == Path::new("-") {
+            error.hint("to read standard input, leave --from-file out")
+        } else {
+            error
+        });
+    };
+    // A file may be empty; a pipe is when what should have written to it failed.
+    if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}"))) } else { Ok(bytes) }
 }
 
 fn from_stdin(raw: bool) -> Result<Zeroizing<Vec<u8>>, CliError> {
@@ -88,9 +89,25 @@ fn from_stdin(raw: bool) -> Result<Zeroizing<Vec<u8>>, CliError> {
             Err(error) => return Err(CliError::from_io("read standard input", &error.into())),
         }
     }
+    if length == 0 {
+        return Err(nothing_came("standard input"));
+    }
     if !raw && bytes[..length].ends_with(b"\n") {
         length -= 1;
     }
     bytes.truncate(length);
     Ok(bytes)
+}
+
+/// `false | flyte-local update secret NAME` must not empty a secret.
+fn nothing_came(whence: &str) -> CliError {
+    CliError::new(Exit::Failed, format!("nothing came from {whence}")).hint("for an empty value, say so: --value ''")
+}
+
+fn too_large() -> CliError {
+    CliError::new(
+        Exit::Failed,
+        format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most a secret holds"),
+    )
+    .hint("nothing was changed")
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::secret::{Domain, Project};
-use crate::storage::{Directory, StorageError};
+use crate::storage::{StorageError, read_users_file};
 
 const FILE: &str = "config.toml";
 
@@ -44,13 +44,10 @@ impl Config {
     /// # Errors
     /// A file that cannot be read or is not understood.
     pub fn load(directory: &Path) -> Result<Self, ConfigError> {
-        let directory = match Directory::open(directory) {
-            Err(error) if error.is_not_found() => return Ok(Self::default()),
-            directory => directory?,
-        };
-        let Some(bytes) = directory.read(FILE, MAX_BYTES)? else { return Ok(Self::default()) };
+        let path = directory.join(FILE);
+        let Some(bytes) = read_users_file(&path, MAX_BYTES)? else { return Ok(Self::default()) };
         let syntax = |error: &dyn std::fmt::Display| ConfigError::Syntax {
-            path: directory.join(FILE),
+            path: path.clone(),
             reason: error.to_string().trim_end().to_owned(),
         };
         let text = std::str::from_utf8(&bytes).map_err(|error| syntax(&error))?;
@@ -64,10 +61,8 @@ mod tests {
 
     fn load(text: &str) -> Result<Config, ConfigError> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        Directory::open(directory.path())
-            .expect("it exists")
-            .write(FILE, text.as_bytes(), crate::storage::Replace::Never, |_| Ok::<(), std::io::Error>(()))
-            .expect("written");
+        let opened = crate::storage::Directory::open(directory.path()).expect("it exists");
+        opened.write_new(FILE, text.as_bytes()).expect("written");
         Config::load(directory.path())
     }
 

@@ -202,13 +202,13 @@ impl age::Identity for KnownFileKey<'_> {
 
 /// An identity that opens nothing: age shows it every stanza, and it keeps the binding.
 #[derive(Default)]
-struct BindingFinder(RefCell<Vec<Vec<u8>>>);
+struct BindingFinder(RefCell<Vec<Stanza>>);
 
 impl BindingFinder {
     fn only(self) -> Result<Vec<u8>, EnvelopeError> {
         let mut found = self.0.into_inner();
         match (found.pop(), found.is_empty()) {
-            (Some(binding), true) => Ok(binding),
+            (Some(binding), true) if binding.args.is_empty() => Ok(binding.body),
             _ => Err(EnvelopeError::NoBinding),
         }
     }
@@ -216,8 +216,9 @@ impl BindingFinder {
 
 impl age::Identity for BindingFinder {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        if stanza.tag == BINDING_TAG && stanza.args.is_empty() {
-            self.0.borrow_mut().push(stanza.body.clone());
+        if stanza.tag == BINDING_TAG {
+            let (tag, args, body) = (stanza.tag.clone(), stanza.args.clone(), stanza.body.clone());
+            self.0.borrow_mut().push(Stanza { tag, args, body });
         }
         None
     }

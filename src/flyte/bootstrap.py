@@ -9,6 +9,7 @@ file on purpose: the SDK takes the first existing file on the stack for the user
 """
 
 import ast
+import concurrent.futures
 import contextvars
 import functools
 import inspect
@@ -17,7 +18,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import types
 
 # Stands for "the only task, or `main`" where no task is named. No attribute of a module can have this name.
@@ -25,27 +25,37 @@ CHOOSE = "<the only task>"
 
 
 class Broker:
-    """The inherited socket. Requests of several threads take turns."""
+    """The inherited socket.
+
+    A thread of its own talks to it, one request after the other. So a signal handler that raises while a request is
+    under way (Ctrl-C, a test's time limit) cannot leave its reply behind for the next request to take.
+    """
 
     def __init__(self, descriptor):
         os.set_inheritable(descriptor, False)
         self._socket = socket.socket(fileno=descriptor)
         self._replies = self._socket.makefile("rb")
-        self._turn = threading.Lock()
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "flyte-local")
         self._process = os.getpid()
 
+    def is_forked(self):
+        """Whether this is a process forked from the one that has the socket."""
+        return os.getpid() != self._process
+
     def ask(self, op, **fields):
-        if os.getpid() != self._process:
+        if self.is_forked():
             raise RuntimeError("flyte-local gives secrets to the process it started, not to one forked from it")
-        with self._turn:
-            self._socket.sendall(json.dumps({"op": op, **fields}).encode() + b"\n")
-            reply = self._replies.readline()
+        return self._thread.submit(self._exchange, {"op": op, **fields}).result()
+
+    def _exchange(self, request):
+        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        reply = self._replies.readline()
         if not reply.endswith(b"\n"):
             raise RuntimeError("flyte-local has gone away")
         return json.loads(reply)
 
     def fail(self, message, *hints, code=1):
-        """Has flyte-local report why the run cannot go on, and ends it."""
+        """Has flyte-local report why the run cannot go on, and ends it. For the main thread."""
         self.ask("fail", message=message, hints=hints, code=code)
         sys.exit(code)
 
@@ -89,6 +99,12 @@ def import_sdk(broker):
     return flyte
 
 
+def secret_error(flyte, message):
+    """An error that is not worth a retry, where the SDK has one: trying again does not bring the secret."""
+    kind = getattr(flyte.errors, "NonRecoverableError", None)
+    return kind(message, "SecretUnavailable") if kind else flyte.errors.RuntimeUserError("SecretUnavailable", message)
+
+
 class Secrets:
     """Puts declared secrets where the declaration says."""
 
@@ -103,7 +119,7 @@ class Secrets:
 
         With a task, a secret that cannot be had raises; without one, it is passed over until a task needs it.
         """
-        if not request:
+        if not request or (task is None and self._broker.is_forked()):
             return
         if isinstance(request, (str, self._flyte.Secret)):
             request = [request]
@@ -114,7 +130,7 @@ class Secrets:
             secrets=[{"key": s.key, "group": s.group, "variable": s.as_env_var} for s in declared],
         )
         if "error" in reply:
-            raise self._flyte.errors.RuntimeUserError("SecretUnavailable", reply["error"])
+            raise secret_error(self._flyte, reply["error"])
         os.environ.update(reply["variables"])
 
     def hook_environments(self):
@@ -166,11 +182,11 @@ class Secrets:
 
 def report_scope(broker, project, domain):
     """Tells the broker the project and domain that Flyte's own configuration, or the user's code, names."""
-    if not (project or domain):
+    if not (project or domain) or broker.is_forked():
         return
     reply = broker.ask("scope", project=project or None, domain=domain or None)
     if "error" in reply:
-        broker.fail(reply["error"])
+        raise ValueError(reply["error"])
 
 
 def stay_local(broker, flyte):
@@ -204,6 +220,7 @@ def stay_local(broker, flyte):
     def with_local_runcontext(mode=None, *args, **kwargs):
         if mode not in (None, "local"):
             print(f"flyte-local: mode={mode!r} is passed over, this runs locally", file=sys.stderr)
+        report_scope(broker, kwargs.get("project"), kwargs.get("domain"))
         return with_runcontext("local", *args, **kwargs)
 
     flyte.with_runcontext = with_local_runcontext
@@ -260,9 +277,11 @@ def run_module(module, arguments):
     """Runs the module as `python -m MODULE ARGS…` does."""
     import runpy
 
-    sys.argv = [module, *arguments]
+    sys.argv = ["-m", *arguments]
     set_first_path(os.getcwd())
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    # What `python -m` itself calls; `runpy.run_module` would put the old __main__ back before threads and atexit end.
+    runpy._run_module_as_main(module)
 
 
 def run_task(broker, path, task, job):
@@ -293,6 +312,7 @@ def hook_choice(broker, path):
 
 
 def choose_task(broker, path, tasks, wanted):
+    """The task to run where none, or no such one, was named; reports which there are where it is not clear."""
     module = os.path.splitext(os.path.basename(path))[0]
     own = [name for name, task in tasks.items() if getattr(getattr(task, "func", None), "__module__", None) == module]
     if wanted == CHOOSE:
@@ -303,11 +323,10 @@ def choose_task(broker, path, tasks, wanted):
         message = f"{path} has no __main__ block, no task named main, and {len(own)} tasks of its own"
     else:
         message = f"{path} has no task {wanted!r}"
-    broker.fail(
-        f"{message}; its tasks are {', '.join(sorted(tasks))}",
-        f"name one: flyte-local run {path} {sorted(own or tasks)[0]}",
-        code=2,
-    )
+    hints = [f"name one: flyte-local run {path} {sorted(own or tasks)[0]}"]
+    if has_main_block(path):
+        hints.append(f"arguments of its __main__ block stand after --: flyte-local run {path} -- {wanted}")
+    broker.fail(f"{message}; its tasks are {', '.join(sorted(tasks))}", *hints, code=2)
 
 
 def hide_own_frames():
@@ -332,7 +351,10 @@ def start():
     secrets.hook_tasks()
     stay_local(broker, flyte)
     configured = flyte.config.auto().task
-    report_scope(broker, configured.project, configured.domain)
+    try:
+        report_scope(broker, configured.project, configured.domain)
+    except ValueError as error:
+        broker.fail(str(error))
 
     arguments = JOB["arguments"]
     if JOB["mode"] == "module":

@@ -1,12 +1,16 @@
 //! A child's start and end.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, waitid};
+use rustix::termios::tcgetpgrp;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 /// How a child ended.
@@ -37,16 +41,37 @@ impl From<ExitStatus> for Ended {
     }
 }
 
+/// Why there is no [`Ended`].
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// The child could not be started.
+    #[error("cannot start {}", program.display())]
+    Start {
+        /// What was to be started.
+        program: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// It was started, and how it ended is not known.
+    #[error("cannot wait for the child")]
+    Wait(#[source] io::Error),
+}
+
 /// Starts a child, calls `started`, and waits for the child.
 ///
-/// A signal that asks us to end is passed on, and its answer is ours. Ctrl-C and Ctrl-\ reach the child from the terminal
-/// already; we only outlive them.
+/// A signal that asks us to end is passed on, and the child's answer is ours. Ctrl-C and Ctrl-\ on our terminal have
+/// reached the child already; we only outlive them. What we were told to ignore (`nohup`), the child ignores too.
 ///
 /// # Errors
-/// The child could not be started.
-pub fn run(command: &mut Command, started: impl FnOnce()) -> io::Result<Ended> {
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2])?;
-    let mut child = command.spawn()?;
+/// See [`ChildError`].
+pub fn run(command: &mut Command, started: impl FnOnce()) -> Result<Ended, ChildError> {
+    let program = PathBuf::from(command.get_program());
+    let ignored = ignored_signals();
+    let wanted = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2].into_iter().filter(|signal| !ignored(*signal));
+    // With SIGCHLD, which is never passed on: where it is ignored, the kernel forgets how a child ended.
+    let mut signals = Signals::new(wanted.chain([SIGCHLD])).map_err(ChildError::Wait)?;
+    let mut child = command.spawn().map_err(|source| ChildError::Start { program, source })?;
     started();
     let pid = Pid::from_child(&child);
     // Emptied before the child is reaped, so that no signal goes to another process that was given its number.
@@ -61,19 +86,43 @@ pub fn run(command: &mut Command, started: impl FnOnce()) -> io::Result<Ended> {
             }
         }
     });
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
+    while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
     *target.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    child.wait().map(Ended::from)
+    child.wait().map(Ended::from).map_err(ChildError::Wait)
 }
 
+/// What to pass on for a signal that we got.
 fn forwarded(number: i32) -> Option<Signal> {
     match number {
         SIGHUP => Some(Signal::HUP),
         SIGTERM => Some(Signal::TERM),
         SIGUSR1 => Some(Signal::USR1),
         SIGUSR2 => Some(Signal::USR2),
+        SIGINT if !is_in_foreground() => Some(Signal::INT),
+        SIGQUIT if !is_in_foreground() => Some(Signal::QUIT),
         _ => None,
     }
+}
+
+/// Whether we are in the foreground of a terminal, whose Ctrl-C goes to the child as well as to us.
+fn is_in_foreground() -> bool {
+    let foreground = File::open("/dev/tty").ok().and_then(|terminal| tcgetpgrp(terminal).ok());
+    foreground == Some(getpgrp())
+}
+
+/// The signals that we were started with as ignored. A handler would reset them in the child.
+#[cfg(target_os = "linux")]
+fn ignored_signals() -> impl Fn(i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t"));
+    let mask = mask.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    move |signal| mask >> (signal - 1) & 1 == 1
+}
+
+/// What the signals are, another system does not tell.
+#[cfg(not(target_os = "linux"))]
+fn ignored_signals() -> impl Fn(i32) -> bool {
+    |_| false
 }
 
 /// Replaces this process by the command; returns only if that failed.

@@ -11,6 +11,6 @@ mod mount;
 #[path = "no_mount.rs"]
 mod mount;
 
-pub use child::{Ended, replace, run};
+pub use child::{ChildError, Ended, replace, run};
 pub use environment::changes_how_programs_load;
 pub use mount::{MountError, PrivateDirectory};

@@ -62,11 +62,13 @@ pub struct PrivateDirectory {
 impl PrivateDirectory {
     /// Enters a mount namespace in which `target`, an absolute path, is an empty directory.
     ///
-    /// Call it before any thread starts: the kernel refuses a user namespace to a process with several.
+    /// Call it before any thread starts: the kernel refuses a user namespace to a process with several. And try it in a
+    /// child first: some systems let a process into the namespace and then forbid it everything there, which is no state
+    /// to go on from.
     ///
     /// # Errors
-    /// [`MountError::Forbidden`] before anything has changed; a failed step may leave this process in the namespace, with
-    /// the directory not there.
+    /// [`MountError::Forbidden`] if the kernel refused the namespace, with nothing changed; a failed step leaves this
+    /// process in the namespace, with the directory not there.
     pub fn enter(target: &Path) -> Result<Self, MountError> {
         enter_namespace()?;
         rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
@@ -156,12 +158,8 @@ fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
 }
 
 fn write_map(path: &str, content: &str) -> Result<(), MountError> {
-    let write = || {
-        let fd = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::io::write(fd, content.as_bytes()).map(|_| ())
-    };
-    // Where a security module allows the namespace but nothing inside it, this is where it says no.
-    write().map_err(|error: Errno| MountError::Forbidden(error.into()))
+    let fd = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(step("open", path))?;
+    rustix::io::write(fd, content.as_bytes()).map(|_| ()).map_err(step("write", path))
 }
 
 /// Makes sure that `target` is a directory, without making it on the host.

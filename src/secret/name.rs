@@ -27,13 +27,19 @@ pub enum NameError {
         length: usize,
     },
     /// It has a character that Flyte does not allow.
-    #[error("a {what} has only letters, digits, '-' and '_', this one has {character:?}")]
+    #[error("a {what} has only letters, digits, '-' and '_', this one has {}", shown(*character))]
     Character {
         /// What was parsed.
         what: &'static str,
         /// The first character that is not allowed.
         character: char,
     },
+}
+
+/// A character as a reader knows it; one that cannot be seen by its escape.
+fn shown(character: char) -> String {
+    let visible = character.is_alphanumeric() || character.is_ascii_graphic() || character == ' ';
+    if visible { format!("'{character}'") } else { format!("{character:?}") }
 }
 
 fn check(what: &'static str, limit: usize, text: &str) -> Result<(), NameError> {

@@ -6,14 +6,16 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{Directory, StorageError};
 
-/// The temporary file. One name is enough, as writers hold the vault's lock; and so a writer that was killed leaves at
-/// most one behind, which the next write in that directory takes away without a search.
+/// The temporary file of [`Directory::write`]. One name is enough, as its callers hold the vault's lock; and so a writer
+/// that was killed leaves at most one behind, which the next write in that directory takes away without a search.
 const TEMPORARY: &str = ".tmp";
 
 /// What a write may do to a file that is there already.
@@ -44,7 +46,7 @@ pub enum WriteError<E: std::error::Error + 'static> {
 
 impl Directory {
     /// Writes `bytes` to the file `name`, mode 0600 whatever the umask; `check` is given what was read back, before the
-    /// rename.
+    /// rename. Only in a directory that is ours alone, and under its lock: a file called `.tmp` in it is removed.
     ///
     /// # Errors
     /// The system's, or the check's. With [`Replace::Never`], a file that exists is one.
@@ -55,28 +57,59 @@ impl Directory {
         replace: Replace,
         check: impl FnOnce(&[u8]) -> Result<(), E>,
     ) -> Result<(), WriteError<E>> {
-        let written = self.write_temporary(name, bytes).map_err(WriteError::from).and_then(|read_back| {
+        match rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(StorageError::new("remove", self.join(TEMPORARY), error).into()),
+        }
+        self.write_through(TEMPORARY, name, bytes, replace, check)
+    }
+
+    /// Writes a file that is not there yet, mode 0600 whatever the umask, in a directory that may be anybody's: it takes
+    /// no lock and touches nothing that it did not make.
+    ///
+    /// # Errors
+    /// The system's; a file that exists is one.
+    pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let temporary = format!(".flyte-local-{}-{}.tmp", std::process::id(), now.as_nanos());
+        let check = |read_back: &[u8]| match read_back == bytes {
+            true => Ok(()),
+            false => Err(std::io::Error::other("what was read back is not what was written")),
+        };
+        self.write_through(&temporary, name, bytes, Replace::Never, check).map_err(|error| match error {
+            WriteError::Storage(error) => error,
+            WriteError::Check { path, source } => StorageError::new("write", path, source),
+        })
+    }
+
+    fn write_through<E: std::error::Error>(
+        &self,
+        temporary: &str,
+        name: &str,
+        bytes: &[u8],
+        replace: Replace,
+        check: impl FnOnce(&[u8]) -> Result<(), E>,
+    ) -> Result<(), WriteError<E>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let fd = rustix::fs::openat(self, temporary, flags, mode)
+            .map_err(|error| StorageError::new("write", self.join(name), error))?;
+        let written = self.fill(fd, name, bytes).map_err(WriteError::from).and_then(|read_back| {
             check(&read_back).map_err(|source| WriteError::Check { path: self.join(name), source })?;
-            self.rename_temporary(name, replace).map_err(WriteError::from)
+            self.rename(temporary, name, replace).map_err(WriteError::from)
         });
         if written.is_err() {
-            // The first error is the one to tell. What stays behind, if this fails too, is ciphertext under a name the
-            // next write takes away.
-            let _ = rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty());
+            // The first error is the one to tell; and no plaintext is in what stays behind if this fails too.
+            let _ = rustix::fs::unlinkat(self, temporary, AtFlags::empty());
         }
         written?;
         self.sync().map_err(WriteError::from)
     }
 
-    fn write_temporary(&self, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
+    /// Writes and syncs the content, and reads it back.
+    fn fill(&self, fd: OwnedFd, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
         let failed = |error: std::io::Error| StorageError::new("write", self.join(name), error);
-        match rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(StorageError::new("remove", self.join(TEMPORARY), error)),
-        }
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let fd = rustix::fs::openat(self, TEMPORARY, flags, mode).map_err(|error| failed(error.into()))?;
         rustix::fs::fchmod(&fd, mode).map_err(|error| failed(error.into()))?;
         let mut file = File::from(fd);
         file.write_all(bytes).map_err(failed)?;
@@ -88,21 +121,21 @@ impl Directory {
         Ok(read_back)
     }
 
-    fn rename_temporary(&self, name: &str, replace: Replace) -> Result<(), StorageError> {
+    fn rename(&self, temporary: &str, name: &str, replace: Replace) -> Result<(), StorageError> {
         let renamed = match replace {
-            Replace::Existing => rustix::fs::renameat(self, TEMPORARY, self, name),
-            Replace::Never => self.rename_to_new(name),
+            Replace::Existing => rustix::fs::renameat(self, temporary, self, name),
+            Replace::Never => self.rename_to_new(temporary, name),
         };
         renamed.map_err(|error| StorageError::new("write", self.join(name), error))
     }
 
     #[cfg(any(target_os = "linux", target_os = "macos"))]
-    fn rename_to_new(&self, name: &str) -> Result<(), Errno> {
-        match rustix::fs::renameat_with(self, TEMPORARY, self, name, RenameFlags::NOREPLACE) {
+    fn rename_to_new(&self, temporary: &str, name: &str) -> Result<(), Errno> {
+        match rustix::fs::renameat_with(self, temporary, self, name, RenameFlags::NOREPLACE) {
             // The file system has no such rename (NFS, for one). A link never replaces either.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                rustix::fs::linkat(self, TEMPORARY, self, name, AtFlags::empty())?;
-                rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty())
+                rustix::fs::linkat(self, temporary, self, name, AtFlags::empty())?;
+                rustix::fs::unlinkat(self, temporary, AtFlags::empty())
             }
             renamed => renamed,
         }
@@ -155,6 +188,16 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", keep.path().join(TEMPORARY)).expect("a link");
         directory.write("f", b"new", Replace::Never, accept).expect("written");
         assert_eq!(directory.entries().expect("listed").len(), 1);
+    }
+
+    #[test]
+    fn a_new_file_in_anybodys_directory_touches_nothing_else() {
+        let (keep, directory) = directory();
+        std::fs::create_dir(keep.path().join(TEMPORARY)).expect("somebody's own");
+        directory.write_new("f", b"new").expect("written");
+        assert!(directory.write_new("f", b"newer").expect_err("it is there").already_exists());
+        assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"new");
+        assert_eq!(directory.entries().expect("listed").len(), 2);
     }
 
     #[test]

@@ -23,6 +23,17 @@ pub struct Directory {
     path: PathBuf,
 }
 
+/// Why a link, a directory or a FIFO was not read.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not a regular file")]
+pub(super) struct NoRegularFile;
+
+impl From<NoRegularFile> for io::Error {
+    fn from(error: NoRegularFile) -> Self {
+        io::Error::other(error)
+    }
+}
+
 /// Something in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Entry {
@@ -30,6 +41,8 @@ pub enum Entry {
     Directory(String),
     /// A regular file of this name.
     File(String),
+    /// Something else of this name: a link, a FIFO.
+    Other(String),
 }
 
 impl Directory {
@@ -93,6 +106,8 @@ impl Directory {
     /// As `mkdirat(2)` and `openat(2)`; a symbolic link is one.
     pub fn create_subdirectory(&self, name: &str) -> Result<Self, StorageError> {
         if let Some(found) = self.subdirectory(name)? {
+            // Whoever made it may have been stopped before syncing.
+            self.sync()?;
             return Ok(found);
         }
         self.make(Path::new(name))?;
@@ -100,34 +115,44 @@ impl Directory {
         made.ok_or_else(|| StorageError::new("open", self.join(name), Errno::NOENT))
     }
 
-    /// Reads a regular file of at most `limit` bytes; a longer one is read up to `limit + 1`, so that the caller sees
-    /// that it is longer. `None` where there is none.
+    /// Reads a regular file of at most `limit` bytes; `None` where there is none.
     ///
     /// It never blocks on a FIFO, and never leaves the directory through a link.
     ///
     /// # Errors
-    /// As `openat(2)` and `read(2)`; something else than a regular file is one.
+    /// As `openat(2)` and `read(2)`; a longer file is one, and so is something else than a regular file.
     pub fn read(&self, name: &str, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+        let bytes = self.read_start(name, limit.saturating_add(1))?;
+        match bytes {
+            Some(bytes) if bytes.len() > limit => Err(StorageError::too_large(self.join(name), limit)),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// Reads the first `limit` bytes of a regular file, or all of a shorter one; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Directory::read`], save that a longer file is none.
+    pub fn read_start(&self, name: &str, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
         let failed = |error: io::Error| StorageError::new("read", self.join(name), error);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err(failed(io::Error::other("it is a symbolic link"))),
+            Err(Errno::LOOP) => return Err(failed(NoRegularFile.into())),
             Err(error) => return Err(failed(error.into())),
         };
         let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(failed(io::Error::other("it is not a regular file")));
+            return Err(failed(NoRegularFile.into()));
         }
         let length = usize::try_from(stat.st_size).unwrap_or(usize::MAX).min(limit);
         let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
-        File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        File::from(fd).take(limit as u64).read_to_end(&mut bytes).map_err(failed)?;
         Ok(Some(bytes))
     }
 
-    /// What is in it, sorted by name. Names that are not UTF-8, and anything but directories and regular files, are
-    /// left out: no name of ours is such.
+    /// What is in it, sorted by name. Names that are not UTF-8 are left out: no name of ours is such.
     ///
     /// # Errors
     /// As `readdir(3)`.
@@ -150,7 +175,7 @@ impl Directory {
             match kind {
                 FileType::Directory => entries.push(Entry::Directory(name.to_owned())),
                 FileType::RegularFile => entries.push(Entry::File(name.to_owned())),
-                _ => {}
+                _ => entries.push(Entry::Other(name.to_owned())),
             }
         }
         entries.sort();

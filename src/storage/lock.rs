@@ -46,14 +46,14 @@ impl Lock {
         let file = rustix::fs::openat(directory, name, flags, mode)
             .and_then(|fd| rustix::fs::fchmod(&fd, mode).map(|()| File::from(fd)))
             .map_err(|error| StorageError::new("open", &path, error))?;
-        let deadline = Instant::now() + patience;
+        let started = Instant::now();
         loop {
             // Qualified, because std's `File` has methods of the same names that would win.
             match fs2::FileExt::try_lock_exclusive(&file) {
                 Ok(()) => return Ok(Self { _file: file }),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
-                    if Instant::now() >= deadline {
+                    if started.elapsed() >= patience {
                         return Err(LockError::Held { path, waited: patience });
                     }
                     std::thread::sleep(RETRY);

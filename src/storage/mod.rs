@@ -10,8 +10,12 @@ pub use atomic::{Replace, WriteError};
 pub use directory::{Directory, Entry};
 pub use lock::{Lock, LockError};
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use zeroize::Zeroizing;
 
 /// A failed operation on a file, with what was tried and where.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,20 @@ impl StorageError {
         Self { action, path: path.into(), source: source.into() }
     }
 
+    fn too_large(path: PathBuf, limit: usize) -> Self {
+        Self::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")))
+    }
+
+    /// Whether the reason is that the file is larger than the caller allows.
+    pub fn is_too_large(&self) -> bool {
+        self.source.kind() == io::ErrorKind::FileTooLarge
+    }
+
+    /// Whether the reason is that what is there is a link, a directory, or something else that is no regular file.
+    pub fn is_no_regular_file(&self) -> bool {
+        self.source.get_ref().is_some_and(|reason| reason.is::<directory::NoRegularFile>())
+    }
+
     /// Whether the reason is that there is no such file.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
@@ -40,4 +58,23 @@ impl StorageError {
     pub fn already_exists(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
+}
+
+/// Reads a file that the user named: it may be a link, or a pipe. At most `limit` bytes; `None` where there is none.
+///
+/// # Errors
+/// As `open(2)` and `read(2)`; a longer file is one, and so is a directory.
+pub fn read_users_file(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+    let failed = |error: io::Error| StorageError::new("read", path, error);
+    // Opening a FIFO without a writer must not wait for one; reading it then ends at once.
+    let opened = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    let fd = match opened {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(failed(error.into())),
+    };
+    rustix::fs::fcntl_setfl(&fd, OFlags::empty()).map_err(|error| failed(error.into()))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1).min(64 << 10)));
+    File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > limit { Err(StorageError::too_large(path.to_owned(), limit)) } else { Ok(Some(bytes)) }
 }

@@ -17,6 +17,9 @@ pub enum Refusal {
     /// Its binding is not understood.
     #[error("its binding is not understood")]
     Binding(#[source] serde_json::Error),
+    /// It is a link, a directory or something else that is no regular file.
+    #[error("it is not a regular file")]
+    NoFile,
     /// It belongs to another vault.
     #[error("it was written for another vault")]
     OtherVault,
@@ -38,6 +41,12 @@ pub enum VaultError {
     #[error("there is a vault at {} already", path.display())]
     Exists {
         /// Where it is.
+        path: PathBuf,
+    },
+    /// There are secrets, but not the `vault.toml` they were written with.
+    #[error("there are secrets at {}, but no vault.toml", path.display())]
+    ManifestLost {
+        /// Where they are.
         path: PathBuf,
     },
     /// `vault.toml` is not understood.
@@ -114,15 +123,6 @@ impl From<LockError> for VaultError {
         match error {
             LockError::Held { path, waited } => VaultError::Locked { path, waited },
             LockError::Storage(error) => error.into(),
-        }
-    }
-}
-
-impl From<WriteError<std::convert::Infallible>> for VaultError {
-    fn from(error: WriteError<std::convert::Infallible>) -> Self {
-        match error {
-            WriteError::Storage(error) => error.into(),
-            WriteError::Check { source, .. } => match source {},
         }
     }
 }

@@ -55,36 +55,35 @@ impl Vault {
         Ok(directory)
     }
 
-    /// Every scope that has a directory, with it.
-    pub(super) fn scopes(&self) -> Result<Vec<(Scope, Directory)>, StorageError> {
+    /// Every scope that has a directory. Not the directories: a vault may have more than a process may open.
+    pub(super) fn scopes(&self) -> Result<Vec<Scope>, StorageError> {
         let mut scopes = Vec::new();
         let Some(secrets) = self.root.subdirectory(SECRETS)? else { return Ok(scopes) };
-        if let Some(directory) = secrets.subdirectory(ORGANIZATION)? {
-            scopes.push((Scope::Organization, directory));
+        if secrets.subdirectory(ORGANIZATION)?.is_some() {
+            scopes.push(Scope::Organization);
         }
-        for (domain, directory) in named::<Domain>(secrets.subdirectory(DOMAIN)?)? {
-            scopes.push((Scope::Domain(domain), directory));
-        }
-        for (project, directory) in named::<Project>(secrets.subdirectory(PROJECT)?)? {
-            for (domain, directory) in named::<Domain>(directory.subdirectory(DOMAIN)?)? {
-                scopes.push((Scope::ProjectDomain(project.clone(), domain), directory));
+        scopes.extend(named(secrets.subdirectory(DOMAIN)?.as_ref())?.into_iter().map(Scope::Domain));
+        let Some(projects) = secrets.subdirectory(PROJECT)? else { return Ok(scopes) };
+        for project in named::<Project>(Some(&projects))? {
+            let domains = match projects.subdirectory(project.as_str())? {
+                Some(directory) => directory.subdirectory(DOMAIN)?,
+                None => None,
+            };
+            for domain in named::<Domain>(domains.as_ref())? {
+                scopes.push(Scope::ProjectDomain(project.clone(), domain));
             }
-            scopes.push((Scope::Project(project), directory));
+            scopes.push(Scope::Project(project));
         }
         Ok(scopes)
     }
 }
 
-/// The directories in `parent` whose names parse.
-fn named<N: std::str::FromStr>(parent: Option<Directory>) -> Result<Vec<(N, Directory)>, StorageError> {
+/// The names of the directories in `parent`, as far as they parse.
+fn named<N: std::str::FromStr>(parent: Option<&Directory>) -> Result<Vec<N>, StorageError> {
     let Some(parent) = parent else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    for entry in parent.entries()? {
-        let Entry::Directory(name) = entry else { continue };
-        let Ok(parsed) = name.parse() else { continue };
-        if let Some(directory) = parent.subdirectory(&name)? {
-            found.push((parsed, directory));
-        }
-    }
-    Ok(found)
+    let names = parent.entries()?.into_iter().filter_map(|entry| match entry {
+        Entry::Directory(name) => name.parse().ok(),
+        Entry::File(_) | Entry::Other(_) => None,
+    });
+    Ok(names.collect())
 }

@@ -42,12 +42,13 @@ pub enum ManifestError {
     #[error("its id is not 32 lower-case hexadecimal digits")]
     Id,
     /// A recipient's key does not parse.
-    #[error("the key of recipient {name:?} is {source}")]
+    #[error("the key of recipient {name:?} cannot be used")]
     Recipient {
         /// Whose it is.
         name: String,
         /// What is wrong with it.
-        source: crate::crypto::BadRecipient,
+        #[source]
+        reason: crate::crypto::BadRecipient,
     },
     /// There is nobody to encrypt to.
     #[error("it has no recipient")]
@@ -98,7 +99,7 @@ impl Manifest {
         for FileRecipient { name, key } in file.recipients {
             match key.parse() {
                 Ok(key) => recipients.push(NamedRecipient { name, key }),
-                Err(source) => return Err(ManifestError::Recipient { name, source }),
+                Err(reason) => return Err(ManifestError::Recipient { name, reason }),
             }
         }
         if recipients.is_empty() {

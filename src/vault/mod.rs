@@ -13,14 +13,13 @@ mod write;
 
 pub use binding::Metadata;
 pub use error::{Refusal, VaultError};
-pub use manifest::NamedRecipient;
+pub use manifest::{ManifestError, NamedRecipient};
 pub use read::{Listing, Resolved};
 
-use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::storage::{Directory, Lock, Replace};
+use crate::storage::{Directory, Lock};
 use manifest::Manifest;
 
 /// How long a writer waits for another one to finish.
@@ -38,17 +37,20 @@ impl Vault {
     /// Makes a new vault at `path`, with `recipients` to encrypt to.
     ///
     /// # Errors
-    /// [`VaultError::Exists`] if there is one already; what is there is left alone.
+    /// [`VaultError::Exists`] if there is one already, [`VaultError::ManifestLost`] if there are secrets without their
+    /// `vault.toml`; what is there is left alone.
     pub fn create(path: &Path, recipients: Vec<NamedRecipient>) -> Result<Self, VaultError> {
         let root = Directory::create(path)?;
         let _lock = Lock::acquire(&root, layout::LOCK, LOCK_PATIENCE)?;
         if root.contains(layout::MANIFEST)? {
             return Err(VaultError::Exists { path: path.to_owned() });
         }
-        root.create_subdirectory(layout::SECRETS)?;
+        let secrets = root.create_subdirectory(layout::SECRETS)?;
+        if !secrets.entries()?.is_empty() {
+            return Err(VaultError::ManifestLost { path: path.to_owned() });
+        }
         let manifest = Manifest::new(recipients)?;
-        let accept = |_: &[u8]| Ok::<(), Infallible>(());
-        root.write(layout::MANIFEST, manifest.to_toml().as_bytes(), Replace::Never, accept)?;
+        root.write_new(layout::MANIFEST, manifest.to_toml().as_bytes())?;
         Ok(Self { root, manifest, patience: LOCK_PATIENCE })
     }
 

@@ -4,6 +4,7 @@ use super::{Metadata, Refusal, Vault, VaultError, binding, layout};
 use crate::crypto::{self, EnvelopeError, Identity, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
 use crate::storage::{Directory, Entry};
+use zeroize::Zeroizing;
 
 /// Enough of a file for its header and age's nonce.
 const PEEK_BYTES: usize = MAX_HEADER_BYTES + 16;
@@ -103,7 +104,8 @@ impl Vault {
     pub fn scopes_of(&self, name: &SecretName) -> Result<Vec<Scope>, VaultError> {
         let file = layout::file_name(name);
         let mut scopes = Vec::new();
-        for (scope, directory) in self.scopes()? {
+        for scope in self.scopes()? {
+            let Some(directory) = self.scope_directory(&scope)? else { continue };
             if directory.contains(&file)? {
                 scopes.push(scope);
             }
@@ -118,10 +120,8 @@ impl Vault {
     /// The system's. A file that is refused is no error, it is in the listing.
     pub fn list(&self, filter: &ScopeFilter) -> Result<Listing, VaultError> {
         let mut listing = Listing { secrets: Vec::new(), refused: Vec::new() };
-        for (scope, directory) in self.scopes()? {
-            if !filter.matches(&scope) {
-                continue;
-            }
+        for scope in self.scopes()?.into_iter().filter(|scope| filter.matches(scope)) {
+            let Some(directory) = self.scope_directory(&scope)? else { continue };
             for name in secret_names(&directory)? {
                 match self.peek(&directory, &SecretId { scope: scope.clone(), name }) {
                     Ok(metadata) => listing.secrets.extend(metadata),
@@ -136,8 +136,7 @@ impl Vault {
 
     /// The metadata of a secret in the directory of its scope; `None` if it is not there.
     pub(super) fn peek(&self, directory: &Directory, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
-        let file = layout::file_name(&id.name);
-        let Some(start) = directory.read(&file, PEEK_BYTES)? else { return Ok(None) };
+        let Some(start) = read(directory, id, PEEK_BYTES)? else { return Ok(None) };
         let metadata = crypto::peek(&start)
             .map_err(Refusal::Envelope)
             .and_then(|body| binding::decode(&body, self.manifest.id(), id));
@@ -147,7 +146,7 @@ impl Vault {
     fn find_value(&self, id: &SecretId, identities: &[Identity]) -> Result<Option<SecretValue>, VaultError> {
         let Some(directory) = self.scope_directory(&id.scope)? else { return Ok(None) };
         let file = layout::file_name(&id.name);
-        let Some(bytes) = directory.read(&file, MAX_FILE_BYTES)? else { return Ok(None) };
+        let Some(bytes) = read(&directory, id, MAX_FILE_BYTES + 1)? else { return Ok(None) };
         let opened = crypto::open(&bytes, identities).map_err(|error| match error {
             EnvelopeError::NoMatchingIdentity => {
                 VaultError::CannotDecrypt { id: Box::new(id.clone()), path: directory.join(&file) }
@@ -163,10 +162,18 @@ fn refused(directory: &Directory, id: &SecretId, source: Refusal) -> VaultError 
     VaultError::Refused { id: Box::new(id.clone()), path: directory.join(&layout::file_name(&id.name)), source }
 }
 
+/// What is in the places of secrets: their names, whatever lies there. Reading one that is no regular file is refused.
 fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, VaultError> {
     let names = directory.entries()?.into_iter().filter_map(|entry| match entry {
-        Entry::File(name) => layout::secret_name(&name),
-        Entry::Directory(_) => None,
+        Entry::File(name) | Entry::Directory(name) | Entry::Other(name) => layout::secret_name(&name),
     });
     Ok(names.collect())
+}
+
+/// A regular file of the vault; `None` if there is none in the secret's place.
+fn read(directory: &Directory, id: &SecretId, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    directory.read_start(&layout::file_name(&id.name), limit).map_err(|error| match error.is_no_regular_file() {
+        true => refused(directory, id, Refusal::NoFile),
+        false => error.into(),
+    })
 }

@@ -7,10 +7,10 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-use crate::cli::ScopeArgs;
+use crate::cli::RunScopeArgs;
 use crate::cli::context::{Context, merged};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::inject::{Injector, Mount};
+use crate::cli::inject::{Injector, Mount, User};
 use flyte_local::flyte::{FILE_MARKERS, VARIABLE_MARKERS, default_variable};
 use flyte_local::launch;
 use flyte_local::secret::{NameError, SecretName};
@@ -34,11 +34,11 @@ pub(crate) struct Args {
     /// A secret as the file /etc/flyte/secrets/KEY, which only the command sees
     #[arg(long, value_name = "KEY")]
     mount: Vec<SecretName>,
-    /// Every secret that the project and domain see, as a variable
+    /// Every secret that the project and domain see, as a variable, less those named by --secret and --mount
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    scope: ScopeArgs,
+    scope: RunScopeArgs,
     /// Allow variables that change how programs load, such as PATH and LD_PRELOAD
     #[arg(long)]
     allow_loader_variables: bool,
@@ -85,11 +85,11 @@ impl FromStr for SecretVariable {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
     let scope = merged(&context.chosen_scope(args.scope)?, &context.config_scope()?);
     let mount = if args.mount.is_empty() { Mount::None } else { Mount::Private };
-    let injector = Injector::open(context, mount)?;
+    let injector = Injector::open(context, User::Command, mount)?;
 
     let mut wanted = args.secret;
     if args.all {
-        let named: Vec<SecretName> = wanted.iter().map(|secret| secret.key.clone()).collect();
+        let named: Vec<SecretName> = wanted.iter().map(|secret| &secret.key).chain(&args.mount).cloned().collect();
         let others = injector.names(&scope)?.into_iter().filter(|key| !named.contains(key));
         wanted.extend(others.map(|key| SecretVariable { key, variable: None }));
     }
@@ -105,7 +105,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
             .hint("or, if you mean it, add --allow-loader-variables"));
         }
         let value = injector.variable(&key, &scope)?;
-        if let Some((other, _)) = variables.insert(variable.clone(), (key.clone(), value)) {
+        let other = variables.insert(variable.clone(), (key.clone(), value)).map(|(other, _)| other);
+        if let Some(other) = other.filter(|other| *other != key) {
             return Err(CliError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
                 .hint(format!("give one another name: --secret {key}=VAR")));
         }

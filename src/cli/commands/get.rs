@@ -21,7 +21,7 @@ Examples:
   flyte-local get secret
   flyte-local get secret -p my_project
   flyte-local --output-format json get secret
-  flyte-local get secret my_secret --reveal | pbcopy")]
+  flyte-local get secret my_secret --reveal > file")]
 pub(crate) struct Args {
     /// The secret's name; without one, a list
     name: Option<SecretName>,

@@ -1,11 +1,11 @@
 //! `init`
 
-use std::convert::Infallible;
+use std::path::{Path, PathBuf};
 
 use crate::cli::context::{Context, split};
 use crate::cli::error::{CliError, Exit};
-use flyte_local::crypto::{Identity, Recipient};
-use flyte_local::storage::{Directory, Replace, WriteError};
+use flyte_local::crypto::Identity;
+use flyte_local::storage::{Directory, StorageError};
 use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 
 /// What the maker of a vault is called in it.
@@ -33,11 +33,14 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
             return Err(CliError::from_vault(&exists, &context.command));
         }
     }
+    if absolute(identity_path)?.starts_with(absolute(vault_path)?) {
+        let message = format!("the identity {} would lie in the vault that it opens", identity_path.display());
+        return Err(CliError::new(Exit::Usage, message).hint("name another place with --identity FILE"));
+    }
     // The identity comes before the vault: a vault that nobody can open is worse than none.
-    let (recipient, made) = match context.read_identity_file()? {
-        Some(identities) => (identities[0].recipient(), false),
-        None => (make_identity(context)?, true),
-    };
+    let made = context.read_identity_file()?.is_none() && make_identity(context)?;
+    // What counts is what lies on the disk, should another init have been faster.
+    let recipient = context.identities()?[0].recipient();
     let owner = NamedRecipient { name: OWNER.to_owned(), key: recipient };
     let vault =
         Vault::create(vault_path, vec![owner]).map_err(|error| CliError::from_vault(&error, &context.command))?;
@@ -54,17 +57,19 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
     Ok(())
 }
 
-fn make_identity(context: &Context<'_>) -> Result<Recipient, CliError> {
+/// Makes the identity file; `false` if it is there by now.
+fn make_identity(context: &Context<'_>) -> Result<bool, CliError> {
     let path = context.identity_path()?;
     let (directory, name) =
         split(path).ok_or_else(|| CliError::new(Exit::Usage, format!("{} is not a file name", path.display())))?;
-    let directory = Directory::create(directory).map_err(|error| CliError::from_storage(&error))?;
-    let identity = Identity::generate();
-    let text = identity.to_file(&context.now());
-    let accept = |_: &[u8]| Ok::<(), Infallible>(());
-    directory.write(name, text.as_bytes(), Replace::Never, accept).map_err(|error| match error {
-        WriteError::Storage(error) => CliError::from_storage(&error),
-        WriteError::Check { source, .. } => match source {},
-    })?;
-    Ok(identity.recipient())
+    let failed = |error: StorageError| CliError::from_storage(&error);
+    let directory = Directory::create(directory).map_err(failed)?;
+    match directory.write_new(name, Identity::generate().to_file(&context.now()).as_bytes()) {
+        Err(error) if error.already_exists() => Ok(false),
+        written => written.map(|()| true).map_err(failed),
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(|error| CliError::from_io("find the working directory", &error))
 }

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::cli::ScopeArgs;
+use crate::cli::RunScopeArgs;
 use crate::cli::context::{Context, merged, virtual_env};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::inject::{Injector, Mount};
+use crate::cli::inject::{Injector, Mount, User};
 use flyte_local::flyte::{
     Broker, Declared, FILE_MARKERS, Failure, Interpreter, Job, Origin, Provided, Refused, SecretSource,
     VARIABLE_MARKERS,
 };
-use flyte_local::launch;
+use flyte_local::launch::{self, ChildError, Ended};
 use flyte_local::secret::{Domain, NameError, Project, RunScope, SecretName};
 use zeroize::Zeroizing;
 
@@ -37,7 +37,7 @@ Examples:
   flyte-local run -m pytest tests/")]
 pub(crate) struct Args {
     #[command(flatten)]
-    scope: ScopeArgs,
+    scope: RunScopeArgs,
     /// The Python to run with [default: VIRTUAL_ENV's, or the nearest .venv's, or python3]
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
@@ -60,16 +60,19 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
     let interpreter = Interpreter::find(args.python, virtual_env().as_deref(), &directory);
     let fallback = context.config_scope()?;
-    let source = Source { injector: Injector::open(&context, mount)?, chosen, flyte: RunScope::default(), fallback };
+    let source =
+        Source { injector: Injector::open(&context, User::Task, mount)?, chosen, flyte: RunScope::default(), fallback };
 
     let started = Broker::start(&interpreter, job, source);
     let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
-    let ended = launch::run(&mut command, || broker.started());
-    let ended = ended.map_err(|error| cannot_start(&interpreter, &error))?;
-    match broker.failure() {
-        Some(failure) => Err(explain(failure, &interpreter)),
-        None if !broker.greeted() => Err(not_python(&interpreter)),
-        None => Ok(ExitCode::from(ended.exit_code())),
+    let ended = match launch::run(&mut command, || broker.started()) {
+        Err(ChildError::Start { source, .. }) => return Err(cannot_start(&interpreter, &source)),
+        ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
+    };
+    match (broker.failure(), ended) {
+        (Some(failure), _) => Err(explain(failure, &interpreter)),
+        (None, Ended::Code(code)) if !broker.greeted() => Err(not_python(&interpreter, code)),
+        (None, ended) => Ok(ExitCode::from(ended.exit_code())),
     }
 }
 
@@ -81,6 +84,10 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope) -> Result<Job,
         return Ok(Job::Module { module: first, arguments });
     }
     let path = Path::new(&first);
+    if first.starts_with('-') && !path.exists() {
+        let option = first.split('=').next().unwrap_or_default();
+        return Err(CliError::new(Exit::Usage, format!("run has no option {option}")).hint("see run --help"));
+    }
     if path.is_dir() {
         let error = CliError::new(Exit::Usage, format!("{first} is a directory, not a Python file"));
         return Err(error.hint("run a module or a package of it with -m"));
@@ -168,8 +175,9 @@ fn cannot_start(interpreter: &Interpreter, error: &std::io::Error) -> CliError {
     CliError::new(exit, message).because(error.to_string()).hint(ANOTHER)
 }
 
-fn not_python(interpreter: &Interpreter) -> CliError {
-    CliError::new(Exit::Failed, format!("{} is not a Python interpreter", named_by(interpreter))).hint(ANOTHER)
+fn not_python(interpreter: &Interpreter, code: i32) -> CliError {
+    let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
+    CliError::new(Exit::Failed, message).because(format!("it ended with exit code {code}")).hint(ANOTHER)
 }
 
 fn explain(failure: Failure, interpreter: &Interpreter) -> CliError {

@@ -29,7 +29,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
     vault.metadata(&id).map_err(failed)?;
-    let value = args.value.read(context, &id.name)?;
+    let value = args.value.read(&id.name)?;
     vault.update_secret(&id, &value).map_err(failed)?;
     context.ui.say(&format!("updated {id}"));
     Ok(())

@@ -1,0 +1,184 @@
+//! A value shows up nowhere but where it was asked for: not in what a command says, not in an argument list, not in a
+//! file.
+
+#![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
+
+mod support;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use support::{FLYTE_LOCAL, Ran, Sandbox, require};
+
+const MARKER: &str = "hunter2-c0ffee";
+
+/// Runs `flyte-local` with the marker on standard input and in the file `value`; nothing it says may hold the marker.
+fn silent(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+    let mut command = sandbox.command(arguments);
+    command.env("RUST_BACKTRACE", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    // It may refuse before it has read everything.
+    let _ = child.stdin.take().expect("piped").write_all(MARKER.as_bytes());
+    let ran = Ran::from(child.wait_with_output().expect("it ends"));
+    assert!(!ran.all().contains(MARKER), "{arguments:?}: {ran:?}");
+    ran
+}
+
+#[test]
+fn no_command_says_a_value() {
+    let sandbox = Sandbox::new();
+    sandbox.file("value", MARKER);
+    sandbox.file("too_large", MARKER.repeat(100_000));
+    sandbox.file("not_utf8", [MARKER.as_bytes(), b"\xff"].concat());
+    let cases: &[(i32, &[&str])] = &[
+        (0, &["create", "secret", "s", MARKER]),
+        (0, &["create", "secret", "option", "--value", MARKER]),
+        (0, &["create", "secret", "file", "--from-file", "value"]),
+        (0, &["create", "secret", "stdin"]),
+        (0, &["create", "secret", "bytes", "--from-file", "not_utf8"]),
+        (0, &["update", "secret", "s", MARKER]),
+        (0, &["update", "secret", "s"]),
+        (0, &["get", "secret"]),
+        (0, &["get", "secret", "s"]),
+        (0, &["get", "secret", "s", "--output-format", "json"]),
+        (0, &["exec", "--secret", "s", "--", "true"]),
+        (12, &["create", "secret", "s", MARKER]),
+        (12, &["create", "secret", "s", "--value", MARKER]),
+        (12, &["create", "secret", "s"]),
+        (10, &["update", "secret", "missing", MARKER]),
+        (10, &["update", "secret", "missing"]),
+        (1, &["create", "secret", "large", "--from-file", "too_large"]),
+        (1, &["exec", "--secret", "bytes", "--", "true"]),
+        (1, &["exec", "--secret", "s=LD_PRELOAD", "--", "true"]),
+        (127, &["exec", "--secret", "s", "--", "no-such-command"]),
+        (1, &["--identity", "value", "get", "secret", "s", "--reveal"]),
+        (1, &["--identity", "value", "exec", "--secret", "s", "--", "true"]),
+        (1, &["--vault", "new", "--identity", "value", "init"]),
+    ];
+    for (code, arguments) in cases {
+        let ran = silent(&sandbox, arguments);
+        assert_eq!(ran.code, *code, "{arguments:?}: {ran:?}");
+    }
+    assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), MARKER.as_bytes(), "the one place");
+}
+
+#[test]
+fn a_value_in_the_wrong_place_is_not_repeated() {
+    let sandbox = Sandbox::new();
+    let spaced = format!("{MARKER} ");
+    let cases: &[&[&str]] = &[
+        &["create", "secret", "s", "two", MARKER],
+        &["create", "secret", "s", "two", "three", MARKER],
+        &["create", "secret", "s", MARKER, "--value", MARKER],
+        &["create", "secret", "s", MARKER, "--from-file", MARKER],
+        &["create", "secret", "s", "--value", MARKER, "--from-file", MARKER],
+        &["create", "secret", "s", "--value", MARKER, "--value", MARKER],
+        &["create", "secret", &spaced, "s"],
+        &["create", "s", MARKER],
+        &["update", "secret", "s", "--vaule", MARKER],
+        &["update", "secret", "s", &format!("--vaule={MARKER}")],
+        &["update", "secret", "s", &format!("-S{MARKER}")],
+        &["get", "secret", "s", MARKER],
+        &["get", "secret", &spaced],
+        &["delete", "secret", "s", MARKER],
+        &["exec", "--secret", &format!("s={MARKER}"), "--", "true"],
+    ];
+    for arguments in cases {
+        let ran = silent(&sandbox, arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn what_follows_the_equals_sign_of_any_option_is_not_repeated() {
+    let sandbox = Sandbox::new();
+    for option in ["--raw", "--type"] {
+        let ran = silent(&sandbox, &["create", "secret", "s", "one", &format!("{option}={MARKER}")]);
+        assert_eq!(ran.code, 2, "{option}: {ran:?}");
+    }
+    let ran = silent(&sandbox, &["get", "secret", "s", &format!("--reveal={MARKER}")]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+}
+
+/// `flyte-local create secret NAME "$VALUE"` must not succeed without creating anything, whatever the value begins with.
+#[test]
+fn a_value_that_begins_like_the_help_flag_is_not_taken_for_it() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(&["create", "secret", "s", "-hunter2"]);
+    let created = sandbox.run(&["get", "secret", "s", "--reveal"]).stdout == b"-hunter2";
+    assert!(created || ran.code == 2, "{ran:?}");
+}
+
+#[test]
+fn a_damaged_file_gives_nothing_away() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", MARKER]);
+    let path = sandbox.secret_file("org/s");
+    let good = std::fs::read(&path).expect("the secret's file");
+    let half = [&good[..good.len() - 1], b"x"].concat();
+    for bad in [half.as_slice(), MARKER.as_bytes(), &good[..good.len() / 2]] {
+        std::fs::File::create(&path).and_then(|mut file| file.write_all(bad)).expect("damaged");
+        for arguments in [&["get", "secret", "s", "--reveal"][..], &["exec", "--secret", "s", "--", "true"]] {
+            assert_eq!(silent(&sandbox, arguments).code, 13, "{arguments:?}");
+        }
+    }
+}
+
+/// The lines of a trace of `flyte-local` with these arguments, and the marker on standard input.
+fn traced(sandbox: &Sandbox, calls: &str, arguments: &[&str]) -> Vec<String> {
+    require("strace", "strace");
+    let input = sandbox.file("input", MARKER);
+    let mut command = sandbox.program("strace");
+    command.args(["-f", "-v", "-s", "100000", "-o", "trace", "-e", calls, FLYTE_LOCAL]).args(arguments);
+    let input = std::fs::File::open(input).expect("just written");
+    let ran = Ran::from(command.stdin(input).output().expect("strace starts"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let trace = std::fs::read_to_string(sandbox.work().join("trace")).expect("strace wrote it");
+    std::fs::remove_file(sandbox.work().join("trace")).expect("it was there");
+    std::fs::remove_file(sandbox.work().join("input")).expect("it was there");
+    trace.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn no_argument_list_holds_a_value() {
+    let sandbox = Sandbox::new();
+    let create = traced(&sandbox, "trace=execve", &["create", "secret", "s"]);
+    assert!(!create.concat().contains(MARKER), "{create:?}");
+
+    let exec = traced(&sandbox, "trace=execve", &["exec", "--secret", "s", "--", "sh", "-c", "exec true"]);
+    let calls: Vec<_> = exec.iter().filter(|line| line.contains("execve(")).collect();
+    let in_environment = |call: &str| {
+        let (arguments, environment) = call.split_once("], [").expect("a list of arguments, a list of variables");
+        assert!(!arguments.contains(MARKER), "{call}");
+        environment.contains(&format!("\"S={MARKER}\""))
+    };
+    let (ours, theirs) = calls.split_first().expect("strace starts us");
+    assert!(!in_environment(ours), "{ours}");
+    assert!(!theirs.is_empty() && theirs.iter().all(|call| in_environment(call)), "{theirs:?}");
+}
+
+#[test]
+fn no_file_holds_a_value() {
+    let sandbox = Sandbox::new();
+    let calls = "trace=openat,write,writev,pwrite64,pwritev,memfd_create,sendto";
+    for arguments in [["create", "secret", "s"], ["update", "secret", "s"]] {
+        let trace = traced(&sandbox, calls, &arguments);
+        assert!(trace.iter().any(|line| line.contains("write(")), "a secret was written: {trace:?}");
+        let leaks: Vec<_> = trace.iter().filter(|line| line.contains(MARKER)).collect();
+        assert!(leaks.is_empty(), "{leaks:?}");
+    }
+    assert_eq!(files_with_the_marker(sandbox.home()), 0);
+}
+
+fn files_with_the_marker(directory: &Path) -> usize {
+    let holds = |path: &Path| {
+        let bytes = std::fs::read(path).expect("a file of ours");
+        bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes())
+    };
+    let entries = std::fs::read_dir(directory).expect("a directory of ours");
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .map(|path| if path.is_dir() { files_with_the_marker(&path) } else { usize::from(holds(&path)) })
+        .sum()
+}

@@ -1,0 +1,70 @@
+"""Runs a command on a terminal of its own, answers its question, and tells as JSON what came of it.
+
+    python3 pty_driver.py ACTION COMMAND [ARGS…]
+
+ACTION is `type:TEXT` (a Python string literal's inside), or `signal:NUMBER`, done once the question is shown and the echo
+is off; or `none`, for a command that is expected to ask nothing.
+"""
+
+import ast
+import fcntl
+import json
+import os
+import select
+import subprocess
+import sys
+import termios
+import time
+
+DEADLINE = time.monotonic() + 30
+
+
+def echo(terminal):
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+
+
+def main():
+    action, command = sys.argv[1], sys.argv[2:]
+    keyboard, terminal = os.openpty()
+    before = termios.tcgetattr(terminal)
+
+    def take_terminal():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    child = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, preexec_fn=take_terminal
+    )
+    shown, acted = b"", action == "none"
+    while True:
+        ended = child.poll() is not None
+        # A short wait, as a change of the terminal's settings wakes no one.
+        if select.select([keyboard], [], [], 0 if ended else 0.01)[0]:
+            shown += os.read(keyboard, 65536)
+        elif ended:
+            break
+        if not acted and shown.endswith(b": ") and not echo(terminal):
+            acted = True
+            kind, _, argument = action.partition(":")
+            if kind == "type":
+                os.write(keyboard, ast.literal_eval(f'"{argument}"').encode("utf-8", "surrogateescape"))
+            else:
+                os.kill(child.pid, int(argument))
+        if time.monotonic() > DEADLINE:
+            child.kill()
+            sys.exit(f"nothing happened for too long; shown: {shown!r}")
+    result = {
+        "shown": shown.decode("utf-8", "replace"),
+        "code": child.returncode if child.returncode >= 0 else 128 - child.returncode,
+        "settings_are_back": termios.tcgetattr(terminal) == before and echo(terminal),
+        "asked": acted and action != "none",
+    }
+    # What was typed and not read goes to the shell next.
+    os.set_blocking(terminal, False)
+    try:
+        result["left_over"] = os.read(terminal, 65536).decode("utf-8", "replace")
+    except BlockingIOError:
+        result["left_over"] = ""
+    print(json.dumps(result))
+
+
+main()
