@@ -113,7 +113,8 @@ fn a_file_that_is_refused_stops_the_walk_through_the_scopes() {
         let reason = |task| {
             format!(
                 "task {task}: refused {path}, the file of secret my_secret (project alpha)\n\
-                 caused by: its content was changed or damaged after it was written\nhint: restore {path} from a backup"
+                 caused by: its content was changed or damaged after it was written\n\
+                 hint: restore it from a backup, or flyte-local delete secret my_secret -p alpha"
             )
         };
         assert_eq!(reasons(&ran), [reason("variable_env.variable"), reason("file_env.file")], "{sdk}: {ran:?}");
@@ -135,8 +136,8 @@ fn without_a_vault_or_an_identity_nothing_is_started() {
     sandbox.ok(&["init"]);
     std::fs::remove_file(sandbox.identity()).expect("removed");
     let no_identity = format!(
-        "error: there is no identity at {}\nhint: name the file with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
-         hint: or, if there is no vault yet, make both: flyte-local init\n",
+        "error: there is no identity at {}\nhint: name another file with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
+         hint: or restore it from your copy: without it, no secret of this vault can be opened\n",
         sandbox.identity().display()
     );
     let ran = sandbox.flyte_run("newest", &["arguments.py", "show"]);
@@ -206,7 +207,10 @@ fn an_interpreter_that_cannot_be_started_is_named_with_its_origin() {
     fails(&sandbox, &[], &[("VIRTUAL_ENV", Path::new("/nonexistent"))], 127, &environment);
     let denied = message("/etc/passwd (named by --python)", "caused by: Permission denied (os error 13)\n");
     fails(&sandbox, &["--python", "/etc/passwd"], &[], 126, &denied);
-    let no_python = format!("error: /bin/true (named by --python) is not a Python interpreter\n{ANOTHER}");
+    let no_python = format!(
+        "error: /bin/true (named by --python) did not start as a Python interpreter\n\
+         caused by: it ended with exit code 0\n{ANOTHER}"
+    );
     fails(&sandbox, &["--python", "/bin/true"], &[], 1, &no_python);
 
     let mut command = sandbox.command(&["run", "single.py"]);

@@ -18,11 +18,7 @@ fn the_documented_example_runs_as_it_stands() {
         sandbox.secret("my_secret", "my_secret_value", &[]);
 
         let plain = plain_flyte(&sandbox, sdk, &["documented.py", "task_1"]);
-        assert_eq!(
-            (plain.code, plain.text().lines().next()),
-            (0, Some("as a variable: None")),
-            "{sdk}: {plain:?}"
-        );
+        assert_eq!((plain.code, plain.text().lines().next()), (0, Some("as a variable: None")), "{sdk}: {plain:?}");
         let plain = plain_flyte(&sandbox, sdk, &["documented.py", "task_2"]);
         assert_eq!(plain.code, 1, "{sdk}: {plain:?}");
         assert!(plain.text().contains("No such file or directory: '/etc/flyte/secrets/my_secret'"), "{sdk}: {plain:?}");
