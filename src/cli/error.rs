@@ -1,12 +1,7 @@
 //! From facts to words: every error's message, what to do next, and the exit code.
 
 use std::error::Error;
-use std::ffi::OsString;
-use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-
-use super::ui::Ui;
 use flyte_local::config::ConfigError;
 use flyte_local::crypto::EnvelopeError;
 use flyte_local::storage::StorageError;
@@ -170,67 +165,3 @@ impl From<ConfigError> for CliError {
         }
     }
 }
-
-/// Reports what clap says, less what may be a value typed in the wrong place.
-pub(crate) fn usage(mut error: clap::Error, arguments: &[OsString], ui: &Ui) -> Result<ExitCode, CliError> {
-    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    let usage = |message: String| CliError::new(Exit::Usage, message);
-    match error.kind() {
-        ErrorKind::DisplayHelp if !arguments.iter().any(|argument| argument == "-h" || argument == "--help") => {
-            return Err(usage("an argument that begins with -h is not the option -h".to_owned()).hint(DASHED_VALUE));
-        }
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            ui.data(error.render().to_string().as_bytes())?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        ErrorKind::ValueValidation => {
-            let reason = error.source().map(ToString::to_string).unwrap_or_default();
-            // A positional argument's reason says what it is: a secret name, a project.
-            let option = argument.split(' ').next().filter(|word| word.starts_with('-'));
-            return Err(usage(option.map_or(reason.clone(), |option| format!("{option}: {reason}"))));
-        }
-        ErrorKind::UnknownArgument if !argument.starts_with('-') => {
-            let error = usage("there is one argument more than the command takes".to_owned());
-            let is_exec = arguments.iter().any(|argument| argument == "exec");
-            return Err(error.hint(if is_exec {
-                "put -- before the command: flyte-local exec --secret KEY -- COMMAND"
-            } else {
-                "quote a value that has spaces in it"
-            }));
-        }
-        // Without a likely option beside it, what clap would repeat may be a value.
-        ErrorKind::UnknownArgument if error.get(ContextKind::SuggestedArg).is_none() => {
-            return Err(usage("there is an option that the command does not have".to_owned()).hint(DASHED_VALUE));
-        }
-        ErrorKind::TooManyValues => {
-            let option = argument.split(['=', ' ']).next().unwrap_or_default();
-            return Err(usage(format!("{option} takes no value")));
-        }
-        ErrorKind::InvalidValue => {
-            let option = argument.split(' ').next().unwrap_or_default();
-            let known = error.get(ContextKind::ValidValue).map(ToString::to_string).unwrap_or_default();
-            let needs = if known.is_empty() { "needs a value".to_owned() } else { format!("is one of {known}") };
-            return Err(usage(format!("{option} {needs}")));
-        }
-        ErrorKind::ArgumentConflict => {
-            let prior = error.get(ContextKind::PriorArg).map(ToString::to_string).unwrap_or_default();
-            let again =
-                if prior == argument { "is given twice".to_owned() } else { format!("cannot be used with {prior}") };
-            return Err(usage(format!("{argument} {again}")));
-        }
-        ErrorKind::InvalidUtf8 => {
-            let error = usage("an argument is not UTF-8".to_owned());
-            return Err(error.hint("a value that is not UTF-8: --from-file, or standard input"));
-        }
-        _ => {}
-    }
-    if error.kind() == ErrorKind::UnknownArgument {
-        // What follows the `=` may be a value.
-        let name = argument.split('=').next().unwrap_or_default().to_owned();
-        error.insert(ContextKind::InvalidArg, ContextValue::String(name));
-    }
-    ui.say(error.render().to_string().trim_end());
-    Ok(ExitCode::from(Exit::Usage as u8))
-}
-
-const DASHED_VALUE: &str = "a value that begins with '-': --value=VALUE, or --from-file FILE";

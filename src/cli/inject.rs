@@ -1,13 +1,12 @@
 //! From a declaration to a value in its place: what `run` and `exec` share.
 
 use std::path::Path;
-use std::process::ExitCode;
 
 use zeroize::Zeroizing;
 
+use super::commands::try_mount;
 use super::context::Context;
 use super::error::{CliError, Exit, scope_flags};
-use super::ui::Ui;
 use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{MountError, PrivateDirectory};
@@ -150,11 +149,11 @@ impl Files {
 const HOW_TO_ALLOW: &str = "allow unprivileged user namespaces (Ubuntu: sysctl \
      kernel.apparmor_restrict_unprivileged_userns=0), or use the secret as a variable";
 
-/// Runs [`TRY_MOUNT`]; why it failed, if it did.
+/// Has a child of ours try; why it failed, if it did.
 #[cfg(target_os = "linux")]
 fn try_mount() -> Result<(), String> {
     let mut command = std::process::Command::new("/proc/self/exe");
-    let tried = command.arg(TRY_MOUNT).stdin(std::process::Stdio::null()).output();
+    let tried = command.arg(try_mount::NAME).stdin(std::process::Stdio::null()).output();
     match tried {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned()),
@@ -166,16 +165,6 @@ fn try_mount() -> Result<(), String> {
 #[cfg(not(target_os = "linux"))]
 fn try_mount() -> Result<(), String> {
     PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)).map(|_| ()).map_err(|error| error.to_string())
-}
-
-/// The hidden command that makes the directory and ends; it says why it could not.
-pub(crate) const TRY_MOUNT: &str = "__try-mount";
-
-pub(crate) fn run_try_mount(ui: &Ui) -> ExitCode {
-    let Err(error) = PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) else { return ExitCode::SUCCESS };
-    let causes = std::iter::successors(std::error::Error::source(&error), |&cause| cause.source());
-    ui.say(&causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
-    ExitCode::FAILURE
 }
 
 /// Whether a group can be the name of a directory; it takes no part in the look-up, so another one is passed over.

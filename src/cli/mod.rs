@@ -7,6 +7,7 @@ mod error;
 mod inject;
 mod prompt;
 mod ui;
+mod usage;
 mod value_input;
 
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{create, delete, exec, get, init, run, update};
+use commands::{create, delete, exec, get, init, run, try_mount, update};
 use context::Context;
 use error::CliError;
 use flyte_local::secret::{Domain, Project};
@@ -134,12 +135,12 @@ enum Delete {
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ui = Ui::new(context::no_color());
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.get(1).is_some_and(|argument| argument == inject::TRY_MOUNT) {
-        return inject::run_try_mount(&ui);
+    if arguments.get(1).is_some_and(|argument| argument == try_mount::NAME) {
+        return try_mount::run(&ui);
     }
     let result = match Cli::try_parse_from(&arguments) {
         Ok(cli) => dispatch(cli, &ui),
-        Err(error) => error::usage(error, &arguments, &ui),
+        Err(error) => usage::report(error, &arguments, &ui),
     };
     result.unwrap_or_else(|error| {
         ui.error(&error);

@@ -96,13 +96,18 @@ impl PrivateDirectory {
         let mut directory = rustix::fs::openat(&self.fd, ".", flags, Mode::empty()).map_err(step("open", &full))?;
         for parent in parents {
             match rustix::fs::mkdirat(&directory, *parent, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                // The umask may have taken our own permissions away.
+                Ok(()) => rustix::fs::chmodat(&directory, *parent, Mode::RWXU, AtFlags::empty())
+                    .map_err(step("create", &full))?,
+                Err(Errno::EXIST) => {}
                 Err(error) => return Err(step("create", &full)(error)),
             }
             directory = rustix::fs::openat(&directory, *parent, flags, Mode::empty()).map_err(step("open", &full))?;
         }
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&directory, TEMPORARY, create, Mode::RUSR).map_err(step("write", &full))?;
+        let file = rustix::fs::openat(&directory, TEMPORARY, create, Mode::RUSR)
+            .and_then(|file| rustix::fs::fchmod(&file, Mode::RUSR).map(|()| file))
+            .map_err(step("write", &full))?;
         let written = std::fs::File::from(file).write_all(bytes);
         let rename = || rustix::fs::renameat(&directory, TEMPORARY, &directory, *name);
         let renamed = match written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {

@@ -6,6 +6,7 @@ pub(crate) mod exec;
 pub(crate) mod get;
 pub(crate) mod init;
 pub(crate) mod run;
+pub(crate) mod try_mount;
 pub(crate) mod update;
 
 use crate::cli::ScopeArgs;
