@@ -54,6 +54,10 @@ pub(super) fn encode(vault_id: &str, metadata: &Metadata) -> Vec<u8> {
 /// # Errors
 /// It is not understood, or says that the file belongs elsewhere.
 pub(super) fn decode(body: &[u8], vault_id: &str, place: &SecretId) -> Result<Metadata, Refusal> {
+    // serde would also take an array of the members in their order.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Refusal::Binding(serde::de::Error::custom("it is not a JSON object")));
+    }
     let body: Body = serde_json::from_slice(body).map_err(Refusal::Binding)?;
     if body.vault != vault_id {
         return Err(Refusal::OtherVault);

@@ -1,0 +1,315 @@
+//! A write that dies at each of its system calls in turn, and one to which each of them fails. The faults are strace's:
+//! a `signal=KILL` comes before the call is made, an `error=` in its place. (Never `retval=`, which lies.)
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+
+use support::{FLYTE_LOCAL, Ran, Sandbox, require, scope_options, secret_id};
+
+/// 128 and SIGKILL.
+const KILLED: i32 = 137;
+
+const OLD: &[u8] = b"the old value";
+const NEW: &[u8] = b"the new value, of another length";
+
+/// What a write does to the disk, and what lies between.
+const CALLS: [&str; 14] = [
+    "openat",
+    "fchmod",
+    "fchmodat",
+    "mkdirat",
+    "flock",
+    "unlinkat",
+    "write",
+    "fsync",
+    "lseek",
+    "read",
+    "renameat",
+    "renameat2",
+    "close",
+    "exit_group",
+];
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verb {
+    /// Into a scope that has no directory yet.
+    Create,
+    Update,
+    Delete,
+}
+
+use Verb::{Create, Delete, Update};
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Create => "create",
+            Update => "update",
+            Delete => "delete",
+        }
+    }
+
+    fn before(self) -> Option<&'static [u8]> {
+        (self != Create).then_some(OLD)
+    }
+
+    fn after(self) -> Option<&'static [u8]> {
+        (self != Delete).then_some(NEW)
+    }
+}
+
+struct Bench {
+    sandbox: Sandbox,
+    new: PathBuf,
+    runs: usize,
+}
+
+/// What came of a write with a fault in it.
+struct Outcome {
+    ran: Ran,
+    place: String,
+    /// Whether the fault came about: a command makes only so many calls.
+    injected: bool,
+}
+
+impl Bench {
+    fn new() -> Self {
+        require("strace", "strace");
+        let sandbox = Sandbox::new();
+        let new = sandbox.file("new", NEW);
+        Self { sandbox, new, runs: 0 }
+    }
+
+    /// Runs a write from the state it starts from, with `fault` (as `strace -e inject=` takes it) in it.
+    fn run(&mut self, verb: Verb, fault: &str) -> Outcome {
+        self.runs += 1;
+        let place = match verb {
+            Create => format!("project/p{}/domain/d/s", self.runs),
+            Update | Delete => format!("domain/d/s{}", self.runs),
+        };
+        if let Some(old) = verb.before() {
+            let old = flyte_local::secret::SecretValue::new(old.to_vec().into()).expect("small enough");
+            let vault = self.sandbox.open_vault();
+            vault.create_secret(&secret_id(&place), flyte_local::secret::SecretType::Regular, &old).expect("created");
+        }
+        let log = self.sandbox.work().join("strace.log");
+        let name = secret_id(&place).name.to_string();
+        let call = fault.split(':').next().expect("a fault begins with a call");
+        let mut command = self.sandbox.program("strace");
+        command.arg("-f").arg("-o").arg(&log);
+        command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={fault}"), FLYTE_LOCAL]);
+        command.args([verb.word(), "secret", &name]).args(scope_options(&place));
+        if verb != Delete {
+            command.arg("--from-file").arg(&self.new);
+        }
+        let output = command.output().expect("strace starts");
+        let killed = output.status.signal().is_some();
+        let ran = Ran::from(output);
+        let log = std::fs::read_to_string(&log).expect("strace's log");
+        assert!(log.contains("+++"), "strace did not work: {ran:?}");
+        Outcome { ran, place, injected: killed || log.contains("(INJECTED)") }
+    }
+
+    /// Takes the secret away, so that the vault does not grow, and what was left behind with it.
+    fn clear(&self, place: &str) {
+        let _ = std::fs::remove_file(self.sandbox.secret_file(place));
+        let _ = std::fs::remove_file(self.sandbox.secret_file(place).with_file_name(".tmp"));
+    }
+}
+
+#[test]
+fn a_write_killed_at_any_system_call_leaves_the_old_value_or_the_new_one() {
+    let mut bench = Bench::new();
+    for verb in [Create, Update, Delete] {
+        let (mut points, mut outcomes) = (BTreeMap::<&str, usize>::new(), [0, 0]);
+        for call in CALLS {
+            for nth in 1.. {
+                let fault = format!("{call}:signal=KILL:when={nth}");
+                let Outcome { ran, place, injected } = bench.run(verb, &fault);
+                let found = bench.sandbox.value(&place);
+                let leftovers = bench.sandbox.sound_but_for_leftovers();
+                assert!(leftovers <= 1, "{verb:?} {fault}: {leftovers} temporary files");
+                bench.clear(&place);
+                if !injected {
+                    assert_eq!(ran.code, 0, "{verb:?} {fault}: {ran:?}");
+                    assert_eq!(found.as_deref(), verb.after(), "{verb:?} was acknowledged and is lost");
+                    break;
+                }
+                assert_eq!(ran.code, KILLED, "{verb:?} {fault}: {ran:?}");
+                let is_new = found.as_deref() == verb.after();
+                assert!(is_new || found.as_deref() == verb.before(), "{verb:?} {fault}: torn");
+                outcomes[usize::from(is_new)] += 1;
+                *points.entry(call).or_default() += 1;
+            }
+        }
+        println!("{verb:?}: {} old, {} new, killed at {points:?}", outcomes[0], outcomes[1]);
+        let decisive: &[&str] = match verb {
+            Create => &["flock", "mkdirat", "fchmodat", "openat", "fchmod", "write", "fsync", "read", "renameat2"],
+            Update => &["flock", "openat", "fchmod", "write", "fsync", "read", "renameat"],
+            Delete => &["flock", "openat", "unlinkat", "fsync"],
+        };
+        for call in decisive {
+            assert!(points.contains_key(call), "{verb:?} was never killed at {call}");
+        }
+        assert!(outcomes[0] > 0 && outcomes[1] > 0, "{verb:?} was not killed on both sides of its moment");
+    }
+}
+
+#[test]
+fn a_write_to_which_a_system_call_fails_says_so_and_leaves_the_old_value() {
+    let mut bench = Bench::new();
+    for verb in [Create, Update, Delete] {
+        let mut failures = BTreeMap::<&str, usize>::new();
+        for (call, error) in [
+            ("write", "EIO"),
+            ("write", "ENOSPC"),
+            ("fsync", "EIO"),
+            ("fsync", "ENOSPC"),
+            ("read", "EIO"),
+            ("fchmod", "EPERM"),
+            ("flock", "ENOLCK"),
+            ("mkdirat", "ENOSPC"),
+            ("renameat", "EIO"),
+            ("renameat", "ENOSPC"),
+            ("renameat2", "EIO"),
+            ("renameat2", "ENOSPC"),
+            ("unlinkat", "EIO"),
+        ] {
+            for nth in 1.. {
+                let fault = format!("{call}:error={error}:when={nth}");
+                let Outcome { ran, place, injected } = bench.run(verb, &fault);
+                let found = bench.sandbox.value(&place);
+                let leftovers = bench.sandbox.sound_but_for_leftovers();
+                bench.clear(&place);
+                if !injected {
+                    break;
+                }
+                let (is_old, is_new) = (found.as_deref() == verb.before(), found.as_deref() == verb.after());
+                // The last sync, of the directory, comes when the file has its place: the write is then not acknowledged,
+                // and a reader sees the new value.
+                let in_doubt = ran.stderr.contains("cannot sync");
+                let expected = if ran.code == 0 { is_new } else { is_old || (in_doubt && is_new) };
+                assert!(expected, "{verb:?} {fault}: {found:?} {ran:?}");
+                assert_eq!(leftovers, 0, "{verb:?} {fault} left a temporary file: {ran:?}");
+                *failures.entry(call).or_default() += usize::from(ran.code == 1);
+            }
+        }
+        println!("{verb:?}: failed at {failures:?}");
+        let decisive: &[&str] = match verb {
+            Create => &["flock", "mkdirat", "fchmod", "write", "fsync", "read", "renameat2"],
+            Update => &["flock", "fchmod", "write", "fsync", "read", "renameat"],
+            Delete => &["flock", "unlinkat", "fsync"],
+        };
+        for call in decisive {
+            assert!(failures.get(call).is_some_and(|&count| count > 0), "{verb:?} did not fail with {call}");
+        }
+    }
+}
+
+#[test]
+fn an_error_names_the_file_and_the_reason() {
+    let mut bench = Bench::new();
+    let full = bench.run(Update, "write:error=ENOSPC:when=1");
+    assert_eq!(full.ran.code, 1, "{:?}", full.ran);
+    let file = bench.sandbox.secret_file(&full.place).display().to_string();
+    for part in [&file, "No space left on device", "hint: nothing was changed; make room and try again"] {
+        assert!(full.ran.stderr.contains(part), "{part}: {:?}", full.ran);
+    }
+}
+
+#[test]
+fn an_interrupted_wait_for_the_lock_goes_on() {
+    let mut bench = Bench::new();
+    let Outcome { ran, place, injected } = bench.run(Update, "flock:error=EINTR:when=1");
+    assert!(injected && ran.code == 0, "{ran:?}");
+    assert_eq!(bench.sandbox.value(&place).as_deref(), Some(NEW));
+}
+
+#[test]
+fn a_file_system_without_a_rename_that_does_not_replace_is_served_too() {
+    let mut bench = Bench::new();
+    let Outcome { ran, place, injected } = bench.run(Create, "renameat2:error=EINVAL:when=1");
+    assert!(injected && ran.code == 0, "{ran:?}");
+    assert_eq!(bench.sandbox.value(&place).as_deref(), Some(NEW));
+    assert_eq!(bench.sandbox.sound_but_for_leftovers(), 0);
+}
+
+#[test]
+fn a_write_that_stops_in_the_middle_of_the_file_leaves_the_old_value() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "the old value"]);
+    let large = sandbox.file("large", vec![b'x'; 1 << 20]);
+    // A real short write: the kernel writes as far as the limit, then ends the process with SIGXFSZ.
+    let script = "ulimit -f 100 && exec \"$0\" update secret s --from-file \"$1\"";
+    let ran =
+        Ran::from(sandbox.program("sh").args(["-c", script, FLYTE_LOCAL]).arg(large).output().expect("sh starts"));
+    assert!(ran.code > 0, "{ran:?}");
+    let leftover = sandbox.secret_file("org/s").with_file_name(".tmp");
+    assert!(leftover.metadata().is_ok_and(|file| file.len() > 0), "it did not get to write anything: {ran:?}");
+    assert_eq!(sandbox.value("org/s").as_deref(), Some(OLD));
+    assert_eq!(sandbox.sound_but_for_leftovers(), 1);
+    sandbox.ok(&["update", "secret", "s", "new"]);
+    assert_eq!(sandbox.sound_but_for_leftovers(), 0);
+}
+
+/// Runs `flyte-local`, which must succeed; the named system calls it made, with the paths of the files they were on.
+fn traced(sandbox: &Sandbox, calls: &str, arguments: &[String]) -> String {
+    require("strace", "strace");
+    let log = sandbox.work().join("strace.log");
+    let mut command = sandbox.program("strace");
+    command.arg("-y").arg("-o").arg(&log).args(["-e", &format!("trace={calls}"), FLYTE_LOCAL]).args(arguments);
+    let ran = Ran::from(command.output().expect("strace starts"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    std::fs::read_to_string(&log).expect("strace's log")
+}
+
+#[test]
+fn a_write_is_synced_before_its_rename_and_its_directory_after_it() {
+    let sandbox = Sandbox::new();
+    for (arguments, change) in [
+        ("create secret s one", "renameat"),
+        ("create secret s one -p p -d d", "renameat"),
+        ("update secret s two", "renameat"),
+        ("delete secret s", "unlinkat"),
+    ] {
+        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+        let log = traced(&sandbox, "fsync,renameat,renameat2,unlinkat", &arguments);
+        let calls: Vec<_> = log.lines().filter(|line| line.ends_with(" = 0")).collect();
+        // The last three: the file, the change, the directory. A delete has no file.
+        let [.., file, middle, directory] = &calls[..] else {
+            assert!(
+                matches!(&calls[..], [one, other] if one.starts_with(change) && other.starts_with("fsync")),
+                "{log}"
+            );
+            continue;
+        };
+        assert!(file.starts_with("fsync") && file.contains("/.tmp>"), "{log}");
+        assert!(middle.starts_with(change), "{log}");
+        assert!(directory.starts_with("fsync"), "{log}");
+        // The directory synced is the one the change was made in: what strace prints in angle brackets.
+        let path = |call: &str| call.split(['<', '>']).nth(1).expect("a path").to_owned();
+        assert_eq!(path(directory), path(middle), "{log}");
+    }
+}
+
+#[test]
+fn a_directory_that_a_killed_writer_made_is_synced_by_the_next() {
+    let mut bench = Bench::new();
+    let made = bench.sandbox.vault().join("secrets/project");
+    // The first sync after the directory was made is that of its parent: the writer is killed before that.
+    let kill = |nth: usize| bench.run(Create, &format!("fsync:signal=KILL:when={nth}"));
+    let killed = (1..).map(kill).find(|_| made.is_dir()).expect("each run comes one sync further");
+    assert!(killed.injected, "it was to be killed between making the directory and syncing its parent");
+    let place = killed.place;
+
+    // The first writer's directory is in memory alone. The second one relies on it, so it has to sync it: else its own
+    // file, synced though it is, may after a power cut be in a directory that nothing leads to.
+    let mut arguments = vec!["create".to_owned(), "secret".to_owned(), "s".to_owned(), "value".to_owned()];
+    arguments.extend(scope_options(&place));
+    let log = traced(&bench.sandbox, "fsync", &arguments);
+    let parent = bench.sandbox.vault().join("secrets").canonicalize().expect("it exists");
+    assert!(log.contains(&format!("<{}>)", parent.display())), "{} was not synced:\n{log}", parent.display());
+}
