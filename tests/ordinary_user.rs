@@ -68,14 +68,30 @@ fn an_ordinary_user_keeps_no_rights_of_the_namespace() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
     let script = "grep CapEff /proc/self/status; umount /etc/flyte/secrets 2>&1; ls /etc | grep -c passwd; \
-                  cat /etc/flyte/secrets/my_secret; touch /etc/new 2>&1";
+                  cat /etc/flyte/secrets/my_secret; stat -c ' %U' /etc/passwd; touch /etc/new 2>&1";
     let arguments = ["exec", "--mount", "my_secret", "--", "sh", "-c", script];
     let ran = as_user(&sandbox, Path::new(FLYTE_LOCAL), &arguments);
     let text = ran.text();
     assert!(text.starts_with("CapEff:\t0000000000000000\n"), "{ran:?}");
     assert!(text.contains("umount:"), "{ran:?}");
-    assert!(text.contains("\na value"), "{ran:?}");
+    // Root is nobody to the namespace, as the README says.
+    assert!(text.contains("\na value nobody\n"), "{ran:?}");
     assert!(text.trim_end().ends_with("Read-only file system"), "{ran:?}");
+}
+
+#[test]
+fn without_the_mount_a_run_has_variables_and_no_files() {
+    let sandbox = Sandbox::new().with_tasks();
+    sandbox.ok(&["create", "secret", "my_secret", "a value"]);
+    for sdk in SDKS {
+        let ran = sandbox.flyte_run(sdk, &["--no-mount", "example.py", "from_variable"]);
+        assert_eq!((ran.code, ran.text().lines().next()), (0, Some("the variable holds: a value")), "{sdk}: {ran:?}");
+        let ran = sandbox.flyte_run(sdk, &["--no-mount", "example.py", "from_file"]);
+        assert_eq!(ran.code, 1, "{sdk}: {ran:?}");
+        let words = ran.all().split_whitespace().collect::<Vec<_>>().join(" ");
+        let reason = "my_secret cannot be mounted in /etc/flyte/secrets: --no-mount was given hint: run without it";
+        assert!(words.contains(reason), "{sdk}: {ran:?}");
+    }
 }
 
 /// A user who may not make namespaces: none of root's capabilities, and a limit of zero.
