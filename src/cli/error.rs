@@ -65,9 +65,9 @@ impl CliError {
 
     /// The whole of it as plain text, for a reader that is not our terminal.
     pub(crate) fn plain(&self) -> String {
-        let causes = self.causes.iter().map(|cause| format!("\ncaused by: {cause}"));
+        let causes = self.causes.iter().map(|cause| format!("\ncaused by: {}", harmless(cause)));
         let hints = self.hints.iter().map(|hint| format!("\nhint: {hint}"));
-        self.message.clone() + &causes.chain(hints).collect::<String>()
+        harmless(&self.message) + &causes.chain(hints).collect::<String>()
     }
 
     pub(crate) fn message(&self) -> &str {
@@ -164,4 +164,22 @@ impl From<ConfigError> for CliError {
             error @ ConfigError::Syntax { .. } => Self::chain(Exit::Failed, &error),
         }
     }
+}
+
+/// Text that may come from a file of others: no control character of it reaches a terminal, and no flood.
+pub(crate) fn harmless(text: &str) -> String {
+    const MOST_BYTES: usize = 2000;
+    let mut result = String::new();
+    for character in text.chars() {
+        if result.len() >= MOST_BYTES {
+            result.push('…');
+            break;
+        }
+        if character.is_control() && character != '\n' {
+            result.extend(character.escape_default());
+        } else {
+            result.push(character);
+        }
+    }
+    result
 }

@@ -1,6 +1,8 @@
 //! From a declaration to a value in its place: what `run` and `exec` share.
 
+use std::io::Read;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
 
@@ -57,7 +59,7 @@ impl Injector {
         let identities = context.identities()?;
         let tried = context.identities_tried(&identities);
         let files = match mount {
-            Mount::Private => Files::open()?,
+            Mount::Private => Files::open(user)?,
             Mount::None => Files::Unavailable { reason: "--no-mount was given".to_owned(), hint: "run without it" },
         };
         Ok(Self { vault, identities, files, user, command: context.command.clone(), tried })
@@ -135,13 +137,16 @@ impl Injector {
 
 impl Files {
     /// Makes the directory, if a child of ours can: what it cannot, we must not begin.
-    fn open() -> Result<Self, CliError> {
+    fn open(user: User) -> Result<Self, CliError> {
         if let Err(reason) = try_mount() {
             return Ok(Files::Unavailable { reason, hint: HOW_TO_ALLOW });
         }
         match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
             Ok(directory) => Ok(Files::Ready(directory)),
-            Err(error) => Err(CliError::chain(Exit::Failed, &error).hint("do without file secrets: run --no-mount")),
+            Err(error) => {
+                let error = CliError::chain(Exit::Failed, &error);
+                Err(if user == User::Task { error.hint("do without file secrets: run --no-mount") } else { error })
+            }
         }
     }
 }
@@ -150,14 +155,22 @@ const HOW_TO_ALLOW: &str = "allow unprivileged user namespaces (Ubuntu: sysctl \
      kernel.apparmor_restrict_unprivileged_userns=0), or use the secret as a variable";
 
 /// Has a child of ours try; why it failed, if it did.
+///
+/// It answers in words: where SIGCHLD is ignored, the kernel does not keep its exit code.
 #[cfg(target_os = "linux")]
 fn try_mount() -> Result<(), String> {
-    let mut command = std::process::Command::new("/proc/self/exe");
-    let tried = command.arg(try_mount::NAME).stdin(std::process::Stdio::null()).output();
-    match tried {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned()),
-        Err(error) => Err(error.to_string()),
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(try_mount::NAME).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut answer = String::new();
+    let asked = command.spawn().and_then(|mut child| {
+        child.stdout.take().expect("it is piped").read_to_string(&mut answer)?;
+        let _ = child.wait();
+        Ok(())
+    });
+    match (asked, answer.trim_end()) {
+        (Err(error), _) => Err(error.to_string()),
+        (Ok(()), try_mount::MADE) => Ok(()),
+        (Ok(()), reason) => Err(reason.to_owned()),
     }
 }
 

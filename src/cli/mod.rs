@@ -135,12 +135,13 @@ enum Delete {
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ui = Ui::new(context::no_color());
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if arguments.get(1).is_some_and(|argument| argument == try_mount::NAME) {
-        return try_mount::run(&ui);
-    }
-    let result = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => dispatch(cli, &ui),
-        Err(error) => usage::report(error, &arguments, &ui),
+    let result = if arguments.get(1).is_some_and(|argument| argument == try_mount::NAME) {
+        try_mount::run(&ui)
+    } else {
+        match Cli::try_parse_from(&arguments) {
+            Ok(cli) => dispatch(cli, &ui),
+            Err(error) => usage::report(error, &arguments, &ui),
+        }
     };
     result.unwrap_or_else(|error| {
         ui.error(&error);

@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::error::CliError;
+use super::error::{CliError, harmless};
 
 const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[36m";
@@ -37,9 +37,9 @@ impl Ui {
     }
 
     pub(crate) fn error(&self, error: &CliError) {
-        let mut text = format!("{} {}\n", self.paint(RED, "error:"), harmless(error.message()));
+        let mut text = format!("{} {}\n", self.paint(RED, "error:"), lines(error.message()));
         for cause in error.causes() {
-            text.push_str(&format!("caused by: {}\n", harmless(cause)));
+            text.push_str(&format!("caused by: {}\n", lines(cause)));
         }
         for hint in error.hints() {
             text.push_str(&format!("{} {hint}\n", self.paint(CYAN, "hint:")));
@@ -57,20 +57,7 @@ impl Ui {
     }
 }
 
-/// Text that may come from a file of others: no control character of it reaches the terminal, and no flood.
-fn harmless(text: &str) -> String {
-    const MOST: usize = 2000;
-    let mut result = String::new();
-    for character in text.chars().take(MOST) {
-        match character {
-            // What follows an error's first line is its own, and indented to show it.
-            '\n' => result.push_str("\n  "),
-            character if character.is_control() => result.extend(character.escape_default()),
-            character => result.push(character),
-        }
-    }
-    if text.chars().nth(MOST).is_some() {
-        result.push('…');
-    }
-    result
+/// Harmless text, of which each line after the first is indented, to show whose it is.
+fn lines(text: &str) -> String {
+    harmless(text).replace('\n', "\n  ")
 }

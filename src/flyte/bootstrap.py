@@ -9,15 +9,16 @@ file on purpose: the SDK takes the first existing file on the stack for the user
 """
 
 import ast
-import concurrent.futures
 import contextvars
 import functools
 import inspect
 import json
 import os
+import queue
 import signal
 import socket
 import sys
+import threading
 import types
 
 # Stands for "the only task, or `main`" where no task is named. No attribute of a module can have this name.
@@ -28,15 +29,17 @@ class Broker:
     """The inherited socket.
 
     A thread of its own talks to it, one request after the other. So a signal handler that raises while a request is
-    under way (Ctrl-C, a test's time limit) cannot leave its reply behind for the next request to take.
+    under way (Ctrl-C, a test's time limit) cannot leave its reply behind for the next request to take. It starts before
+    any code of the user's, and shares nothing but queues that cannot be interrupted halfway, which rules out
+    `concurrent.futures`.
     """
 
     def __init__(self, descriptor):
         os.set_inheritable(descriptor, False)
         self._socket = socket.socket(fileno=descriptor)
-        self._replies = self._socket.makefile("rb")
-        self._thread = concurrent.futures.ThreadPoolExecutor(1, "flyte-local")
+        self._requests = queue.SimpleQueue()
         self._process = os.getpid()
+        threading.Thread(target=self._serve, name="flyte-local", daemon=True).start()
 
     def is_forked(self):
         """Whether this is a process forked from the one that has the socket."""
@@ -45,14 +48,23 @@ class Broker:
     def ask(self, op, **fields):
         if self.is_forked():
             raise RuntimeError("flyte-local gives secrets to the process it started, not to one forked from it")
-        return self._thread.submit(self._exchange, {"op": op, **fields}).result()
-
-    def _exchange(self, request):
-        self._socket.sendall(json.dumps(request).encode() + b"\n")
-        reply = self._replies.readline()
+        answer = queue.SimpleQueue()
+        self._requests.put((json.dumps({"op": op, **fields}).encode() + b"\n", answer))
+        reply = answer.get()
         if not reply.endswith(b"\n"):
             raise RuntimeError("flyte-local has gone away")
         return json.loads(reply)
+
+    def _serve(self):
+        replies = self._socket.makefile("rb")
+        while True:
+            request, answer = self._requests.get()
+            try:
+                self._socket.sendall(request)
+                reply = replies.readline()
+            except OSError:
+                reply = b""
+            answer.put(reply)
 
     def fail(self, message, *hints, code=1):
         """Has flyte-local report why the run cannot go on, and ends it. For the main thread."""

@@ -68,7 +68,16 @@ impl Directory {
         }
         match Self::open(path) {
             Err(error) if error.is_not_found() => {}
-            found => return found,
+            Ok(found) => {
+                // Whoever made it may have been stopped before syncing. Not every parent may be read, and then it is not
+                // ours to sync.
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                if let Ok(parent) = Self::open(parent.unwrap_or(Path::new("."))) {
+                    parent.sync()?;
+                }
+                return Ok(found);
+            }
+            failed => return failed,
         }
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Self::open(path);

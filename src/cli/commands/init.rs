@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
             return Err(CliError::from_vault(&exists, &context.command));
         }
     }
-    if absolute(identity_path)?.starts_with(absolute(vault_path)?) {
+    if real(identity_path)?.starts_with(real(vault_path)?) {
         let message = format!("the identity {} would lie in the vault that it opens", identity_path.display());
         return Err(CliError::new(Exit::Usage, message).hint("name another place with --identity FILE"));
     }
@@ -70,6 +70,14 @@ fn make_identity(context: &Context<'_>) -> Result<bool, CliError> {
     }
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, CliError> {
-    std::path::absolute(path).map_err(|error| CliError::from_io("find the working directory", &error))
+/// The path without links, as far as it exists.
+fn real(path: &Path) -> Result<PathBuf, CliError> {
+    let absolute =
+        std::path::absolute(path).map_err(|error| CliError::from_io("find the working directory", &error))?;
+    for ancestor in absolute.ancestors() {
+        if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
+            return Ok(found.join(rest));
+        }
+    }
+    Ok(absolute)
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::cli::error::CliError;
 use crate::cli::ui::Ui;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::PrivateDirectory;
@@ -11,10 +12,17 @@ use flyte_local::launch::PrivateDirectory;
 /// What it is called by.
 pub(crate) const NAME: &str = "__try-mount";
 
-/// Makes the mount, and ends with it; says why it could not.
-pub(crate) fn run(ui: &Ui) -> ExitCode {
-    let Err(error) = PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) else { return ExitCode::SUCCESS };
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    ui.say(&causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")));
-    ExitCode::FAILURE
+/// What it answers where it could.
+pub(crate) const MADE: &str = "made";
+
+/// Makes the mount, and ends with it; answers why it could not.
+pub(crate) fn run(ui: &Ui) -> Result<ExitCode, CliError> {
+    let answer = match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
+        Ok(_) => MADE.to_owned(),
+        Err(error) => {
+            let causes = std::iter::successors(error.source(), |&cause| cause.source());
+            causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+        }
+    };
+    ui.data(format!("{answer}\n").as_bytes()).map(|()| ExitCode::SUCCESS)
 }
