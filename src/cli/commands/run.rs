@@ -1,19 +1,20 @@
 //! `run`: composes the interpreter and its bootstrap, the vault, and the launch, none of which knows the others.
 
+mod failure;
+mod source;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::RunScopeArgs;
-use crate::cli::context::{Context, merged, virtual_env};
+use crate::cli::context::{Context, virtual_env};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
-use flyte_local::flyte::{
-    Broker, Declared, FILE_MARKERS, Failure, Interpreter, Job, Origin, Provided, Refused, SecretSource,
-    VARIABLE_MARKERS,
-};
+use failure::{cannot_start, explain, not_python};
+use flyte_local::flyte::{Broker, Interpreter, Job};
 use flyte_local::launch::{self, ChildError, Ended};
-use flyte_local::secret::{Domain, NameError, Project, RunScope, SecretName};
-use zeroize::Zeroizing;
+use flyte_local::secret::RunScope;
+use source::Source;
 
 /// Run a Flyte file, a task of it, or a Python module, with the secrets its tasks declare
 ///
@@ -60,8 +61,7 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
     let interpreter = Interpreter::find(args.python, virtual_env().as_deref(), &directory);
     let fallback = context.config_scope()?;
-    let source =
-        Source { injector: Injector::open(&context, User::Task, mount)?, chosen, flyte: RunScope::default(), fallback };
+    let source = Source::new(Injector::open(&context, User::Task, mount)?, chosen, fallback);
 
     let started = Broker::start(&interpreter, job, source);
     let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
@@ -77,118 +77,22 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
 }
 
 fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope) -> Result<Job, CliError> {
-    let mut words = if module.is_empty() { file } else { module.clone() }.into_iter();
-    let first = words.next().expect("clap requires one");
-    let arguments = words.collect();
-    if !module.is_empty() {
-        return Ok(Job::Module { module: first, arguments });
+    if let Some((module, arguments)) = module.split_first() {
+        return Ok(Job::Module { module: module.clone(), arguments: arguments.to_vec() });
     }
-    let path = Path::new(&first);
-    if first.starts_with('-') && !path.exists() {
-        let option = first.split('=').next().unwrap_or_default();
+    let (file, arguments) = file.split_first().expect("clap requires one of the two");
+    let path = Path::new(file);
+    if file.starts_with('-') && !path.exists() {
+        let option = file.split('=').next().unwrap_or_default();
         return Err(CliError::new(Exit::Usage, format!("run has no option {option}")).hint("see run --help"));
     }
     if path.is_dir() {
-        let error = CliError::new(Exit::Usage, format!("{first} is a directory, not a Python file"));
+        let error = CliError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));
         return Err(error.hint("run a module or a package of it with -m"));
     }
     if !path.exists() {
-        return Err(CliError::new(Exit::NotFound, format!("there is no file {first}")));
+        return Err(CliError::new(Exit::NotFound, format!("there is no file {file}")));
     }
     let (project, domain) = (chosen.project.clone().map(String::from), chosen.domain.clone().map(String::from));
-    Ok(Job::File { file: first, arguments, project, domain })
-}
-
-/// Answers the broker from the vault.
-struct Source {
-    injector: Injector,
-    /// By flag or variable.
-    chosen: RunScope,
-    /// By Flyte's own configuration.
-    flyte: RunScope,
-    /// By `config.toml`.
-    fallback: RunScope,
-}
-
-impl Source {
-    fn inject(&self, secret: &Declared, provided: &mut Provided) -> Result<(), CliError> {
-        let run = merged(&self.chosen, &merged(&self.flyte, &self.fallback));
-        let bad = |error: NameError| CliError::new(Exit::Failed, error.to_string());
-        let key: SecretName = secret.key.parse().map_err(bad)?;
-        let mut set = |name: &str, value| provided.variables.insert(name.to_owned(), value);
-        let markers: &[(&str, &str)] = match &secret.variable {
-            Some(variable) => {
-                set(variable, self.injector.variable(&key, &run)?);
-                &VARIABLE_MARKERS
-            }
-            None => {
-                self.injector.file(&key, secret.group.as_deref(), &run)?;
-                &FILE_MARKERS
-            }
-        };
-        for (name, value) in markers {
-            set(name, Zeroizing::new((*value).to_owned()));
-        }
-        Ok(())
-    }
-}
-
-impl SecretSource for Source {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused> {
-        let refused = |error: NameError| Refused(format!("Flyte's configuration: {error}"));
-        let project = project.map(str::parse::<Project>).transpose().map_err(refused)?;
-        let domain = domain.map(str::parse::<Domain>).transpose().map_err(refused)?;
-        self.flyte = merged(&RunScope { project, domain }, &self.flyte);
-        Ok(())
-    }
-
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
-        let mut provided = Provided::default();
-        for secret in secrets {
-            // An environment that is declared need not run: what it lacks, its task will tell.
-            if let (Err(error), Some(task)) = (self.inject(secret, &mut provided), task) {
-                return Err(Refused(format!("task {task}: {}", error.plain())));
-            }
-        }
-        Ok(provided)
-    }
-}
-
-fn named_by(interpreter: &Interpreter) -> String {
-    let origin = match interpreter.origin {
-        Origin::Option => "named by --python",
-        Origin::VirtualEnv => "of VIRTUAL_ENV",
-        Origin::DotVenv => "of the nearest .venv",
-        Origin::Path => "looked for in PATH",
-    };
-    format!("{} ({origin})", interpreter.program.display())
-}
-
-const ANOTHER: &str = "name another interpreter: flyte-local run --python PYTHON …";
-
-fn cannot_start(interpreter: &Interpreter, error: &std::io::Error) -> CliError {
-    let exit = match error.kind() {
-        std::io::ErrorKind::NotFound => Exit::CommandNotFound,
-        _ => Exit::NotExecutable,
-    };
-    let message = format!("cannot start the Python interpreter {}", named_by(interpreter));
-    CliError::new(exit, message).because(error.to_string()).hint(ANOTHER)
-}
-
-fn not_python(interpreter: &Interpreter, code: i32) -> CliError {
-    let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
-    CliError::new(Exit::Failed, message).because(format!("it ended with exit code {code}")).hint(ANOTHER)
-}
-
-fn explain(failure: Failure, interpreter: &Interpreter) -> CliError {
-    match failure {
-        Failure::PythonTooOld { version: (major, minor, micro) } => {
-            let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
-            CliError::new(Exit::Failed, message).because(format!("it is {}", named_by(interpreter))).hint(ANOTHER)
-        }
-        Failure::Bootstrap { message, hints, code } => {
-            let error = CliError::new(Exit::Failed, message).with_code(code);
-            hints.into_iter().fold(error, CliError::hint)
-        }
-    }
+    Ok(Job::File { file: file.clone(), arguments: arguments.to_vec(), project, domain })
 }

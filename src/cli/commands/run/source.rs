@@ -1,0 +1,68 @@
+//! Where a run's secrets come from: the vault, in the scopes of the run.
+
+use zeroize::Zeroizing;
+
+use crate::cli::context::merged;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::inject::Injector;
+use flyte_local::flyte::{Declared, FILE_MARKERS, Provided, Refused, SecretSource, VARIABLE_MARKERS};
+use flyte_local::secret::{Domain, NameError, Project, RunScope, SecretName};
+
+/// Answers the broker from the vault.
+pub(super) struct Source {
+    injector: Injector,
+    /// By flag or variable.
+    chosen: RunScope,
+    /// By Flyte's own configuration.
+    flyte: RunScope,
+    /// By `config.toml`.
+    fallback: RunScope,
+}
+
+impl Source {
+    pub(super) fn new(injector: Injector, chosen: RunScope, fallback: RunScope) -> Self {
+        Self { injector, chosen, flyte: RunScope::default(), fallback }
+    }
+
+    fn inject(&self, secret: &Declared, provided: &mut Provided) -> Result<(), CliError> {
+        let run = merged(&self.chosen, &merged(&self.flyte, &self.fallback));
+        let bad = |error: NameError| CliError::new(Exit::Failed, error.to_string());
+        let key: SecretName = secret.key.parse().map_err(bad)?;
+        let mut set = |name: &str, value| provided.variables.insert(name.to_owned(), value);
+        let markers: &[(&str, &str)] = match &secret.variable {
+            Some(variable) => {
+                set(variable, self.injector.variable(&key, &run)?);
+                &VARIABLE_MARKERS
+            }
+            None => {
+                self.injector.file(&key, secret.group.as_deref(), &run)?;
+                &FILE_MARKERS
+            }
+        };
+        for (name, value) in markers {
+            set(name, Zeroizing::new((*value).to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl SecretSource for Source {
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused> {
+        let refused = |error: NameError| Refused(format!("Flyte's configuration: {error}"));
+        let project = project.map(str::parse::<Project>).transpose().map_err(refused)?;
+        let domain = domain.map(str::parse::<Domain>).transpose().map_err(refused)?;
+        self.flyte = merged(&RunScope { project, domain }, &self.flyte);
+        Ok(())
+    }
+
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
+        let mut provided = Provided::default();
+        for secret in secrets {
+            // An environment that is declared need not run: what it lacks, its task will tell.
+            if let (Err(error), Some(task)) = (self.inject(secret, &mut provided), task) {
+                return Err(Refused(format!("task {task}: {}", error.plain())));
+            }
+        }
+        Ok(provided)
+    }
+}
