@@ -12,23 +12,27 @@ fn plain_flyte(sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn the_documented_example_runs_as_it_stands() {
+fn an_example_as_flyte_documents_it_runs_as_it_stands() {
     for sdk in SDKS {
         let sandbox = Sandbox::new().with_tasks();
         sandbox.secret("my_secret", "my_secret_value", &[]);
 
-        let plain = plain_flyte(&sandbox, sdk, &["documented.py", "task_1"]);
-        assert_eq!((plain.code, plain.text().lines().next()), (0, Some("as a variable: None")), "{sdk}: {plain:?}");
-        let plain = plain_flyte(&sandbox, sdk, &["documented.py", "task_2"]);
+        let plain = plain_flyte(&sandbox, sdk, &["example.py", "from_variable"]);
+        assert_eq!(
+            (plain.code, plain.text().lines().next()),
+            (0, Some("the variable holds: None")),
+            "{sdk}: {plain:?}"
+        );
+        let plain = plain_flyte(&sandbox, sdk, &["example.py", "from_file"]);
         assert_eq!(plain.code, 1, "{sdk}: {plain:?}");
         assert!(plain.text().contains("No such file or directory: '/etc/flyte/secrets/my_secret'"), "{sdk}: {plain:?}");
 
-        let variable = sandbox.flyte_run(sdk, &["documented.py", "task_1"]);
+        let variable = sandbox.flyte_run(sdk, &["example.py", "from_variable"]);
         assert_eq!(variable.code, 0, "{sdk}: {variable:?}");
-        assert_eq!(variable.text().lines().next(), Some("as a variable: my_secret_value"), "{sdk}: {variable:?}");
-        let file = sandbox.flyte_run(sdk, &["documented.py", "task_2"]);
+        assert_eq!(variable.text().lines().next(), Some("the variable holds: my_secret_value"), "{sdk}: {variable:?}");
+        let file = sandbox.flyte_run(sdk, &["example.py", "from_file"]);
         assert_eq!(file.code, 0, "{sdk}: {file:?}");
-        assert_eq!(file.text().lines().next(), Some("as a file: my_secret_value"), "{sdk}: {file:?}");
+        assert_eq!(file.text().lines().next(), Some("the file holds: my_secret_value"), "{sdk}: {file:?}");
     }
 }
 
