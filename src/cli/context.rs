@@ -14,7 +14,7 @@ use flyte_local::config::Config;
 use flyte_local::crypto::Identity;
 use flyte_local::secret::{Domain, Project, RunScope};
 use flyte_local::storage::read_users_file;
-use flyte_local::vault::{Vault, VaultError};
+use flyte_local::vault::Vault;
 
 /// Larger than any identity file.
 const MAX_IDENTITY_BYTES: usize = 1 << 20;
@@ -114,16 +114,6 @@ impl<'a> Context<'a> {
         Identity::parse_file(text).map(Some).map_err(|error| unreadable(&error))
     }
 
-    /// A vault's error on reading a value; if nothing opened it, says which identities were tried.
-    pub(crate) fn with_identities(&self, error: VaultError, identities: &[Identity]) -> CliError {
-        let is_locked_out = matches!(error, VaultError::CannotDecrypt { .. });
-        let mut error = CliError::from_vault(&error, &self.command);
-        if is_locked_out {
-            error = error.because(self.identities_tried(identities));
-        }
-        error
-    }
-
     /// The identities in words.
     pub(crate) fn identities_tried(&self, identities: &[Identity]) -> String {
         let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
@@ -137,13 +127,13 @@ impl<'a> Context<'a> {
     }
 
     /// The run's project and domain: by flag, else by variable.
-    pub(crate) fn chosen_scope(&self, scope: RunScopeArgs) -> Result<RunScope, CliError> {
+    pub(crate) fn chosen_scope(&self, scope: &RunScopeArgs) -> Result<RunScope, CliError> {
         Ok(RunScope {
-            project: match scope.project {
+            project: match scope.project.clone() {
                 None => variable::<Project>("FLYTE_LOCAL_PROJECT", "a project")?,
                 project => project,
             },
-            domain: match scope.domain {
+            domain: match scope.domain.clone() {
                 None => variable::<Domain>("FLYTE_LOCAL_DOMAIN", "a domain")?,
                 domain => domain,
             },

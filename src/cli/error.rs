@@ -125,6 +125,13 @@ impl CliError {
         }
     }
 
+    /// A vault's error on reading a value; if nothing opened it, with the identities that were `tried`, in words.
+    pub(crate) fn from_read(error: &VaultError, command: &str, tried: &str) -> Self {
+        let is_locked_out = matches!(error, VaultError::CannotDecrypt { .. });
+        let error = Self::from_vault(error, command);
+        if is_locked_out { error.because(tried) } else { error }
+    }
+
     pub(crate) fn from_storage(error: &StorageError) -> Self {
         use std::io::ErrorKind as Kind;
         let chained = Self::chain(Exit::Failed, error);

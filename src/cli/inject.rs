@@ -13,7 +13,7 @@ use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{MountError, PrivateDirectory};
 use flyte_local::secret::{RunScope, SecretName, SecretValue};
-use flyte_local::vault::{Vault, VaultError};
+use flyte_local::vault::Vault;
 
 /// An open vault, the identities to read it with, and the directory for files.
 pub(crate) struct Injector {
@@ -112,11 +112,7 @@ impl Injector {
         match self.vault.resolve(key, run, &self.identities) {
             Ok(Some(resolved)) => Ok(resolved.value),
             Ok(None) => Err(self.missing(key, run)),
-            Err(error) => {
-                let is_locked_out = matches!(error, VaultError::CannotDecrypt { .. });
-                let error = CliError::from_vault(&error, &self.command);
-                Err(if is_locked_out { error.because(&self.tried) } else { error })
-            }
+            Err(error) => Err(CliError::from_read(&error, &self.command, &self.tried)),
         }
     }
 

@@ -99,7 +99,7 @@ impl Directory {
             self.rename(temporary, name, replace).map_err(WriteError::from)
         });
         if written.is_err() {
-            // The first error is the one to tell; and no plaintext is in what stays behind if this fails too.
+            // The first error is the one to tell.
             let _ = rustix::fs::unlinkat(self, temporary, AtFlags::empty());
         }
         written?;

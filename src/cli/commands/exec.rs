@@ -13,7 +13,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use flyte_local::flyte::{FILE_MARKERS, VARIABLE_MARKERS, default_variable};
 use flyte_local::launch;
-use flyte_local::secret::{NameError, SecretName};
+use flyte_local::secret::{NameError, RunScope, SecretName};
 
 /// Run any command with secrets in its environment
 ///
@@ -83,34 +83,11 @@ impl FromStr for SecretVariable {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
-    let scope = merged(&context.chosen_scope(args.scope)?, &context.config_scope()?);
+    let scope = merged(&context.chosen_scope(&args.scope)?, &context.config_scope()?);
     let mount = if args.mount.is_empty() { Mount::None } else { Mount::Private };
     let injector = Injector::open(context, User::Command, mount)?;
 
-    let mut wanted = args.secret;
-    if args.all {
-        let named: Vec<SecretName> = wanted.iter().map(|secret| &secret.key).chain(&args.mount).cloned().collect();
-        let others = injector.names(&scope)?.into_iter().filter(|key| !named.contains(key));
-        wanted.extend(others.map(|key| SecretVariable { key, variable: None }));
-    }
-    let mut variables: BTreeMap<String, (SecretName, Zeroizing<String>)> = BTreeMap::new();
-    for SecretVariable { key, variable } in wanted {
-        let variable = variable.map_or_else(|| default_name(&key), Ok)?;
-        if launch::changes_how_programs_load(&variable) && !args.allow_loader_variables {
-            return Err(CliError::new(
-                Exit::Failed,
-                format!("{variable} changes how programs load: secret {key} is not put there"),
-            )
-            .hint(format!("give it another name: --secret {key}=VAR"))
-            .hint("or, if you mean it, add --allow-loader-variables"));
-        }
-        let value = injector.variable(&key, &scope)?;
-        let other = variables.insert(variable.clone(), (key.clone(), value)).map(|(other, _)| other);
-        if let Some(other) = other.filter(|other| *other != key) {
-            return Err(CliError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
-                .hint(format!("give one another name: --secret {key}=VAR")));
-        }
-    }
+    let variables = variables(&args, &injector, &scope)?;
     for key in &args.mount {
         injector.file(key, None, &scope)?;
     }
@@ -131,6 +108,38 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         _ => Exit::NotExecutable,
     };
     Err(CliError::new(exit, format!("cannot run {}", program.display())).because(error.to_string()))
+}
+
+/// By name: whose value it is, and the value.
+type Variables = BTreeMap<String, (SecretName, Zeroizing<String>)>;
+
+/// The variables that the options ask for; none of them, if one is refused.
+fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Variables, CliError> {
+    let mut wanted = args.secret.clone();
+    if args.all {
+        let named: Vec<SecretName> = wanted.iter().map(|secret| &secret.key).chain(&args.mount).cloned().collect();
+        let others = injector.names(scope)?.into_iter().filter(|key| !named.contains(key));
+        wanted.extend(others.map(|key| SecretVariable { key, variable: None }));
+    }
+    let mut variables = Variables::new();
+    for SecretVariable { key, variable } in wanted {
+        let variable = variable.map_or_else(|| default_name(&key), Ok)?;
+        if launch::changes_how_programs_load(&variable) && !args.allow_loader_variables {
+            return Err(CliError::new(
+                Exit::Failed,
+                format!("{variable} changes how programs load: secret {key} is not put there"),
+            )
+            .hint(format!("give it another name: --secret {key}=VAR"))
+            .hint("or, if you mean it, add --allow-loader-variables"));
+        }
+        let value = injector.variable(&key, scope)?;
+        let other = variables.insert(variable.clone(), (key.clone(), value)).map(|(other, _)| other);
+        if let Some(other) = other.filter(|other| *other != key) {
+            return Err(CliError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
+                .hint(format!("give one another name: --secret {key}=VAR")));
+        }
+    }
+    Ok(variables)
 }
 
 fn default_name(key: &SecretName) -> Result<String, CliError> {

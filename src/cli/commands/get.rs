@@ -42,7 +42,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let id = commands::secret_id(name, args.scope);
     if args.reveal {
         let identities = context.identities()?;
-        let value = vault.value(&id, &identities).map_err(|error| context.with_identities(error, &identities))?;
+        let read = vault.value(&id, &identities);
+        let tried = || context.identities_tried(&identities);
+        let value = read.map_err(|error| CliError::from_read(&error, &context.command, &tried()))?;
         return context.ui.data(value.expose());
     }
     let metadata = vault.metadata(&id).map_err(failed)?;

@@ -56,7 +56,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError> {
     let mount = if args.no_mount { Mount::None } else { Mount::Private };
-    let chosen = context.chosen_scope(args.scope)?;
+    let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen)?;
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
     let interpreter = Interpreter::find(args.python, virtual_env().as_deref(), &directory);
