@@ -12,10 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::protocol::{Declared, Job, Reply, Request};
+use super::protocol::{Declared, Job, Reply, Request, Settings};
 use super::{Interpreter, OLDEST_PYTHON};
 
-const BOOTSTRAP: &str = include_str!("bootstrap.py");
+/// The bootstrap's modules, each after those that it imports.
+const BOOTSTRAP: &[(&str, &str)] = &[
+    ("broker", include_str!("bootstrap/broker.py")),
+    ("injection", include_str!("bootstrap/injection.py")),
+    ("local", include_str!("bootstrap/local.py")),
+    ("modes", include_str!("bootstrap/modes.py")),
+    ("start", include_str!("bootstrap/start.py")),
+];
 
 /// Fetches the bootstrap over the socket and runs it. Any Python since 2.7 can parse it, so that one that is too old can
 /// say so.
@@ -31,10 +38,15 @@ while not start.endswith(b"\n"):
     if not part:
         os._exit(70)
     start += part
-import json
+import json, types
 start = json.loads(start.decode())
-names = {"__name__": "flyte_local", "SOCKET": socket, "JOB": start["job"], "PARENT": start["parent"]}
-exec(compile(start["source"], "<flyte-local>", "exec"), names)
+package = sys.modules["_flyte_local"] = types.ModuleType("_flyte_local")
+package.__path__ = []
+for name, source in start["modules"]:
+    name = "_flyte_local." + name
+    sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, "<flyte-local>", "exec"), sys.modules[name].__dict__)
+sys.modules["_flyte_local.start"].start(socket, start["job"], start["settings"], start["parent"])
 "#;
 
 /// The longest request: thousands of declared secrets.
@@ -107,6 +119,7 @@ impl Broker {
     pub fn start(
         interpreter: &Interpreter,
         job: Job,
+        settings: Settings,
         source: impl SecretSource + 'static,
     ) -> io::Result<(Self, Command)> {
         let (ours, child) = UnixStream::pair()?;
@@ -117,7 +130,7 @@ impl Broker {
 
         let state = Arc::new(Mutex::new(State::default()));
         let shared = Arc::clone(&state);
-        std::thread::spawn(move || Session { socket: ours, job, source, state: shared }.serve());
+        std::thread::spawn(move || Session { socket: ours, job, settings, source, state: shared }.serve());
         Ok((Self { child: Mutex::new(Some(child)), state }, command))
     }
 
@@ -141,6 +154,7 @@ impl Broker {
 struct Session<S> {
     socket: UnixStream,
     job: Job,
+    settings: Settings,
     source: S,
     state: Arc<Mutex<State>>,
 }
@@ -173,7 +187,12 @@ impl<S: SecretSource> Session<S> {
                     state.failure = Some(Failure::PythonTooOld { version });
                     return Err(io::ErrorKind::Unsupported.into());
                 }
-                let start = Reply::Start { source: BOOTSTRAP, job: &self.job, parent: std::process::id() };
+                let start = Reply::Start {
+                    modules: BOOTSTRAP,
+                    job: &self.job,
+                    settings: &self.settings,
+                    parent: std::process::id(),
+                };
                 send(&self.socket, &start)
             }
             Request::Scope { project, domain } => {

@@ -9,7 +9,7 @@ mod python;
 
 pub use broker::{Broker, Failure, Provided, Refused, SecretSource};
 pub use naming::{VariableName, VariableNameError, default_variable};
-pub use protocol::{Declared, Job};
+pub use protocol::{Declared, Job, Leaks, Settings};
 pub use python::{Interpreter, Origin};
 
 /// Where a cluster mounts file secrets; the only `mount` the SDK accepts.

@@ -74,10 +74,31 @@ pub enum Job {
     },
 }
 
+/// How the tasks of a run are watched.
+#[derive(Debug, Clone, Serialize)]
+pub struct Settings {
+    /// Whether every task sees the secrets of all.
+    pub shared_secrets: bool,
+    /// What happens to a task that returns a secret of its own.
+    pub leaks: Leaks,
+}
+
+/// What happens to a task that returns a secret of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaks {
+    /// It is told on standard error.
+    Warn,
+    /// The task fails.
+    Deny,
+    /// Nothing.
+    Off,
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Reply<'a> {
-    Start { source: &'a str, job: &'a Job, parent: u32 },
+    Start { modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
     Done {},
     Secrets { variables: &'a BTreeMap<String, Zeroizing<String>> },
     Refused { error: &'a str },

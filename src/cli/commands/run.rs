@@ -11,7 +11,7 @@ use crate::cli::context::{Context, virtual_env};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use failure::{cannot_start, explain, not_python};
-use flyte_local::flyte::{Broker, Interpreter, Job};
+use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended};
 use flyte_local::secret::RunScope;
 use source::Source;
@@ -45,6 +45,12 @@ pub(crate) struct Args {
     /// Do without the private mount for file secrets, and so without file secrets
     #[arg(long)]
     no_mount: bool,
+    /// Let every task see the secrets of all, instead of its own alone
+    #[arg(long)]
+    shared_secrets: bool,
+    /// What to do when a task returns a secret of its own: warn, deny or off
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = LeakPolicy::Warn, hide_possible_values = true)]
+    leaks: LeakPolicy,
     /// Run a module, as `python -m` does; what follows is its arguments
     #[arg(short, value_names = ["MODULE", "ARGS"], num_args = 1.., allow_hyphen_values = true)]
     module: Vec<String>,
@@ -54,8 +60,26 @@ pub(crate) struct Args {
     file: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum LeakPolicy {
+    Warn,
+    Deny,
+    Off,
+}
+
+impl From<LeakPolicy> for Leaks {
+    fn from(policy: LeakPolicy) -> Self {
+        match policy {
+            LeakPolicy::Warn => Leaks::Warn,
+            LeakPolicy::Deny => Leaks::Deny,
+            LeakPolicy::Off => Leaks::Off,
+        }
+    }
+}
+
 pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError> {
     let mount = if args.no_mount { Mount::None } else { Mount::Private };
+    let settings = Settings { shared_secrets: args.shared_secrets, leaks: args.leaks.into() };
     let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen)?;
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
@@ -63,7 +87,7 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let fallback = context.config_scope()?;
     let source = Source::new(Injector::open(&context, User::Task, mount)?, chosen, fallback);
 
-    let started = Broker::start(&interpreter, job, source);
+    let started = Broker::start(&interpreter, job, settings, source);
     let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
     let ended = match launch::run(&mut command, || broker.started()) {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(&interpreter, &source)),
