@@ -7,6 +7,7 @@ pub mod config;
 pub mod crypto;
 pub mod flyte;
 pub mod launch;
+pub mod redact;
 pub mod secret;
 pub mod storage;
 pub mod vault;

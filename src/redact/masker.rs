@@ -1,0 +1,271 @@
+//! Masks the values in one stream.
+
+use std::sync::Arc;
+
+use aho_corasick::automaton::StateID;
+use zeroize::Zeroizing;
+
+use super::automaton::Automaton;
+use super::{MASK, Watchlist};
+
+/// Replaces every value in a stream by [`MASK`], however the stream is split.
+///
+/// All occurrences of all patterns count, those that overlap too. A range made of overlapping ones becomes one mask; two
+/// that only touch become two. Every other byte passes as it is, and at once, unless it belongs to the longest end of the
+/// stream that may be the start of a value. What is held back so is never more than the longest pattern.
+pub struct Masker {
+    list: Watchlist,
+    version: usize,
+    /// `None` while there is nothing to mask.
+    matcher: Option<Matcher>,
+    /// The end of the stream that may be the start of a value. The positions below count from its first byte.
+    held: Zeroizing<Vec<u8>>,
+    /// What is before this is represented in the output already: by a mask, or after a flush.
+    shown: usize,
+    /// Whether what was shown last is a mask; it stands for bytes up to `shown`.
+    masked: bool,
+    /// What is to become masks: start and end, in order, apart or touching, each end after `shown`.
+    found: Vec<(usize, usize)>,
+}
+
+struct Matcher {
+    automaton: Arc<Automaton>,
+    state: StateID,
+}
+
+impl Masker {
+    /// For a stream at its beginning.
+    pub fn new(list: Watchlist) -> Self {
+        let held = Zeroizing::new(Vec::new());
+        Self { list, version: 0, matcher: None, held, shown: 0, masked: false, found: Vec::new() }
+    }
+
+    /// Takes the next bytes of the stream, and appends to `output` what may be shown.
+    pub fn feed(&mut self, input: &[u8], output: &mut Vec<u8>) {
+        self.update();
+        let Some(matcher) = &self.matcher else {
+            output.extend_from_slice(input);
+            return;
+        };
+        let passes = if self.held.is_empty() { matcher.automaton.passes(input) } else { 0 };
+        output.extend_from_slice(&input[..passes]);
+        let from = self.held.len();
+        append(&mut self.held, &input[passes..]);
+        let certain = self.held.len() - self.scan(from);
+        self.show(certain, output);
+        self.forget(certain);
+    }
+
+    /// Whether something is held back that is not shown yet: then [`Masker::flush`] is due once the stream is idle.
+    pub fn holds_back(&self) -> bool {
+        self.shown < self.held.len()
+    }
+
+    /// Shows what is held back, because the stream is idle or at its end.
+    ///
+    /// If the rest of a value arrives after all, that rest is masked.
+    pub fn flush(&mut self, output: &mut Vec<u8>) {
+        self.show(self.held.len(), output);
+    }
+
+    /// Looks at what is held with the eyes of the newest list.
+    fn update(&mut self) {
+        if self.list.version() == self.version {
+            return;
+        }
+        let (version, automaton) = self.list.automaton();
+        self.version = version;
+        self.matcher = automaton.map(|automaton| Matcher { state: automaton.start(), automaton });
+        // They are found again: none begins before what is held.
+        self.found.clear();
+        self.scan(0);
+    }
+
+    /// Takes what is held from this position on into account; how much of the end of it may be the start of a value.
+    fn scan(&mut self, from: usize) -> usize {
+        let Some(Matcher { automaton, state }) = &mut self.matcher else { return 0 };
+        for (index, &byte) in self.held.iter().enumerate().skip(from) {
+            *state = automaton.next(*state, byte);
+            let (ends, end) = (automaton.facts(*state).ends as usize, index + 1);
+            // In what is looked at again, some has been shown.
+            if ends > 0 && end > self.shown {
+                // Shorter patterns that end here are parts of this one.
+                let mut start = end - ends;
+                while let Some((earlier, _)) = self.found.pop_if(|(_, its_end)| *its_end > start) {
+                    start = start.min(earlier);
+                }
+                self.found.push((start, end));
+            }
+        }
+        automaton.facts(*state).may_go_on as usize
+    }
+
+    /// Shows what is before `limit`, and all of a range that begins before it.
+    fn show(&mut self, limit: usize, output: &mut Vec<u8>) {
+        let begun = self.found.iter().take_while(|(start, _)| *start < limit).count();
+        for (start, end) in self.found.drain(..begun) {
+            if start > self.shown {
+                output.extend_from_slice(&self.held[self.shown..start]);
+            }
+            let goes_on = self.masked && start < self.shown;
+            if !goes_on {
+                output.extend_from_slice(MASK);
+            }
+            (self.shown, self.masked) = (end, true);
+        }
+        if limit > self.shown {
+            output.extend_from_slice(&self.held[self.shown..limit]);
+            (self.shown, self.masked) = (limit, false);
+        }
+    }
+
+    /// Lets go of the bytes before `start`, which no value can reach back to.
+    fn forget(&mut self, start: usize) {
+        self.held.drain(..start);
+        self.shown -= start;
+        for range in &mut self.found {
+            *range = (range.0 - start, range.1 - start);
+        }
+    }
+}
+
+/// Appends without leaving a copy in memory that is not wiped, as a vector that grows would.
+fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
+    let needed = buffer.len() + bytes.len();
+    if needed > buffer.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(2 * buffer.capacity())));
+        larger.extend_from_slice(buffer);
+        *buffer = larger;
+    }
+    buffer.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(values: &[&str]) -> Watchlist {
+        let list = Watchlist::new();
+        values.iter().for_each(|value| list.add("a name", value.as_bytes()));
+        list
+    }
+
+    /// What is shown at once after each piece; `|` is a flush, `$` the end.
+    fn pieces(values: &[&str], input: &[&str]) -> Vec<String> {
+        let mut masker = Masker::new(list(values));
+        let shown = input.iter().map(|piece| {
+            let mut output = Vec::new();
+            match *piece {
+                "|" | "$" => masker.flush(&mut output),
+                piece => masker.feed(piece.as_bytes(), &mut output),
+            }
+            String::from_utf8(output).expect("UTF-8")
+        });
+        shown.collect()
+    }
+
+    fn masked(values: &[&str], input: &str) -> String {
+        pieces(values, &[input, "$"]).concat()
+    }
+
+    #[test]
+    fn nothing_is_held_back_that_cannot_be_the_start_of_a_value() {
+        assert_eq!(
+            pieces(&["hunter2"], &["a line\n", "hun", "ger", "hhunter", "2", "."]),
+            ["a line\n", "", "hunger", "h", "*****", "."]
+        );
+        // The end of one value may be the start of the next, but it is shown as masked already.
+        assert_eq!(pieces(&["abcab"], &["abcab", "c", "a", "b", "x"]), ["*****", "", "", "", "x"]);
+    }
+
+    #[test]
+    fn a_value_may_be_the_start_the_end_or_the_middle_of_another() {
+        assert_eq!(pieces(&["ab", "abcd"], &["ab", "c", "x"]), ["", "", "*****cx"]);
+        assert_eq!(pieces(&["ab", "abcd"], &["ab", "c", "d"]), ["", "", "*****"]);
+        assert_eq!(masked(&["cd", "abcd"], "abcd cd abc"), "***** ***** abc");
+        assert_eq!(masked(&["aa", "xaay"], "xaaz xaay"), "x*****z *****");
+    }
+
+    #[test]
+    fn overlapping_values_are_one_mask_and_touching_ones_are_two() {
+        assert_eq!(masked(&["abc", "cde"], "-abcde-"), "-*****-");
+        assert_eq!(masked(&["abc", "def"], "-abcdef-"), "-**********-");
+        assert_eq!(masked(&["aaaa"], "aaa aaaa aaaaaaaaa"), "aaa ***** *****");
+        assert_eq!(pieces(&["aa"], &["a", "a", "a", "a", "b"]), ["", "*****", "", "", "b"]);
+    }
+
+    #[test]
+    fn a_value_of_one_byte_is_masked() {
+        assert_eq!(masked(&["7"], "7 of 77"), "***** of **********");
+    }
+
+    #[test]
+    fn what_follows_a_flush_is_masked() {
+        assert_eq!(pieces(&["abcd"], &["xab", "|", "cd."]), ["x", "ab", "*****."]);
+        assert_eq!(pieces(&["abcd"], &["xab", "|", "c", "|", "d."]), ["x", "ab", "", "c", "*****."]);
+        assert_eq!(pieces(&["abcd"], &["xab", "|", "x"]), ["x", "ab", "x"]);
+        // The mask shown stands for the whole, if nothing was shown after it.
+        assert_eq!(pieces(&["ab", "abcd"], &["ab", "|", "cd."]), ["", "*****", "."]);
+        assert_eq!(pieces(&["ab", "abcd"], &["abc", "|", "d."]), ["", "*****c", "*****."]);
+    }
+
+    #[test]
+    fn a_flush_shows_everything_and_only_once() {
+        let mut masker = Masker::new(list(&["abcd"]));
+        let mut output = Vec::new();
+        masker.feed(b"abc", &mut output);
+        assert!(masker.holds_back());
+        masker.flush(&mut output);
+        assert!(!masker.holds_back());
+        masker.flush(&mut output);
+        assert_eq!(output, b"abc");
+    }
+
+    #[test]
+    fn a_terminal_ends_lines_in_two_bytes() {
+        assert_eq!(masked(&["one\ntwo\n"], "one\r\ntwo\r\none\ntwo\n"), "*****\r\n*****\n");
+        assert_eq!(masked(&["one\r\ntwo"], "one\r\r\ntwo one\r\ntwo"), "***** *****");
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_pass_unchanged() {
+        let every: Vec<u8> = (0..=255).collect();
+        let mut masker = Masker::new(list(&["hunter2"]));
+        let mut output = Vec::new();
+        masker.feed(&every, &mut output);
+        assert_eq!(output, every);
+        let binary = Watchlist::new();
+        binary.add("a name", b"\xff\xfe\x00\x80");
+        let mut masker = Masker::new(binary);
+        output.clear();
+        masker.feed(b"\xff\xff\xfe\x00\x80\xc3", &mut output);
+        assert_eq!(output, b"\xff*****\xc3");
+    }
+
+    #[test]
+    fn a_value_added_while_output_flows_is_known_from_the_next_chunk_on() {
+        let list = list(&["abcd"]);
+        let mut masker = Masker::new(list.clone());
+        let mut feed = |input: &str| {
+            let mut output = Vec::new();
+            masker.feed(input.as_bytes(), &mut output);
+            String::from_utf8(output).expect("UTF-8")
+        };
+        assert_eq!(feed("bcx ab"), "bcx ");
+        list.add("another", b"bcx");
+        // Of what is held, the new value is found too.
+        assert_eq!(feed("cx bc"), "a***** ");
+        list.add("another", b"bc");
+        assert_eq!(feed(""), "");
+        assert_eq!(feed("y"), "*****y");
+        assert_eq!(feed("abc"), "");
+        list.add("a third", b"c");
+        assert_eq!(feed("d"), "*****");
+    }
+
+    #[test]
+    fn base64_in_a_header_is_masked() {
+        assert_eq!(masked(&["password"], "Basic dXNlcjpwYXNzd29yZA=="), "Basic dXNlcjp*****==");
+        assert_eq!(masked(&["password"], "cGFzc3dvcmQ= cGFzc3dvcmQK"), "***** *****K");
+    }
+}

@@ -1,0 +1,181 @@
+//! The forms in which a value shows up.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use zeroize::Zeroize;
+
+use super::MIN_BYTES;
+
+/// Strings to look for, each once. Wiped when dropped.
+#[derive(Default)]
+pub(super) struct Patterns(BTreeSet<Vec<u8>>);
+
+impl Patterns {
+    /// Those of a value in what a program prints: the value itself, as a terminal changes it, its longer lines, and its
+    /// base64.
+    pub(super) fn add_printed(&mut self, value: &[u8]) {
+        let text = without_newline(value);
+        if is_blank(text) {
+            return;
+        }
+        self.add(text.to_vec());
+        // A terminal puts a carriage return before every line feed; other programs only where there is none.
+        self.add(with_carriage_returns(text, false));
+        self.add(with_carriage_returns(text, true));
+        for line in text.split(|&byte| byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.len() >= MIN_BYTES && !is_blank(line) {
+                self.add(line.to_vec());
+            }
+        }
+        self.add_base64(value);
+    }
+
+    /// Those of a value in a file: the value itself and its base64, if it is long enough not to be there by chance.
+    pub(super) fn add_kept(&mut self, value: &[u8]) {
+        let text = without_newline(value);
+        if text.len() >= MIN_BYTES && !is_blank(text) {
+            self.add(text.to_vec());
+            self.add_base64(value);
+        }
+    }
+
+    fn add_base64(&mut self, value: &[u8]) {
+        let text = without_newline(value);
+        for whole in [value, text] {
+            for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
+                self.add(engine.encode(whole).into_bytes());
+            }
+        }
+        if text.len() >= MIN_BYTES {
+            for before in 0..3 {
+                base64_inside(&STANDARD_NO_PAD, text, before).into_iter().for_each(|pattern| self.add(pattern));
+                base64_inside(&URL_SAFE_NO_PAD, text, before).into_iter().for_each(|pattern| self.add(pattern));
+            }
+        }
+    }
+
+    fn add(&mut self, mut pattern: Vec<u8>) {
+        if self.0.contains(&pattern) {
+            pattern.zeroize();
+        } else {
+            self.0.insert(pattern);
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+}
+
+impl Drop for Patterns {
+    fn drop(&mut self) {
+        while let Some(mut pattern) = self.0.pop_first() {
+            pattern.zeroize();
+        }
+    }
+}
+
+/// Files end in a line feed that is no part of the secret, and that programs strip or print at will.
+fn without_newline(value: &[u8]) -> &[u8] {
+    let end = value.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
+    &value[..end.map_or(0, |last| last + 1)]
+}
+
+/// Nothing to hide, and masking it would make every output unreadable.
+fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_whitespace)
+}
+
+/// A carriage return before every line feed, or before every one that has none.
+fn with_carriage_returns(text: &[u8], every: bool) -> Vec<u8> {
+    // Made in one piece: a vector that grows leaves copies of the value behind.
+    let mut changed = Vec::with_capacity(2 * text.len());
+    for (index, &byte) in text.iter().enumerate() {
+        if byte == b'\n' && (every || index == 0 || text[index - 1] != b'\r') {
+            changed.push(b'\r');
+        }
+        changed.push(byte);
+    }
+    changed
+}
+
+/// The base64 of `text` where it stands `before` bytes (modulo 3) into a longer text, as after `user:` in an
+/// `Authorization` header: without the characters that depend on its neighbours too, and as it is where none follows.
+fn base64_inside(engine: &impl Engine, text: &[u8], before: usize) -> [Vec<u8>; 2] {
+    let mut shifted = Vec::with_capacity(before + text.len());
+    shifted.resize(before, 0);
+    shifted.extend_from_slice(text);
+    let mut encoded = engine.encode(&shifted).into_bytes();
+    // A character holds 6 bits, a byte 8.
+    let (first, end) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
+    let inside = [encoded[first..end].to_vec(), encoded[first..].to_vec()];
+    shifted.zeroize();
+    encoded.zeroize();
+    inside
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(value: &[u8]) -> Vec<String> {
+        let mut patterns = Patterns::default();
+        patterns.add_printed(value);
+        patterns.iter().map(|pattern| String::from_utf8_lossy(pattern).into_owned()).collect()
+    }
+
+    #[test]
+    fn nothing_is_looked_for_of_a_value_that_is_empty_or_blank() {
+        for value in [&b""[..], b"\n", b"\r\n", b"        ", b" \t\n"] {
+            assert_eq!(printed(value), Vec::<String>::new(), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_value_is_looked_for_whole() {
+        assert_eq!(printed(b"ab\n"), ["YWI", "YWI=", "YWIK", "ab"]);
+    }
+
+    #[test]
+    fn a_value_of_several_lines_is_looked_for_line_by_line_too() {
+        let found = printed(b"first line\r\nshort\n        \nthird line\n");
+        for pattern in ["first line", "third line", "first line\r\nshort\r\n        \r\nthird line"] {
+            assert!(found.iter().any(|other| other == pattern), "{pattern:?}");
+        }
+        for pattern in ["short", "        ", "first line\r"] {
+            assert!(!found.iter().any(|other| other == pattern), "{pattern:?}");
+        }
+    }
+
+    #[test]
+    fn base64_is_found_wherever_it_stands_in_a_longer_one() {
+        for value in [&b"eight by"[..], b"nine byte", b"ten bytes.", b"\xfb\xff\xfe\xfb\xff\xfe\xfb\xff\xfe"] {
+            let mut patterns = Patterns::default();
+            patterns.add_printed(value);
+            for before in 0..6 {
+                for after in 0..6 {
+                    let whole = [&vec![b'{'; before], value, &vec![b'}'; after]].concat();
+                    for encoded in [STANDARD.encode(&whole), URL_SAFE.encode(&whole)] {
+                        let holds = |pattern: &[u8]| encoded.as_bytes().windows(pattern.len()).any(|at| at == pattern);
+                        let found = patterns.iter().filter(|pattern| holds(pattern)).map(<[u8]>::len).max();
+                        // All but what a neighbour has a part in, at either end.
+                        let certain = value.len() * 8 / 6 - 1;
+                        assert!(found.is_some_and(|length| length >= certain), "{before} {after} {encoded}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_value_is_not_looked_for_in_a_file() {
+        let mut patterns = Patterns::default();
+        patterns.add_kept(b"7 bytes\n");
+        assert_eq!(patterns.iter().count(), 0);
+        patterns.add_kept(b"8 bytes.\n");
+        assert!(patterns.iter().any(|pattern| pattern == b"8 bytes."));
+    }
+}

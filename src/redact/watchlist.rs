@@ -1,0 +1,79 @@
+//! The values to look for.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use zeroize::Zeroizing;
+
+use super::automaton::Automaton;
+use super::patterns::Patterns;
+
+/// The values to look for. Clones share one list; a value added while output flows is known from the next chunk on.
+#[derive(Clone, Default)]
+pub struct Watchlist(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// How many values have been added: tells each stream, without a lock, that there are new ones.
+    version: AtomicUsize,
+    list: Mutex<List>,
+}
+
+#[derive(Default)]
+struct List {
+    /// Each name with every value it has had: a secret can be updated during a run.
+    values: BTreeMap<String, Vec<Zeroizing<Vec<u8>>>>,
+    /// For the streams of a run to share, and the version it is of.
+    automaton: (usize, Option<Arc<Automaton>>),
+}
+
+impl Watchlist {
+    /// An empty one: nothing is masked, nothing is found.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a value under the name to report it by. Adding the same again is cheap.
+    pub fn add(&self, name: &str, value: &[u8]) {
+        let mut list = self.lock();
+        let values = list.values.entry(name.to_owned()).or_default();
+        if values.iter().any(|known| known.as_slice() == value) {
+            return;
+        }
+        values.push(Zeroizing::new(value.to_vec()));
+        self.0.version.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn version(&self) -> usize {
+        self.0.version.load(Ordering::Acquire)
+    }
+
+    /// What masks all values of now, and the version it is of. `None` if there is nothing to mask.
+    pub(super) fn automaton(&self) -> (usize, Option<Arc<Automaton>>) {
+        let mut list = self.lock();
+        let version = self.version();
+        if list.automaton.0 != version {
+            let mut patterns = Patterns::default();
+            list.values.values().flatten().for_each(|value| patterns.add_printed(value));
+            list.automaton = (version, Automaton::new(&patterns).map(Arc::new));
+        }
+        list.automaton.clone()
+    }
+
+    /// The patterns to look for in a file, by the name of the value.
+    pub(super) fn kept(&self) -> BTreeMap<String, Patterns> {
+        let mut kept = BTreeMap::new();
+        for (name, values) in &self.lock().values {
+            let mut patterns = Patterns::default();
+            values.iter().for_each(|value| patterns.add_kept(value));
+            kept.insert(name.clone(), patterns);
+        }
+        kept
+    }
+
+    fn lock(&self) -> MutexGuard<'_, List> {
+        // A list is changed by one `push` alone, so a thread that died has not left half a change.
+        self.0.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
