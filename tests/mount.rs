@@ -74,9 +74,9 @@ def file() -> None:
     for fault in FAULTS {
         let ran = with_fault(&sandbox, true, fault, &["exec", "--secret", "a", "--", "printenv", "A"]);
         assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (0, "one\n", ""), "{fault}");
-        let ran = with_fault(&sandbox, true, fault, &["run", "--python", python, "tasks.py", "variable"]);
+        let ran = with_fault(&sandbox, true, fault, &["run", "--no-mask", "--python", python, "tasks.py", "variable"]);
         assert_eq!((ran.code, ran.said()), (0, vec!["one True".to_owned()]), "{fault}: {ran:?}");
-        let ran = with_fault(&sandbox, true, fault, &["run", "--python", python, "tasks.py", "file"]);
+        let ran = with_fault(&sandbox, true, fault, &["run", "--no-mask", "--python", python, "tasks.py", "file"]);
         assert_eq!((ran.code, ran.said()), (1, vec![]), "{fault}: {ran:?}");
         assert!(ran.all().contains(CANNOT), "{fault}: {ran:?}");
     }

@@ -53,7 +53,7 @@ fn an_ordinary_user_has_file_secrets_and_the_host_has_nothing() {
     let uid = if rustix::process::getuid().is_root() { 65534 } else { rustix::process::getuid().as_raw() };
     for sdk in SDKS {
         let python = python(sdk);
-        let arguments = ["run", "--python", python.to_str().expect("UTF-8"), "task.py", "show"];
+        let arguments = ["run", "--no-mask", "--python", python.to_str().expect("UTF-8"), "task.py", "show"];
         let ran = as_user(&sandbox, Path::new(FLYTE_LOCAL), &arguments);
         assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
         let text = ran.text();

@@ -12,6 +12,7 @@ use super::error::{CliError, Exit, scope_flags};
 use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{MountError, PrivateDirectory};
+use flyte_local::redact::Watchlist;
 use flyte_local::secret::{RunScope, SecretName, SecretValue};
 use flyte_local::vault::Vault;
 
@@ -21,6 +22,8 @@ pub(crate) struct Injector {
     identities: Vec<Identity>,
     files: Files,
     user: User,
+    /// Each value goes here before it goes anywhere else.
+    watchlist: Watchlist,
     command: String,
     tried: String,
 }
@@ -54,7 +57,12 @@ pub(crate) enum Mount {
 impl Injector {
     /// Opens all that is needed, so that whatever cannot be had is told before a child starts. Call it before any thread
     /// starts: making the directory for files enters a namespace.
-    pub(crate) fn open(context: &Context<'_>, user: User, mount: Mount) -> Result<Self, CliError> {
+    pub(crate) fn open(
+        context: &Context<'_>,
+        user: User,
+        mount: Mount,
+        watchlist: Watchlist,
+    ) -> Result<Self, CliError> {
         let vault = context.open_vault()?;
         let identities = context.identities()?;
         let tried = context.identities_tried(&identities);
@@ -62,7 +70,7 @@ impl Injector {
             Mount::Private => Files::open(user)?,
             Mount::None => Files::Unavailable { reason: "--no-mount was given".to_owned(), hint: "run without it" },
         };
-        Ok(Self { vault, identities, files, user, command: context.command.clone(), tried })
+        Ok(Self { vault, identities, files, user, watchlist, command: context.command.clone(), tried })
     }
 
     /// The names that a run in this scope sees.
@@ -110,7 +118,10 @@ impl Injector {
 
     fn value(&self, key: &SecretName, run: &RunScope) -> Result<SecretValue, CliError> {
         match self.vault.resolve(key, run, &self.identities) {
-            Ok(Some(resolved)) => Ok(resolved.value),
+            Ok(Some(resolved)) => {
+                self.watchlist.add(key.as_str(), resolved.value.expose());
+                Ok(resolved.value)
+            }
             Ok(None) => Err(self.missing(key, run)),
             Err(error) => Err(CliError::from_read(&error, &self.command, &self.tried)),
         }

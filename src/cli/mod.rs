@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{create, delete, exec, get, init, run, try_mount, update};
+use commands::{create, delete, exec, get, init, run, supervise, try_mount, update};
 use context::Context;
 use error::CliError;
 use flyte_local::secret::{Domain, Project};
@@ -137,6 +137,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let result = if arguments.get(1).is_some_and(|argument| argument == try_mount::NAME) {
         try_mount::run(&ui)
+    } else if supervise::is_asked_for(&arguments) {
+        supervise::run(arguments)
     } else {
         match Cli::try_parse_from(&arguments) {
             Ok(cli) => dispatch(cli, &ui),

@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -100,15 +100,31 @@ pub enum Failure {
 
 #[derive(Default)]
 struct State {
+    /// The interpreter's parent, once it is known.
+    parent: Option<u32>,
     greeted: bool,
     failure: Option<Failure>,
+}
+
+/// What the broker's thread and its owner share.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// The interpreter's parent became known.
+    started: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One end of a socket whose other end is an interpreter's.
 pub struct Broker {
     /// Kept open until the interpreter has inherited it.
     child: Mutex<Option<UnixStream>>,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
 }
 
 impl Broker {
@@ -128,25 +144,28 @@ impl Broker {
         let mut command = Command::new(&interpreter.program);
         command.args(["-c", LOADER]).arg(child.as_raw_fd().to_string());
 
-        let state = Arc::new(Mutex::new(State::default()));
-        let shared = Arc::clone(&state);
-        std::thread::spawn(move || Session { socket: ours, job, settings, source, state: shared }.serve());
-        Ok((Self { child: Mutex::new(Some(child)), state }, command))
+        let shared = Arc::new(Shared::default());
+        let session = Session { socket: ours, job, settings, source, shared: Arc::clone(&shared) };
+        std::thread::spawn(move || session.serve());
+        Ok((Self { child: Mutex::new(Some(child)), shared }, command))
     }
 
-    /// Lets go of the interpreter's end, so that the interpreter's exit ends the conversation.
-    pub fn started(&self) {
+    /// Tells the interpreter, which waits for it, who its parent is; and lets go of the interpreter's end of the socket, so
+    /// that the interpreter's exit ends the conversation.
+    pub fn started(&self, parent: u32) {
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.shared.lock().parent = Some(parent);
+        self.shared.started.notify_all();
     }
 
     /// Whether the interpreter ever spoke; if not, it was no Python.
     pub fn greeted(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).greeted
+        self.shared.lock().greeted
     }
 
     /// Why the run could not go on, if that was the reason it ended.
     pub fn failure(&self) -> Option<Failure> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.shared.lock();
         state.failure.take()
     }
 }
@@ -156,7 +175,7 @@ struct Session<S> {
     job: Job,
     settings: Settings,
     source: S,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
 }
 
 impl<S: SecretSource> Session<S> {
@@ -181,18 +200,15 @@ impl<S: SecretSource> Session<S> {
     fn answer(&mut self, request: Request) -> io::Result<()> {
         match request {
             Request::Hello { python: version } => {
-                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut state = self.shared.lock();
                 state.greeted = true;
                 if (version.0, version.1) < OLDEST_PYTHON {
                     state.failure = Some(Failure::PythonTooOld { version });
                     return Err(io::ErrorKind::Unsupported.into());
                 }
-                let start = Reply::Start {
-                    modules: BOOTSTRAP,
-                    job: &self.job,
-                    settings: &self.settings,
-                    parent: std::process::id(),
-                };
+                let waiting = self.shared.started.wait_while(state, |state| state.parent.is_none());
+                let parent = waiting.unwrap_or_else(PoisonError::into_inner).parent.unwrap_or_default();
+                let start = Reply::Start { modules: BOOTSTRAP, job: &self.job, settings: &self.settings, parent };
                 send(&self.socket, &start)
             }
             Request::Scope { project, domain } => {
@@ -207,7 +223,7 @@ impl<S: SecretSource> Session<S> {
             },
             Request::Fail { message, hints, code } => {
                 let failure = Failure::Bootstrap { message, hints, code };
-                self.state.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(failure);
+                self.shared.lock().failure = Some(failure);
                 send(&self.socket, &Reply::Done {})
             }
         }

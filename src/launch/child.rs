@@ -1,17 +1,24 @@
 //! A child's start and end.
 
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpgrp, kill_process, waitid};
-use rustix::termios::tcgetpgrp;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-use signal_hook::iterator::Signals;
+use rustix::process::{Signal, WaitOptions, kill_current_process_group};
+
+use super::control::{Control, Order, Report};
+use super::keyboard::Keyboard;
+use super::leftovers;
+use super::signals::{Signals, is_passed_on};
+use super::streams::{Pumps, Streams};
+use super::supervisor::{SESSION, SHARED};
+use crate::redact::Watchlist;
 
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +39,6 @@ impl Ended {
     }
 }
 
-impl From<ExitStatus> for Ended {
-    fn from(status: ExitStatus) -> Self {
-        match (status.code(), status.signal()) {
-            (Some(code), _) => Ended::Code(code),
-            (None, signal) => Ended::Signal(signal.unwrap_or(0)),
-        }
-    }
-}
-
 /// Why there is no [`Ended`].
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
@@ -53,76 +51,160 @@ pub enum ChildError {
         #[source]
         source: io::Error,
     },
-    /// It was started, and how it ended is not known.
-    #[error("cannot wait for the child")]
-    Wait(#[source] io::Error),
+    /// A step around it failed.
+    #[error("cannot {action}")]
+    Step {
+        /// What was tried.
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
 }
 
-/// Starts a child, calls `started`, and waits for the child.
+fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildError {
+    move |error| ChildError::Step { action, source: error.into() }
+}
+
+/// Runs a child below a supervisor, with its output masked if there is a list, and waits for its end. By then nothing that it
+/// started runs any more.
 ///
-/// A signal that asks us to end is passed on, and the child's answer is ours. Ctrl-C and Ctrl-\ on our terminal have
-/// reached the child already; we only outlive them. What we were told to ignore (`nohup`), the child ignores too.
+/// `supervisor` is the command that calls [`super::supervise`] with the arguments that are added here. `started` gets the
+/// supervisor's process id, the child's parent, before the child can have done anything.
+///
+/// A signal that asks us to end is passed on, and the child's answer is ours. Ctrl-C and Ctrl-\ reach the child through its
+/// terminal; we only outlive them. What we were told to ignore (`nohup`), the child ignores too.
 ///
 /// # Errors
 /// See [`ChildError`].
-pub fn run(command: &mut Command, started: impl FnOnce()) -> Result<Ended, ChildError> {
-    let program = PathBuf::from(command.get_program());
-    let ignored = ignored_signals();
-    let wanted = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2].into_iter().filter(|signal| !ignored(*signal));
-    // With SIGCHLD, which is never passed on: where it is ignored, the kernel forgets how a child ended.
-    let mut signals = Signals::new(wanted.chain([SIGCHLD])).map_err(ChildError::Wait)?;
-    let mut child = command.spawn().map_err(|source| ChildError::Start { program, source })?;
-    started();
-    let pid = Pid::from_child(&child);
-    // Emptied before the child is reaped, so that no signal goes to another process that was given its number.
-    let target = Arc::new(Mutex::new(Some(pid)));
-    let forward_to = Arc::clone(&target);
-    std::thread::spawn(move || {
-        for number in signals.forever() {
-            let target = forward_to.lock().unwrap_or_else(PoisonError::into_inner);
-            if let (Some(pid), Some(signal)) = (*target, forwarded(number)) {
-                // It may have ended a moment ago.
-                let _ = kill_process(pid, signal);
-            }
-        }
-    });
-    while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
-    *target.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    child.wait().map(Ended::from).map_err(ChildError::Wait)
-}
+pub fn run(
+    supervisor: Command,
+    child: &Command,
+    mask: Option<&Watchlist>,
+    started: impl FnOnce(u32),
+) -> Result<Ended, ChildError> {
+    let mut command = supervisor;
+    let mut streams = match mask {
+        Some(_) => Streams::masked(&mut command).map_err(step("make the child's streams"))?,
+        None => Streams::default(),
+    };
+    command.arg(if streams.has_session { SESSION } else { SHARED }).arg(child.get_program()).args(child.get_args());
+    command.envs(child.get_envs().filter_map(|(name, value): (_, Option<&OsStr>)| Some((name, value?))));
 
-/// What to pass on for a signal that we got.
-fn forwarded(number: i32) -> Option<Signal> {
-    match number {
-        SIGHUP => Some(Signal::HUP),
-        SIGTERM => Some(Signal::TERM),
-        SIGUSR1 => Some(Signal::USR1),
-        SIGUSR2 => Some(Signal::USR2),
-        SIGINT if !is_in_foreground() => Some(Signal::INT),
-        SIGQUIT if !is_in_foreground() => Some(Signal::QUIT),
-        _ => None,
+    let (ours, theirs) = UnixStream::pair().map_err(step("make a socket"))?;
+    command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
+    let others: &[Signal] = match (streams.has_session, streams.have_terminals()) {
+        (true, _) => &[Signal::WINCH, Signal::CONT],
+        (false, true) => &[Signal::WINCH],
+        (false, false) => &[],
+    };
+    let signals = Signals::catch(others).map_err(step("catch signals"))?;
+    // A shell that became us (`exec`) may have left us its jobs, which are none of ours to end.
+    let had_children = leftovers::has_children();
+    leftovers::adopt().map_err(step("become the parent of orphans"))?;
+    let process = command.spawn().map_err(step("start the supervisor"))?.id();
+    // With it go the child's ends of the streams.
+    drop(command);
+    started(process);
+
+    let control = Control::new(ours);
+    let keyboard = Keyboard::of(&streams).map_err(step("read the terminal"))?;
+    let mut given = vec![streams.stdin()];
+    given.extend(keyboard.as_ref().map(AsFd::as_fd));
+    control.give(&given).map_err(step("reach the supervisor"))?;
+    drop(given);
+    streams.started();
+
+    let pumps = mask.map(|list| streams.pump(list)).transpose().map_err(step("read the child's output"))?;
+    let mut front = Front { control, signals, streams, keyboard };
+    let ended = front.watch();
+    if ended.is_none() && !had_children {
+        leftovers::end_all(&mut front.signals, false);
+    }
+    pumps.map(Pumps::finish);
+    drop(front);
+    match ended {
+        Some(Report::Exited(code)) => Ok(Ended::Code(code)),
+        Some(Report::Killed(signal)) => Ok(Ended::Signal(signal)),
+        Some(Report::NotStarted(errno)) => {
+            let program = PathBuf::from(child.get_program());
+            Err(ChildError::Start { program, source: io::Error::from_raw_os_error(errno) })
+        }
+        // The supervisor was killed, and the child with it.
+        _ => Ok(Ended::Signal(Signal::KILL.as_raw())),
     }
 }
 
-/// Whether we are in the foreground of a terminal, whose Ctrl-C goes to the child as well as to us.
-fn is_in_foreground() -> bool {
-    let foreground = File::open("/dev/tty").ok().and_then(|terminal| tcgetpgrp(terminal).ok());
-    foreground == Some(getpgrp())
+/// The process in front: between the user and the supervisor.
+struct Front {
+    control: Control,
+    signals: Signals,
+    streams: Streams,
+    keyboard: Option<Keyboard>,
 }
 
-/// The signals that we were started with as ignored. A handler would reset them in the child.
-#[cfg(target_os = "linux")]
-fn ignored_signals() -> impl Fn(i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t"));
-    let mask = mask.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0);
-    move |signal| mask >> (signal - 1) & 1 == 1
+impl Front {
+    /// Until the supervisor has reported the end; `None` if it ended without a report.
+    fn watch(&mut self) -> Option<Report> {
+        loop {
+            let (signalled, reported) = {
+                let mut ready = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+                while poll(&mut ready, None) == Err(Errno::INTR) {}
+                (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
+            };
+            if signalled {
+                self.take_signals();
+            }
+            if reported {
+                match self.control.next_report() {
+                    Some(Report::Started) => self.continued(),
+                    Some(Report::Stopped) => self.stop(),
+                    ended => return ended,
+                }
+            }
+        }
+    }
+
+    fn take_signals(&mut self) {
+        for arrived in self.signals.arrived() {
+            match arrived.signal {
+                Signal::WINCH => self.streams.resize(),
+                Signal::CONT => {
+                    self.continued();
+                    let _ = self.control.order(Order::Continue);
+                }
+                // What the kernel sends because of our terminal, a child in our session has got too.
+                signal if is_passed_on(signal) && (arrived.sent || self.streams.has_session) => {
+                    // If nobody is there, the socket says so next.
+                    let _ = self.control.order(Order::Signal(signal));
+                }
+                // A descendant that came to us: the supervisor was killed, or we are process 1.
+                _ => reap_others(),
+            }
+        }
+    }
+
+    /// The child was stopped on its terminal, and so are we on ours, with all that share our process group.
+    fn stop(&mut self) {
+        if let Some(keyboard) = &mut self.keyboard {
+            keyboard.pause();
+        }
+        // Does nothing where nobody could continue us; then the child goes on.
+        let _ = kill_current_process_group(Signal::TSTP);
+        self.continued();
+        let _ = self.control.order(Order::Continue);
+    }
+
+    fn continued(&mut self) {
+        if let Some(keyboard) = &mut self.keyboard {
+            keyboard.go_on();
+        }
+        self.streams.resize();
+    }
 }
 
-/// What the signals are, another system does not tell.
-#[cfg(not(target_os = "linux"))]
-fn ignored_signals() -> impl Fn(i32) -> bool {
-    |_| false
+fn reap_others() {
+    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
 }
 
 /// Replaces this process by the command; returns only if that failed.

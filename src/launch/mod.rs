@@ -1,16 +1,24 @@
-//! Starting a child: its private mount, its variables, its signals and its end.
+//! Starting a child: its private mount, its variables, its streams, its signals and its end.
 //!
 //! Nothing here knows of vaults or of Flyte. Everything leaves the host as it was: what is mounted is seen by this process
 //! and its children alone, and is gone with the last of them, however they end.
 
 mod child;
+mod control;
 mod environment;
+mod keyboard;
+mod leftovers;
 #[cfg(target_os = "linux")]
 mod mount;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_mount.rs"]
 mod mount;
+mod signals;
+mod streams;
+mod supervisor;
+mod terminal;
 
 pub use child::{ChildError, Ended, replace, run};
 pub use environment::changes_how_programs_load;
 pub use mount::{MountError, PrivateDirectory};
+pub use supervisor::supervise;

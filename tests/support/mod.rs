@@ -112,9 +112,9 @@ impl Sandbox {
         Ran::from(self.flyte_command(sdk, arguments).output().expect("flyte-local starts"))
     }
 
-    /// The command of [`Sandbox::flyte_run`].
+    /// The command of [`Sandbox::flyte_run`]. Its output shows the values, for tests that look at them.
     pub fn flyte_command<A: AsRef<OsStr>>(&self, sdk: &str, arguments: &[A]) -> Command {
-        let mut command = self.command(&["run", "--python"]);
+        let mut command = self.command(&["run", "--no-mask", "--python"]);
         command.arg(python(sdk)).args(arguments);
         command
     }

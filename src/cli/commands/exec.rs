@@ -1,24 +1,26 @@
 //! `exec`
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::{Command, ExitCode};
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
 use crate::cli::RunScopeArgs;
+use crate::cli::commands::supervise;
 use crate::cli::context::{Context, merged};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use flyte_local::flyte::{FILE_MARKERS, VARIABLE_MARKERS, default_variable};
-use flyte_local::launch;
+use flyte_local::launch::{self, ChildError};
+use flyte_local::redact::Watchlist;
 use flyte_local::secret::{NameError, RunScope, SecretName};
 
 /// Run any command with secrets in its environment
 ///
-/// For what is not a Flyte file. This process becomes the command, so its exit code, its signals and its terminal are its
-/// own. The scopes are looked through as by `run`, save that Flyte's own configuration is not read.
+/// For what is not a Flyte file. Without --mask this process becomes the command, so its exit code, its signals and its
+/// terminal are its own. The scopes are looked through as by `run`, save that Flyte's own configuration is not read.
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["secret", "mount", "all"])))]
 #[command(after_help = "\
@@ -39,6 +41,9 @@ pub(crate) struct Args {
     all: bool,
     #[command(flatten)]
     scope: RunScopeArgs,
+    /// Keep the secrets out of what the command prints: flyte-local stays, and replaces them by *****
+    #[arg(long)]
+    mask: bool,
     /// Allow variables that change how programs load, such as PATH and LD_PRELOAD
     #[arg(long)]
     allow_loader_variables: bool,
@@ -85,7 +90,8 @@ impl FromStr for SecretVariable {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
     let scope = merged(&context.chosen_scope(&args.scope)?, &context.config_scope()?);
     let mount = if args.mount.is_empty() { Mount::None } else { Mount::Private };
-    let injector = Injector::open(context, User::Command, mount)?;
+    let watchlist = Watchlist::new();
+    let injector = Injector::open(context, User::Command, mount, watchlist.clone())?;
 
     let variables = variables(&args, &injector, &scope)?;
     for key in &args.mount {
@@ -102,12 +108,22 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         command.envs(FILE_MARKERS);
     }
     command.envs(variables.iter().map(|(name, (_, value))| (name, value.as_str())));
-    let error = launch::replace(&mut command);
+    if !args.mask {
+        return Err(cannot_run(program, &launch::replace(&mut command)));
+    }
+    match launch::run(supervise::command()?, &command, Some(&watchlist), |_| ()) {
+        Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
+        Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
+        Err(error) => Err(CliError::chain(Exit::Failed, &error)),
+    }
+}
+
+fn cannot_run(program: &OsStr, error: &std::io::Error) -> CliError {
     let exit = match error.kind() {
         std::io::ErrorKind::NotFound => Exit::CommandNotFound,
         _ => Exit::NotExecutable,
     };
-    Err(CliError::new(exit, format!("cannot run {}", program.display())).because(error.to_string()))
+    CliError::new(exit, format!("cannot run {}", program.display())).because(error.to_string())
 }
 
 /// By name: whose value it is, and the value.

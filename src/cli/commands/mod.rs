@@ -6,14 +6,30 @@ pub(crate) mod exec;
 pub(crate) mod get;
 pub(crate) mod init;
 pub(crate) mod run;
+pub(crate) mod supervise;
 pub(crate) mod try_mount;
 pub(crate) mod update;
 
+use std::path::PathBuf;
+
 use crate::cli::ScopeArgs;
+use crate::cli::error::CliError;
 use flyte_local::secret::{Scope, SecretId, SecretName};
 
 /// The secret that a name with `-p` and `-d` means; neither of them means the organization, as in Flyte, whatever any
 /// configuration names.
 fn secret_id(name: SecretName, scope: ScopeArgs) -> SecretId {
     SecretId { scope: Scope::new(scope.project, scope.domain), name }
+}
+
+/// This program, for the hidden commands that it starts itself with.
+#[cfg(target_os = "linux")]
+fn this_program() -> Result<PathBuf, CliError> {
+    // Even after the file was replaced by an update.
+    Ok(PathBuf::from("/proc/self/exe"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn this_program() -> Result<PathBuf, CliError> {
+    std::env::current_exe().map_err(|error| CliError::from_io("find this program", &error))
 }

@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::RunScopeArgs;
+use crate::cli::commands::supervise;
 use crate::cli::context::{Context, virtual_env};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use failure::{cannot_start, explain, not_python};
 use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended};
+use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
 use source::Source;
 
@@ -48,6 +50,9 @@ pub(crate) struct Args {
     /// Let every task see the secrets of all, instead of its own alone
     #[arg(long)]
     shared_secrets: bool,
+    /// Let secrets be seen in what the run prints
+    #[arg(long)]
+    no_mask: bool,
     /// What to do when a task returns a secret of its own: warn, deny or off
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = LeakPolicy::Warn, hide_possible_values = true)]
     leaks: LeakPolicy,
@@ -85,11 +90,13 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
     let interpreter = Interpreter::find(args.python, virtual_env().as_deref(), &directory);
     let fallback = context.config_scope()?;
-    let source = Source::new(Injector::open(&context, User::Task, mount)?, chosen, fallback);
+    let watchlist = Watchlist::new();
+    let source = Source::new(Injector::open(&context, User::Task, mount, watchlist.clone())?, chosen, fallback);
 
     let started = Broker::start(&interpreter, job, settings, source);
-    let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
-    let ended = match launch::run(&mut command, || broker.started()) {
+    let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
+    let mask = (!args.no_mask).then_some(&watchlist);
+    let ended = match launch::run(supervise::command()?, &command, mask, |parent| broker.started(parent)) {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(&interpreter, &source)),
         ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
     };

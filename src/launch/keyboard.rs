@@ -1,0 +1,92 @@
+//! The user's terminal while the child has one of its own: raw, every key passed on.
+
+use std::fs::File;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::fcntl_dupfd_cloexec;
+
+use super::streams::Streams;
+use super::terminal::Settings;
+
+/// Passes keys on while it is in the foreground; puts the terminal back when dropped.
+pub(super) struct Keyboard {
+    settings: Settings,
+    /// Whether the terminal is raw, and keys are read. A process in the background must do neither.
+    active: Arc<AtomicBool>,
+    wake: PipeWriter,
+}
+
+impl Keyboard {
+    /// Of a child that has a terminal of its own.
+    pub(super) fn of(streams: &Streams) -> io::Result<Option<Self>> {
+        let Some(child) = streams.keyboard()? else { return Ok(None) };
+        let settings = Settings::of(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)?;
+        let active = Arc::new(AtomicBool::new(false));
+        let (woken, wake) = io::pipe()?;
+        let keys = File::from(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
+        let is_active = Arc::clone(&active);
+        std::thread::spawn(move || drop(pass_on(keys, File::from(child), OwnedFd::from(woken), &is_active)));
+        Ok(Some(Self { settings, active, wake }))
+    }
+
+    /// Begins, or begins again, unless we are in the background.
+    pub(super) fn go_on(&mut self) {
+        if self.settings.is_in_foreground() && self.settings.make_raw().is_ok() {
+            self.active.store(true, Ordering::SeqCst);
+            let _ = self.wake.write_all(&[0]);
+        }
+    }
+
+    /// Puts the terminal back, and leaves it alone.
+    pub(super) fn pause(&mut self) {
+        if self.active.swap(false, Ordering::SeqCst) && self.settings.is_in_foreground() {
+            self.settings.restore();
+        }
+    }
+}
+
+impl Drop for Keyboard {
+    fn drop(&mut self) {
+        self.pause();
+    }
+}
+
+impl AsFd for Keyboard {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.settings.as_fd()
+    }
+}
+
+/// Until the terminal, the child's end, or [`Keyboard`] is gone.
+fn pass_on(mut keys: File, mut child: File, woken: OwnedFd, is_active: &AtomicBool) -> io::Result<()> {
+    let mut woken = File::from(woken);
+    let mut typed = zeroize::Zeroizing::new([0; 4096]);
+    loop {
+        let active = is_active.load(Ordering::SeqCst);
+        let (is_woken, is_typed) = {
+            let wanted = if active { PollFlags::IN } else { PollFlags::empty() };
+            let mut ready = [PollFd::new(&woken, PollFlags::IN), PollFd::new(&keys, wanted)];
+            if poll(&mut ready, None).is_err() {
+                continue;
+            }
+            (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
+        };
+        if is_woken && woken.read(&mut typed[..])? == 0 {
+            return Ok(());
+        }
+        if is_typed && is_active.load(Ordering::SeqCst) {
+            match keys.read(&mut typed[..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(0) => return Ok(()),
+                length => child.write_all(&typed[..length?])?,
+            }
+        } else if is_typed && !active {
+            // The terminal is gone.
+            return Ok(());
+        }
+    }
+}

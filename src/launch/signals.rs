@@ -1,0 +1,103 @@
+//! The signals that this process gets: which to catch, and who sent them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::process::Signal;
+use signal_hook::consts::SIGCHLD;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
+
+/// Those that are passed on: all that end a process by default and that a process sends on purpose. Not those that report
+/// a fault of our own (SIGSEGV, SIGPIPE, …), and no real-time signals, which end us, and so the child, as they would end it.
+const PASSED_ON: [Signal; 13] = [
+    Signal::HUP,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::ABORT,
+    Signal::TERM,
+    Signal::ALARM,
+    Signal::VTALARM,
+    Signal::PROF,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::IO,
+    Signal::XCPU,
+    Signal::XFSZ,
+];
+
+/// Signals that arrive as something to poll.
+pub(super) struct Signals {
+    delivery: SignalDelivery<UnixStream, WithRawSiginfo>,
+}
+
+/// A signal that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Arrived {
+    pub(super) signal: Signal,
+    /// Whether a process sent it, rather than the kernel (Ctrl-C on the terminal, a child's end).
+    pub(super) sent: bool,
+}
+
+impl Signals {
+    /// Catches what is passed on, `others`, and SIGCHLD: where that is ignored, the kernel forgets how a child ended. What
+    /// we were started with as ignored (`nohup`) stays so, and the child ignores it too: a handler would reset it there.
+    pub(super) fn catch(others: &[Signal]) -> io::Result<Self> {
+        let ignored = ignored_signals();
+        let passed_on = PASSED_ON.iter().filter(|signal| !ignored(signal.as_raw()));
+        let numbers = passed_on.chain(others).map(|signal| signal.as_raw()).chain([SIGCHLD]);
+        let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        let delivery = SignalDelivery::with_pipe(read, write, WithRawSiginfo, numbers)?;
+        Ok(Self { delivery })
+    }
+
+    /// What has arrived since the last call.
+    pub(super) fn arrived(&mut self) -> Vec<Arrived> {
+        let named = |number| Signal::from_named_raw(number);
+        let pending = self.delivery.pending();
+        pending
+            .filter_map(|info| Some(Arrived { signal: named(info.si_signo)?, sent: is_sent(info.si_code) }))
+            .collect()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.delivery.get_read().as_fd()
+    }
+}
+
+/// Whether this is a signal to pass on.
+pub(super) fn is_passed_on(signal: Signal) -> bool {
+    PASSED_ON.contains(&signal)
+}
+
+/// `si_code`: `SI_USER` and all that processes choose are not positive; the kernel's are (`SI_KERNEL`).
+#[cfg(target_os = "linux")]
+fn is_sent(code: i32) -> bool {
+    code <= 0
+}
+
+/// `si_code`: `SI_USER` and `SI_QUEUE` begin at this number there.
+#[cfg(not(target_os = "linux"))]
+fn is_sent(code: i32) -> bool {
+    code >= 0x10001
+}
+
+/// The signals that we were started with as ignored.
+#[cfg(target_os = "linux")]
+fn ignored_signals() -> impl Fn(i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t"));
+    let mask = mask.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0);
+    move |signal| mask >> (signal - 1) & 1 == 1
+}
+
+/// What the signals are, another system does not tell.
+#[cfg(not(target_os = "linux"))]
+fn ignored_signals() -> impl Fn(i32) -> bool {
+    |_| false
+}

@@ -1,0 +1,217 @@
+//! The child's standard streams: its own, or with the mask between them and ours.
+//!
+//! On a terminal it keeps a terminal, elsewhere it has pipes; two streams of ours that are one file are one stream of the
+//! child's, so that what it writes keeps its order.
+
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::termios::isatty;
+
+use super::terminal::{Pty, resize};
+use crate::redact::{Masker, Watchlist};
+
+/// How long a stream has to be idle before what may be the start of a secret is shown.
+const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The child's streams, as they are given to it and as they stay with us.
+#[derive(Default)]
+pub(super) struct Streams {
+    /// The child's standard input, where it is not ours.
+    stdin: Option<OwnedFd>,
+    pumps: Vec<Pump>,
+    /// Ptys, and the terminal of ours that each stands in for.
+    ptys: Vec<(OwnedFd, OwnedFd)>,
+    /// Whether the first pty is the child's whole terminal, keyboard and all.
+    pub(super) has_session: bool,
+}
+
+/// What flows from the child to us.
+struct Pump {
+    from: OwnedFd,
+    to: OwnedFd,
+}
+
+impl Streams {
+    /// Decides for each stream, and gives the command its output streams.
+    pub(super) fn masked(command: &mut Command) -> io::Result<Self> {
+        let (stdin, stdout, stderr) = (rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr());
+        let mut streams = Self::default();
+        let is_controlling = || rustix::termios::tcgetpgrp(stdin).is_ok();
+        streams.has_session = isatty(stdin) && isatty(stdout) && is_same_file(stdin, stdout) && is_controlling();
+
+        let out = streams.output(stdout)?;
+        let err = match &out {
+            Some(out) if is_same_file(stdout, stderr) => Some(out.try_clone()?),
+            _ => streams.output(stderr)?,
+        };
+        if streams.has_session {
+            streams.stdin = out.as_ref().map(OwnedFd::try_clone).transpose()?;
+        }
+        if let Some(out) = out {
+            command.stdout(Stdio::from(out));
+        }
+        if let Some(err) = err {
+            command.stderr(Stdio::from(err));
+        }
+        Ok(streams)
+    }
+
+    /// The child's end of what flows to `ours`; `None` if the child may have `ours` itself.
+    fn output(&mut self, ours: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+        if is_null_device(ours) {
+            return Ok(None);
+        }
+        let keep = || fcntl_dupfd_cloexec(ours, 3);
+        let (from, child) = if isatty(ours) {
+            let pty = Pty::like(ours)?;
+            // Without a session of its own, its output passes through our terminal's processing too.
+            let pty = if self.has_session { pty } else { pty.without_output_processing()? };
+            self.ptys.push((pty.controller.try_clone()?, keep()?));
+            (pty.controller, pty.terminal)
+        } else {
+            let (read, write) = io::pipe()?;
+            (OwnedFd::from(read), OwnedFd::from(write))
+        };
+        self.pumps.push(Pump { from, to: keep()? });
+        Ok(Some(child))
+    }
+
+    /// The child's standard input.
+    pub(super) fn stdin(&self) -> BorrowedFd<'_> {
+        self.stdin.as_ref().map_or(rustix::stdio::stdin(), OwnedFd::as_fd)
+    }
+
+    /// Lets go of the child's ends, so that the child's end ends the streams.
+    pub(super) fn started(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Whether there are ptys, whose size follows our terminal's.
+    pub(super) fn have_terminals(&self) -> bool {
+        !self.ptys.is_empty()
+    }
+
+    pub(super) fn resize(&self) {
+        for (pty, terminal) in &self.ptys {
+            resize(pty, terminal.as_fd());
+        }
+    }
+
+    /// Where what is typed goes, if the child has a terminal of its own.
+    pub(super) fn keyboard(&self) -> io::Result<Option<OwnedFd>> {
+        let pty = self.ptys.first().filter(|_| self.has_session);
+        pty.map(|(controller, _)| controller.try_clone()).transpose()
+    }
+
+    /// Starts a thread for each stream. What each returns at the end is of no interest: a reader of ours that has gone away
+    /// is the child's to notice.
+    pub(super) fn pump(&mut self, list: &Watchlist) -> io::Result<Pumps> {
+        let (ended, end) = io::pipe()?;
+        let mut threads = Vec::new();
+        for pump in self.pumps.drain(..) {
+            let (masker, ended) = (Masker::new(list.clone()), ended.try_clone()?);
+            threads.push(std::thread::spawn(move || drop(pump.run(masker, &ended))));
+        }
+        Ok(Pumps { end, threads })
+    }
+}
+
+/// The threads through which the output flows.
+pub(super) struct Pumps {
+    end: PipeWriter,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pumps {
+    /// Waits until all that was written so far has gone out. Not until the streams' end: a process that could not be killed
+    /// may hold them open.
+    pub(super) fn finish(self) {
+        drop(self.end);
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Pump {
+    fn run(self, mut masker: Masker, ended: &PipeReader) -> io::Result<()> {
+        let (mut from, mut to) = (File::from(self.from), File::from(self.to));
+        let mut input = zeroize::Zeroizing::new(vec![0; BUFFER_BYTES]);
+        let mut output = Vec::new();
+        loop {
+            let patience = masker.holds_back().then_some(&IDLE);
+            let mut ready = [PollFd::new(&from, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+            match poll(&mut ready, patience) {
+                Err(Errno::INTR) => continue,
+                polled => polled?,
+            };
+            let (is_readable, is_over) = (!ready[0].revents().is_empty(), !ready[1].revents().is_empty());
+            let length = match from_if(is_readable, &mut from, &mut input) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A pty that no one has open any more.
+                Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => 0,
+                Ok(None) if !is_over => {
+                    masker.flush(&mut output);
+                    write(&mut to, &mut output)?;
+                    continue;
+                }
+                length => length?.unwrap_or(0),
+            };
+            if length == 0 {
+                masker.flush(&mut output);
+                return write(&mut to, &mut output);
+            }
+            masker.feed(&input[..length], &mut output);
+            write(&mut to, &mut output)?;
+        }
+    }
+}
+
+fn from_if(is_readable: bool, from: &mut File, input: &mut [u8]) -> io::Result<Option<usize>> {
+    if is_readable { from.read(input).map(Some) } else { Ok(None) }
+}
+
+/// Writes all of it, to a stream that somebody else may have set to non-blocking.
+fn write(to: &mut File, output: &mut Vec<u8>) -> io::Result<()> {
+    let mut rest = &output[..];
+    while !rest.is_empty() {
+        match to.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = &rest[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    output.clear();
+    Ok(())
+}
+
+fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    match (fstat(one), fstat(other)) {
+        (Ok(one), Ok(other)) if one.st_rdev != 0 => one.st_rdev == other.st_rdev,
+        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
+    }
+}
+
+/// Whether what is written there is gone.
+fn is_null_device(file: BorrowedFd<'_>) -> bool {
+    let null = rustix::fs::stat("/dev/null");
+    match (fstat(file), null) {
+        (Ok(file), Ok(null)) => {
+            FileType::from_raw_mode(file.st_mode) == FileType::CharacterDevice && file.st_rdev == null.st_rdev
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,165 @@
+//! The process between us and the child, which keeps the promise that nothing of a run is left behind.
+//!
+//! It starts the child, passes signals on, tells how the child ended, and ends what the child left running. When the process
+//! in front of it dies, however it dies, it kills the rest and puts the terminal back. On a terminal of the child's own
+//! (a pty) it leads the session, as a shell would: without a parent in its session, the child could not be stopped by Ctrl-Z.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::termios::tcsetpgrp;
+
+use super::control::{Control, Order, Report};
+use super::leftovers;
+use super::signals::{Signals, is_passed_on};
+use super::terminal::Settings;
+
+/// The argument that says that the child's standard input is a terminal of its own, and ours to lead.
+pub(super) const SESSION: &str = "session";
+/// Or that the child shares the terminal, the session and the process group of whoever started us.
+pub(super) const SHARED: &str = "shared";
+
+/// How long after a signal to our process group the same signal may arrive as an order. It takes microseconds; the limit is
+/// there because two signals in a row may arrive as one.
+const ECHO: Duration = Duration::from_secs(2);
+
+/// Supervises: `arguments` are [`SESSION`] or [`SHARED`], then the program and its arguments; the standard input is the
+/// control socket.
+///
+/// # Errors
+/// Whatever keeps it from doing so; whoever started it sees the socket close.
+pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()> {
+    let missing = || io::Error::from(io::ErrorKind::InvalidInput);
+    let mut arguments = arguments.into_iter();
+    let leads = arguments.next().ok_or_else(missing)? == SESSION;
+    let mut command = Command::new(arguments.next().ok_or_else(missing)?);
+    command.args(arguments);
+
+    let control = Control::new(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?));
+    let mut given = control.take()?.into_iter();
+    let stdin = given.next().ok_or_else(missing)?;
+    let terminal = given.next().map(Settings::of).transpose()?;
+    leftovers::adopt()?;
+    let signals = Signals::catch(&[])?;
+    let child = match start(&mut command, stdin, leads) {
+        Ok(child) => child,
+        Err(error) => return control.report(Report::NotStarted(error.raw_os_error().unwrap_or(0))),
+    };
+    control.report(Report::Started)?;
+    let mut supervisor = Supervisor { control, signals, child, leads, terminal, echoes: Vec::new() };
+    let ended = supervisor.watch();
+    supervisor.finish(ended)
+}
+
+/// Starts the child; as the foreground of its terminal, if we lead one.
+fn start(command: &mut Command, stdin: OwnedFd, leads: bool) -> io::Result<Pid> {
+    if !leads {
+        command.stdin(Stdio::from(stdin));
+        return command.spawn().map(|child| Pid::from_child(&child));
+    }
+    rustix::process::setsid()?;
+    rustix::process::ioctl_tiocsctty(&stdin)?;
+    command.stdin(Stdio::from(stdin.try_clone()?)).process_group(0);
+    let child = command.spawn().map(|child| Pid::from_child(&child))?;
+    tcsetpgrp(&stdin, child)?;
+    // It may have been stopped for using the terminal before it was in its foreground.
+    let _ = kill_process_group(child, Signal::CONT);
+    Ok(child)
+}
+
+struct Supervisor {
+    control: Control,
+    signals: Signals,
+    child: Pid,
+    leads: bool,
+    terminal: Option<Settings>,
+    /// Signals that our process group got, and so the child too; an order to pass one on is its echo.
+    echoes: Vec<(Signal, Instant)>,
+}
+
+impl Supervisor {
+    /// Until the child has ended; `None` if whoever started us is gone.
+    fn watch(&mut self) -> Option<Report> {
+        loop {
+            let (signalled, ordered) = {
+                let mut ready = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+                while poll(&mut ready, None) == Err(rustix::io::Errno::INTR) {}
+                (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
+            };
+            let order = if ordered { Some(self.control.next_order()) } else { None };
+            // After the order was read, because a signal to the group comes before its echo. We have one thread, so its
+            // handler has run by now.
+            if signalled || ordered {
+                if let Some(ended) = self.take_signals() {
+                    return Some(ended);
+                }
+            }
+            match order {
+                Some(None) => return None,
+                Some(Some(order)) => self.obey(order),
+                None => {}
+            }
+        }
+    }
+
+    fn take_signals(&mut self) -> Option<Report> {
+        for arrived in self.signals.arrived() {
+            if arrived.sent && !self.leads && is_passed_on(arrived.signal) {
+                self.echoes.push((arrived.signal, Instant::now()));
+            }
+        }
+        for (process, status) in leftovers::reap() {
+            if process != self.child {
+                continue;
+            }
+            if let Some(code) = status.exit_status() {
+                return Some(Report::Exited(code));
+            }
+            if let Some(signal) = status.terminating_signal() {
+                return Some(Report::Killed(signal));
+            }
+            if status.stopped() && self.leads {
+                // If nobody listens, the next order says so.
+                let _ = self.control.report(Report::Stopped);
+            }
+        }
+        None
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Continue => {
+                let _ = kill_process_group(self.child, Signal::CONT);
+            }
+            Order::Signal(signal) => {
+                self.echoes.retain(|(_, at)| at.elapsed() < ECHO);
+                match self.echoes.iter().position(|(echo, _)| *echo == signal) {
+                    Some(index) => {
+                        self.echoes.swap_remove(index);
+                    }
+                    // It has not been reaped, so its number is nobody else's.
+                    None => {
+                        let _ = kill_process(self.child, signal);
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(mut self, ended: Option<Report>) -> io::Result<()> {
+        if ended.is_none() {
+            if let Some(terminal) = &self.terminal {
+                terminal.restore_if_raw();
+            }
+        }
+        leftovers::end_all(&mut self.signals, ended.is_some());
+        ended.map_or(Ok(()), |report| self.control.report(report))
+    }
+}

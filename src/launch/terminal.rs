@@ -1,0 +1,94 @@
+//! The user's terminal, and terminals of our own making (ptys) that stand in for it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{
+    OptionalActions, OutputModes, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
+};
+
+/// A pty: what is written to the terminal is read from the controller, and the other way round.
+pub(super) struct Pty {
+    pub(super) controller: OwnedFd,
+    pub(super) terminal: OwnedFd,
+}
+
+impl Pty {
+    /// One with the settings and the size of a terminal.
+    pub(super) fn like(terminal: BorrowedFd<'_>) -> io::Result<Self> {
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+        // std closes on exec what std opens; this it did not.
+        rustix::io::fcntl_setfd(&controller, rustix::io::FdFlags::CLOEXEC)?;
+        grantpt(&controller)?;
+        unlockpt(&controller)?;
+        let name = ptsname(&controller, Vec::new())?;
+        let other = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        tcsetattr(&other, OptionalActions::Now, &tcgetattr(terminal)?)?;
+        let pty = Self { controller, terminal: other };
+        resize(&pty.controller, terminal);
+        Ok(pty)
+    }
+
+    /// Lets output through as it is: the terminal that it goes to will make `\r\n` of `\n`.
+    pub(super) fn without_output_processing(self) -> io::Result<Self> {
+        let mut settings = tcgetattr(&self.terminal)?;
+        settings.output_modes -= OutputModes::OPOST;
+        tcsetattr(&self.terminal, OptionalActions::Now, &settings)?;
+        Ok(self)
+    }
+}
+
+/// Gives a pty the size of a terminal; its foreground is told by the kernel.
+pub(super) fn resize(pty: &impl AsFd, terminal: BorrowedFd<'_>) {
+    // A terminal that has just gone away has no size, and no one to look at it.
+    let _ = tcgetwinsize(terminal).and_then(|size| tcsetwinsize(pty, size));
+}
+
+/// A terminal, and its settings as they were.
+pub(super) struct Settings {
+    terminal: OwnedFd,
+    before: Termios,
+    raw: Termios,
+}
+
+impl Settings {
+    pub(super) fn of(terminal: OwnedFd) -> io::Result<Self> {
+        let before = tcgetattr(&terminal)?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        Ok(Self { terminal, before, raw })
+    }
+
+    /// Whether our process group may read from it and change its settings.
+    pub(super) fn is_in_foreground(&self) -> bool {
+        tcgetpgrp(&self.terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+    }
+
+    /// Passes every key on as it is typed: the pty behind does what the terminal did.
+    pub(super) fn make_raw(&self) -> io::Result<()> {
+        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &self.raw)?)
+    }
+
+    /// Puts them back.
+    pub(super) fn restore(&self) {
+        // A terminal that is gone needs none.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+
+    /// Puts them back, unless somebody else has changed them since: a shell that has its terminal back.
+    pub(super) fn restore_if_raw(&self) {
+        let is_ours =
+            |now: Termios| now.local_modes == self.raw.local_modes && now.output_modes == self.raw.output_modes;
+        if tcgetattr(&self.terminal).is_ok_and(is_ours) {
+            self.restore();
+        }
+    }
+}
+
+impl AsFd for Settings {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.terminal.as_fd()
+    }
+}
