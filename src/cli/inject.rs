@@ -116,6 +116,11 @@ impl Injector {
         }
     }
 
+    /// Whether a run in this scope finds it: readable or not.
+    pub(crate) fn exists(&self, key: &SecretName, run: &RunScope) -> Result<bool, CliError> {
+        Ok(self.names(run)?.contains(key))
+    }
+
     fn value(&self, key: &SecretName, run: &RunScope) -> Result<SecretValue, CliError> {
         match self.vault.resolve(key, run, &self.identities) {
             Ok(Some(resolved)) => {

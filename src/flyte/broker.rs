@@ -18,6 +18,7 @@ use super::{Interpreter, OLDEST_PYTHON};
 /// The bootstrap's modules, each after those that it imports.
 const BOOTSTRAP: &[(&str, &str)] = &[
     ("broker", include_str!("bootstrap/broker.py")),
+    ("views", include_str!("bootstrap/views.py")),
     ("injection", include_str!("bootstrap/injection.py")),
     ("local", include_str!("bootstrap/local.py")),
     ("modes", include_str!("bootstrap/modes.py")),
@@ -73,6 +74,10 @@ pub trait SecretSource: Send {
 pub struct Provided {
     /// The variables to set.
     pub variables: BTreeMap<String, Zeroizing<String>>,
+    /// The variables that keep what the shell has there, because there is no such secret.
+    pub shell: Vec<String>,
+    /// Which of the declared secrets there are not, by their place in the request.
+    pub missing: Vec<usize>,
 }
 
 /// Why a task does not get a secret: text for the user, several lines of it.
@@ -218,7 +223,9 @@ impl<S: SecretSource> Session<S> {
                 }
             }
             Request::Secrets { task, secrets } => match self.source.provide(task.as_deref(), &secrets) {
-                Ok(Provided { variables }) => send(&self.socket, &Reply::Secrets { variables: &variables }),
+                Ok(Provided { variables, shell, missing }) => {
+                    send(&self.socket, &Reply::Secrets { variables: &variables, shell: &shell, missing: &missing })
+                }
                 Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
             },
             Request::Fail { message, hints, code } => {

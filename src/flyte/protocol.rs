@@ -14,6 +14,8 @@ pub struct Declared {
     pub group: Option<String>,
     /// The variable it goes to; a file if there is none, as the SDK serialises it.
     pub variable: Option<String>,
+    /// Whether the environment that the run started in has that variable.
+    pub shell: bool,
 }
 
 /// What the bootstrap asks.
@@ -100,6 +102,6 @@ pub enum Leaks {
 pub(super) enum Reply<'a> {
     Start { modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
     Done {},
-    Secrets { variables: &'a BTreeMap<String, Zeroizing<String>> },
+    Secrets { variables: &'a BTreeMap<String, Zeroizing<String>>, shell: &'a [String], missing: &'a [usize] },
     Refused { error: &'a str },
 }

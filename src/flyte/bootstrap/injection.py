@@ -1,8 +1,10 @@
 """Puts declared secrets where the declaration says, when an environment is declared and when a task executes."""
 
-import contextvars
 import functools
+import inspect
 import os
+
+from _flyte_local import views
 
 
 def secret_error(flyte, message):
@@ -14,30 +16,97 @@ def secret_error(flyte, message):
 class Secrets:
     """Puts declared secrets where the declaration says."""
 
-    def __init__(self, broker, flyte):
+    def __init__(self, broker, flyte, shared):
         self._broker = broker
         self._flyte = flyte
-        # The task whose secrets are in place, so that a subclass that calls super().execute() does not ask twice.
-        self._task = contextvars.ContextVar("flyte_local_task", default=None)
+        self._shared = shared
+        # What the broker gave, by declaration: a forked process cannot ask it.
+        self._given = {}
+        if not shared:
+            views.install()
 
-    def provide(self, request, task=None):
-        """Asks for what `request`, the `secrets=` of an environment or a task, declares.
+    def provide(self, request, task=None, holder=None):
+        """Asks for what `request`, the `secrets=` of an environment or a task, declares; the variables it has now.
 
-        With a task, a secret that cannot be had raises; without one, it is passed over until a task needs it.
+        With a task, a secret that cannot be had raises; without one, it is passed over until a task needs it. `holder`
+        says in words who declares it; None stands for code that has only been looked at, which holds what there is.
         """
-        if not request or (task is None and self._broker.is_forked()):
-            return
+        if not request:
+            return {}
         if isinstance(request, (str, self._flyte.Secret)):
             request = [request]
         declared = [self._flyte.Secret(key=s) if isinstance(s, str) else s for s in request]
-        reply = self._broker.ask(
-            "secrets",
-            task=task,
-            secrets=[{"key": s.key, "group": s.group, "variable": s.as_env_var} for s in declared],
-        )
+        if holder is not None:
+            self._manage(declared, holder)
+        # What the user's code put there instead stands, as it does where a module sets it on a cluster.
+        wanted = [s for s in declared if not (s.as_env_var and views.encoded(s.as_env_var) in views.outside)]
+        reply = self._ask(wanted, task)
         if "error" in reply:
             raise secret_error(self._flyte, reply["error"])
-        os.environ.update(reply["variables"])
+        variables = reply["variables"]
+        if holder is None:
+            self._manage([s for s in wanted if s.as_env_var in variables], "code that is imported")
+        for marker in variables:
+            if marker.startswith(views.MARKERS):
+                views.manage(marker, None, None)
+        self._tell_of_the_shell(wanted, reply, task)
+        own = {views.encoded(name): os.environ.encodevalue(value) for name, value in variables.items()}
+        views.place(own)
+        own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
+        return own
+
+    def _manage(self, declared, holder):
+        for secret in declared:
+            if secret.as_env_var:
+                views.manage(secret.as_env_var, (secret.key, secret.group), holder)
+
+    def _ask(self, declared, task):
+        if not declared:
+            return {"variables": {}, "shell": [], "missing": []}
+        if self._broker.is_forked():
+            return self._remembered(declared, task)
+        secrets = [
+            {
+                "key": s.key,
+                "group": s.group,
+                "variable": s.as_env_var,
+                "shell": bool(s.as_env_var) and views.encoded(s.as_env_var) in views.SHELL,
+            }
+            for s in declared
+        ]
+        reply = self._broker.ask("secrets", task=task, secrets=secrets)
+        if "error" not in reply:
+            for index, secret in enumerate(declared):
+                if index not in reply["missing"]:
+                    self._given[secret.key, secret.group, secret.as_env_var] = reply
+        return reply
+
+    def _remembered(self, declared, task):
+        """What the parent of this process was given, before the fork."""
+        known = {"variables": {}, "shell": [], "missing": []}
+        for secret in declared:
+            reply = self._given.get((secret.key, secret.group, secret.as_env_var))
+            if reply is None:
+                if task is not None:
+                    self._broker.ask("secrets")  # Raises, and says why.
+                continue
+            names = {n for n in reply["variables"] if n == secret.as_env_var or n.startswith(views.MARKERS)}
+            known["variables"].update((name, reply["variables"][name]) for name in names)
+            known["shell"] += [name for name in reply["shell"] if name == secret.as_env_var]
+        return known
+
+    def _tell_of_the_shell(self, declared, reply, task):
+        for secret in declared:
+            name = secret.as_env_var
+            if not name or views.encoded(name) not in views.SHELL:
+                continue
+            if name in reply["shell"]:
+                if task is not None:
+                    line = f"secret {secret.key} is in none of this run's scopes: {name} is what the shell has there"
+                    views.say_once(line, about=("shell", name))
+            elif name in reply["variables"]:
+                if views.SHELL[views.encoded(name)] != os.environ.encodevalue(reply["variables"][name]):
+                    views.say_once(f"{name} of the shell is replaced by secret {secret.key}", about=("shell", name))
 
     def hook_environments(self):
         declare = self._flyte.Environment.__post_init__
@@ -45,12 +114,12 @@ class Secrets:
         @functools.wraps(declare)
         def declared(environment):
             declare(environment)
-            self.provide(environment.secrets)
+            self.provide(environment.secrets, holder=f"environment {environment.name}")
 
         self._flyte.Environment.__post_init__ = declared
 
     def hook_tasks(self):
-        """Wraps `execute` of every task class there is, and of each that is defined later (a plugin's, for one)."""
+        """Wraps the methods of every task class there is, and of each that is defined later (a plugin's, for one)."""
         template = self._flyte.extend.TaskTemplate
         own = template.__dict__.get("__init_subclass__")
 
@@ -59,28 +128,62 @@ class Secrets:
                 super(template, cls).__init_subclass__(**keywords)
             else:
                 own.__get__(None, cls)(**keywords)
-            self._wrap_execute(cls)
+            self._wrap(cls)
 
         template.__init_subclass__ = classmethod(init_subclass)
         classes = [template]
         while classes:
             cls = classes.pop()
             classes.extend(cls.__subclasses__())
-            self._wrap_execute(cls)
+            self._wrap(cls)
 
-    def _wrap_execute(self, cls):
-        execute = cls.__dict__.get("execute")
-        if execute is None:
-            return
+    def _wrap(self, cls):
+        for method, wrap in [("execute", self._wrapped_execute), ("forward", self._wrapped_forward)]:
+            if method in cls.__dict__:
+                setattr(cls, method, wrap(cls.__dict__[method]))
 
+    def _action(self):
+        """Which execution of the run this is; None outside one."""
+        context = self._flyte.ctx()
+        return context and context.action
+
+    def _view(self, task, action):
+        own = self.provide(task.secrets, task.name, holder=f"task {task.name}")
+        return views.View(task, action, own)
+
+    def _wrapped_execute(self, execute):
         @functools.wraps(execute)
         async def execute_with_secrets(task, *args, **kwargs):
-            if self._task.get() is not task:
-                self.provide(task.secrets, task.name)
-            token = self._task.set(task)
-            try:
+            view, action = views.current.get(), self._action()
+            if view is not None and view.is_of(task, action):  # A subclass calls super().execute().
                 return await execute(task, *args, **kwargs)
-            finally:
-                self._task.reset(token)
+            with self._view(task, action):
+                return await execute(task, *args, **kwargs)
 
-        cls.execute = execute_with_secrets
+        return execute_with_secrets
+
+    def _wrapped_forward(self, forward):
+        """`forward` calls the function in place: in a run by the caller's wish, outside one because it was called."""
+
+        async def finish(task, coroutine):
+            __tracebackhide__ = True
+            try:
+                view = self._view(task, None)
+            except BaseException:
+                coroutine.close()
+                raise
+            with view:
+                return await coroutine
+
+        @functools.wraps(forward)
+        def forward_with_secrets(task, *args, **kwargs):
+            __tracebackhide__ = True
+            view = views.current.get()
+            if self._action() is not None or (view is not None and view.is_of(task, None)):
+                return forward(task, *args, **kwargs)
+            if inspect.iscoroutinefunction(getattr(task, "func", None)):
+                return finish(task, forward(task, *args, **kwargs))
+            with self._view(task, None):
+                return forward(task, *args, **kwargs)
+
+        return forward_with_secrets

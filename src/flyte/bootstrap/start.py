@@ -58,7 +58,7 @@ def start(descriptor, job, settings, parent):
     die_with(parent)
     flyte = import_sdk(broker)
     hide_own_frames()
-    secrets = Secrets(broker, flyte)
+    secrets = Secrets(broker, flyte, shared=settings["shared_secrets"])
     secrets.hook_environments()
     secrets.hook_tasks()
     stay_local(broker, flyte)

@@ -24,8 +24,12 @@ impl Source {
         Self { injector, chosen, flyte: RunScope::default(), fallback }
     }
 
+    fn scope(&self) -> RunScope {
+        merged(&self.chosen, &merged(&self.flyte, &self.fallback))
+    }
+
     fn inject(&self, secret: &Declared, provided: &mut Provided) -> Result<(), CliError> {
-        let run = merged(&self.chosen, &merged(&self.flyte, &self.fallback));
+        let run = self.scope();
         let bad = |error: NameError| CliError::new(Exit::Failed, error.to_string());
         let key: SecretName = secret.key.parse().map_err(bad)?;
         let mut set = |name: &str, value| provided.variables.insert(name.to_owned(), value);
@@ -44,6 +48,15 @@ impl Source {
         }
         Ok(())
     }
+
+    /// The variable that is to keep what the shell has there: nobody has such a secret. One that cannot be read is not
+    /// stood in for.
+    fn left_to_the_shell(&self, secret: &Declared) -> Option<String> {
+        let variable = secret.variable.clone().filter(|_| secret.shell)?;
+        let key = secret.key.parse().ok()?;
+        // The value is in this process's environment too, under this name: what hides values in output finds it there.
+        (self.injector.exists(&key, &self.scope()).ok() == Some(false)).then_some(variable)
+    }
 }
 
 impl SecretSource for Source {
@@ -57,10 +70,15 @@ impl SecretSource for Source {
 
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
         let mut provided = Provided::default();
-        for secret in secrets {
-            // An environment that is declared need not run: what it lacks, its task will tell.
-            if let (Err(error), Some(task)) = (self.inject(secret, &mut provided), task) {
+        for (index, secret) in secrets.iter().enumerate() {
+            let Err(error) = self.inject(secret, &mut provided) else { continue };
+            if let Some(variable) = self.left_to_the_shell(secret) {
+                provided.shell.push(variable);
+            } else if let Some(task) = task {
                 return Err(Refused(format!("task {task}: {}", error.plain())));
+            } else {
+                // An environment that is declared need not run: what it lacks, its task will tell.
+                provided.missing.push(index);
             }
         }
         Ok(provided)
