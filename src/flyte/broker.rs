@@ -20,8 +20,10 @@ const BOOTSTRAP: &[(&str, &str)] = &[
     ("broker", include_str!("bootstrap/broker.py")),
     ("views", include_str!("bootstrap/views.py")),
     ("injection", include_str!("bootstrap/injection.py")),
+    ("imports", include_str!("bootstrap/imports.py")),
     ("local", include_str!("bootstrap/local.py")),
     ("modes", include_str!("bootstrap/modes.py")),
+    ("workers", include_str!("bootstrap/workers.py")),
     ("start", include_str!("bootstrap/start.py")),
 ];
 
@@ -43,6 +45,7 @@ import json, types
 start = json.loads(start.decode())
 package = sys.modules["_flyte_local"] = types.ModuleType("_flyte_local")
 package.__path__ = []
+package.modules = start["modules"]
 for name, source in start["modules"]:
     name = "_flyte_local." + name
     sys.modules[name] = types.ModuleType(name)

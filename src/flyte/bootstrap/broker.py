@@ -32,12 +32,16 @@ class Broker:
     def ask(self, op, **fields):
         if self.is_forked():
             raise RuntimeError("flyte-local gives secrets to the process it started, not to one forked from it")
-        answer = queue.SimpleQueue()
-        self._requests.put((json.dumps({"op": op, **fields}).encode() + b"\n", answer))
-        reply = answer.get()
+        reply = self.relay(json.dumps({"op": op, **fields}).encode() + b"\n")
         if not reply.endswith(b"\n"):
             raise RuntimeError("flyte-local has gone away")
         return json.loads(reply)
+
+    def relay(self, request):
+        """The reply to a request, each a line; an empty one if flyte-local has gone away."""
+        answer = queue.SimpleQueue()
+        self._requests.put((request, answer))
+        return answer.get()
 
     def _serve(self):
         replies = self._socket.makefile("rb")

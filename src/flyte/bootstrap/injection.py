@@ -45,7 +45,7 @@ class Secrets:
             raise secret_error(self._flyte, reply["error"])
         variables = reply["variables"]
         if holder is None:
-            self._manage([s for s in wanted if s.as_env_var in variables], "code that is imported")
+            self._manage([s for s in wanted if s.as_env_var in variables], None)
         for marker in variables:
             if marker.startswith(views.MARKERS):
                 views.manage(marker, None, None)
@@ -145,7 +145,7 @@ class Secrets:
     def _action(self):
         """Which execution of the run this is; None outside one."""
         context = self._flyte.ctx()
-        return context and context.action
+        return context.action if context else None
 
     def _view(self, task, action):
         own = self.provide(task.secrets, task.name, holder=f"task {task.name}")

@@ -13,7 +13,9 @@ import sys
 from _flyte_local.broker import Broker, die_with
 from _flyte_local.local import report_scope, stay_local
 from _flyte_local.modes import CHOOSE, has_main_block, run_module, run_script, run_task
+from _flyte_local.imports import Scan
 from _flyte_local.injection import Secrets
+from _flyte_local.workers import hook_workers
 
 
 def import_sdk(broker):
@@ -53,15 +55,29 @@ def hide_own_frames():
     sys.excepthook = excepthook
 
 
+def hook(broker, flyte, settings):
+    secrets = Secrets(broker, flyte, shared=settings["shared_secrets"])
+    secrets.hook_environments()
+    secrets.hook_tasks()
+    stay_local(broker, flyte)
+    scan = Scan(secrets, flyte)
+    scan.hook()
+    return scan
+
+
+def start_worker(descriptor, settings, parent):
+    """In a worker of pytest-xdist, before any of its code. The broker is the one of the process that started it."""
+    broker = Broker(descriptor)
+    die_with(parent)
+    hook(broker, import_sdk(broker), settings)
+
+
 def start(descriptor, job, settings, parent):
     broker = Broker(descriptor)
     die_with(parent)
     flyte = import_sdk(broker)
     hide_own_frames()
-    secrets = Secrets(broker, flyte, shared=settings["shared_secrets"])
-    secrets.hook_environments()
-    secrets.hook_tasks()
-    stay_local(broker, flyte)
+    scan = hook(broker, flyte, settings)
     configured = flyte.config.auto().task
     try:
         report_scope(broker, configured.project, configured.domain)
@@ -70,12 +86,15 @@ def start(descriptor, job, settings, parent):
 
     arguments = job["arguments"]
     if job["mode"] == "module":
+        if job["module"] == "pytest":
+            hook_workers(broker, settings)
         run_module(job["module"], arguments)
         return
     path = job["file"]
     if arguments and not arguments[0].startswith("-"):
         run_task(broker, path, arguments, job)
     elif has_main_block(path):
+        scan.before(path)
         run_script(path, arguments[1:] if arguments[:1] == ["--"] else arguments)
     else:
         run_task(broker, path, [CHOOSE, *arguments], job)

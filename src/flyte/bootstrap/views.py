@@ -42,7 +42,9 @@ def say_once(line, about):
 
 def manage(variable, secret, holder):
     """From now on tasks see `variable` if they declare it. `secret` is None for what is set beside secrets."""
-    managed.setdefault(encoded(variable), {}).setdefault(secret, holder)
+    holders = managed.setdefault(encoded(variable), {})
+    if holders.get(secret) is None:
+        holders[secret] = holder
 
 
 def place(variables):
@@ -93,11 +95,13 @@ class View:
         variable = os.environ.decodekey(name)
         if variable.startswith(MARKERS) or name in self.written:
             return
-        (key, group), holder = next(iter(managed[name].items()))
-        place = f", group={json.dumps(group)}" if group else ""
+        # Of several, one that an environment or a task declares, rather than code that has only been looked at.
+        (key, group), holder = max(managed[name].items(), key=lambda item: item[1] is not None)
+        group = f", group={json.dumps(group)}" if group else ""
         say_once(
-            f"task {self.task.name} reads {variable}, which holds secret {key} of {holder}: on a cluster it is not set "
-            f'there; declare it: flyte.Secret(key={json.dumps(key)}{place}, as_env_var="{variable}")',
+            f"task {self.task.name} reads {variable}, which holds secret {key} of {holder or 'another task'}: on a "
+            f"cluster it is not set there; declare it: "
+            f'flyte.Secret(key={json.dumps(key)}{group}, as_env_var="{variable}")',
             about=(self.task.name, variable),
         )
 

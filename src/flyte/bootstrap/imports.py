@@ -1,0 +1,300 @@
+"""Finds the secrets that a file declares before its code runs: on a cluster they are there when it is imported.
+
+It reads source, and runs none of it. What a file declares is known where the arguments are constants: literals, names
+of a module that are bound once to one, and f-strings and sums of these. The rest is provided when it is declared.
+"""
+
+import ast
+import functools
+import importlib.machinery
+import os
+import re
+import sys
+import sysconfig
+import warnings
+
+# A bound on how much of a project is read for one file, against a tree that has no end.
+MOST_FILES = 1000
+
+IMPORT = re.compile(
+    rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n;]+)|import[ \t]+([^\n;]+))", re.MULTILINE
+)
+
+MOUNT = "/etc/flyte/secrets"
+
+
+@functools.cache
+def installed_directories():
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple({os.path.realpath(path) + os.sep for path in map(sysconfig.get_path, kinds)})
+
+
+def is_of_the_user(path):
+    installed = ("site-packages", "dist-packages")
+    return not path.startswith(installed_directories()) and not any(part in installed for part in path.split(os.sep))
+
+
+def find_module(name, directories):
+    """The files that importing `name` runs, of which the last is its own; none if it is not in these directories."""
+    for directory in directories:
+        files, place = [], directory
+        for part in name.split("."):
+            if files and not files[-1].endswith("__init__.py"):
+                files = []
+                break
+            place = os.path.join(place, part)
+            found = [file for file in (os.path.join(place, "__init__.py"), f"{place}.py") if os.path.isfile(file)]
+            if not found and not os.path.isdir(place):
+                files = []
+                break
+            files += found[:1]
+        if files:
+            return [os.path.realpath(file) for file in files]
+    return []
+
+
+class Source:
+    """A file of the user's, read and never run."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "rb") as file:
+            self.text = file.read()
+
+    @functools.cached_property
+    def tree(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Compiling it says them.
+            try:
+                return ast.parse(self.text, self.path)
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                return ast.Module(body=[], type_ignores=[])  # Running it shows the error as Python does.
+
+    @functools.cached_property
+    def constants(self):
+        """The expressions that names of the module are bound to, once each."""
+        bound = {}
+        for node in self.tree.body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    again = target.id in bound or not isinstance(node, (ast.Assign, ast.AnnAssign))
+                    bound[target.id] = None if again else node.value
+        return bound
+
+    @functools.cached_property
+    def imported(self):
+        """By the name it has here: the module, with its level, and the attribute of it, None for the module itself."""
+        names = {}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    first = alias.name.split(".")[0]
+                    names[alias.asname or first] = (0, alias.name if alias.asname else first, None)
+            elif isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    names[alias.asname or alias.name] = (node.level, node.module or "", alias.name)
+        return names
+
+    def directories(self, level):
+        """Where an import of this level begins."""
+        if level:
+            directory = os.path.dirname(self.path)
+            for _ in range(level - 1):
+                directory = os.path.dirname(directory)
+            return [directory]
+        searched = (os.path.realpath(path) for path in sys.path)
+        return [os.path.dirname(self.path), *(path for path in searched if is_of_the_user(os.path.join(path, "")))]
+
+    def imports(self):
+        """The files of the user that this one imports, in whatever way. Not by the tree, which costs more."""
+        for match in IMPORT.finditer(self.text):
+            module, names, modules = (part and part.decode("utf-8", "replace") for part in match.groups())
+            if modules is not None:
+                for name in modules.split(","):
+                    yield from self.find(0, (name.split() or [""])[0])
+                continue
+            level = len(module) - len(module.lstrip("."))
+            yield from self.find(level, module[level:])
+            for name in re.sub(r"#.*", "", names).strip("()").split(","):
+                if name.split():
+                    yield from self.find(level, f"{module[level:]}.{name.split()[0]}".lstrip("."))
+
+    def find(self, level, name):
+        if not re.fullmatch(r"\w+(\.\w+)*", name):
+            package = [os.path.join(directory, "__init__.py") for directory in self.directories(level) if level]
+            return [os.path.realpath(file) for file in package if not name and os.path.isfile(file)]
+        return [file for file in find_module(name, self.directories(level)) if is_of_the_user(file)]
+
+
+class Scan:
+    """Provides what files declare, each once, before their code runs."""
+
+    def __init__(self, secrets, flyte):
+        self._secrets = secrets
+        self._flyte = flyte
+        self._sources = {}
+        self._scanned = set()
+
+    def hook(self):
+        loader, finder = importlib.machinery.SourceFileLoader, importlib.machinery.FileFinder
+        get_code, find_spec = loader.get_code, finder.find_spec
+
+        @functools.wraps(get_code)
+        def get_code_after_secrets(self_, fullname):
+            self.before(self_.get_filename(fullname))
+            return get_code(self_, fullname)
+
+        @functools.wraps(find_spec)
+        def find_spec_after_secrets(self_, *args, **kwargs):
+            # pytest compiles test modules itself; it finds them this way.
+            spec = find_spec(self_, *args, **kwargs)
+            if spec is not None and spec.has_location and spec.origin.endswith(".py"):
+                self.before(spec.origin)
+            return spec
+
+        loader.get_code = get_code_after_secrets
+        finder.find_spec = find_spec_after_secrets
+
+    def before(self, path):
+        """To be called before the code of `path` runs."""
+        if path in self._scanned:
+            return
+        self._scanned.add(path)
+        path = os.path.realpath(path)
+        if not is_of_the_user(path):
+            return
+        declared = []
+        queue, seen = [path], set()
+        while queue and len(seen) < MOST_FILES:
+            path = queue.pop(0)
+            if path in seen:
+                continue
+            seen.add(path)
+            source = self._source(path)
+            # What another file's imports have brought is provided already.
+            if source is None or (path in self._scanned and len(seen) > 1):
+                continue
+            self._scanned.add(path)
+            queue += source.imports()
+            if b"ecret" in source.text:
+                declared += self._declared(source)
+        self._secrets.provide(declared)
+
+    def _source(self, path):
+        if path not in self._sources:
+            try:
+                self._sources[path] = Source(path)
+            except OSError:
+                self._sources[path] = None
+        return self._sources[path]
+
+    def _declared(self, source):
+        """What the file declares: of one variable, the declaration that is furthest out and first."""
+        found = []
+        queue = [(source.tree, 0)]
+        while queue:
+            node, depth = queue.pop(0)
+            if isinstance(node, ast.Call):
+                found += [(depth, secret) for secret in self._of_call(source, node)]
+            inner = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))
+            queue += [(child, depth + inner) for child in ast.iter_child_nodes(node)]
+        by_variable = {}
+        for _, secret in sorted(found, key=lambda pair: pair[0]):
+            by_variable.setdefault(secret.as_env_var or (secret.key, secret.group), secret)
+        return list(by_variable.values())
+
+    def _of_call(self, source, call):
+        values = {keyword.arg: keyword.value for keyword in call.keywords}
+        if self._is_secret(source, call.func):
+            values.update(zip(("key", "group", "mount", "as_env_var"), call.args))
+            secret = self._secret(source, values)
+            if secret is not None:
+                yield secret
+        for key in self._keys(source, values.get("secrets")):
+            yield from self._made(key=key)
+
+    def _is_secret(self, source, function):
+        """Whether this is `flyte.Secret`, by whatever name; one of another package is not."""
+        if isinstance(function, ast.Name) and isinstance(source.constants.get(function.id), (ast.Name, ast.Attribute)):
+            function = source.constants[function.id]
+        if isinstance(function, ast.Name):
+            level, module, name = source.imported.get(function.id, (0, "", None))
+        elif isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+            level, module, within = source.imported.get(function.value.id, (0, "", None))
+            module, name = f"{module}.{within}" if within else module, function.attr
+        else:
+            return False
+        return name == "Secret" and (module.split(".")[0] == "flyte" or bool(source.find(level, module)))
+
+    def _secret(self, source, values):
+        """The secret of a call with these expressions, if all that decides where it goes is constant."""
+        words = {}
+        for name in ("key", "group", "as_env_var"):
+            if name in values and not (isinstance(values[name], ast.Constant) and values[name].value is None):
+                words[name] = self._text(source, values[name])
+        if words.get("key") is None or words.get("as_env_var", "") is None:
+            return None
+        if words.get("group", "") is None:
+            if "as_env_var" not in words and "mount" not in values:
+                return None
+            del words["group"]
+        if "mount" in values and not (isinstance(values["mount"], ast.Constant) and values["mount"].value is None):
+            words["mount"] = MOUNT  # The only one that the SDK accepts.
+        return next(self._made(**words), None)
+
+    def _made(self, **words):
+        try:
+            yield self._flyte.Secret(**words)
+        except (TypeError, ValueError):
+            pass  # The user's own call raises it.
+
+    def _keys(self, source, node, depth=0):
+        """The strings in a value of `secrets=`."""
+        node, source = self._bound(source, node)
+        if isinstance(node, (ast.List, ast.Tuple)) and depth < 5:
+            return [key for item in node.elts for key in self._keys(source, item, depth + 1)]
+        if isinstance(node, ast.BinOp) and depth < 5:
+            key = self._text(source, node)
+            if key is None:
+                return [k for side in (node.left, node.right) for k in self._keys(source, side, depth + 1)]
+            return [key]
+        key = self._text(source, node)
+        return [] if key is None else [key]
+
+    def _bound(self, source, node, hops=0):
+        """Follows a name, across modules, to the expression it is bound to, and the file of that."""
+        if hops == 10:
+            return None, source
+        if isinstance(node, ast.Name) and node.id in source.constants:
+            return self._bound(source, source.constants[node.id], hops + 1)
+        if isinstance(node, ast.Name) and node.id in source.imported:
+            level, module, name = source.imported[node.id]
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in source.imported:
+            level, module, within = source.imported[node.value.id]
+            module, name = f"{module}.{within}".strip(".") if within else module, node.attr
+        else:
+            return node, source
+        files = source.find(level, module)
+        other = self._source(files[-1]) if files and name is not None else None
+        if other is None:
+            return None, source
+        known = name in other.constants or name in other.imported
+        return self._bound(other, ast.Name(name), hops + 1) if known else (None, other)
+
+    def _text(self, source, node, depth=0):
+        """The string that an expression stands for, or None."""
+        node, source = self._bound(source, node)
+        if depth == 50:
+            return None
+        if isinstance(node, ast.Constant):
+            return node.value if isinstance(node.value, str) else None
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            parts = [self._text(source, side, depth + 1) for side in (node.left, node.right)]
+        elif isinstance(node, ast.JoinedStr):
+            parts = [self._text(source, part, depth + 1) for part in node.values]
+        elif isinstance(node, ast.FormattedValue) and node.conversion == -1 and node.format_spec is None:
+            return self._text(source, node.value, depth + 1)
+        else:
+            return None
+        return None if None in parts else "".join(parts)

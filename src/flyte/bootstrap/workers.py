@@ -1,0 +1,111 @@
+"""Parallel workers of pytest: fresh interpreters, which pytest-xdist has execnet start.
+
+Each gets one end of a socket and, before its own code, what the loader gives the first interpreter: these modules, and
+then the hooks. A thread at the other end passes its requests on to flyte-local.
+"""
+
+import functools
+import importlib.util
+import json
+import os
+import socket
+import sys
+import threading
+
+import _flyte_local
+from _flyte_local import views
+
+# As the loader (`broker.rs`), for a worker; what follows it is execnet's own line.
+LOADER = """
+import sys
+path = list(sys.path)
+if not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]
+import json, os, types
+os.write(DESCRIPTOR, b'{"op":"worker"}\\n')
+start = b""
+while not start.endswith(b"\\n"):
+    part = os.read(DESCRIPTOR, 65536)
+    if not part:
+        os._exit(70)
+    start += part
+start = json.loads(start.decode())
+package = sys.modules["_flyte_local"] = types.ModuleType("_flyte_local")
+package.__path__ = []
+package.modules = start["modules"]
+for name, source in start["modules"]:
+    name = "_flyte_local." + name
+    sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, "<flyte-local>", "exec"), sys.modules[name].__dict__)
+sys.modules["_flyte_local.start"].start_worker(DESCRIPTOR, start["settings"], start["parent"])
+sys.path[:] = path
+"""
+
+
+class Starter:
+    """Stands in for execnet's model of execution while it starts a worker, to start it with one more descriptor."""
+
+    def __init__(self, model, descriptor):
+        self._model = model
+        self._descriptor = descriptor
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    @property
+    def subprocess(self):
+        return self
+
+    @property
+    def PIPE(self):
+        return self._model.subprocess.PIPE
+
+    def Popen(self, arguments, **options):
+        environment = {**os.environ._data, **{name: views.SHELL.get(name) for name in views.given.keys() - views.outside}}
+        environment = {name: value for name, value in environment.items() if value is not None}
+        return self._model.subprocess.Popen(arguments, pass_fds=(self._descriptor,), env=environment, **options)
+
+    def PopenPiped(self, arguments):
+        """Before execnet 2.1, this is what it calls."""
+        return self.Popen(arguments, stdin=self.PIPE, stdout=self.PIPE)
+
+
+def serve(broker, settings, end):
+    """Answers one worker until it is gone."""
+    with end, end.makefile("rb") as requests:
+        for request in requests:
+            if request == b'{"op":"worker"}\n':
+                start = {"modules": _flyte_local.modules, "settings": settings, "parent": os.getpid()}
+                reply = json.dumps(start).encode() + b"\n"
+            else:
+                reply = broker.relay(request)
+            try:
+                end.sendall(reply)
+            except OSError:
+                return
+
+
+def hook_workers(broker, settings):
+    if importlib.util.find_spec("xdist") is None:
+        return
+    try:
+        from execnet import gateway_io
+
+        line = gateway_io.popen_bootstrapline
+        begin = gateway_io.Popen2IOMaster.__init__
+    except (ImportError, AttributeError):
+        print("flyte-local: this version of execnet is not known: workers of pytest-xdist get no secrets", file=sys.stderr)
+        return
+
+    @functools.wraps(begin)
+    def begin_with_secrets(io, args, execmodel):
+        if list(args[-2:]) != ["-c", line] or broker.is_forked():  # Not a Python of this machine.
+            return begin(io, args, execmodel)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            loader = f"DESCRIPTOR = {theirs.fileno()}{LOADER}"
+            begin(io, [*args[:-1], f"exec({loader!r}, {{}})\n{line}"], Starter(execmodel, theirs.fileno()))
+        io.execmodel = execmodel
+        threading.Thread(target=serve, args=(broker, settings, ours), name="flyte-local worker", daemon=True).start()
+
+    gateway_io.Popen2IOMaster.__init__ = begin_with_secrets
