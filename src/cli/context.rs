@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use directories::ProjectDirs;
+use zeroize::Zeroizing;
 
 use super::error::{CliError, Exit};
 use super::ui::Ui;
@@ -173,6 +174,13 @@ pub(crate) fn no_color() -> bool {
 /// The active virtual environment.
 pub(crate) fn virtual_env() -> Option<PathBuf> {
     path_variable("VIRTUAL_ENV")
+}
+
+/// What our caller has in a variable of this name.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {
+    use std::os::unix::ffi::OsStringExt;
+    env::var_os(name).map(|value| Zeroizing::new(value.into_vec()))
 }
 
 /// A path as it can be typed in a shell.

@@ -121,10 +121,15 @@ impl Injector {
         Ok(self.names(run)?.contains(key))
     }
 
+    /// Treats a value from elsewhere as this secret's: it is masked too.
+    pub(crate) fn watch(&self, key: &SecretName, value: &[u8]) {
+        self.watchlist.add(key.as_str(), value);
+    }
+
     fn value(&self, key: &SecretName, run: &RunScope) -> Result<SecretValue, CliError> {
         match self.vault.resolve(key, run, &self.identities) {
             Ok(Some(resolved)) => {
-                self.watchlist.add(key.as_str(), resolved.value.expose());
+                self.watch(key, resolved.value.expose());
                 Ok(resolved.value)
             }
             Ok(None) => Err(self.missing(key, run)),

@@ -158,7 +158,7 @@ class Scan:
 
     def before(self, path):
         """To be called before the code of `path` runs."""
-        if path in self._scanned:
+        if path in self._scanned or not is_of_the_user(path):
             return
         self._scanned.add(path)
         path = os.path.realpath(path)

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::cli::context::merged;
+use crate::cli::context::{inherited, merged};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::Injector;
 use flyte_local::flyte::{Declared, FILE_MARKERS, Provided, Refused, SecretSource, VARIABLE_MARKERS};
@@ -54,8 +54,11 @@ impl Source {
     fn left_to_the_shell(&self, secret: &Declared) -> Option<String> {
         let variable = secret.variable.clone().filter(|_| secret.shell)?;
         let key = secret.key.parse().ok()?;
-        // The value is in this process's environment too, under this name: what hides values in output finds it there.
-        (self.injector.exists(&key, &self.scope()).ok() == Some(false)).then_some(variable)
+        let is_missing = self.injector.exists(&key, &self.scope()).ok() == Some(false);
+        if is_missing && let Some(value) = inherited(&variable) {
+            self.injector.watch(&key, &value);
+        }
+        is_missing.then_some(variable)
     }
 }
 
