@@ -1,0 +1,274 @@
+//! Masking, compared with an oracle that sees the whole stream at once and is too simple to be wrong.
+//!
+//! 100,000 random cases, ten times as many with `FLYTE_LOCAL_TEST_LONG=1`. `FLYTE_LOCAL_TEST_SEED` repeats a run's choices.
+
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+
+use flyte_local::redact::{Masker, Watchlist};
+
+const CASES: u32 = 100_000;
+
+/// How many cases one list of values serves: making the list takes longer than masking a stream.
+const CASES_A_LIST: u32 = 10;
+
+/// Marsaglia's xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Self {
+        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
+        let seed = std::env::var("FLYTE_LOCAL_TEST_SEED").map(|seed| seed.parse().expect("a number"));
+        let seed = seed.unwrap_or_else(|_| clock());
+        println!("FLYTE_LOCAL_TEST_SEED={seed}");
+        // The state must not be zero.
+        Self(seed | 1 << 63)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+
+    /// From few letters, so that values overlap, repeat and contain each other.
+    fn bytes(&mut self, alphabet: &[u8], length: usize) -> Vec<u8> {
+        (0..length).map(|_| alphabet[self.below(alphabet.len())]).collect()
+    }
+}
+
+fn cases() -> u32 {
+    if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * CASES } else { CASES }
+}
+
+/// None has the mask's `*`, so that a mask cannot become a part of an occurrence.
+const ALPHABETS: [&[u8]; 5] = [b"a", b"ab", b"ab\n", b"abc\r\n ", b"\xff\xc3\xa9\0=Y"];
+
+fn base64(bytes: &[u8], url_safe: bool) -> Vec<u8> {
+    let last_two = if url_safe { b"-_" } else { b"+/" };
+    let digits: Vec<u8> = (b'A'..=b'Z').chain(b'a'..=b'z').chain(b'0'..=b'9').chain(*last_two).collect();
+    let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+    let digit = |six: &[u8]| digits[(0..6).fold(0, |sum, at| 2 * sum + usize::from(six.get(at) == Some(&1)))];
+    bits.chunks(6).map(digit).collect()
+}
+
+/// What is to be masked of a value, by the words of the documentation.
+fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut text = value;
+    while let [rest @ .., b'\n' | b'\r'] = text {
+        text = rest;
+    }
+    let blank = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_whitespace);
+    if blank(text) {
+        return Vec::new();
+    }
+    let (mut lone, mut every) = (Vec::new(), Vec::new());
+    for &byte in text {
+        if byte == b'\n' {
+            every.push(b'\r');
+            if lone.last() != Some(&b'\r') {
+                lone.push(b'\r');
+            }
+        }
+        lone.push(byte);
+        every.push(byte);
+    }
+    let mut patterns = vec![text.to_vec(), lone, every];
+    for line in text.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.len() >= 8 && !blank(line) {
+            patterns.push(line.to_vec());
+        }
+    }
+    for url_safe in [false, true] {
+        for whole in [value, text] {
+            let encoded = base64(whole, url_safe);
+            let padding = [b'='].repeat((4 - encoded.len() % 4) % 4);
+            patterns.push([&encoded[..], &padding].concat());
+            patterns.push(encoded);
+        }
+        if text.len() >= 8 {
+            for before in 0..3 {
+                // Without the digits of which a neighbour has a part; then also with the last, as it is where nothing follows.
+                let shifted = base64(&[&[0; 2][..before], text].concat(), url_safe);
+                let (first, certain) = ([0, 2, 3][before], 8 * (before + text.len()) / 6);
+                patterns.push(shifted[first..certain].to_vec());
+                patterns.push(shifted[first..].to_vec());
+            }
+        }
+    }
+    patterns
+}
+
+/// What may be shown of a stream of which this much is known: all of it, or all that cannot change any more.
+fn oracle(patterns: &[Vec<u8>], stream: &[u8], ended: bool) -> Vec<u8> {
+    let starts_one = |end: &&[u8]| patterns.iter().any(|pattern| pattern.len() > end.len() && pattern.starts_with(end));
+    let held = (0..stream.len()).map(|at| &stream[at..]).find(starts_one).map_or(0, <[u8]>::len);
+    let limit = if ended { stream.len() } else { stream.len() - held };
+
+    // How far the longest occurrence at each position goes.
+    let mut ends = vec![0; stream.len()];
+    for pattern in patterns {
+        for at in 0..stream.len() {
+            if stream[at..].starts_with(pattern) {
+                ends[at] = ends[at].max(at + pattern.len());
+            }
+        }
+    }
+    let mut output = Vec::new();
+    let mut at = 0;
+    while at < limit {
+        if ends[at] == 0 {
+            output.push(stream[at]);
+            at += 1;
+            continue;
+        }
+        let mut end = ends[at];
+        while at < end {
+            end = end.max(ends[at]);
+            at += 1;
+        }
+        output.extend_from_slice(b"*****");
+    }
+    output
+}
+
+struct Values {
+    list: Watchlist,
+    alphabet: &'static [u8],
+    values: Vec<Vec<u8>>,
+    patterns: Vec<Vec<u8>>,
+}
+
+impl Values {
+    fn random(random: &mut Random) -> Self {
+        let alphabet = ALPHABETS[random.below(ALPHABETS.len())];
+        let mut values = Vec::new();
+        for _ in 0..=random.below(3) {
+            let length = [random.below(4), random.below(12), random.below(30)][random.below(3)];
+            values.push(random.bytes(alphabet, length));
+        }
+        let list = Watchlist::new();
+        values.iter().enumerate().for_each(|(name, value)| list.add(&name.to_string(), value));
+        let mut patterns: Vec<_> = values.iter().flat_map(|value| patterns(value)).collect();
+        patterns.sort();
+        patterns.dedup();
+        Self { list, alphabet, values, patterns }
+    }
+
+    /// Noise, values, parts of what is masked, and base64 of texts that hold a value.
+    fn stream(&self, random: &mut Random) -> Vec<u8> {
+        let mut stream = Vec::new();
+        for _ in 0..random.below(6) {
+            let length = random.below(6);
+            let noise = random.bytes(self.alphabet, length);
+            let value = &self.values[random.below(self.values.len())];
+            let pattern =
+                self.patterns.get(random.below(self.patterns.len().max(1))).map_or(&b""[..], |pattern| pattern);
+            match random.below(5) {
+                0 => stream.extend(noise),
+                1 => stream.extend_from_slice(value),
+                2 => stream.extend_from_slice(pattern),
+                3 => stream.extend_from_slice(&pattern[..random.below(pattern.len() + 1)]),
+                _ => stream.extend(base64(&[&noise[..], value, &noise].concat(), random.below(2) == 0)),
+            }
+        }
+        stream
+    }
+}
+
+fn pieces<'a>(random: &mut Random, mut stream: &'a [u8]) -> Vec<&'a [u8]> {
+    let most = [1, 4, 1000][random.below(3)];
+    let mut pieces = Vec::new();
+    while !stream.is_empty() {
+        let (piece, rest) = stream.split_at(random.below(most.min(stream.len()) + 1));
+        pieces.push(piece);
+        stream = rest;
+    }
+    pieces
+}
+
+fn different(output: &[u8], expected: &[u8]) -> String {
+    format!("{} instead of {}", output.escape_ascii(), expected.escape_ascii())
+}
+
+fn assert_hidden(patterns: &[Vec<u8>], output: &[u8], what: &str) {
+    for pattern in patterns {
+        let found = output.windows(pattern.len()).any(|bytes| bytes == pattern);
+        assert!(!found, "{what}: {} is in {}", pattern.escape_ascii(), output.escape_ascii());
+    }
+}
+
+#[test]
+fn a_stream_is_masked_the_same_however_it_is_split() {
+    let mut random = Random::seeded();
+    let mut masks = 0;
+    for case in 0..cases() / CASES_A_LIST {
+        let values = Values::random(&mut random);
+        for _ in 0..CASES_A_LIST / 2 {
+            // Standard output and standard error: two streams of one list, in turn.
+            let streams = [values.stream(&mut random), values.stream(&mut random)];
+            let mut maskers = [Masker::new(values.list.clone()), Masker::new(values.list.clone())];
+            let mut rest = [pieces(&mut random, &streams[0]), pieces(&mut random, &streams[1])].map(Vec::into_iter);
+            let (mut fed, mut outputs) = ([0, 0], [Vec::new(), Vec::new()]);
+            let what = |at: usize| {
+                let shown: Vec<_> = values.values.iter().map(|value| value.escape_ascii().to_string()).collect();
+                format!("case {case}, values {shown:?}, stream {}", streams[at].escape_ascii())
+            };
+            while rest.iter().any(|pieces| pieces.len() > 0) {
+                let at = random.below(2);
+                let Some(piece) = rest[at].next() else { continue };
+                maskers[at].feed(piece, &mut outputs[at]);
+                fed[at] += piece.len();
+                if random.below(4) == 0 {
+                    let expected = oracle(&values.patterns, &streams[at][..fed[at]], false);
+                    assert!(outputs[at] == expected, "{}: {}", what(at), different(&outputs[at], &expected));
+                }
+            }
+            for at in [0, 1] {
+                maskers[at].flush(&mut outputs[at]);
+                let expected = oracle(&values.patterns, &streams[at], true);
+                assert!(outputs[at] == expected, "{}: {}", what(at), different(&outputs[at], &expected));
+                assert!(!maskers[at].holds_back(), "{}", what(at));
+                assert_hidden(&values.patterns, &outputs[at], &what(at));
+                masks += usize::from(outputs[at] != streams[at]);
+            }
+        }
+    }
+    // The cases are worth their time only if many hold a value.
+    assert!(masks > cases() as usize / 4, "only {masks} cases had something to mask");
+}
+
+#[test]
+fn values_that_are_added_and_flushes_let_nothing_through() {
+    let mut random = Random::seeded();
+    for case in 0..cases() / CASES_A_LIST {
+        let values = Values::random(&mut random);
+        let stream = values.stream(&mut random);
+        let list = Watchlist::new();
+        let mut masker = Masker::new(list.clone());
+        let (mut output, mut known) = (Vec::new(), Vec::new());
+        let mut unknown = values.values.iter().enumerate();
+        // Since the last addition or flush, no value may come through.
+        let mut since = 0;
+        for piece in pieces(&mut random, &stream) {
+            match random.below(6) {
+                0 => {
+                    if let Some((name, value)) = unknown.next() {
+                        list.add(&name.to_string(), value);
+                        known.extend(patterns(value));
+                        since = output.len();
+                    }
+                }
+                1 => {
+                    masker.flush(&mut output);
+                    since = output.len();
+                }
+                _ => {}
+            }
+            masker.feed(piece, &mut output);
+            let what = || format!("case {case}, stream {}", stream.escape_ascii());
+            assert_hidden(&known, &output[since..], &what());
+        }
+    }
+}
