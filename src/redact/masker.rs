@@ -84,9 +84,17 @@ impl Masker {
     /// Takes what is held from this position on into account; how much of the end of it may be the start of a value.
     fn scan(&mut self, from: usize) -> usize {
         let Some(Matcher { automaton, state }) = &mut self.matcher else { return 0 };
-        for (index, &byte) in self.held.iter().enumerate().skip(from) {
-            *state = automaton.next(*state, byte);
-            let (ends, end) = (automaton.facts(*state).ends as usize, index + 1);
+        let mut end = from;
+        while end < self.held.len() {
+            if *state == automaton.start() {
+                end += automaton.passes(&self.held[end..]);
+                if end == self.held.len() {
+                    break;
+                }
+            }
+            *state = automaton.next(*state, self.held[end]);
+            end += 1;
+            let ends = automaton.facts(*state).ends as usize;
             // In what is looked at again, some has been shown.
             if ends > 0 && end > self.shown {
                 // Shorter patterns that end here are parts of this one.
@@ -261,6 +269,19 @@ mod tests {
         assert_eq!(feed("abc"), "");
         list.add("a third", b"c");
         assert_eq!(feed("d"), "*****");
+    }
+
+    #[test]
+    fn what_was_shown_before_its_value_was_added_stays_shown_once() {
+        let list = list(&["abcd"]);
+        let mut masker = Masker::new(list.clone());
+        let mut output = Vec::new();
+        masker.feed(b"abc", &mut output);
+        masker.flush(&mut output);
+        list.add("another", b"ab");
+        list.add("a third", b"cx");
+        masker.feed(b"x", &mut output);
+        assert_eq!(output, b"abc*****");
     }
 
     #[test]

@@ -8,6 +8,10 @@ use zeroize::Zeroize;
 
 use super::MIN_BYTES;
 
+/// The largest value whose base64 is looked for, in bytes. Its forms are eight times as long as the value, and a masked run
+/// spends about 40 bytes of memory on each of theirs; larger values are files, which no program prints as base64 unasked.
+const MAX_BASE64: usize = 1 << 16;
+
 /// Strings to look for, each once. Wiped when dropped.
 #[derive(Default)]
 pub(super) struct Patterns(BTreeSet<Vec<u8>>);
@@ -44,6 +48,9 @@ impl Patterns {
 
     fn add_base64(&mut self, value: &[u8]) {
         let text = without_newline(value);
+        if text.len() > MAX_BASE64 {
+            return;
+        }
         for whole in [value, text] {
             for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
                 self.add(engine.encode(whole).into_bytes());
