@@ -38,6 +38,6 @@ environment() {
     rm -rf "$directory"
     "$PYTHON" -m venv "$directory"
     "$directory/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" ||
-        fail "cannot install $(grep ^flyte "$wanted") from PyPI" "check the network and pip's configuration"
+        fail "cannot install $(grep -v ^# "$wanted" | head -n 1) from PyPI" "check the network and pip's configuration"
     cp "$wanted" "$directory/installed.txt"
 }
