@@ -183,6 +183,12 @@ pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {
     env::var_os(name).map(|value| Zeroizing::new(value.into_vec()))
 }
 
+/// Whether the user's shell has a variable of this name.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn shell_has(name: &str) -> bool {
+    env::var_os(name).is_some()
+}
+
 /// A path as it can be typed in a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();

@@ -13,8 +13,8 @@ use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{MountError, PrivateDirectory};
 use flyte_local::redact::Watchlist;
-use flyte_local::secret::{RunScope, SecretName, SecretValue};
-use flyte_local::vault::Vault;
+use flyte_local::secret::{RunScope, Scope, SecretName};
+use flyte_local::vault::{Resolved, Vault};
 
 /// An open vault, the identities to read it with, and the directory for files.
 pub(crate) struct Injector {
@@ -80,7 +80,7 @@ impl Injector {
 
     /// A secret as the text of a variable.
     pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CliError> {
-        let value = self.value(key, run)?;
+        let value = self.resolve(key, run)?.value;
         // The cluster's words: it refuses such a value and sends the user to a file mount.
         match std::str::from_utf8(value.expose()) {
             Ok(text) if !text.contains('\0') => Ok(Zeroizing::new(text.to_owned())),
@@ -98,7 +98,7 @@ impl Injector {
 
     /// Puts a secret where a cluster mounts it; with a group, also where the SDK's AWS example reads it.
     pub(crate) fn file(&self, key: &SecretName, group: Option<&str>, run: &RunScope) -> Result<(), CliError> {
-        let value = self.value(key, run)?;
+        let value = self.resolve(key, run)?.value;
         let directory = match &self.files {
             Files::Ready(directory) => directory,
             Files::Unavailable { reason, hint } => {
@@ -126,11 +126,16 @@ impl Injector {
         self.watchlist.add(key.as_str(), value);
     }
 
-    fn value(&self, key: &SecretName, run: &RunScope) -> Result<SecretValue, CliError> {
+    /// The scope that a secret would come from. It is opened, as one that is refused would not come from there.
+    pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CliError> {
+        self.resolve(key, run).map(|resolved| resolved.scope)
+    }
+
+    fn resolve(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CliError> {
         match self.vault.resolve(key, run, &self.identities) {
             Ok(Some(resolved)) => {
                 self.watch(key, resolved.value.expose());
-                Ok(resolved.value)
+                Ok(resolved)
             }
             Ok(None) => Err(self.missing(key, run)),
             Err(error) => Err(CliError::from_read(&error, &self.command, &self.tried)),

@@ -6,6 +6,7 @@ mod context;
 mod error;
 mod inject;
 mod prompt;
+mod table;
 mod ui;
 mod usage;
 mod value_input;

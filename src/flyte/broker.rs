@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::protocol::{Declared, Job, Reply, Request, Settings};
+use super::protocol::{Declared, Job, Reply, Request, Settings, Surveyed};
 use super::{Interpreter, OLDEST_PYTHON};
 
 /// The bootstrap's modules, each after those that it imports.
@@ -24,6 +24,7 @@ const BOOTSTRAP: &[(&str, &str)] = &[
     ("local", include_str!("bootstrap/local.py")),
     ("modes", include_str!("bootstrap/modes.py")),
     ("workers", include_str!("bootstrap/workers.py")),
+    ("survey", include_str!("bootstrap/survey.py")),
     ("start", include_str!("bootstrap/start.py")),
 ];
 
@@ -70,6 +71,9 @@ pub trait SecretSource: Send {
     /// # Errors
     /// With a task: a secret that cannot be had.
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused>;
+
+    /// Takes what a [`Job::Survey`] found.
+    fn survey(&mut self, _declared: Vec<Surveyed>) {}
 }
 
 /// What a task finds in its environment.
@@ -94,6 +98,11 @@ pub enum Failure {
     PythonTooOld {
         /// Major, minor and micro version.
         version: (u32, u32, u32),
+    },
+    /// The interpreter has no Flyte SDK.
+    LacksSdk {
+        /// The interpreter's own name for itself.
+        python: String,
     },
     /// The bootstrap says why.
     Bootstrap {
@@ -231,12 +240,18 @@ impl<S: SecretSource> Session<S> {
                 }
                 Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
             },
-            Request::Fail { message, hints, code } => {
-                let failure = Failure::Bootstrap { message, hints, code };
-                self.shared.lock().failure = Some(failure);
+            Request::Survey { declared } => {
+                self.source.survey(declared);
                 send(&self.socket, &Reply::Done {})
             }
+            Request::LacksSdk { python } => self.fail(Failure::LacksSdk { python }),
+            Request::Fail { message, hints, code } => self.fail(Failure::Bootstrap { message, hints, code }),
         }
+    }
+
+    fn fail(&self, failure: Failure) -> io::Result<()> {
+        self.shared.lock().failure = Some(failure);
+        send(&self.socket, &Reply::Done {})
     }
 }
 

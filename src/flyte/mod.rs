@@ -6,11 +6,13 @@ mod broker;
 mod naming;
 mod protocol;
 mod python;
+mod script;
 
 pub use broker::{Broker, Failure, Provided, Refused, SecretSource};
 pub use naming::{VariableName, VariableNameError, default_variable};
-pub use protocol::{Declared, Job, Leaks, Settings};
-pub use python::{Interpreter, Origin};
+pub use protocol::{Declared, Job, Leaks, Settings, Surveyed};
+pub use python::{Interpreter, Origin, Search};
+pub use script::ScriptError;
 
 /// Where a cluster mounts file secrets; the only `mount` the SDK accepts.
 pub const SECRETS_DIRECTORY: &str = "/etc/flyte/secrets";

@@ -18,6 +18,17 @@ pub struct Declared {
     pub shell: bool,
 }
 
+/// What one environment of a file declares, or one task of it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Surveyed {
+    /// The environment's name.
+    pub environment: String,
+    /// The task's name in the file, where this is what the task declares.
+    pub task: Option<String>,
+    /// What is declared.
+    pub secrets: Vec<Declared>,
+}
+
 /// What the bootstrap asks.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
@@ -41,6 +52,16 @@ pub(super) enum Request {
         /// What is declared.
         secrets: Vec<Declared>,
     },
+    /// What a file that was imported for a survey declares.
+    Survey {
+        /// By environment, and by task where a task has secrets of its own.
+        declared: Vec<Surveyed>,
+    },
+    /// The interpreter has no Flyte SDK. The bootstrap exits after it.
+    LacksSdk {
+        /// The interpreter's own name for itself.
+        python: String,
+    },
     /// The run cannot go on, for a reason of ours rather than of the user's code. The bootstrap exits after it.
     Fail {
         /// What is wrong.
@@ -62,6 +83,17 @@ pub enum Job {
         file: String,
         /// A task and its arguments, or arguments alone.
         arguments: Vec<String>,
+        /// The project given by flag or variable.
+        project: Option<String>,
+        /// The domain given by flag or variable.
+        domain: Option<String>,
+    },
+    /// A file, imported to see what it declares; nothing of it is executed.
+    Survey {
+        /// Its path.
+        file: String,
+        /// The one task to tell of, if not of the whole file.
+        task: Option<String>,
         /// The project given by flag or variable.
         project: Option<String>,
         /// The domain given by flag or variable.

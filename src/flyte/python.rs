@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::script::{self, ScriptError};
+
 /// A Python, and why this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interpreter {
@@ -9,6 +11,8 @@ pub struct Interpreter {
     pub program: PathBuf,
     /// What named it.
     pub origin: Origin,
+    /// The file has a PEP 723 header, and there is no uv to do what it asks for.
+    pub lacks_uv: bool,
 }
 
 /// What named an interpreter.
@@ -16,29 +20,56 @@ pub struct Interpreter {
 pub enum Origin {
     /// `--python`.
     Option,
+    /// The file's PEP 723 header, by way of uv.
+    Script,
     /// `VIRTUAL_ENV`, the active virtual environment.
     VirtualEnv,
-    /// A `.venv` in the working directory or above it.
+    /// The nearest `.venv`.
     DotVenv,
     /// None of these: `python3`.
     Path,
 }
 
+/// What is known of a run before it has an interpreter.
+#[derive(Debug)]
+pub struct Search<'a> {
+    /// The one that was named, if any.
+    pub given: Option<PathBuf>,
+    /// The file to run; a module has none.
+    pub file: Option<&'a Path>,
+    /// `VIRTUAL_ENV`.
+    pub virtual_env: Option<&'a Path>,
+    /// The working directory.
+    pub directory: &'a Path,
+}
+
 impl Interpreter {
-    /// Finds it: the one given, else the active virtual environment's, else the nearest `.venv`'s at or above `directory`,
-    /// else `python3`.
-    pub fn find(given: Option<PathBuf>, virtual_env: Option<&Path>, directory: &Path) -> Self {
-        if let Some(program) = given {
-            return Self { program, origin: Origin::Option };
+    /// Finds it: the one given, else the one uv makes for the file's header, else the active virtual environment's, else
+    /// the nearest `.venv`'s at or above the file or the working directory, else `python3`.
+    ///
+    /// # Errors
+    /// uv is there, and could not do what the header asks for.
+    pub fn find(search: Search<'_>) -> Result<Self, ScriptError> {
+        let found = |program, origin| Self { program, origin, lacks_uv: false };
+        if let Some(program) = search.given {
+            return Ok(found(program, Origin::Option));
         }
-        if let Some(environment) = virtual_env {
-            return Self { program: environment.join("bin/python"), origin: Origin::VirtualEnv };
+        let script = search.file.filter(|file| script::has_header(file));
+        if let Some(program) = script.map(script::environment).transpose()?.flatten() {
+            return Ok(found(program, Origin::Script));
         }
-        let nearest = directory.ancestors().map(|above| above.join(".venv/bin/python")).find(|python| python.exists());
-        match nearest {
-            Some(program) => Self { program, origin: Origin::DotVenv },
-            None => Self { program: PathBuf::from("python3"), origin: Origin::Path },
-        }
+        // Of the file itself: a link to it lies in another project.
+        let file = search.file.and_then(|file| file.canonicalize().ok());
+        let beside_file = file.iter().flat_map(|file| file.ancestors().skip(1));
+        let mut above = beside_file.chain(search.directory.ancestors()).map(|above| above.join(".venv/bin/python"));
+        let (program, origin) = if let Some(environment) = search.virtual_env {
+            (environment.join("bin/python"), Origin::VirtualEnv)
+        } else if let Some(python) = above.find(|python| python.exists()) {
+            (python, Origin::DotVenv)
+        } else {
+            (PathBuf::from("python3"), Origin::Path)
+        };
+        Ok(Self { lacks_uv: script.is_some(), ..found(program, origin) })
     }
 }
 
@@ -49,19 +80,36 @@ mod tests {
     #[test]
     fn the_nearest_one_wins() {
         let keep = tempfile::tempdir().expect("a temporary directory");
-        let (outer, inner) = (keep.path().join("a"), keep.path().join("a/b/c"));
-        std::fs::create_dir_all(&inner).expect("directories");
-        let find = |given: Option<&str>, active: Option<&str>| {
-            Interpreter::find(given.map(PathBuf::from), active.map(Path::new), &inner).program
+        let root = keep.path().canonicalize().expect("it is there");
+        let (outer, inner, other) = (root.join("a"), root.join("a/b/c"), root.join("other"));
+        for directory in [&inner, &other] {
+            std::fs::create_dir_all(directory).expect("directories");
+        }
+        let (file, link) = (other.join("task.py"), inner.join("link.py"));
+        std::fs::OpenOptions::new().create_new(true).write(true).open(&file).expect("made");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        let find = |given: Option<&str>, active: Option<&str>, file: Option<&Path>| {
+            let (given, virtual_env) = (given.map(PathBuf::from), active.map(Path::new));
+            let search = Search { given, file, virtual_env, directory: &inner };
+            Interpreter::find(search).expect("no uv is asked").program
         };
-        assert_eq!(find(None, None), Path::new("python3"));
-        for at in [&outer, &inner] {
-            let python = at.join(".venv/bin/python");
+        let make = |directory: &Path| {
+            let python = directory.join(".venv/bin/python");
             std::fs::create_dir_all(python.parent().expect("it has one")).expect("directories");
             std::os::unix::fs::symlink("/bin/sh", &python).expect("a link");
-            assert_eq!(find(None, None), python);
+            python
+        };
+        assert_eq!(find(None, None, None), Path::new("python3"));
+        assert_eq!(find(None, None, Some(&file)), Path::new("python3"));
+        for at in [&outer, &inner] {
+            let python = make(at);
+            assert_eq!(find(None, None, None), python);
+            assert_eq!(find(None, None, Some(&file)), python);
         }
-        assert_eq!(find(None, Some("/venv")), Path::new("/venv/bin/python"));
-        assert_eq!(find(Some("/opt/python"), Some("/venv")), Path::new("/opt/python"));
+        let beside_file = make(&other);
+        assert_eq!(find(None, None, Some(&file)), beside_file);
+        assert_eq!(find(None, None, Some(&link)), beside_file);
+        assert_eq!(find(None, Some("/venv"), Some(&file)), Path::new("/venv/bin/python"));
+        assert_eq!(find(Some("/opt/python"), Some("/venv"), Some(&file)), Path::new("/opt/python"));
     }
 }

@@ -14,7 +14,7 @@ mod write;
 pub use binding::Metadata;
 pub use error::{Refusal, VaultError};
 pub use manifest::{ManifestError, NamedRecipient};
-pub use read::{Listing, Resolved};
+pub use read::{Listing, Resolved, Seen};
 
 use std::path::Path;
 use std::time::Duration;

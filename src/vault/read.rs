@@ -1,5 +1,7 @@
 //! Reading: metadata without an identity, values with one. Readers take no lock: a file is only ever replaced whole.
 
+use std::collections::BTreeMap;
+
 use super::{Metadata, Refusal, Vault, VaultError, binding, layout};
 use crate::crypto::{self, EnvelopeError, Identity, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
@@ -25,6 +27,17 @@ pub struct Resolved {
     pub scope: Scope,
     /// Its value.
     pub value: SecretValue,
+}
+
+/// A name that a run sees.
+#[derive(Debug)]
+pub struct Seen {
+    /// The secret that the run gets: the one in the narrowest scope.
+    pub id: SecretId,
+    /// Those of the same name in wider scopes, narrowest first.
+    pub shadowed: Vec<SecretId>,
+    /// What is known of it; a file that is refused still wins, as no wider scope stands in for it.
+    pub metadata: Result<Metadata, VaultError>,
 }
 
 impl Vault {
@@ -86,15 +99,38 @@ impl Vault {
     /// # Errors
     /// The system's.
     pub fn names(&self, run: &RunScope) -> Result<Vec<SecretName>, VaultError> {
-        let mut names = Vec::new();
+        Ok(self.scopes_by_name(run)?.into_keys().collect())
+    }
+
+    /// The secrets that a run in `run` sees, sorted by name.
+    ///
+    /// # Errors
+    /// The system's. A file that is refused is no error, it is in what is returned.
+    pub fn seen(&self, run: &RunScope) -> Result<Vec<Seen>, VaultError> {
+        let by_name = self.scopes_by_name(run)?.into_iter();
+        let seen = by_name.filter_map(|(name, scopes)| {
+            let mut ids = scopes.into_iter().map(|scope| SecretId { scope, name: name.clone() });
+            let id = ids.next()?;
+            let metadata = match self.metadata(&id) {
+                // It was deleted meanwhile.
+                Err(VaultError::SecretMissing { .. }) => return None,
+                metadata => metadata,
+            };
+            Some(Seen { id, shadowed: ids.collect(), metadata })
+        });
+        Ok(seen.collect())
+    }
+
+    /// Each name in the scopes of a run, with those that have it, narrowest first.
+    fn scopes_by_name(&self, run: &RunScope) -> Result<BTreeMap<SecretName, Vec<Scope>>, VaultError> {
+        let mut by_name = BTreeMap::<_, Vec<_>>::new();
         for scope in run.walk() {
-            if let Some(directory) = self.scope_directory(&scope)? {
-                names.extend(secret_names(&directory)?);
+            let Some(directory) = self.scope_directory(&scope)? else { continue };
+            for name in secret_names(&directory)? {
+                by_name.entry(name).or_default().push(scope.clone());
             }
         }
-        names.sort();
-        names.dedup();
-        Ok(names)
+        Ok(by_name)
     }
 
     /// The scopes that have a secret of this name.

@@ -1,27 +1,31 @@
 //! `get secret`
 
+mod effective;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{OutputFormat, ScopeArgs, commands};
-use flyte_local::secret::{ScopeFilter, SecretName, SecretType};
-use flyte_local::vault::{Listing, Metadata};
+use crate::cli::{OutputFormat, ScopeArgs, commands, table};
+use flyte_local::secret::{RunScope, ScopeFilter, SecretId, SecretName, SecretType};
+use flyte_local::vault::{Listing, Metadata, VaultError};
 
 const COLUMNS: [&str; 6] = ["project", "domain", "name", "type", "created", "updated"];
 
 /// List the secrets, or show one
 ///
 /// A list shows every scope; -p and -d limit it to what is scoped to that project or domain. With a name, -p and -d say
-/// which scope it is in; without them, the organization's. The value is shown only with --reveal.
+/// which scope it is in; without them, the organization's. The value is shown only with --reveal. With --effective, the
+/// list is of what a task deployed to that project and domain would see.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local get secret
   flyte-local get secret -p my_project
   flyte-local --output-format json get secret
-  flyte-local get secret my_secret --reveal > file")]
+  flyte-local get secret my_secret --reveal > file
+  flyte-local get secret --effective -p my_project -d development")]
 pub(crate) struct Args {
     /// The secret's name; without one, a list
     name: Option<SecretName>,
@@ -30,11 +34,17 @@ pub(crate) struct Args {
     /// Print the value, byte for byte, and nothing else
     #[arg(long, requires = "name")]
     reveal: bool,
+    /// List what a task in the project and domain sees: of each name, the scope that wins, and those it shadows
+    #[arg(long, conflicts_with = "name")]
+    effective: bool,
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let vault = context.open_vault()?;
     let failed = |error| CliError::from_vault(&error, &context.command);
+    if args.effective {
+        return effective::show(context, &vault, RunScope { project: args.scope.project, domain: args.scope.domain });
+    }
     let Some(name) = args.name else {
         let filter = ScopeFilter { project: args.scope.project, domain: args.scope.domain };
         return show_list(context, vault.list(&filter).map_err(failed)?);
@@ -53,7 +63,12 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 
 fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CliError> {
     context.ui.data(format(context.output_format, &listing.secrets).as_bytes())?;
-    let Some((first, rest)) = listing.refused.split_first() else { return Ok(()) };
+    report(context, &listing.refused)
+}
+
+/// Says which files a list passes over.
+fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<(), CliError> {
+    let Some((first, rest)) = refused.split_first() else { return Ok(()) };
     for error in rest {
         context.ui.error(&CliError::from_vault(error, &context.command));
     }
@@ -65,8 +80,8 @@ fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CliError> {
 fn format(format: OutputFormat, secrets: &[Metadata]) -> String {
     let json = || secrets.iter().map(to_json).collect::<Value>();
     match format {
-        OutputFormat::Table => table(secrets, true),
-        OutputFormat::TableSimple => table(secrets, false),
+        OutputFormat::Table => listed(secrets, true),
+        OutputFormat::TableSimple => listed(secrets, false),
         OutputFormat::Json => format!("{:#}\n", json()),
         OutputFormat::JsonRaw => format!("{}\n", json()),
     }
@@ -75,13 +90,6 @@ fn format(format: OutputFormat, secrets: &[Metadata]) -> String {
 /// Flyte's own JSON: the proto mapping of its `Secret` message, which leaves out what is empty or zero. `updatedTime` is
 /// the one member beyond it.
 fn to_json(metadata: &Metadata) -> Value {
-    let mut id = json!({ "name": metadata.id.name });
-    if let Some(project) = metadata.id.scope.project() {
-        id["project"] = json!(project);
-    }
-    if let Some(domain) = metadata.id.scope.domain() {
-        id["domain"] = json!(domain);
-    }
     let mut about = json!({
         "createdTime": format!("{:.9}", metadata.created),
         "updatedTime": format!("{:.9}", metadata.updated),
@@ -90,10 +98,21 @@ fn to_json(metadata: &Metadata) -> Value {
     if metadata.secret_type == SecretType::ImagePull {
         about["type"] = json!("SECRET_TYPE_IMAGE_PULL_SECRET");
     }
-    json!({ "id": id, "secretMetadata": about })
+    json!({ "id": id_to_json(&metadata.id), "secretMetadata": about })
 }
 
-fn table(secrets: &[Metadata], ruled: bool) -> String {
+fn id_to_json(id: &SecretId) -> Value {
+    let mut json = json!({ "name": id.name });
+    if let Some(project) = id.scope.project() {
+        json["project"] = json!(project);
+    }
+    if let Some(domain) = id.scope.domain() {
+        json["domain"] = json!(domain);
+    }
+    json
+}
+
+fn listed(secrets: &[Metadata], ruled: bool) -> String {
     let seconds = |time: Timestamp| format!("{time:.0}");
     let part = |part: Option<&str>| part.unwrap_or("-").to_owned();
     let row = |metadata: &Metadata| {
@@ -108,23 +127,5 @@ fn table(secrets: &[Metadata], ruled: bool) -> String {
         ]
     };
     let rows: Vec<[String; 6]> = secrets.iter().map(row).collect();
-    let mut widths = COLUMNS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.len());
-        }
-    }
-    let line = |cells: [&str; 6]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    let mut text = line(COLUMNS);
-    if ruled {
-        let rules = widths.map(|width| "─".repeat(width));
-        text.push_str(&format!("{}\n", rules.join("  ")));
-    }
-    for row in &rows {
-        text.push_str(&line(row.each_ref().map(String::as_str)));
-    }
-    text
+    table::table(COLUMNS, &rows, ruled)
 }

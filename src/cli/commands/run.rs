@@ -1,18 +1,21 @@
 //! `run`: composes the interpreter and its bootstrap, the vault, and the launch, none of which knows the others.
 
+mod dry_run;
 mod failure;
 mod source;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc;
 
 use crate::cli::RunScopeArgs;
 use crate::cli::commands::supervise;
 use crate::cli::context::{Context, virtual_env};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
-use failure::{cannot_start, explain, not_python};
-use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
+use dry_run::Survey;
+use failure::{cannot_start, explain, no_environment, not_python};
+use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Search, SecretSource, Settings};
 use flyte_local::launch::{self, ChildError, Ended};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
@@ -37,13 +40,18 @@ Examples:
   flyte-local run task.py main --x 3          a task and its arguments
   flyte-local run task.py -- --epochs 3       arguments for the __main__ block
   flyte-local run -p my_project -d development task.py main
-  flyte-local run -m pytest tests/")]
+  flyte-local run -m pytest tests/
+  flyte-local run --dry-run -p my_project -d production task.py")]
 pub(crate) struct Args {
     #[command(flatten)]
     scope: RunScopeArgs,
-    /// The Python to run with [default: VIRTUAL_ENV's, or the nearest .venv's, or python3]
+    /// The Python to run with [default: the one uv makes for the file's PEP 723 header, or VIRTUAL_ENV's, or the nearest
+    /// .venv's, or python3]
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
+    /// Import the file, say which secrets it or the TASK declares and where they would come from, and run nothing
+    #[arg(long, conflicts_with = "module")]
+    dry_run: bool,
     /// Do without the private mount for file secrets, and so without file secrets
     #[arg(long)]
     no_mount: bool,
@@ -83,31 +91,61 @@ impl From<LeakPolicy> for Leaks {
 }
 
 pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError> {
-    let mount = if args.no_mount { Mount::None } else { Mount::Private };
+    let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
     let settings = Settings { shared_secrets: args.shared_secrets, leaks: args.leaks.into() };
     let chosen = context.chosen_scope(&args.scope)?;
-    let job = job(args.module, args.file, &chosen)?;
-    let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
-    let interpreter = Interpreter::find(args.python, virtual_env().as_deref(), &directory);
+    let job = job(args.module, args.file, &chosen, args.dry_run)?;
+    let interpreter = find_interpreter(args.python, &job)?;
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
-    let source = Source::new(Injector::open(&context, User::Task, mount, watchlist.clone())?, chosen, fallback);
-
-    let started = Broker::start(&interpreter, job, settings, source);
-    let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
     let mask = (!args.no_mask).then_some(&watchlist);
-    let ended = match launch::run(supervise::command()?, &command, mask, |parent| broker.started(parent)) {
-        Err(ChildError::Start { source, .. }) => return Err(cannot_start(&interpreter, &source)),
-        ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
-    };
-    match (broker.failure(), ended) {
-        (Some(failure), _) => Err(explain(failure, &interpreter)),
-        (None, Ended::Code(code)) if !broker.greeted() => Err(not_python(&interpreter, code)),
-        (None, ended) => Ok(ExitCode::from(ended.exit_code())),
+    let source = Source::new(Injector::open(&context, User::Task, mount, watchlist.clone())?, chosen, fallback);
+    if !args.dry_run {
+        let ended = execute(&interpreter, job, settings, source, mask)?;
+        return Ok(ExitCode::from(ended.exit_code()));
+    }
+    let (rows, surveyed) = mpsc::channel();
+    let ended = execute(&interpreter, job, settings, Survey { source, rows }, mask)?;
+    match (surveyed.try_recv(), ended) {
+        (Ok(rows), _) => dry_run::report(&context, rows).map(|()| ExitCode::SUCCESS),
+        (Err(_), Ended::Code(0)) => Err(CliError::new(Exit::Failed, "the file exited while it was imported")),
+        (Err(_), ended) => Ok(ExitCode::from(ended.exit_code())),
     }
 }
 
-fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope) -> Result<Job, CliError> {
+fn find_interpreter(given: Option<PathBuf>, job: &Job) -> Result<Interpreter, CliError> {
+    let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
+    let file = match job {
+        Job::File { file, .. } | Job::Survey { file, .. } => Some(Path::new(file)),
+        Job::Module { .. } => None,
+    };
+    let active = virtual_env();
+    let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
+    Interpreter::find(search).map_err(|error| no_environment(&error))
+}
+
+/// Runs the interpreter with its bootstrap, to its end.
+fn execute(
+    interpreter: &Interpreter,
+    job: Job,
+    settings: Settings,
+    source: impl SecretSource + 'static,
+    mask: Option<&Watchlist>,
+) -> Result<Ended, CliError> {
+    let started = Broker::start(interpreter, job, settings, source);
+    let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
+    let ended = match launch::run(supervise::command()?, &command, mask, |parent| broker.started(parent)) {
+        Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source)),
+        ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
+    };
+    match (broker.failure(), ended) {
+        (Some(failure), _) => Err(explain(failure, interpreter)),
+        (None, Ended::Code(code)) if !broker.greeted() => Err(not_python(interpreter, code)),
+        (None, ended) => Ok(ended),
+    }
+}
+
+fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool) -> Result<Job, CliError> {
     if let Some((module, arguments)) = module.split_first() {
         return Ok(Job::Module { module: module.clone(), arguments: arguments.to_vec() });
     }
@@ -125,5 +163,10 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope) -> Result<Job,
         return Err(CliError::new(Exit::NotFound, format!("there is no file {file}")));
     }
     let (project, domain) = (chosen.project.clone().map(String::from), chosen.domain.clone().map(String::from));
+    if dry_run {
+        // What follows a task is for the task, and this one does not run.
+        let task = arguments.first().filter(|argument| !argument.starts_with('-')).cloned();
+        return Ok(Job::Survey { file: file.clone(), task, project, domain });
+    }
     Ok(Job::File { file: file.clone(), arguments: arguments.to_vec(), project, domain })
 }

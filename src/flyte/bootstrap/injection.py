@@ -13,6 +13,21 @@ def secret_error(flyte, message):
     return kind(message, "SecretUnavailable") if kind else flyte.errors.RuntimeUserError("SecretUnavailable", message)
 
 
+def as_secrets(flyte, request):
+    """What `request`, the `secrets=` of an environment or a task, declares."""
+    if not request:
+        return []
+    if isinstance(request, (str, flyte.Secret)):
+        request = [request]
+    return [flyte.Secret(key=s) if isinstance(s, str) else s for s in request]
+
+
+def described(secret):
+    """A declared secret as the broker takes it."""
+    shell = bool(secret.as_env_var) and views.encoded(secret.as_env_var) in views.SHELL
+    return {"key": secret.key, "group": secret.group, "variable": secret.as_env_var, "shell": shell}
+
+
 class Secrets:
     """Puts declared secrets where the declaration says."""
 
@@ -33,9 +48,7 @@ class Secrets:
         """
         if not request:
             return {}
-        if isinstance(request, (str, self._flyte.Secret)):
-            request = [request]
-        declared = [self._flyte.Secret(key=s) if isinstance(s, str) else s for s in request]
+        declared = as_secrets(self._flyte, request)
         if holder is not None:
             self._manage(declared, holder)
         # What the user's code put there instead stands, as it does where a module sets it on a cluster.
@@ -65,15 +78,7 @@ class Secrets:
             return {"variables": {}, "shell": [], "missing": []}
         if self._broker.is_forked():
             return self._remembered(declared, task)
-        secrets = [
-            {
-                "key": s.key,
-                "group": s.group,
-                "variable": s.as_env_var,
-                "shell": bool(s.as_env_var) and views.encoded(s.as_env_var) in views.SHELL,
-            }
-            for s in declared
-        ]
+        secrets = [described(secret) for secret in declared]
         reply = self._broker.ask("secrets", task=task, secrets=secrets)
         if "error" not in reply:
             for index, secret in enumerate(declared):

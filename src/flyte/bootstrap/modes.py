@@ -70,9 +70,14 @@ def run_module(module, arguments):
 
 def run_task(broker, path, task, job):
     """Runs `flyte run --local FILE TASK ARGS…`."""
+    hook_choice(broker, path)
+    run_command(path, task, job)
+
+
+def run_command(path, task, job):
+    """Hands over to the SDK's own command."""
     from flyte.cli.main import main
 
-    hook_choice(broker, path)
     options = [f"--{part}={job[part]}" for part in ("project", "domain") if job[part]]
     # The SDK refuses an absolute path outside the working directory.
     arguments = ["run", "--local", *options, os.path.relpath(path), *task]

@@ -15,6 +15,7 @@ from _flyte_local.local import report_scope, stay_local
 from _flyte_local.modes import CHOOSE, has_main_block, run_module, run_script, run_task
 from _flyte_local.imports import Scan
 from _flyte_local.injection import Secrets
+from _flyte_local.survey import survey
 from _flyte_local.workers import hook_workers
 
 
@@ -24,11 +25,8 @@ def import_sdk(broker):
     except ModuleNotFoundError as error:
         if error.name != "flyte":
             raise
-        broker.fail(
-            f"{sys.executable} has no flyte package",
-            f"install it: {sys.executable} -m pip install flyte",
-            "or name another interpreter: flyte-local run --python PYTHON …",
-        )
+        broker.ask("lacks_sdk", python=sys.executable)
+        sys.exit(1)
     try:
         import flyte.config
         import flyte.errors
@@ -84,6 +82,9 @@ def start(descriptor, job, settings, parent):
     except ValueError as error:
         broker.fail(str(error))
 
+    if job["mode"] == "survey":
+        survey(broker, flyte, job)
+        return
     arguments = job["arguments"]
     if job["mode"] == "module":
         if job["module"] == "pytest":

@@ -1,11 +1,12 @@
 //! Why a run did not begin: what is said of the interpreter.
 
 use crate::cli::error::{CliError, Exit};
-use flyte_local::flyte::{Failure, Interpreter, Origin};
+use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError};
 
 fn named_by(interpreter: &Interpreter) -> String {
     let origin = match interpreter.origin {
         Origin::Option => "named by --python",
+        Origin::Script => "made by uv for the file's header",
         Origin::VirtualEnv => "of VIRTUAL_ENV",
         Origin::DotVenv => "of the nearest .venv",
         Origin::Path => "looked for in PATH",
@@ -14,6 +15,18 @@ fn named_by(interpreter: &Interpreter) -> String {
 }
 
 const ANOTHER: &str = "name another interpreter: flyte-local run --python PYTHON …";
+
+/// Where the environment that a file's header asks for could not be had.
+pub(super) fn no_environment(error: &ScriptError) -> CliError {
+    let without = "or do without its environment: flyte-local run --python PYTHON …";
+    match error {
+        ScriptError::Failed { ended, .. } => CliError::chain(Exit::Failed, error)
+            .because(format!("what uv says above ({ended})"))
+            .hint("mend the header: the lines from # /// script to # ///")
+            .hint(without),
+        ScriptError::Start(_) => CliError::chain(Exit::Failed, error).hint(without.trim_start_matches("or ")),
+    }
+}
 
 pub(super) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error) -> CliError {
     let exit = match error.kind() {
@@ -26,7 +39,10 @@ pub(super) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error) ->
 
 pub(super) fn not_python(interpreter: &Interpreter, code: i32) -> CliError {
     let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
-    CliError::new(Exit::Failed, message).because(format!("it ended with exit code {code}")).hint(ANOTHER)
+    let error = CliError::new(Exit::Failed, message).because(format!("it ended with exit code {code}"));
+    // What a version manager's stand-in answers, and a script whose own command is missing.
+    let shim = "the Python that pyenv or asdf has selected here is not installed: see pyenv versions, or asdf current";
+    if code == 127 { error.hint(shim).hint(format!("or {ANOTHER}")) } else { error.hint(ANOTHER) }
 }
 
 pub(super) fn explain(failure: Failure, interpreter: &Interpreter) -> CliError {
@@ -35,9 +51,26 @@ pub(super) fn explain(failure: Failure, interpreter: &Interpreter) -> CliError {
             let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
             CliError::new(Exit::Failed, message).because(format!("it is {}", named_by(interpreter))).hint(ANOTHER)
         }
+        Failure::LacksSdk { python } => lacks_sdk(&python, interpreter),
         Failure::Bootstrap { message, hints, code } => {
             let error = CliError::new(Exit::Failed, message).with_code(code);
             hints.into_iter().fold(error, CliError::hint)
         }
     }
+}
+
+fn lacks_sdk(python: &str, interpreter: &Interpreter) -> CliError {
+    let error = CliError::new(Exit::Failed, format!("{python} has no flyte package"));
+    if interpreter.origin == Origin::Script {
+        return error
+            .because("it is the one that uv made for the file's header, which does not name flyte")
+            .hint("add it: uv add --script FILE flyte");
+    }
+    let error = error.hint(format!("install it: {python} -m pip install flyte")).hint(format!("or {ANOTHER}"));
+    if interpreter.lacks_uv {
+        return error.hint(
+            "or install uv (https://docs.astral.sh/uv): it makes the environment that the header of the file asks for",
+        );
+    }
+    error
 }

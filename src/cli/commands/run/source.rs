@@ -6,7 +6,7 @@ use crate::cli::context::{inherited, merged};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::Injector;
 use flyte_local::flyte::{Declared, FILE_MARKERS, Provided, Refused, SecretSource, VARIABLE_MARKERS};
-use flyte_local::secret::{Domain, NameError, Project, RunScope, SecretName};
+use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
 /// Answers the broker from the vault.
 pub(super) struct Source {
@@ -24,14 +24,22 @@ impl Source {
         Self { injector, chosen, flyte: RunScope::default(), fallback }
     }
 
+    /// The project and domain of the run, as far as they are known by now.
     fn scope(&self) -> RunScope {
         merged(&self.chosen, &merged(&self.flyte, &self.fallback))
     }
 
+    /// The scope that a secret would come from, if it can be put where it is declared.
+    pub(super) fn scope_of(&self, secret: &Declared) -> Result<Scope, CliError> {
+        let (run, key) = (self.scope(), key_of(secret)?);
+        if secret.variable.is_some() {
+            self.injector.variable(&key, &run)?;
+        }
+        self.injector.scope_of(&key, &run)
+    }
+
     fn inject(&self, secret: &Declared, provided: &mut Provided) -> Result<(), CliError> {
-        let run = self.scope();
-        let bad = |error: NameError| CliError::new(Exit::Failed, error.to_string());
-        let key: SecretName = secret.key.parse().map_err(bad)?;
+        let (run, key) = (self.scope(), key_of(secret)?);
         let mut set = |name: &str, value| provided.variables.insert(name.to_owned(), value);
         let markers: &[(&str, &str)] = match &secret.variable {
             Some(variable) => {
@@ -60,6 +68,10 @@ impl Source {
         }
         is_missing.then_some(variable)
     }
+}
+
+fn key_of(secret: &Declared) -> Result<SecretName, CliError> {
+    secret.key.parse().map_err(|error: NameError| CliError::new(Exit::Failed, error.to_string()))
 }
 
 impl SecretSource for Source {

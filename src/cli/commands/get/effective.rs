@@ -1,0 +1,44 @@
+//! `get secret --effective`: what a task sees of the scopes that apply to it.
+
+use serde_json::{Value, json};
+
+use super::{id_to_json, report};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::{OutputFormat, table};
+use flyte_local::secret::{RunScope, SecretId};
+use flyte_local::vault::{Seen, Vault};
+
+pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Result<(), CliError> {
+    let seen = vault.seen(&run).map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let (mut secrets, mut refused) = (Vec::new(), Vec::new());
+    for Seen { id, shadowed, metadata } in seen {
+        match metadata {
+            Ok(_) => secrets.push((id, shadowed)),
+            Err(error) => refused.push(error),
+        }
+    }
+    let json = || secrets.iter().map(to_json).collect::<Value>();
+    let text = match context.output_format {
+        OutputFormat::Table => listed(&secrets, true),
+        OutputFormat::TableSimple => listed(&secrets, false),
+        OutputFormat::Json => format!("{:#}\n", json()),
+        OutputFormat::JsonRaw => format!("{}\n", json()),
+    };
+    context.ui.data(text.as_bytes())?;
+    report(context, &refused)
+}
+
+fn to_json((id, shadowed): &(SecretId, Vec<SecretId>)) -> Value {
+    json!({ "id": id_to_json(id), "shadows": shadowed.iter().map(id_to_json).collect::<Value>() })
+}
+
+fn listed(secrets: &[(SecretId, Vec<SecretId>)], ruled: bool) -> String {
+    let row = |(id, shadowed): &(SecretId, Vec<SecretId>)| {
+        let shadows: Vec<_> = shadowed.iter().map(|id| id.scope.to_string()).collect();
+        let shadows = if shadows.is_empty() { "-".to_owned() } else { shadows.join("; ") };
+        [id.name.to_string(), id.scope.to_string(), shadows]
+    };
+    let rows: Vec<_> = secrets.iter().map(row).collect();
+    table::table(["name", "from", "shadows"], &rows, ruled)
+}

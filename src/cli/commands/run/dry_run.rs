@@ -1,0 +1,137 @@
+//! `run --dry-run`: what a file declares, and where it would come from.
+
+use std::sync::mpsc::Sender;
+
+use serde_json::{Value, json};
+
+use super::source::Source;
+use crate::cli::context::{Context, shell_has};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::{OutputFormat, table};
+use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
+use flyte_local::secret::Scope;
+
+/// A declared secret.
+pub(super) struct Row {
+    environment: String,
+    task: Option<String>,
+    secret: Declared,
+    from: From,
+}
+
+/// Where a secret would come from.
+enum From {
+    Scope(Scope),
+    /// The vault lacks it, and the shell has the variable.
+    Shell,
+    Nowhere(CliError),
+}
+
+/// Answers a file's import as a run does, and sends on what the file declares.
+pub(super) struct Survey {
+    pub(super) source: Source,
+    pub(super) rows: Sender<Vec<Row>>,
+}
+
+impl SecretSource for Survey {
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused> {
+        self.source.configured_scope(project, domain)
+    }
+
+    /// What is read while the file is imported is there, as in a run.
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
+        match task {
+            Some(task) => Err(Refused(format!("task {task}: a dry run executes no task"))),
+            None => self.source.provide(None, secrets),
+        }
+    }
+
+    fn survey(&mut self, declared: Vec<Surveyed>) {
+        let mut rows = Vec::new();
+        for Surveyed { environment, task, secrets } in declared {
+            for secret in secrets {
+                let from = match self.source.scope_of(&secret) {
+                    Ok(scope) => From::Scope(scope),
+                    Err(error) if is_missing(&error) && secret.variable.as_deref().is_some_and(shell_has) => {
+                        From::Shell
+                    }
+                    Err(error) => From::Nowhere(error),
+                };
+                rows.push(Row { environment: environment.clone(), task: task.clone(), secret, from });
+            }
+        }
+        // Whoever waited for it may have given up.
+        let _ = self.rows.send(rows);
+    }
+}
+
+fn is_missing(error: &CliError) -> bool {
+    error.code() == Exit::NotFound as u8
+}
+
+/// Prints all of it, and then says what is wrong.
+pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CliError> {
+    let json = || rows.iter().map(to_json).collect::<Value>();
+    let text = match context.output_format {
+        OutputFormat::Table => listed(&rows, true),
+        OutputFormat::TableSimple => listed(&rows, false),
+        OutputFormat::Json => format!("{:#}\n", json()),
+        OutputFormat::JsonRaw => format!("{}\n", json()),
+    };
+    context.ui.data(text.as_bytes())?;
+    // What several environments lack is told once.
+    let mut errors: Vec<CliError> = Vec::new();
+    for row in rows {
+        if let From::Nowhere(error) = row.from
+            && errors.iter().all(|other| other.plain() != error.plain())
+        {
+            errors.push(error);
+        }
+    }
+    let mut errors = errors.into_iter();
+    let first = errors.next();
+    errors.for_each(|error| context.ui.error(&error));
+    first.map_or(Ok(()), Err)
+}
+
+/// Every member is always there; README.md describes them.
+fn to_json(row: &Row) -> Value {
+    let (status, scope, error) = match &row.from {
+        From::Scope(scope) => ("found", json!({ "project": scope.project(), "domain": scope.domain() }), None),
+        From::Shell => ("shell", Value::Null, None),
+        From::Nowhere(error) if is_missing(error) => ("missing", Value::Null, Some(error.plain())),
+        From::Nowhere(error) => ("refused", Value::Null, Some(error.plain())),
+    };
+    json!({
+        "environment": row.environment,
+        "task": row.task,
+        "key": row.secret.key,
+        "group": row.secret.group,
+        "variable": row.secret.variable,
+        "path": path(&row.secret),
+        "status": status,
+        "scope": scope,
+        "error": error,
+    })
+}
+
+/// The file it becomes, unless it becomes a variable.
+fn path(secret: &Declared) -> Option<String> {
+    secret.variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{}", secret.key))
+}
+
+fn listed(rows: &[Row], ruled: bool) -> String {
+    let cells = |row: &Row| {
+        let from = match &row.from {
+            From::Scope(scope) => scope.to_string(),
+            From::Shell => "the shell, not the vault".to_owned(),
+            From::Nowhere(error) if is_missing(error) => "nowhere: missing".to_owned(),
+            From::Nowhere(_) => "nowhere: refused".to_owned(),
+        };
+        let becomes = row.secret.variable.clone().or_else(|| path(&row.secret)).unwrap_or_default();
+        let task = row.task.clone().unwrap_or_else(|| "-".to_owned());
+        [row.environment.clone(), task, row.secret.key.clone(), becomes, from]
+    };
+    let cells: Vec<_> = rows.iter().map(cells).collect();
+    table::table(["environment", "task", "secret", "becomes", "from"], &cells, ruled)
+}

@@ -1,0 +1,114 @@
+"""Imports a file as the SDK's own command does, executes nothing of it, and tells what it declares."""
+
+import functools
+import os
+import sys
+
+from _flyte_local.injection import as_secrets, described
+from _flyte_local.modes import choose_task, run_command
+
+
+def survey(broker, flyte, job):
+    import click
+
+    # Standard output is flyte-local's, for the report; what the file prints while it is imported is talk.
+    os.dup2(2, 1)
+    environments = collect_environments(flyte)
+    forbid_execution(flyte)
+    path, wanted = job["file"], job["task"]
+    resolve = click.Group.resolve_command
+
+    @functools.wraps(resolve)
+    def resolve_command(group, context, arguments):
+        if not hasattr(type(group), "objs"):
+            return resolve(group, context, arguments)
+        tasks = import_tasks(click, group)
+        if wanted is None:
+            declared = declared_in_file(flyte, environments, tasks)
+        else:
+            if wanted not in tasks:
+                choose_task(broker, path, tasks, wanted)
+            declared = needed_by_task(flyte, tasks[wanted], wanted)
+        broker.ask("survey", declared=declared)
+        sys.exit(0)
+
+    click.Group.resolve_command = resolve_command
+    run_command(path, [wanted or "<the whole file>"], job)
+
+
+def collect_environments(flyte):
+    """A list that each environment is added to when it is declared."""
+    environments = []
+    declare = flyte.Environment.__post_init__
+
+    @functools.wraps(declare)
+    def declared(environment):
+        declare(environment)
+        if not any(environment is other for other in environments):
+            environments.append(environment)
+
+    flyte.Environment.__post_init__ = declared
+    return environments
+
+
+def forbid_execution(flyte):
+    """Lets no task execute, should the file run one while it is imported."""
+
+    async def execute(task, *args, **kwargs):
+        message = f"a dry run executes no task, and {task.name} was run while its file was imported"
+        raise flyte.errors.RuntimeUserError("DryRun", f"{message}: run it below `if __name__ == '__main__':`")
+
+    classes = [flyte.extend.TaskTemplate]
+    while classes:
+        cls = classes.pop()
+        classes.extend(cls.__subclasses__())
+        if "execute" in cls.__dict__:
+            cls.execute = execute
+
+
+def import_tasks(click, group):
+    """The tasks of the file, by name, once the SDK has imported it."""
+    try:
+        return group.objs
+    except click.ClickException as error:
+        # The SDK's words, on every version, for a file that was imported and has no task: one with apps alone.
+        if error.message.startswith("No objects found in "):
+            return {}
+        raise
+
+
+def declared_in_file(flyte, environments, tasks):
+    """What each environment declares, and each task that has other secrets than its environment."""
+    found = []
+    for environment in environments:
+        secrets = declarations(flyte, environment.secrets)
+        found.append({"environment": environment.name, "task": None, "secrets": secrets})
+        for name, task in tasks.items():
+            own = declarations(flyte, task.secrets)
+            if environment_of(task) is environment and own != secrets:
+                found.append({"environment": environment.name, "task": name, "secrets": own})
+    return found
+
+
+def needed_by_task(flyte, task, name):
+    """What the task declares, and the environments that its own depends on, whose tasks it may call."""
+    environment = environment_of(task)
+    own_name = environment.name if environment else task.name.rpartition(".")[0]
+    found = [{"environment": own_name, "task": name, "secrets": declarations(flyte, task.secrets)}]
+    seen, upcoming = [environment], list(environment.depends_on) if environment else []
+    while upcoming:
+        other = upcoming.pop(0)
+        if not any(other is one for one in seen):
+            seen.append(other)
+            upcoming.extend(other.depends_on)
+            secrets = declarations(flyte, other.secrets)
+            found.append({"environment": other.name, "task": None, "secrets": secrets})
+    return found
+
+
+def declarations(flyte, request):
+    return [described(secret) for secret in as_secrets(flyte, request)]
+
+
+def environment_of(task):
+    return task.parent_env() if task.parent_env else None

@@ -1,0 +1,114 @@
+//! A file that says itself what it needs, in a PEP 723 header, and the environment that uv makes for it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Why a file's header brought no environment.
+#[derive(Debug, thiserror::Error)]
+pub enum ScriptError {
+    /// uv says why on standard error.
+    #[error("uv could not make the environment that the header of {} asks for", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// How uv ended.
+        ended: String,
+    },
+    /// uv could not be started.
+    #[error("cannot start uv")]
+    Start(#[source] io::Error),
+}
+
+/// Whether the file has a header. What cannot be read, or not twice, has none.
+pub(super) fn has_header(file: &Path) -> bool {
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => {
+            std::fs::read(file).is_ok_and(|bytes| is_script(&String::from_utf8_lossy(&bytes)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether there is a block `# /// script` … `# ///` of comments, as PEP 723's regular expression finds it.
+fn is_script(text: &str) -> bool {
+    let mut lines = text.lines();
+    while lines.any(|line| line == "# /// script") {
+        let is_content = |line: &&str| *line == "#" || line.starts_with("# ");
+        // The first line is content, even one that looks like the end.
+        if lines.clone().take_while(is_content).skip(1).any(|line| line == "# ///") {
+            return true;
+        }
+    }
+    false
+}
+
+/// The interpreter of the environment that uv keeps for the file, made or brought up to date; `None` if there is no uv in
+/// `PATH`.
+pub(super) fn environment(file: &Path) -> Result<Option<PathBuf>, ScriptError> {
+    // Without the network, and without a word where there is nothing to do: this stands before every run.
+    let is_ready = match uv(&["sync", "--check", "--offline", "--quiet"], file).stderr(Stdio::null()).status() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        checked => checked.map_err(ScriptError::Start)?.success(),
+    };
+    let failed = |ended: String| ScriptError::Failed { path: file.to_owned(), ended };
+    if !is_ready {
+        let status = uv(&["sync"], file).stdout(Stdio::null()).status().map_err(ScriptError::Start)?;
+        if !status.success() {
+            return Err(failed(status.to_string()));
+        }
+    }
+    // Only now: of a file whose environment was not made yet, uv names a Python without it.
+    let found = uv(&["python", "find"], file).stderr(Stdio::inherit()).output().map_err(ScriptError::Start)?;
+    let python = String::from_utf8(found.stdout).unwrap_or_default();
+    match python.trim_end_matches('\n') {
+        python if found.status.success() && !python.is_empty() => Ok(Some(PathBuf::from(python))),
+        _ => Err(failed(found.status.to_string())),
+    }
+}
+
+fn uv(command: &[&str], file: &Path) -> Command {
+    let mut uv = Command::new("uv");
+    // It would warn that the active environment is not the file's.
+    uv.args(command).arg("--script").arg(file).env_remove("VIRTUAL_ENV").stdin(Stdio::null());
+    uv
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_what_the_pep_says_it_is() {
+        for text in [
+            "# /// script\n# dependencies = []\n# ///\n",
+            "#!/usr/bin/env python\n\n# /// script\n#\n# ///\nimport x",
+            "# /// script\r\n# dependencies = []\r\n# ///\r\n",
+            "# /// other\n# x\n# ///\n\n# /// script\n# dependencies = []\n# ///\n",
+            "# /// script\n\n# /// script\n# dependencies = []\n# ///\n",
+            "# /// script\n# dependencies = []\n# /// \n# ///\n",
+        ] {
+            assert!(is_script(text), "{text:?}");
+        }
+        for text in [
+            "",
+            "import flyte\n",
+            "# /// script\n# ///\n",
+            "# /// script\n# dependencies = []\n",
+            "# /// script\n#dependencies = []\n# ///\n",
+            "# /// script\n# dependencies = []\n\n# ///\n",
+            " # /// script\n # dependencies = []\n # ///\n",
+            "# /// scripts\n# dependencies = []\n# ///\n",
+            "#/// script\n# dependencies = []\n#///\n",
+        ] {
+            assert!(!is_script(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_has_none() {
+        assert!(!has_header(Path::new("/")));
+        assert!(!has_header(Path::new("/dev/null")));
+        assert!(!has_header(Path::new("/absent")));
+    }
+}
