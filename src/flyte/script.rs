@@ -46,11 +46,14 @@ fn is_script(text: &str) -> bool {
 /// The interpreter of the environment that uv keeps for the file, made or brought up to date; `None` if there is no uv in
 /// `PATH`.
 pub(super) fn environment(file: &Path) -> Result<Option<PathBuf>, ScriptError> {
-    // Without the network, and without a word where there is nothing to do: this stands before every run.
-    let is_ready = match uv(&["sync", "--check", "--offline", "--quiet"], file).stderr(Stdio::null()).status() {
+    // Without the network, and without a word where there is nothing to install: this stands before every run.
+    let quietly = |command: &[&str]| uv(command, file).args(["--offline", "--quiet"]).output();
+    let is_checked = match quietly(&["sync", "--check"]) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        checked => checked.map_err(ScriptError::Start)?.success(),
+        checked => checked.map_err(ScriptError::Start)?.status.success(),
     };
+    // An environment that is to hold nothing passes the check before it is made.
+    let is_ready = is_checked && quietly(&["sync"]).map_err(ScriptError::Start)?.status.success();
     let failed = |ended: String| ScriptError::Failed { path: file.to_owned(), ended };
     if !is_ready {
         let status = uv(&["sync"], file).stdout(Stdio::null()).status().map_err(ScriptError::Start)?;

@@ -107,7 +107,8 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let (rows, surveyed) = mpsc::channel();
     let ended = execute(&interpreter, job, settings, Survey { source, rows }, mask)?;
     match (surveyed.try_recv(), ended) {
-        (Ok(rows), _) => dry_run::report(&context, rows).map(|()| ExitCode::SUCCESS),
+        // Where the import failed, it may be for a secret that is missing.
+        (Ok(rows), ended) => dry_run::report(&context, rows).map(|()| ExitCode::from(ended.exit_code())),
         (Err(_), Ended::Code(0)) => Err(CliError::new(Exit::Failed, "the file exited while it was imported")),
         (Err(_), ended) => Ok(ExitCode::from(ended.exit_code())),
     }

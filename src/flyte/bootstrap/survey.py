@@ -22,7 +22,14 @@ def survey(broker, flyte, job):
     def resolve_command(group, context, arguments):
         if not hasattr(type(group), "objs"):
             return resolve(group, context, arguments)
-        tasks = import_tasks(click, group)
+        try:
+            tasks = import_tasks(click, group)
+        except BaseException as error:
+            if isinstance(error, SystemExit) and not error.code:
+                broker.fail(f"{path} exited while it was imported")
+            # What is missing may be why it failed.
+            broker.ask("survey", declared=declared_in_file(flyte, environments, {}))
+            raise
         if wanted is None:
             declared = declared_in_file(flyte, environments, tasks)
         else:

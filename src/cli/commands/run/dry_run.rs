@@ -88,10 +88,13 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CliErr
             errors.push(error);
         }
     }
-    let mut errors = errors.into_iter();
-    let first = errors.next();
-    errors.for_each(|error| context.ui.error(&error));
-    first.map_or(Ok(()), Err)
+    let code = errors.first().map(CliError::code);
+    let last = errors.pop();
+    errors.iter().for_each(|error| context.ui.error(error));
+    match (last, code) {
+        (Some(last), Some(code)) => Err(last.with_code(code)),
+        _ => Ok(()),
+    }
 }
 
 /// Every member is always there; README.md describes them.
