@@ -90,11 +90,21 @@ def declared_in_file(flyte, environments, tasks):
     for environment in environments:
         secrets = declarations(flyte, environment.secrets)
         found.append({"environment": environment.name, "task": None, "secrets": secrets})
-        for name, task in tasks.items():
+        for name, task in tasks_of(environment, tasks):
             own = declarations(flyte, task.secrets)
-            if environment_of(task) is environment and own != secrets:
+            if own != secrets:
                 found.append({"environment": environment.name, "task": name, "secrets": own})
     return found
+
+
+def tasks_of(environment, tasks):
+    """The environment's tasks by name: those the file names, overrides among them, and those it does not."""
+    named = [(name, task) for name, task in tasks.items() if environment_of(task) is environment]
+    known = [task for _, task in named]
+    for name, task in getattr(environment, "tasks", {}).items():
+        if not any(task is other for other in known):
+            named.append((name.rpartition(".")[2], task))
+    return named
 
 
 def needed_by_task(flyte, task, name):
