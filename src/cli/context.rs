@@ -189,8 +189,13 @@ pub(crate) fn shell_has(name: &str) -> bool {
     env::var_os(name).is_some()
 }
 
+/// Where the user's programs keep what is gone when they log out; often in memory.
+pub(crate) fn runtime_directory() -> Option<PathBuf> {
+    path_variable("XDG_RUNTIME_DIR")
+}
+
 /// A path as it can be typed in a shell.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:=~".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }

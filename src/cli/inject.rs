@@ -1,17 +1,14 @@
 //! From a declaration to a value in its place: what `run` and `exec` share.
 
-use std::io::Read;
-use std::path::Path;
-use std::process::{Command, Stdio};
-
 use zeroize::Zeroizing;
 
-use super::commands::try_mount;
-use super::context::Context;
-use super::error::{CliError, Exit, scope_flags};
+use super::context::{Context, runtime_directory};
+use super::error::{CliError, Exit, harmless, scope_flags};
+use super::files::Files;
+use super::ui::Ui;
 use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::launch::{MountError, PrivateDirectory};
+use flyte_local::launch::{DirectoryError, Removal};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{RunScope, Scope, SecretName};
 use flyte_local::vault::{Resolved, Vault};
@@ -21,21 +18,12 @@ pub(crate) struct Injector {
     vault: Vault,
     identities: Vec<Identity>,
     files: Files,
+    ui: Ui,
     user: User,
     /// Each value goes here before it goes anywhere else.
     watchlist: Watchlist,
     command: String,
     tried: String,
-}
-
-/// The directory for file secrets.
-enum Files {
-    Ready(PrivateDirectory),
-    /// Why there is none, and what can be done about it.
-    Unavailable {
-        reason: String,
-        hint: &'static str,
-    },
 }
 
 /// Whom the secrets are for.
@@ -67,10 +55,13 @@ impl Injector {
         let identities = context.identities()?;
         let tried = context.identities_tried(&identities);
         let files = match mount {
-            Mount::Private => Files::open(user)?,
-            Mount::None => Files::Unavailable { reason: "--no-mount was given".to_owned(), hint: "run without it" },
+            Mount::Private => Files::open(user, runtime_directory().as_deref())?,
+            Mount::None => {
+                Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
+            }
         };
-        Ok(Self { vault, identities, files, user, watchlist, command: context.command.clone(), tried })
+        let (ui, command) = (context.ui.clone(), context.command.clone());
+        Ok(Self { vault, identities, files, ui, user, watchlist, command, tried })
     }
 
     /// The names that a run in this scope sees.
@@ -100,13 +91,15 @@ impl Injector {
     pub(crate) fn file(&self, key: &SecretName, group: Option<&str>, run: &RunScope) -> Result<(), CliError> {
         let value = self.resolve(key, run)?.value;
         let directory = match &self.files {
-            Files::Ready(directory) => directory,
-            Files::Unavailable { reason, hint } => {
+            Files::Mounted(directory) => directory,
+            Files::InMemory(directory) => directory.files(),
+            Files::Unavailable { reason, hints } => {
                 let message = format!("secret {key} cannot be mounted in {SECRETS_DIRECTORY}: {reason}");
-                return Err(CliError::new(Exit::Failed, message).hint(*hint));
+                let error = CliError::new(Exit::Failed, message);
+                return Err(hints.iter().fold(error, |error, hint| error.hint(*hint)));
             }
         };
-        let failed = |error: MountError| CliError::chain(Exit::Failed, &error);
+        let failed = |error: DirectoryError| CliError::chain(Exit::Failed, &error);
         directory.write(&[key.as_str()], value.expose()).map_err(failed)?;
         let Some(group) = group.filter(|group| is_file_name(group) && *group != key.as_str()) else { return Ok(()) };
         match directory.write(&[group, &key.as_str().to_ascii_lowercase()], value.expose()) {
@@ -129,6 +122,36 @@ impl Injector {
     /// The scope that a secret would come from. It is opened, as one that is refused would not come from there.
     pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CliError> {
         self.resolve(key, run).map(|resolved| resolved.scope)
+    }
+
+    /// The directory of file secrets, as the variables of a cluster name it.
+    pub(crate) fn secrets_directory(&self) -> &str {
+        match &self.files {
+            Files::InMemory(directory) => directory.path(),
+            Files::Mounted(_) | Files::Unavailable { .. } => SECRETS_DIRECTORY,
+        }
+    }
+
+    /// Whether that is not where a cluster has them.
+    pub(crate) fn is_redirected(&self) -> bool {
+        matches!(self.files, Files::InMemory(_))
+    }
+
+    /// What removes the directory of file secrets when dropped, where its end does not come by itself.
+    pub(crate) fn removal(&self) -> Option<Removal> {
+        match &self.files {
+            Files::InMemory(directory) => Some(directory.removal()),
+            Files::Mounted(_) | Files::Unavailable { .. } => None,
+        }
+    }
+
+    /// Says, once, what a task with file secrets finds otherwise than on a cluster.
+    pub(crate) fn say_what_differs(&self) {
+        if let Files::InMemory(directory) = &self.files
+            && let Some(difference) = directory.difference()
+        {
+            self.ui.say(&format!("flyte-local: {}", harmless(&difference)));
+        }
     }
 
     fn resolve(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CliError> {
@@ -155,51 +178,6 @@ impl Injector {
         }
         hints.into_iter().fold(CliError::new(Exit::NotFound, message), CliError::hint)
     }
-}
-
-impl Files {
-    /// Makes the directory, if a child of ours can: what it cannot, we must not begin.
-    fn open(user: User) -> Result<Self, CliError> {
-        if let Err(reason) = try_mount() {
-            return Ok(Files::Unavailable { reason, hint: HOW_TO_ALLOW });
-        }
-        match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
-            Ok(directory) => Ok(Files::Ready(directory)),
-            Err(error) => {
-                let error = CliError::chain(Exit::Failed, &error);
-                Err(if user == User::Task { error.hint("do without file secrets: run --no-mount") } else { error })
-            }
-        }
-    }
-}
-
-const HOW_TO_ALLOW: &str = "allow unprivileged user namespaces (Ubuntu: sysctl \
-     kernel.apparmor_restrict_unprivileged_userns=0), or use the secret as a variable";
-
-/// Has a child of ours try; why it failed, if it did.
-///
-/// It answers in words: where SIGCHLD is ignored, the kernel does not keep its exit code.
-#[cfg(target_os = "linux")]
-fn try_mount() -> Result<(), String> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg(try_mount::NAME).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut answer = String::new();
-    let asked = command.spawn().and_then(|mut child| {
-        child.stdout.take().expect("it is piped").read_to_string(&mut answer)?;
-        let _ = child.wait();
-        Ok(())
-    });
-    match (asked, answer.trim_end()) {
-        (Err(error), _) => Err(error.to_string()),
-        (Ok(()), try_mount::MADE) => Ok(()),
-        (Ok(()), reason) => Err(reason.to_owned()),
-    }
-}
-
-/// Without namespaces there is nothing to try: making the directory fails before it changes anything.
-#[cfg(not(target_os = "linux"))]
-fn try_mount() -> Result<(), String> {
-    PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Whether a group can be the name of a directory; it takes no part in the look-up, so another one is passed over.

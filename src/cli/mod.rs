@@ -4,6 +4,7 @@
 mod commands;
 mod context;
 mod error;
+mod files;
 mod inject;
 mod prompt;
 mod table;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{create, delete, exec, get, init, run, supervise, try_mount, update};
+use commands::{check, create, delete, exec, get, init, run, supervise, try_mount, update};
 use context::Context;
 use error::CliError;
 use flyte_local::secret::{Domain, Project};
@@ -56,7 +57,7 @@ struct GlobalArgs {
     /// directory]
     #[arg(long, global = true, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// How `get` prints: table, table-simple, json or json-raw
+    /// How `get` and `check` print: table, table-simple, json or json-raw
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     #[arg(hide_possible_values = true)]
     output_format: OutputFormat,
@@ -110,6 +111,7 @@ enum Command {
     Delete(Delete),
     Run(run::Args),
     Exec(exec::Args),
+    Check(check::Args),
 }
 
 #[derive(Subcommand)]
@@ -162,6 +164,7 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Delete(Delete::Secret(args)) => delete::run(&context, args)?,
         Command::Run(args) => return run::run(context, args),
         Command::Exec(args) => return exec::run(&context, args),
+        Command::Check(args) => check::run(&context, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[36m";
 const RESET: &str = "\x1b[0m";
 
+#[derive(Clone)]
 pub(crate) struct Ui {
     color: bool,
 }
@@ -42,9 +43,17 @@ impl Ui {
             text.push_str(&format!("caused by: {}\n", lines(cause)));
         }
         for hint in error.hints() {
-            text.push_str(&format!("{} {hint}\n", self.paint(CYAN, "hint:")));
+            text.push_str(&self.hint_line(hint));
         }
         self.talk(&text);
+    }
+
+    pub(crate) fn hint(&self, hint: &str) {
+        self.talk(&self.hint_line(hint));
+    }
+
+    fn hint_line(&self, hint: &str) -> String {
+        format!("{} {hint}\n", self.paint(CYAN, "hint:"))
     }
 
     fn paint(&self, color: &str, word: &str) -> String {

@@ -22,6 +22,7 @@ const BOOTSTRAP: &[(&str, &str)] = &[
     ("injection", include_str!("bootstrap/injection.py")),
     ("imports", include_str!("bootstrap/imports.py")),
     ("local", include_str!("bootstrap/local.py")),
+    ("redirect", include_str!("bootstrap/redirect.py")),
     ("modes", include_str!("bootstrap/modes.py")),
     ("workers", include_str!("bootstrap/workers.py")),
     ("survey", include_str!("bootstrap/survey.py")),

@@ -23,6 +23,7 @@ pub const OLDEST_PYTHON: (u32, u32) = (3, 10);
 /// What a cluster sets beside an environment-variable secret.
 pub const VARIABLE_MARKERS: [(&str, &str); 1] = [("FLYTE_SECRETS_ENV_PREFIX", "_UNION_")];
 
-/// What a cluster sets beside a file secret.
-pub const FILE_MARKERS: [(&str, &str); 2] =
-    [("FLYTE_SECRETS_DEFAULT_DIR", SECRETS_DIRECTORY), ("FLYTE_SECRETS_FILE_PREFIX", "")];
+/// What a cluster sets beside a file secret; there, `directory` is [`SECRETS_DIRECTORY`].
+pub fn file_markers(directory: &str) -> [(&str, &str); 2] {
+    [("FLYTE_SECRETS_DEFAULT_DIR", directory), ("FLYTE_SECRETS_FILE_PREFIX", "")]
+}

@@ -115,6 +115,8 @@ pub struct Settings {
     pub shared_secrets: bool,
     /// What happens to a task that returns a secret of its own.
     pub leaks: Leaks,
+    /// Where file secrets are, if not where a cluster mounts them: Python code is led there.
+    pub secrets_directory: Option<String>,
 }
 
 /// What happens to a task that returns a secret of its own.

@@ -1,13 +1,16 @@
 //! Starting a child: its private mount, its variables, its streams, its signals and its end.
 //!
 //! Nothing here knows of vaults or of Flyte. Everything leaves the host as it was: what is mounted is seen by this process
-//! and its children alone, and is gone with the last of them, however they end.
+//! and its children alone, and is gone with the last of them, however they end. Where nothing can be mounted, `memory.rs`
+//! has a directory that is removed instead.
 
 mod child;
 mod control;
+mod directory;
 mod environment;
 mod keyboard;
 mod leftovers;
+mod memory;
 #[cfg(target_os = "linux")]
 mod mount;
 #[cfg(not(target_os = "linux"))]
@@ -19,6 +22,7 @@ mod supervisor;
 mod terminal;
 
 pub use child::{ChildError, Ended, replace, run};
+pub use directory::{DirectoryError, PrivateDirectory};
 pub use environment::changes_how_programs_load;
-pub use mount::{MountError, PrivateDirectory};
+pub use memory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
 pub use supervisor::supervise;

@@ -7,57 +7,20 @@
 //! Children see the directory read-only, as on a cluster; the writable side is a handle that this process keeps.
 
 use std::ffi::{CStr, CString};
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::UnshareFlags;
 
+use super::directory::{DirectoryError, PrivateDirectory, step};
+
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const READ_ONLY: MountFlags = MountFlags::BIND.union(MountFlags::RDONLY).union(SAFE);
-const TEMPORARY: &str = ".tmp";
-
-/// Why there is no private directory.
-#[derive(Debug, thiserror::Error)]
-pub enum MountError {
-    /// The kernel, or the container we run in, does not let this user have a namespace of their own.
-    #[error("this system does not let this user make a private mount")]
-    Forbidden(#[source] io::Error),
-    /// A step failed.
-    #[error("cannot {action} {}", path.display())]
-    Step {
-        /// What was tried.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The system's reason.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl MountError {
-    /// Whether a file stands where a directory is needed.
-    pub fn is_not_a_directory(&self) -> bool {
-        matches!(self, MountError::Step { source, .. } if source.kind() == io::ErrorKind::NotADirectory)
-    }
-}
-
-fn step(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(Errno) -> MountError {
-    let path = path.as_ref().to_owned();
-    move |error| MountError::Step { action, path, source: error.into() }
-}
-
-/// The writable side of a private directory.
-#[derive(Debug)]
-pub struct PrivateDirectory {
-    fd: OwnedFd,
-    path: PathBuf,
-}
 
 impl PrivateDirectory {
     /// Enters a mount namespace in which `target`, an absolute path, is an empty directory.
@@ -67,9 +30,9 @@ impl PrivateDirectory {
     /// to go on from.
     ///
     /// # Errors
-    /// [`MountError::Forbidden`] if the kernel refused the namespace, with nothing changed; a failed step leaves this
+    /// [`DirectoryError::Forbidden`] if the kernel refused the namespace, with nothing changed; a failed step leaves this
     /// process in the namespace, with the directory not there.
-    pub fn enter(target: &Path) -> Result<Self, MountError> {
+    pub fn enter(target: &Path) -> Result<Self, DirectoryError> {
         enter_namespace()?;
         rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
             .map_err(step("make private the mounts below", "/"))?;
@@ -83,69 +46,16 @@ impl PrivateDirectory {
         make_read_only(target)?;
         Ok(Self { fd, path: target.to_owned() })
     }
-
-    /// Writes a file, mode 0400, replacing at once what is there; `path` is its components, plain names each. A directory
-    /// that is in its place goes, with the files in it.
-    ///
-    /// # Errors
-    /// As `mkdirat(2)`, `openat(2)`, `write(2)` and `renameat(2)`.
-    pub fn write(&self, path: &[&str], bytes: &[u8]) -> Result<(), MountError> {
-        let full = self.path.join(path.join("/"));
-        let Some((name, parents)) = path.split_last() else { return Ok(()) };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut directory = rustix::fs::openat(&self.fd, ".", flags, Mode::empty()).map_err(step("open", &full))?;
-        for parent in parents {
-            match rustix::fs::mkdirat(&directory, *parent, Mode::RWXU) {
-                // The umask may have taken our own permissions away.
-                Ok(()) => rustix::fs::chmodat(&directory, *parent, Mode::RWXU, AtFlags::empty())
-                    .map_err(step("create", &full))?,
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(step("create", &full)(error)),
-            }
-            directory = rustix::fs::openat(&directory, *parent, flags, Mode::empty()).map_err(step("open", &full))?;
-        }
-        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&directory, TEMPORARY, create, Mode::RUSR)
-            .and_then(|file| rustix::fs::fchmod(&file, Mode::RUSR).map(|()| file))
-            .map_err(step("write", &full))?;
-        let written = std::fs::File::from(file).write_all(bytes);
-        let rename = || rustix::fs::renameat(&directory, TEMPORARY, &directory, *name);
-        let renamed = match written.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
-            Ok(()) => match rename() {
-                Err(Errno::ISDIR) => remove_directory(&directory, name).and_then(|()| rename()),
-                renamed => renamed,
-            },
-            failed => failed,
-        };
-        if renamed.is_err() {
-            // The write's own error is the one to tell.
-            let _ = rustix::fs::unlinkat(&directory, TEMPORARY, AtFlags::empty());
-        }
-        renamed.map_err(step("write", &full))
-    }
 }
 
-/// Removes a directory that holds files alone.
-fn remove_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    for entry in rustix::fs::Dir::read_from(&directory)? {
-        let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            rustix::fs::unlinkat(&directory, entry.file_name(), AtFlags::empty())?;
-        }
-    }
-    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
-}
-
-fn enter_namespace() -> Result<(), MountError> {
+fn enter_namespace() -> Result<(), DirectoryError> {
     match unshare(UnshareFlags::NEWNS) {
         Err(Errno::PERM) => {}
-        entered => return entered.map_err(|error| MountError::Forbidden(error.into())),
+        entered => return entered.map_err(|error| DirectoryError::Forbidden(error.into())),
     }
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(|error| {
-        MountError::Forbidden(match error {
+        DirectoryError::Forbidden(match error {
             // What the kernel calls "no space left on device".
             Errno::NOSPC => io::Error::other("the limit user.max_user_namespaces is reached"),
             error => error.into(),
@@ -162,22 +72,23 @@ fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     rustix::thread::unshare(flags)
 }
 
-fn write_map(path: &str, content: &str) -> Result<(), MountError> {
+fn write_map(path: &str, content: &str) -> Result<(), DirectoryError> {
     let fd = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(step("open", path))?;
     rustix::io::write(fd, content.as_bytes()).map(|_| ()).map_err(step("write", path))
 }
 
-/// Makes sure that `target` is a directory, without making it on the host.
-fn make_mount_point(target: &Path) -> Result<(), MountError> {
-    if target.is_dir() {
+/// Makes sure that `target` is a directory, without making it on the host. A link is none, wherever it leads: when the
+/// directory at its end is removed, what is mounted there goes too.
+fn make_mount_point(target: &Path) -> Result<(), DirectoryError> {
+    if target.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return Ok(());
     }
     let missing = step("find a directory above", target);
-    let parent = target.ancestors().find(|ancestor| ancestor.is_dir());
+    let parent = target.ancestors().skip(1).find(|ancestor| ancestor.is_dir());
     // A copy of the root is no copy of a directory any more.
     let parent = parent.filter(|parent| *parent != Path::new("/")).ok_or_else(|| missing(Errno::NOENT))?;
-    copy_to_memory(parent)?;
-    std::fs::create_dir_all(target).map_err(|source| MountError::Step {
+    copy_to_memory(parent, target)?;
+    std::fs::create_dir_all(target).map_err(|source| DirectoryError::Step {
         action: "create",
         path: target.to_owned(),
         source,
@@ -185,11 +96,12 @@ fn make_mount_point(target: &Path) -> Result<(), MountError> {
     make_read_only(parent)
 }
 
-/// Covers a directory with a memory file system that holds the same: files and directories bound, links copied.
-fn copy_to_memory(directory: &Path) -> Result<(), MountError> {
+/// Covers a directory with a memory file system that holds the same, save for a link in the place of `mount_point`: files
+/// and directories bound, links copied.
+fn copy_to_memory(directory: &Path, mount_point: &Path) -> Result<(), DirectoryError> {
     let io_step = |action, path: &Path| {
         let path = path.to_owned();
-        move |source| MountError::Step { action, path, source }
+        move |source| DirectoryError::Step { action, path, source }
     };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let original = rustix::fs::open(directory, flags, Mode::empty()).map_err(step("open", directory))?;
@@ -201,6 +113,9 @@ fn copy_to_memory(directory: &Path) -> Result<(), MountError> {
     for entry in entries {
         let (source, target) = (covered.join(entry.file_name()), directory.join(entry.file_name()));
         let kind = entry.file_type().map_err(io_step("look at", &target))?;
+        if kind.is_symlink() && target == mount_point {
+            continue;
+        }
         if kind.is_symlink() {
             let link = std::fs::read_link(&source).map_err(io_step("read", &target))?;
             symlink(link, &target).map_err(io_step("copy", &target))?;
@@ -221,7 +136,7 @@ fn copy_to_memory(directory: &Path) -> Result<(), MountError> {
     Ok(())
 }
 
-fn mount_memory(target: &Path, options: &CStr) -> Result<(), MountError> {
+fn mount_memory(target: &Path, options: &CStr) -> Result<(), DirectoryError> {
     // Never to swap, where the kernel lets us say so: it does as root since Linux 6.4, and never in a user namespace.
     let unswapped = CString::new([options.to_bytes(), b",noswap"].concat()).expect("our own text has no NUL");
     let mounted = match rustix::mount::mount("tmpfs", target, "tmpfs", SAFE, unswapped.as_c_str()) {
@@ -231,6 +146,6 @@ fn mount_memory(target: &Path, options: &CStr) -> Result<(), MountError> {
     mounted.map_err(step("mount a memory file system on", target))
 }
 
-fn make_read_only(target: &Path) -> Result<(), MountError> {
+fn make_read_only(target: &Path) -> Result<(), DirectoryError> {
     rustix::mount::mount_remount(target, READ_ONLY, c"").map_err(step("make read-only", target))
 }

@@ -12,7 +12,7 @@ use crate::cli::commands::supervise;
 use crate::cli::context::{Context, merged};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
-use flyte_local::flyte::{FILE_MARKERS, VARIABLE_MARKERS, default_variable};
+use flyte_local::flyte::{SECRETS_DIRECTORY, VARIABLE_MARKERS, default_variable, file_markers};
 use flyte_local::launch::{self, ChildError};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{NameError, RunScope, SecretName};
@@ -105,7 +105,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         command.envs(VARIABLE_MARKERS);
     }
     if !args.mount.is_empty() {
-        command.envs(FILE_MARKERS);
+        command.envs(file_markers(SECRETS_DIRECTORY));
     }
     command.envs(variables.iter().map(|(name, (_, value))| (name, value.as_str())));
     if !args.mask {

@@ -1,5 +1,6 @@
 //! One file a verb: its arguments, and one function.
 
+pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod exec;

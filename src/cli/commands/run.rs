@@ -92,14 +92,20 @@ impl From<LeakPolicy> for Leaks {
 
 pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError> {
     let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
-    let settings = Settings { shared_secrets: args.shared_secrets, leaks: args.leaks.into() };
     let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
     let interpreter = find_interpreter(args.python, &job)?;
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
     let mask = (!args.no_mask).then_some(&watchlist);
-    let source = Source::new(Injector::open(&context, User::Task, mount, watchlist.clone())?, chosen, fallback);
+    let injector = Injector::open(&context, User::Task, mount, watchlist.clone())?;
+    let _removal = injector.removal();
+    let settings = Settings {
+        shared_secrets: args.shared_secrets,
+        leaks: args.leaks.into(),
+        secrets_directory: injector.is_redirected().then(|| injector.secrets_directory().to_owned()),
+    };
+    let source = Source::new(injector, chosen, fallback);
     if !args.dry_run {
         let ended = execute(&interpreter, job, settings, source, mask)?;
         return Ok(ExitCode::from(ended.exit_code()));

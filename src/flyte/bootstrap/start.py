@@ -15,6 +15,7 @@ from _flyte_local.local import report_scope, stay_local
 from _flyte_local.modes import CHOOSE, has_main_block, run_module, run_script, run_task
 from _flyte_local.imports import Scan
 from _flyte_local.injection import Secrets
+from _flyte_local.redirect import lead_to
 from _flyte_local.survey import survey
 from _flyte_local.workers import hook_workers
 
@@ -54,6 +55,8 @@ def hide_own_frames():
 
 
 def hook(broker, flyte, settings):
+    if settings["secrets_directory"]:
+        lead_to(settings["secrets_directory"])
     secrets = Secrets(broker, flyte, shared=settings["shared_secrets"])
     secrets.hook_environments()
     secrets.hook_tasks()

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::cli::context::{inherited, merged};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::Injector;
-use flyte_local::flyte::{Declared, FILE_MARKERS, Provided, Refused, SecretSource, VARIABLE_MARKERS};
+use flyte_local::flyte::{Declared, Provided, Refused, SecretSource, VARIABLE_MARKERS, file_markers};
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
 /// Answers the broker from the vault.
@@ -41,6 +41,7 @@ impl Source {
     fn inject(&self, secret: &Declared, provided: &mut Provided) -> Result<(), CliError> {
         let (run, key) = (self.scope(), key_of(secret)?);
         let mut set = |name: &str, value| provided.variables.insert(name.to_owned(), value);
+        let file_markers = file_markers(self.injector.secrets_directory());
         let markers: &[(&str, &str)] = match &secret.variable {
             Some(variable) => {
                 set(variable, self.injector.variable(&key, &run)?);
@@ -48,7 +49,7 @@ impl Source {
             }
             None => {
                 self.injector.file(&key, secret.group.as_deref(), &run)?;
-                &FILE_MARKERS
+                &file_markers
             }
         };
         for (name, value) in markers {
@@ -95,6 +96,9 @@ impl SecretSource for Source {
                 // An environment that is declared need not run: what it lacks, its task will tell.
                 provided.missing.push(index);
             }
+        }
+        if task.is_some() && secrets.iter().any(|secret| secret.variable.is_none()) {
+            self.injector.say_what_differs();
         }
         Ok(provided)
     }

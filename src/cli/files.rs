@@ -1,0 +1,193 @@
+//! Where file secrets go on this machine: a private mount; where that is forbidden, a directory in memory, for a run; else
+//! nowhere, and why.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::path::Path;
+
+use super::context::quoted;
+use super::error::{CliError, Exit};
+use super::inject::User;
+use flyte_local::flyte::SECRETS_DIRECTORY;
+use flyte_local::launch::{LinkByHand, MemoryBase, MemoryDirectory, PrivateDirectory, Removal};
+
+/// The directory for file secrets.
+pub(crate) enum Files {
+    /// Where a cluster has it.
+    Mounted(PrivateDirectory),
+    /// Elsewhere.
+    InMemory(InMemory),
+    /// There is none: why, and what can be done about it.
+    Unavailable { reason: String, hints: Vec<&'static str> },
+}
+
+/// What [`Files`] will be, found out without changing anything for good.
+pub(crate) enum Place {
+    Mount,
+    Memory(InMemory),
+    Nowhere { reason: String, hints: Vec<&'static str> },
+}
+
+/// A directory in memory, in the place of a private mount.
+pub(crate) struct InMemory {
+    directory: MemoryDirectory,
+    /// Why there is no private mount.
+    reason: String,
+    has_link: Cell<bool>,
+    has_told: Cell<bool>,
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) const HOW_TO_ALLOW: &str = "allow unprivileged user namespaces (Ubuntu: sysctl \
+     kernel.apparmor_restrict_unprivileged_userns=0), or use the secret as a variable";
+#[cfg(not(target_os = "linux"))]
+pub(crate) const HOW_TO_ALLOW: &str = "use the secret as a variable, or run in a Linux container";
+
+/// What helps a run, but not `exec`, which has no end at which to remove a directory.
+const HOW_TO_HAVE_MEMORY: &str = "or set XDG_RUNTIME_DIR to a directory on a tmpfs that is yours, mode 0700";
+
+impl Files {
+    /// Makes the directory. Call it before any thread starts.
+    pub(crate) fn open(user: User, runtime: Option<&Path>) -> Result<Self, CliError> {
+        match Place::find(user, runtime) {
+            Place::Memory(directory) => return Ok(Files::InMemory(directory)),
+            Place::Nowhere { reason, hints } => return Ok(Files::Unavailable { reason, hints }),
+            Place::Mount => {}
+        }
+        match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
+            Ok(directory) => Ok(Files::Mounted(directory)),
+            Err(error) => {
+                let error = CliError::chain(Exit::Failed, &error);
+                Err(if user == User::Task { error.hint("do without file secrets: run --no-mount") } else { error })
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Has a child of ours try to mount: what it cannot, we must not begin.
+    pub(crate) fn find(user: User, runtime: Option<&Path>) -> Self {
+        let Err(reason) = try_mount() else { return Place::Mount };
+        if user == User::Command {
+            return Place::Nowhere { reason, hints: vec![HOW_TO_ALLOW] };
+        }
+        let found = MemoryBase::find(runtime, Path::new(SECRETS_DIRECTORY));
+        match found.and_then(|base| base.create_directory()) {
+            Ok(directory) => {
+                let (has_link, has_told) = (Cell::new(false), Cell::new(false));
+                Place::Memory(InMemory { directory, reason, has_link, has_told })
+            }
+            Err(error) => {
+                let reason = format!("{reason}; nor is there memory to keep it in: {}", in_words(&error));
+                Place::Nowhere { reason, hints: vec![HOW_TO_ALLOW, HOW_TO_HAVE_MEMORY] }
+            }
+        }
+    }
+}
+
+impl InMemory {
+    /// Where to write; the link that all runs share leads here from then on, unless another run has it.
+    pub(crate) fn files(&self) -> &PrivateDirectory {
+        if !self.has_link.get() {
+            // Without it, only programs other than Python lack something, and what they lack is told.
+            self.has_link.set(self.directory.take_link(Path::new(SECRETS_DIRECTORY)).unwrap_or(false));
+        }
+        self.directory.files()
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.directory.files().path().to_str().expect("the base is chosen so")
+    }
+
+    pub(crate) fn removal(&self) -> Removal {
+        self.directory.removal()
+    }
+
+    /// The directory of all of this user's runs, and whether the link to it is made.
+    pub(crate) fn base(&self) -> (&Path, bool) {
+        (self.directory.base().path(), self.link_by_hand() == LinkByHand::Made)
+    }
+
+    fn link_by_hand(&self) -> LinkByHand {
+        self.directory.base().link_by_hand(Path::new(SECRETS_DIRECTORY))
+    }
+
+    /// The commands that make the link, once and for all; none if it is made.
+    fn how_to_link(&self) -> Option<String> {
+        let place = Path::new(SECRETS_DIRECTORY);
+        let first = match self.link_by_hand() {
+            LinkByHand::Made => return None,
+            LinkByHand::Missing => format!("sudo mkdir -p {}", place.parent().unwrap_or(place).display()),
+            LinkByHand::Elsewhere => format!("sudo rm {SECRETS_DIRECTORY}"),
+            LinkByHand::Occupied => format!("sudo mv {SECRETS_DIRECTORY} {SECRETS_DIRECTORY}.old"),
+        };
+        let target = self.directory.base().link(place);
+        Some(format!("{first} && sudo ln -s {} {SECRETS_DIRECTORY}", quoted(&target)))
+    }
+
+    /// What differs from a cluster, the first time it is asked for.
+    pub(crate) fn difference(&self) -> Option<String> {
+        if self.has_told.replace(true) {
+            return None;
+        }
+        match (self.link_by_hand(), self.has_link.get()) {
+            (LinkByHand::Made, true) => None,
+            (LinkByHand::Made, false) => Some(format!(
+                "another run was first: what is not Python finds that run's files in {SECRETS_DIRECTORY}, not this one's"
+            )),
+            _ => self.lacks_link(),
+        }
+    }
+
+    /// What is lacking without the link, and how to have it; nothing with it.
+    pub(crate) fn lacks_link(&self) -> Option<String> {
+        let how = self.how_to_link()?;
+        Some(format!(
+            "only Python code finds file secrets in {SECRETS_DIRECTORY}, other programs do not: {}; {HOW_TO_MOUNT}make a \
+             link, once: {how}",
+            self.reason
+        ))
+    }
+}
+
+#[cfg(target_os = "linux")]
+const HOW_TO_MOUNT: &str =
+    "allow unprivileged user namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), or ";
+#[cfg(not(target_os = "linux"))]
+const HOW_TO_MOUNT: &str = "";
+
+fn in_words(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Has a child of ours try; why it failed, if it did.
+///
+/// It answers in words: where SIGCHLD is ignored, the kernel does not keep its exit code.
+#[cfg(target_os = "linux")]
+fn try_mount() -> Result<(), String> {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    use super::commands::try_mount;
+
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(try_mount::NAME).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut answer = String::new();
+    let asked = command.spawn().and_then(|mut child| {
+        child.stdout.take().expect("it is piped").read_to_string(&mut answer)?;
+        let _ = child.wait();
+        Ok(())
+    });
+    match (asked, answer.trim_end()) {
+        (Err(error), _) => Err(error.to_string()),
+        (Ok(()), try_mount::MADE) => Ok(()),
+        (Ok(()), reason) => Err(reason.to_owned()),
+    }
+}
+
+/// Without namespaces there is nothing to try: making the directory fails before it changes anything.
+#[cfg(not(target_os = "linux"))]
+fn try_mount() -> Result<(), String> {
+    PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)).map(|_| ()).map_err(|error| in_words(&error))
+}

@@ -1,0 +1,286 @@
+//! A directory on a memory file system, for where a private mount cannot be made.
+//!
+//! All of a user's runs share a base directory, which only that user can enter. Each run has a directory of its own in it,
+//! whose lock (`flock`) it holds as long as it lives: what a killed run left behind can be locked, and the next run removes
+//! it. Who changes anything in the base holds the base's own lock, for no longer than that takes.
+//!
+//! Beside them, a link leads to the directory of one of the runs that live. It keeps its name, so that another link, made
+//! once and by hand, can lead to it from a place that only root can write to.
+//!
+//! It is no private mount: every process of the user can read it while the run lasts.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::directory::{DirectoryError, OPEN, PrivateDirectory, make_directory, remove_tree, step};
+
+const SHARED_MEMORY: &str = "/dev/shm";
+const PROGRAM: &str = "flyte-local";
+const RUN: &str = "run-";
+
+/// How often a directory is emptied into which its owner may still be writing.
+const ATTEMPTS: usize = 100;
+
+/// A base directory that can be used, as far as can be told before it is made.
+#[derive(Debug, Clone)]
+pub struct MemoryBase {
+    path: PathBuf,
+}
+
+/// What is at the place from where a link, made by hand, is to lead to a [`MemoryBase`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkByHand {
+    /// The link.
+    Made,
+    /// Nothing.
+    Missing,
+    /// A link to something else.
+    Elsewhere,
+    /// What is no link.
+    Occupied,
+}
+
+impl MemoryBase {
+    /// Finds one: in the user's runtime directory (`XDG_RUNTIME_DIR`), if it is fit, else in `/dev/shm`; but first where
+    /// the link at `place` leads.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unfit`]: neither is on a memory file system and safe from other users.
+    pub fn find(runtime: Option<&Path>, place: &Path) -> Result<Self, DirectoryError> {
+        let own = runtime.filter(|directory| directory.is_absolute() && directory.to_str().is_some());
+        let own = own.filter(|directory| require_memory(directory, is_private).is_ok());
+        let own = own.map(|directory| Self { path: directory.join(PROGRAM) });
+        let user = rustix::process::geteuid().as_raw();
+        let shared = || Self { path: Path::new(SHARED_MEMORY).join(format!("{PROGRAM}-{user}")) };
+        match (own, require_memory(Path::new(SHARED_MEMORY), keeps_names)) {
+            (Some(_), Ok(())) if shared().link_by_hand(place) == LinkByHand::Made => Ok(shared()),
+            (Some(own), _) => Ok(own),
+            (None, usable) => usable.map(|()| shared()),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What a link at `place` is to lead to: a link itself, of the same name.
+    pub fn link(&self, place: &Path) -> PathBuf {
+        self.path.join(place.file_name().unwrap_or_default())
+    }
+
+    /// What is at `place`.
+    pub fn link_by_hand(&self, place: &Path) -> LinkByHand {
+        match std::fs::read_link(place) {
+            Ok(target) if target == self.link(place) => LinkByHand::Made,
+            Ok(_) => LinkByHand::Elsewhere,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => LinkByHand::Missing,
+            Err(_) => LinkByHand::Occupied,
+        }
+    }
+
+    /// The base itself, made where it is missing, and locked until dropped.
+    fn open(&self) -> Result<OwnedFd, DirectoryError> {
+        let unfit = |reason| DirectoryError::Unfit { path: self.path.clone(), reason };
+        loop {
+            match rustix::fs::mkdir(&self.path, Mode::RWXU) {
+                // The umask may have taken our own permissions away.
+                Ok(()) => rustix::fs::chmod(&self.path, Mode::RWXU).map_err(step("create", &self.path))?,
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(step("create", &self.path)(error)),
+            }
+            let base = match rustix::fs::open(&self.path, OPEN, Mode::empty()) {
+                // Its last user removed it meanwhile.
+                Err(Errno::NOENT) => continue,
+                Err(Errno::LOOP | Errno::NOTDIR) => return Err(unfit("is not a directory")),
+                opened => opened.map_err(step("open", &self.path))?,
+            };
+            is_private(&base).and_then(|()| is_memory(&base)).map_err(unfit)?;
+            while let Err(error) = rustix::fs::flock(&base, FlockOperation::LockExclusive) {
+                if error != Errno::INTR {
+                    return Err(step("lock", &self.path)(error));
+                }
+            }
+            if rustix::fs::fstat(&base).is_ok_and(|found| found.st_nlink > 0) {
+                return Ok(base);
+            }
+        }
+    }
+
+    /// Makes a directory for this run, and removes those that killed runs left behind.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Unfit`] where the base is not this user's alone; a failed step.
+    pub fn create_directory(&self) -> Result<MemoryDirectory, DirectoryError> {
+        let base = self.open()?;
+        sweep(&base);
+        let mut random = [0; 8];
+        getrandom::getrandom(&mut random).map_err(|error| DirectoryError::Step {
+            action: "get random bytes for a name in",
+            path: self.path.clone(),
+            source: error.into(),
+        })?;
+        let name = format!("{RUN}{:016x}", u64::from_ne_bytes(random));
+        let path = self.path.join(&name);
+        make_directory(&base, &name).map_err(step("create", &path))?;
+        let fd = rustix::fs::openat(&base, &name, OPEN, Mode::empty()).map_err(step("open", &path))?;
+        rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).map_err(step("lock", &path))?;
+        Ok(MemoryDirectory { base: self.clone(), name, files: PrivateDirectory { fd, path } })
+    }
+}
+
+/// A run's own directory on a memory file system. It stays when this is dropped: see [`MemoryDirectory::removal`].
+#[derive(Debug)]
+pub struct MemoryDirectory {
+    base: MemoryBase,
+    name: String,
+    files: PrivateDirectory,
+}
+
+impl MemoryDirectory {
+    /// The writable side of it.
+    pub fn files(&self) -> &PrivateDirectory {
+        &self.files
+    }
+
+    /// The directory of all of this user's runs.
+    pub fn base(&self) -> &MemoryBase {
+        &self.base
+    }
+
+    /// Lets the base's link for `place` lead here, unless it leads to another run that lives; whether it does.
+    ///
+    /// # Errors
+    /// What is in the link's place is no link; a failed step.
+    pub fn take_link(&self, place: &Path) -> Result<bool, DirectoryError> {
+        let base = self.base.open()?;
+        let link = self.base.link(place);
+        let name = link.file_name().unwrap_or_default();
+        match rustix::fs::readlinkat(&base, name, Vec::new()) {
+            Ok(target) if target.as_bytes() == self.name.as_bytes() => return Ok(true),
+            Ok(target) if target.to_str().is_ok_and(|target| is_alive(&base, target)) => return Ok(false),
+            Ok(_) => rustix::fs::unlinkat(&base, name, AtFlags::empty()).map_err(step("remove", &link))?,
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(step("read the link", &link)(error)),
+        }
+        rustix::fs::symlinkat(&self.name, &base, name).map_err(step("make the link", &link))?;
+        Ok(true)
+    }
+
+    /// What removes it when dropped.
+    pub fn removal(&self) -> Removal {
+        Removal(self.files.path.clone())
+    }
+}
+
+/// Removes a [`MemoryDirectory`] when dropped.
+#[derive(Debug)]
+pub struct Removal(PathBuf);
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        // What could not be removed, the next run's sweep tries again.
+        let _ = remove(&self.0);
+    }
+}
+
+/// Removes the directory of a run, whether its owner lives or not, with the link that leads to it; and the base, if that
+/// was the last of it. A plain function, for a process that outlives the owner.
+///
+/// # Errors
+/// [`DirectoryError::Unfit`] for what is no such directory; a failed step.
+pub fn remove(directory: &Path) -> Result<(), DirectoryError> {
+    let name = directory.file_name().and_then(OsStr::to_str).filter(|name| name.starts_with(RUN));
+    let (Some(path), Some(name)) = (directory.parent(), name) else {
+        return Err(DirectoryError::Unfit { path: directory.to_owned(), reason: "is no run's directory" });
+    };
+    let base = MemoryBase { path: path.to_owned() }.open()?;
+    let removed = remove_run(&base, name);
+    // Only if nothing is left in it.
+    let _ = rustix::fs::unlinkat(CWD, path, AtFlags::REMOVEDIR);
+    removed.map_err(step("remove", directory))
+}
+
+/// Removes a run's directory and the links that lead to it.
+fn remove_run(base: &OwnedFd, name: &str) -> Result<(), Errno> {
+    for entry in rustix::fs::Dir::read_from(base)?.flatten() {
+        let link = rustix::fs::readlinkat(base, entry.file_name(), Vec::new());
+        if link.is_ok_and(|target| target.as_bytes() == name.as_bytes()) {
+            rustix::fs::unlinkat(base, entry.file_name(), AtFlags::empty())?;
+        }
+    }
+    for _ in 0..ATTEMPTS {
+        match remove_tree(base, name) {
+            Err(Errno::NOTEMPTY) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            removed => return removed,
+        }
+    }
+    Err(Errno::NOTEMPTY)
+}
+
+/// Removes what killed runs left behind. What cannot be removed stays.
+fn sweep(base: &OwnedFd) {
+    let Ok(entries) = rustix::fs::Dir::read_from(base) else { return };
+    let names: Vec<_> = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect();
+    for name in names.iter().filter(|name| name.starts_with(RUN) && !is_alive(base, name)) {
+        let _ = remove_run(base, name);
+    }
+}
+
+/// Whether a run holds this directory of the base.
+fn is_alive(base: &OwnedFd, name: &str) -> bool {
+    let Ok(directory) = rustix::fs::openat(base, name, OPEN, Mode::empty()) else { return false };
+    rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
+}
+
+/// A property of an open directory; if it has it not, what is wrong: a verb phrase.
+type Property = fn(&OwnedFd) -> Result<(), &'static str>;
+
+/// That `directory` is on a memory file system, and has the property.
+fn require_memory(directory: &Path, property: Property) -> Result<(), DirectoryError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(directory, flags, Mode::empty()).map_err(step("open", directory))?;
+    let unfit = |reason| DirectoryError::Unfit { path: directory.to_owned(), reason };
+    is_memory(&opened).and_then(|()| property(&opened)).map_err(unfit)
+}
+
+/// That it is this user's, and closed to all others.
+fn is_private(directory: &OwnedFd) -> Result<(), &'static str> {
+    let Ok(found) = rustix::fs::fstat(directory) else { return Err("cannot be examined") };
+    if found.st_uid != rustix::process::geteuid().as_raw() {
+        return Err("belongs to another user");
+    }
+    if found.st_mode & 0o077 != 0 { Err("is open to other users") } else { Ok(()) }
+}
+
+/// That other users cannot rename what this user makes in it.
+fn keeps_names(directory: &OwnedFd) -> Result<(), &'static str> {
+    let Ok(found) = rustix::fs::fstat(directory) else { return Err("cannot be examined") };
+    let open_to_others = found.st_mode & 0o022 != 0;
+    if open_to_others && found.st_mode & 0o1000 == 0 { Err("lets other users rename what is in it") } else { Ok(()) }
+}
+
+/// That what is written there stays in memory (or its swap).
+fn is_memory(directory: &OwnedFd) -> Result<(), &'static str> {
+    let in_memory = rustix::fs::fstatfs(directory.as_fd()).is_ok_and(|found| is_memory_file_system(&found));
+    if in_memory { Ok(()) } else { Err("is not on a memory file system") }
+}
+
+#[cfg(target_os = "linux")]
+fn is_memory_file_system(found: &rustix::fs::StatFs) -> bool {
+    const TMPFS: u32 = 0x0102_1994;
+    const RAMFS: u32 = 0x8584_58f6;
+    // The field's width and sign differ between processors, the magic numbers have 32 bits.
+    matches!(found.f_type as u32, TMPFS | RAMFS)
+}
+
+/// macOS has `mount_tmpfs(8)`, for root, and mounts none by itself.
+#[cfg(not(target_os = "linux"))]
+fn is_memory_file_system(found: &rustix::fs::StatFs) -> bool {
+    found.f_fstypename.iter().map(|&letter| letter as u8).take_while(|&letter| letter != 0).eq(*b"tmpfs")
+}
