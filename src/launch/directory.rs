@@ -10,8 +10,7 @@ use rustix::io::Errno;
 const TEMPORARY: &str = ".tmp";
 
 /// How directories are opened: never through a link.
-pub(super) const OPEN: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Why there is no directory, or no file in it.
 #[derive(Debug, thiserror::Error)]

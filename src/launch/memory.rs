@@ -226,7 +226,8 @@ fn remove_run(base: &OwnedFd, name: &str) -> Result<(), Errno> {
 /// Removes what killed runs left behind. What cannot be removed stays.
 fn sweep(base: &OwnedFd) {
     let Ok(entries) = rustix::fs::Dir::read_from(base) else { return };
-    let names: Vec<_> = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect();
+    let names: Vec<_> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect();
     for name in names.iter().filter(|name| name.starts_with(RUN) && !is_alive(base, name)) {
         let _ = remove_run(base, name);
     }
