@@ -3,10 +3,11 @@
 //! The socket is closed on exec in the interpreter, and the identity never leaves this process: what crosses is the
 //! declaration one way, and the values declared the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +20,7 @@ use super::{Interpreter, OLDEST_PYTHON};
 const BOOTSTRAP: &[(&str, &str)] = &[
     ("broker", include_str!("bootstrap/broker.py")),
     ("views", include_str!("bootstrap/views.py")),
+    ("leaks", include_str!("bootstrap/leaks.py")),
     ("injection", include_str!("bootstrap/injection.py")),
     ("imports", include_str!("bootstrap/imports.py")),
     ("local", include_str!("bootstrap/local.py")),
@@ -122,6 +124,7 @@ struct State {
     parent: Option<u32>,
     greeted: bool,
     failure: Option<Failure>,
+    keeps: BTreeSet<PathBuf>,
 }
 
 /// What the broker's thread and its owner share.
@@ -186,6 +189,11 @@ impl Broker {
         let mut state = self.shared.lock();
         state.failure.take()
     }
+
+    /// The directories in which Flyte keeps what the run made.
+    pub fn keeps(&self) -> BTreeSet<PathBuf> {
+        self.shared.lock().keeps.clone()
+    }
 }
 
 struct Session<S> {
@@ -241,6 +249,10 @@ impl<S: SecretSource> Session<S> {
                 }
                 Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
             },
+            Request::Keeps { directories } => {
+                self.shared.lock().keeps.extend(directories);
+                send(&self.socket, &Reply::Done {})
+            }
             Request::Survey { declared } => {
                 self.source.survey(declared);
                 send(&self.socket, &Reply::Done {})

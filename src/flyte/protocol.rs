@@ -1,6 +1,7 @@
 //! What the bootstrap and the broker say to each other: one JSON object a line, each request answered by one reply.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -61,6 +62,11 @@ pub(super) enum Request {
     LacksSdk {
         /// The interpreter's own name for itself.
         python: String,
+    },
+    /// Where Flyte keeps what a run makes.
+    Keeps {
+        /// Absolute paths, of what need not exist.
+        directories: Vec<PathBuf>,
     },
     /// The run cannot go on, for a reason of ours rather than of the user's code. The bootstrap exits after it.
     Fail {

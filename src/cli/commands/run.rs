@@ -2,11 +2,14 @@
 
 mod dry_run;
 mod failure;
+mod leaks;
 mod source;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
+use std::time::SystemTime;
 
 use crate::cli::RunScopeArgs;
 use crate::cli::commands::supervise;
@@ -107,11 +110,16 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     };
     let source = Source::new(injector, chosen, fallback);
     if !args.dry_run {
-        let ended = execute(&interpreter, job, settings, source, mask)?;
+        let began = SystemTime::now();
+        let searched = (settings.leaks != Leaks::Off).then_some(&watchlist);
+        let (ended, keeps) = execute(&interpreter, job, settings, source, mask)?;
+        if let Some(list) = searched {
+            leaks::report(context.ui, list, keeps, began);
+        }
         return Ok(ExitCode::from(ended.exit_code()));
     }
     let (rows, surveyed) = mpsc::channel();
-    let ended = execute(&interpreter, job, settings, Survey { source, rows }, mask)?;
+    let (ended, _) = execute(&interpreter, job, settings, Survey { source, rows }, mask)?;
     match (surveyed.try_recv(), ended) {
         // Where the import failed, it may be for a secret that is missing.
         (Ok(rows), ended) => dry_run::report(&context, rows).map(|()| ExitCode::from(ended.exit_code())),
@@ -131,14 +139,14 @@ fn find_interpreter(given: Option<PathBuf>, job: &Job) -> Result<Interpreter, Cl
     Interpreter::find(search).map_err(|error| no_environment(&error))
 }
 
-/// Runs the interpreter with its bootstrap, to its end.
+/// Runs the interpreter with its bootstrap, to its end; how it ended, and where Flyte keeps what the run made.
 fn execute(
     interpreter: &Interpreter,
     job: Job,
     settings: Settings,
     source: impl SecretSource + 'static,
     mask: Option<&Watchlist>,
-) -> Result<Ended, CliError> {
+) -> Result<(Ended, BTreeSet<PathBuf>), CliError> {
     let started = Broker::start(interpreter, job, settings, source);
     let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
     let ended = match launch::run(supervise::command()?, &command, mask, |parent| broker.started(parent)) {
@@ -148,7 +156,7 @@ fn execute(
     match (broker.failure(), ended) {
         (Some(failure), _) => Err(explain(failure, interpreter)),
         (None, Ended::Code(code)) if !broker.greeted() => Err(not_python(interpreter, code)),
-        (None, ended) => Ok(ended),
+        (None, ended) => Ok((ended, broker.keeps())),
     }
 }
 

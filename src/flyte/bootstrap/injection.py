@@ -5,12 +5,13 @@ import inspect
 import os
 
 from _flyte_local import views
+from _flyte_local.leaks import LeakGuard, own_values
 
 
-def secret_error(flyte, message):
+def secret_error(flyte, message, code="SecretUnavailable"):
     """An error that is not worth a retry, where the SDK has one: trying again does not bring the secret."""
     kind = getattr(flyte.errors, "NonRecoverableError", None)
-    return kind(message, "SecretUnavailable") if kind else flyte.errors.RuntimeUserError("SecretUnavailable", message)
+    return kind(message, code) if kind else flyte.errors.RuntimeUserError(code, message)
 
 
 def as_secrets(flyte, request):
@@ -31,23 +32,25 @@ def described(secret):
 class Secrets:
     """Puts declared secrets where the declaration says."""
 
-    def __init__(self, broker, flyte, shared):
+    def __init__(self, broker, flyte, settings):
         self._broker = broker
         self._flyte = flyte
-        self._shared = shared
+        self._leaks = LeakGuard(settings["leaks"], broker, flyte, secret_error)
+        self._leaks.note_places()
         # What the broker gave, by declaration: a forked process cannot ask it.
         self._given = {}
-        if not shared:
+        if not settings["shared_secrets"]:
             views.install()
 
     def provide(self, request, task=None, holder=None):
-        """Asks for what `request`, the `secrets=` of an environment or a task, declares; the variables it has now.
+        """Asks for what `request`, the `secrets=` of an environment or a task, declares; the variables it has now, and
+        the key and value of each secret.
 
         With a task, a secret that cannot be had raises; without one, it is passed over until a task needs it. `holder`
         says in words who declares it; None stands for code that has only been looked at, which holds what there is.
         """
         if not request:
-            return {}
+            return {}, ()
         declared = as_secrets(self._flyte, request)
         if holder is not None:
             self._manage(declared, holder)
@@ -66,7 +69,8 @@ class Secrets:
         own = {views.encoded(name): os.environ.encodevalue(value) for name, value in variables.items()}
         views.place(own)
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
-        return own
+        known = {os.environ.decodekey(name): os.environ.decodevalue(value) for name, value in own.items()}
+        return own, own_values(wanted, known)
 
     def _manage(self, declared, holder):
         for secret in declared:
@@ -153,8 +157,8 @@ class Secrets:
         return context.action if context else None
 
     def _view(self, task, action):
-        own = self.provide(task.secrets, task.name, holder=f"task {task.name}")
-        return views.View(task, action, own)
+        own, values = self.provide(task.secrets, task.name, holder=f"task {task.name}")
+        return views.View(task, action, own), values
 
     def _wrapped_execute(self, execute):
         @functools.wraps(execute)
@@ -162,8 +166,12 @@ class Secrets:
             view, action = views.current.get(), self._action()
             if view is not None and view.is_of(task, action):  # A subclass calls super().execute().
                 return await execute(task, *args, **kwargs)
-            with self._view(task, action):
-                return await execute(task, *args, **kwargs)
+            self._leaks.note_places()
+            view, values = self._view(task, action)
+            with view:
+                returned = await execute(task, *args, **kwargs)
+            self._leaks.check(task, values, returned)
+            return returned
 
         return execute_with_secrets
 
@@ -173,12 +181,14 @@ class Secrets:
         async def finish(task, coroutine):
             __tracebackhide__ = True
             try:
-                view = self._view(task, None)
+                view, values = self._view(task, None)
             except BaseException:
                 coroutine.close()
                 raise
             with view:
-                return await coroutine
+                returned = await coroutine
+            self._leaks.check(task, values, returned)
+            return returned
 
         @functools.wraps(forward)
         def forward_with_secrets(task, *args, **kwargs):
@@ -188,7 +198,10 @@ class Secrets:
                 return forward(task, *args, **kwargs)
             if inspect.iscoroutinefunction(getattr(task, "func", None)):
                 return finish(task, forward(task, *args, **kwargs))
-            with self._view(task, None):
-                return forward(task, *args, **kwargs)
+            view, values = self._view(task, None)
+            with view:
+                returned = forward(task, *args, **kwargs)
+            self._leaks.check(task, values, returned)
+            return returned
 
         return forward_with_secrets

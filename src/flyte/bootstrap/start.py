@@ -57,7 +57,7 @@ def hide_own_frames():
 def hook(broker, flyte, settings):
     if settings["secrets_directory"]:
         lead_to(settings["secrets_directory"])
-    secrets = Secrets(broker, flyte, shared=settings["shared_secrets"])
+    secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
     stay_local(broker, flyte)
