@@ -54,9 +54,16 @@ def hide_own_frames():
     sys.excepthook = excepthook
 
 
-def hook(broker, flyte, settings):
+def begin(descriptor, settings, parent):
+    """The broker, and what has to be in place before the SDK is imported."""
+    broker = Broker(descriptor)
+    die_with(parent)
     if settings["secrets_directory"]:
         lead_to(settings["secrets_directory"])
+    return broker
+
+
+def hook(broker, flyte, settings):
     secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
@@ -68,14 +75,12 @@ def hook(broker, flyte, settings):
 
 def start_worker(descriptor, settings, parent):
     """In a worker of pytest-xdist, before any of its code. The broker is the one of the process that started it."""
-    broker = Broker(descriptor)
-    die_with(parent)
+    broker = begin(descriptor, settings, parent)
     hook(broker, import_sdk(broker), settings)
 
 
 def start(descriptor, job, settings, parent):
-    broker = Broker(descriptor)
-    die_with(parent)
+    broker = begin(descriptor, settings, parent)
     flyte = import_sdk(broker)
     hide_own_frames()
     scan = hook(broker, flyte, settings)

@@ -105,8 +105,8 @@ impl Search {
 
     fn say(&self, ui: &Ui) {
         for (path, names) in self.found.iter().take(MAX_LINES) {
-            let secrets = if names.len() == 1 { "secret" } else { "secrets" };
-            let line = format!("flyte-local: {secrets} {} in plain text: {}", names.join(", "), path.display());
+            let plural = if names.len() == 1 { "" } else { "s" };
+            let line = format!("flyte-local: secret{plural} {} in plain text: {}", names.join(", "), path.display());
             ui.say(&harmless(&line));
         }
         if let Some(more) = self.found.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
