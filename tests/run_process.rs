@@ -193,7 +193,9 @@ if __name__ == '__main__':
         sandbox.secret("of-parent", "one", &[]);
         sandbox.secret("of-child", "two", &[]);
         sandbox.file("script.py", script);
-        let declaring = "import flyte\n\nenv = flyte.TaskEnvironment(name='child', secrets='of-child')\n";
+        // Not a constant, which the parent would have been given with the script.
+        let declaring =
+            "import flyte\n\nenv = flyte.TaskEnvironment(name='child', secrets='-'.join(['of', 'child']))\n";
         sandbox.file("declaring.py", declaring);
         let ran = sandbox.flyte_run(sdk, &["script.py"]);
         let child = "('child', 'one', None)";

@@ -161,8 +161,7 @@ class Scan:
         if path in self._scanned or not is_of_the_user(path):
             return
         self._scanned.add(path)
-        path = os.path.realpath(path)
-        if not is_of_the_user(path):
+        if not is_of_the_user(path) or not is_of_the_user(path := os.path.realpath(path)):
             return
         declared = []
         queue, seen = [path], set()

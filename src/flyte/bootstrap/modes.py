@@ -5,6 +5,7 @@ import functools
 import os
 import sys
 import types
+import warnings
 
 # Stands for "the only task, or `main`" where no task is named. No attribute of a module can have this name.
 CHOOSE = "<the only task>"
@@ -14,7 +15,9 @@ def has_main_block(path):
     """Whether the file has an `if __name__ == "__main__":` at its top level."""
     with open(path, "rb") as source:
         try:
-            tree = ast.parse(source.read(), path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Running it says them.
+                tree = ast.parse(source.read(), path)
         except (SyntaxError, ValueError):
             return True  # Running it shows the error as Python does.
     wanted = {"__name__", "'__main__'"}

@@ -51,8 +51,19 @@ def place(variables):
     """Sets variables of the process to secrets."""
     for name, value in variables.items():
         given.setdefault(name, set()).add(value)
-        if name not in outside and os.environ._data.get(name) != value:
-            os._Environ.__setitem__(os.environ, os.environ.decodekey(name), os.environ.decodevalue(value))
+        if name not in outside:
+            put(name, value)
+
+
+def put(name, value):
+    """Sets a variable of the process, whichever task is under way."""
+    if os.environ._data.get(name) != value:
+        os._Environ.__setitem__(os.environ, os.environ.decodekey(name), os.environ.decodevalue(value))
+
+
+def rank(holder):
+    """To name somebody for a secret: best an environment, then a task, then code that has only been looked at (None)."""
+    return -1 if holder is None else holder.startswith("environment ")
 
 
 class View:
@@ -88,15 +99,17 @@ class View:
             pass
         if self.caller is not None:
             # What the caller starts from here on finds what it would have found before.
-            place({name: value for name, value in self.caller.secrets.items() if name not in self.caller.written})
+            for name in managed.keys() & {*self.caller.secrets, *self.caller.written}:
+                value = self.caller.get(name)
+                if value is not None:
+                    put(name, value)
 
     def report(self, name):
         """Says that the task read what is not its own."""
         variable = os.environ.decodekey(name)
         if variable.startswith(MARKERS) or name in self.written:
             return
-        # Of several, one that an environment or a task declares, rather than code that has only been looked at.
-        (key, group), holder = max(managed[name].items(), key=lambda item: item[1] is not None)
+        (key, group), holder = max(list(managed[name].items()), key=lambda item: rank(item[1]))
         group = f", group={json.dumps(group)}" if group else ""
         say_once(
             f"task {self.task.name} reads {variable}, which holds secret {key} of {holder or 'another task'}: on a "
