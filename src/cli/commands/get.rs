@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, requires = "name")]
     reveal: bool,
     /// List what a task in the project and domain sees: of each name, the scope that wins, and those it shadows
-    #[arg(long, conflicts_with = "name")]
+    #[arg(long, conflicts_with_all = ["name", "reveal"])]
     effective: bool,
 }
 
