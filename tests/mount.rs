@@ -78,7 +78,7 @@ def file() -> None:
         let ran = with_fault(&sandbox, true, fault, &["run", "--no-mask", "--python", python, "tasks.py", "variable"]);
         assert_eq!((ran.code, ran.said()), (0, vec!["one True".to_owned()]), "{fault}: {ran:?}");
         // In a directory in memory; tests/run_without_mount.rs shows the rest of it.
-        let ran = with_fault(&sandbox, true, fault, &["run", "--python", python, "tasks.py", "file"]);
+        let ran = with_fault(&sandbox, true, fault, &["run", "--no-mask", "--python", python, "tasks.py", "file"]);
         assert_eq!((ran.code, ran.said()), (0, vec!["True".to_owned()]), "{fault}: {ran:?}");
         let differs =
             "flyte-local: only Python code finds file secrets in /etc/flyte/secrets, other programs do not: cannot ";

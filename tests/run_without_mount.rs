@@ -106,13 +106,14 @@ impl World {
     }
 
     fn run(&self, sdk: &str, task: &str) -> Ran {
-        self.flyte_local(&["run", "--python", python(sdk).to_str().expect("UTF-8"), "mounted.py", task])
+        self.flyte_local(&["run", "--no-mask", "--python", python(sdk).to_str().expect("UTF-8"), "mounted.py", task])
     }
 
     /// A run whose task waits.
     fn waiting(&self, sdk: &str) -> Waiting {
         let python = python(sdk);
-        let mut command = self.command(&["run", "--python", python.to_str().expect("UTF-8"), "mounted.py", "wait"]);
+        let mut command =
+            self.command(&["run", "--no-mask", "--python", python.to_str().expect("UTF-8"), "mounted.py", "wait"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("nsenter starts");
         let stdin = child.stdin.take().expect("piped");
@@ -239,7 +240,7 @@ fn a_link_made_for_systems_without_mounts_does_not_disturb_a_private_mount() {
     for target in ["/dev/shm/flyte-local-0/secrets", "/dev/shm/there"] {
         let world = World::prepared(&format!("{link} && mkdir -p /dev/shm/there /etc/flyte && ln -s {target} {PLACE}"));
         let python = python("newest");
-        let run = [FLYTE_LOCAL, "run", "--python", python.to_str().expect("UTF-8"), "mounted.py", "cat"];
+        let run = [FLYTE_LOCAL, "run", "--no-mask", "--python", python.to_str().expect("UTF-8"), "mounted.py", "cat"];
         let ran = Ran::from(world.inside(&run).output().expect("nsenter starts"));
         assert_eq!(
             (ran.code, ran.said(), ours(&ran.stderr).as_str()),
@@ -409,8 +410,15 @@ fn the_runtime_directory_is_used_if_it_is_fit() {
 fn without_the_mount_by_choice_there_are_no_file_secrets() {
     let world = World::new();
     let python = python("newest");
-    let ran =
-        world.flyte_local(&["run", "--no-mount", "--python", python.to_str().expect("UTF-8"), "mounted.py", "cat"]);
+    let ran = world.flyte_local(&[
+        "run",
+        "--no-mask",
+        "--no-mount",
+        "--python",
+        python.to_str().expect("UTF-8"),
+        "mounted.py",
+        "cat",
+    ]);
     assert_eq!((ran.code, ran.said()), (1, vec![]), "{ran:?}");
     assert!(ran.all().contains("--no-mount was given"), "{ran:?}");
 }
@@ -435,7 +443,14 @@ def show() -> None:
 ",
         );
         let world = World::of(sandbox, FORBIDDEN);
-        let ran = world.flyte_local(&["run", "--python", python(sdk).to_str().expect("UTF-8"), "task.py", "show"]);
+        let ran = world.flyte_local(&[
+            "run",
+            "--no-mask",
+            "--python",
+            python(sdk).to_str().expect("UTF-8"),
+            "task.py",
+            "show",
+        ]);
         assert_eq!(
             (ran.code, ran.said(), ours(&ran.stderr).as_str()),
             (0, vec!["True".to_owned()], ""),

@@ -5,7 +5,6 @@ use zeroize::Zeroizing;
 use super::context::{Context, runtime_directory};
 use super::error::{CliError, Exit, harmless, scope_flags};
 use super::files::Files;
-use super::ui::Ui;
 use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{DirectoryError, Removal};
@@ -18,7 +17,6 @@ pub(crate) struct Injector {
     vault: Vault,
     identities: Vec<Identity>,
     files: Files,
-    ui: Ui,
     user: User,
     /// Each value goes here before it goes anywhere else.
     watchlist: Watchlist,
@@ -60,8 +58,7 @@ impl Injector {
                 Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
             }
         };
-        let (ui, command) = (context.ui.clone(), context.command.clone());
-        Ok(Self { vault, identities, files, ui, user, watchlist, command, tried })
+        Ok(Self { vault, identities, files, user, watchlist, command: context.command.clone(), tried })
     }
 
     /// The names that a run in this scope sees.
@@ -145,12 +142,11 @@ impl Injector {
         }
     }
 
-    /// Says, once, what a task with file secrets finds otherwise than on a cluster.
-    pub(crate) fn say_what_differs(&self) {
-        if let Files::InMemory(directory) = &self.files
-            && let Some(difference) = directory.difference()
-        {
-            self.ui.say(&format!("flyte-local: {}", harmless(&difference)));
+    /// What a task with file secrets finds otherwise than on a cluster; the first time it is asked for.
+    pub(crate) fn difference(&self) -> Option<String> {
+        match &self.files {
+            Files::InMemory(directory) => directory.difference().map(|difference| harmless(&difference)),
+            Files::Mounted(_) | Files::Unavailable { .. } => None,
         }
     }
 

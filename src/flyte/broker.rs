@@ -3,7 +3,7 @@
 //! The socket is closed on exec in the interpreter, and the identity never leaves this process: what crosses is the
 //! declaration one way, and the values declared the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::protocol::{Declared, Job, Reply, Request, Settings, Surveyed};
+use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
 use super::{Interpreter, OLDEST_PYTHON};
 
 /// The bootstrap's modules, each after those that it imports.
@@ -77,17 +77,6 @@ pub trait SecretSource: Send {
 
     /// Takes what a [`Job::Survey`] found.
     fn survey(&mut self, _declared: Vec<Surveyed>) {}
-}
-
-/// What a task finds in its environment.
-#[derive(Default)]
-pub struct Provided {
-    /// The variables to set.
-    pub variables: BTreeMap<String, Zeroizing<String>>,
-    /// The variables that keep what the shell has there, because there is no such secret.
-    pub shell: Vec<String>,
-    /// Which of the declared secrets there are not, by their place in the request.
-    pub missing: Vec<usize>,
 }
 
 /// Why a task does not get a secret: text for the user, several lines of it.
@@ -244,9 +233,7 @@ impl<S: SecretSource> Session<S> {
                 }
             }
             Request::Secrets { task, secrets } => match self.source.provide(task.as_deref(), &secrets) {
-                Ok(Provided { variables, shell, missing }) => {
-                    send(&self.socket, &Reply::Secrets { variables: &variables, shell: &shell, missing: &missing })
-                }
+                Ok(provided) => send(&self.socket, &Reply::Secrets(&provided)),
                 Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
             },
             Request::Keeps { directories } => {

@@ -8,9 +8,9 @@ mod protocol;
 mod python;
 mod script;
 
-pub use broker::{Broker, Failure, Provided, Refused, SecretSource};
+pub use broker::{Broker, Failure, Refused, SecretSource};
 pub use naming::{VariableName, VariableNameError, default_variable};
-pub use protocol::{Declared, Job, Leaks, Settings, Surveyed};
+pub use protocol::{Declared, Job, Leaks, Provided, Settings, Surveyed};
 pub use python::{Interpreter, Origin, Search};
 pub use script::ScriptError;
 

@@ -137,11 +137,24 @@ pub enum Leaks {
     Off,
 }
 
+/// What a task finds in its environment.
+#[derive(Default, Serialize)]
+pub struct Provided {
+    /// The variables to set.
+    pub variables: BTreeMap<String, Zeroizing<String>>,
+    /// The variables that keep what the shell has there, because there is no such secret.
+    pub shell: Vec<String>,
+    /// Which of the declared secrets there are not, by their place in the request.
+    pub missing: Vec<usize>,
+    /// What the user is to know, a line each.
+    pub notes: Vec<String>,
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Reply<'a> {
     Start { modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
     Done {},
-    Secrets { variables: &'a BTreeMap<String, Zeroizing<String>>, shell: &'a [String], missing: &'a [usize] },
+    Secrets(&'a Provided),
     Refused { error: &'a str },
 }

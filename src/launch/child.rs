@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -66,8 +66,16 @@ fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildErro
     move |error| ChildError::Step { action, source: error.into() }
 }
 
-/// Runs a child below a supervisor, with its output masked if there is a list, and waits for its end. By then nothing that it
-/// started runs any more.
+/// What surrounds a child.
+#[derive(Clone, Copy, Default)]
+pub struct Surroundings<'a> {
+    /// The values that its output does not show; without a list, its output streams are ours.
+    pub mask: Option<&'a Watchlist>,
+    /// The run's directory in memory, which is removed even if this process is killed.
+    pub directory: Option<&'a Path>,
+}
+
+/// Runs a child below a supervisor, and waits for its end. By then nothing that it started runs any more.
 ///
 /// `supervisor` is the command that calls [`super::supervise`] with the arguments that are added here. `started` gets the
 /// supervisor's process id, the child's parent, before the child can have done anything.
@@ -80,15 +88,17 @@ fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildErro
 pub fn run(
     supervisor: Command,
     child: &Command,
-    mask: Option<&Watchlist>,
+    surroundings: Surroundings<'_>,
     started: impl FnOnce(u32),
 ) -> Result<Ended, ChildError> {
+    let Surroundings { mask, directory } = surroundings;
     let mut command = supervisor;
     let mut streams = match mask {
         Some(_) => Streams::masked(&mut command).map_err(step("make the child's streams"))?,
         None => Streams::default(),
     };
-    command.arg(if streams.has_session { SESSION } else { SHARED }).arg(child.get_program()).args(child.get_args());
+    command.arg(if streams.has_session { SESSION } else { SHARED }).arg(directory.unwrap_or(Path::new("")));
+    command.arg(child.get_program()).args(child.get_args());
     command.envs(child.get_envs().filter_map(|(name, value): (_, Option<&OsStr>)| Some((name, value?))));
 
     let (ours, theirs) = UnixStream::pair().map_err(step("make a socket"))?;

@@ -181,6 +181,13 @@ impl MemoryDirectory {
 #[derive(Debug)]
 pub struct Removal(PathBuf);
 
+impl Removal {
+    /// What it removes.
+    pub fn directory(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl Drop for Removal {
     fn drop(&mut self) {
         // What could not be removed, the next run's sweep tries again.

@@ -21,7 +21,7 @@ mod streams;
 mod supervisor;
 mod terminal;
 
-pub use child::{ChildError, Ended, replace, run};
+pub use child::{ChildError, Ended, Surroundings, replace, run};
 pub use directory::{DirectoryError, PrivateDirectory};
 pub use environment::changes_how_programs_load;
 pub use memory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};

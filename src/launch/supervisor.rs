@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,8 +31,8 @@ pub(super) const SHARED: &str = "shared";
 /// there because two signals in a row may arrive as one.
 const ECHO: Duration = Duration::from_secs(2);
 
-/// Supervises: `arguments` are [`SESSION`] or [`SHARED`], then the program and its arguments; the standard input is the
-/// control socket.
+/// Supervises: `arguments` are [`SESSION`] or [`SHARED`], the directory to remove in the end (or nothing), the program and its
+/// arguments; the standard input is the control socket.
 ///
 /// # Errors
 /// Whatever keeps it from doing so; whoever started it sees the socket close.
@@ -39,6 +40,7 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let missing = || io::Error::from(io::ErrorKind::InvalidInput);
     let mut arguments = arguments.into_iter();
     let leads = arguments.next().ok_or_else(missing)? == SESSION;
+    let directory = arguments.next().ok_or_else(missing)?;
     let mut command = Command::new(arguments.next().ok_or_else(missing)?);
     command.args(arguments);
 
@@ -55,7 +57,12 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     control.report(Report::Started)?;
     let mut supervisor = Supervisor { control, signals, child, leads, terminal, echoes: Vec::new() };
     let ended = supervisor.watch();
-    supervisor.finish(ended)
+    let finished = supervisor.finish(ended);
+    if !directory.is_empty() {
+        // What could not be removed, the next run's sweep tries again.
+        let _ = super::memory::remove(Path::new(&directory));
+    }
+    finished
 }
 
 /// Starts the child; as the foreground of its terminal, if we lead one.

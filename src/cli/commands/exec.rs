@@ -13,7 +13,7 @@ use crate::cli::context::{Context, merged};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use flyte_local::flyte::{SECRETS_DIRECTORY, VARIABLE_MARKERS, default_variable, file_markers};
-use flyte_local::launch::{self, ChildError};
+use flyte_local::launch::{self, ChildError, Surroundings};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{NameError, RunScope, SecretName};
 
@@ -111,7 +111,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     if !args.mask {
         return Err(cannot_run(program, &launch::replace(&mut command)));
     }
-    match launch::run(supervise::command()?, &command, Some(&watchlist), |_| ()) {
+    let surroundings = Surroundings { mask: Some(&watchlist), directory: None };
+    match launch::run(supervise::command()?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
         Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
         Err(error) => Err(CliError::chain(Exit::Failed, &error)),

@@ -19,7 +19,7 @@ use crate::cli::inject::{Injector, Mount, User};
 use dry_run::Survey;
 use failure::{cannot_start, explain, no_environment, not_python};
 use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Search, SecretSource, Settings};
-use flyte_local::launch::{self, ChildError, Ended};
+use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
 use source::Source;
@@ -100,26 +100,29 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let interpreter = find_interpreter(args.python, &job)?;
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
-    let mask = (!args.no_mask).then_some(&watchlist);
     let injector = Injector::open(&context, User::Task, mount, watchlist.clone())?;
-    let _removal = injector.removal();
+    let removal = injector.removal();
     let settings = Settings {
         shared_secrets: args.shared_secrets,
         leaks: args.leaks.into(),
         secrets_directory: injector.is_redirected().then(|| injector.secrets_directory().to_owned()),
     };
     let source = Source::new(injector, chosen, fallback);
+    let surroundings = Surroundings {
+        mask: (!args.no_mask).then_some(&watchlist),
+        directory: removal.as_ref().map(Removal::directory),
+    };
     if !args.dry_run {
         let began = SystemTime::now();
         let searched = (settings.leaks != Leaks::Off).then_some(&watchlist);
-        let (ended, keeps) = execute(&interpreter, job, settings, source, mask)?;
+        let (ended, keeps) = execute(&interpreter, job, settings, source, surroundings)?;
         if let Some(list) = searched {
             leaks::report(context.ui, list, keeps, began);
         }
         return Ok(ExitCode::from(ended.exit_code()));
     }
     let (rows, surveyed) = mpsc::channel();
-    let (ended, _) = execute(&interpreter, job, settings, Survey { source, rows }, mask)?;
+    let (ended, _) = execute(&interpreter, job, settings, Survey { source, rows }, surroundings)?;
     match (surveyed.try_recv(), ended) {
         // Where the import failed, it may be for a secret that is missing.
         (Ok(rows), ended) => dry_run::report(&context, rows).map(|()| ExitCode::from(ended.exit_code())),
@@ -145,11 +148,11 @@ fn execute(
     job: Job,
     settings: Settings,
     source: impl SecretSource + 'static,
-    mask: Option<&Watchlist>,
+    surroundings: Surroundings<'_>,
 ) -> Result<(Ended, BTreeSet<PathBuf>), CliError> {
     let started = Broker::start(interpreter, job, settings, source);
     let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
-    let ended = match launch::run(supervise::command()?, &command, mask, |parent| broker.started(parent)) {
+    let ended = match launch::run(supervise::command()?, &command, surroundings, |parent| broker.started(parent)) {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source)),
         ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
     };

@@ -59,6 +59,8 @@ class Secrets:
         reply = self._ask(wanted, task)
         if "error" in reply:
             raise secret_error(self._flyte, reply["error"])
+        for note in reply["notes"]:
+            views.say_once(note, about=note)
         variables = reply["variables"]
         if holder is None:
             self._manage([s for s in wanted if s.as_env_var in variables], None)
@@ -79,7 +81,7 @@ class Secrets:
 
     def _ask(self, declared, task):
         if not declared:
-            return {"variables": {}, "shell": [], "missing": []}
+            return {"variables": {}, "shell": [], "missing": [], "notes": []}
         if self._broker.is_forked():
             return self._remembered(declared, task)
         secrets = [described(secret) for secret in declared]
@@ -92,7 +94,7 @@ class Secrets:
 
     def _remembered(self, declared, task):
         """What the parent of this process was given, before the fork."""
-        known = {"variables": {}, "shell": [], "missing": []}
+        known = {"variables": {}, "shell": [], "missing": [], "notes": []}
         for secret in declared:
             reply = self._given.get((secret.key, secret.group, secret.as_env_var))
             if reply is None:

@@ -98,7 +98,7 @@ impl SecretSource for Source {
             }
         }
         if task.is_some() && secrets.iter().any(|secret| secret.variable.is_none()) {
-            self.injector.say_what_differs();
+            provided.notes.extend(self.injector.difference());
         }
         Ok(provided)
     }
