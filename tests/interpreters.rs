@@ -1,5 +1,7 @@
 //! Which Python `flyte-local run` takes: by option, by the file's PEP 723 header, by environment, by `PATH`.
 
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+
 mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
