@@ -1,9 +1,27 @@
-//! Tables, as Flyte's own command prints them.
+//! Lists, as Flyte's own command prints them.
 
+use serde_json::Value;
+
+use super::OutputFormat;
 use super::error::harmless;
 
+/// A list in the format that the user chose: `columns` and `rows`, or `json`, which says the same.
+pub(crate) fn formatted<const N: usize>(
+    format: OutputFormat,
+    columns: [&str; N],
+    rows: &[[String; N]],
+    json: &Value,
+) -> String {
+    match format {
+        OutputFormat::Table => table(columns, rows, true),
+        OutputFormat::TableSimple => table(columns, rows, false),
+        OutputFormat::Json => format!("{json:#}\n"),
+        OutputFormat::JsonRaw => format!("{json}\n"),
+    }
+}
+
 /// Columns as wide as their widest cell; with a rule below their names, if `ruled`.
-pub(crate) fn table<const N: usize>(columns: [&str; N], rows: &[[String; N]], ruled: bool) -> String {
+fn table<const N: usize>(columns: [&str; N], rows: &[[String; N]], ruled: bool) -> String {
     // A cell may hold what a file of others says.
     let rows: Vec<[String; N]> =
         rows.iter().map(|row| row.each_ref().map(|cell| harmless(cell).replace('\n', "\\n"))).collect();

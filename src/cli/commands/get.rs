@@ -78,13 +78,8 @@ fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<(), CliError>
 }
 
 fn format(format: OutputFormat, secrets: &[Metadata]) -> String {
-    let json = || secrets.iter().map(to_json).collect::<Value>();
-    match format {
-        OutputFormat::Table => listed(secrets, true),
-        OutputFormat::TableSimple => listed(secrets, false),
-        OutputFormat::Json => format!("{:#}\n", json()),
-        OutputFormat::JsonRaw => format!("{}\n", json()),
-    }
+    let cells: Vec<_> = secrets.iter().map(to_cells).collect();
+    table::formatted(format, COLUMNS, &cells, &secrets.iter().map(to_json).collect())
 }
 
 /// Flyte's own JSON: the proto mapping of its `Secret` message, which leaves out what is empty or zero. `updatedTime` is
@@ -112,20 +107,16 @@ fn id_to_json(id: &SecretId) -> Value {
     json
 }
 
-fn listed(secrets: &[Metadata], ruled: bool) -> String {
+fn to_cells(metadata: &Metadata) -> [String; 6] {
     let seconds = |time: Timestamp| format!("{time:.0}");
     let part = |part: Option<&str>| part.unwrap_or("-").to_owned();
-    let row = |metadata: &Metadata| {
-        let scope = &metadata.id.scope;
-        [
-            part(scope.project().map(|project| project.as_str())),
-            part(scope.domain().map(|domain| domain.as_str())),
-            metadata.id.name.to_string(),
-            metadata.secret_type.to_string(),
-            seconds(metadata.created),
-            seconds(metadata.updated),
-        ]
-    };
-    let rows: Vec<[String; 6]> = secrets.iter().map(row).collect();
-    table::table(COLUMNS, &rows, ruled)
+    let scope = &metadata.id.scope;
+    [
+        part(scope.project().map(|project| project.as_str())),
+        part(scope.domain().map(|domain| domain.as_str())),
+        metadata.id.name.to_string(),
+        metadata.secret_type.to_string(),
+        seconds(metadata.created),
+        seconds(metadata.updated),
+    ]
 }

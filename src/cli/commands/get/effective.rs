@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{id_to_json, report};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::{OutputFormat, table};
+use crate::cli::table;
 use flyte_local::secret::{RunScope, SecretId};
 use flyte_local::vault::{Seen, Vault};
 
@@ -18,13 +18,9 @@ pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Resul
             Err(error) => refused.push(error),
         }
     }
-    let json = || secrets.iter().map(to_json).collect::<Value>();
-    let text = match context.output_format {
-        OutputFormat::Table => listed(&secrets, true),
-        OutputFormat::TableSimple => listed(&secrets, false),
-        OutputFormat::Json => format!("{:#}\n", json()),
-        OutputFormat::JsonRaw => format!("{}\n", json()),
-    };
+    let cells: Vec<_> = secrets.iter().map(to_cells).collect();
+    let json = secrets.iter().map(to_json).collect();
+    let text = table::formatted(context.output_format, ["name", "from", "shadows"], &cells, &json);
     context.ui.data(text.as_bytes())?;
     report(context, &refused)
 }
@@ -33,12 +29,8 @@ fn to_json((id, shadowed): &(SecretId, Vec<SecretId>)) -> Value {
     json!({ "id": id_to_json(id), "shadows": shadowed.iter().map(id_to_json).collect::<Value>() })
 }
 
-fn listed(secrets: &[(SecretId, Vec<SecretId>)], ruled: bool) -> String {
-    let row = |(id, shadowed): &(SecretId, Vec<SecretId>)| {
-        let shadows: Vec<_> = shadowed.iter().map(|id| id.scope.to_string()).collect();
-        let shadows = if shadows.is_empty() { "-".to_owned() } else { shadows.join("; ") };
-        [id.name.to_string(), id.scope.to_string(), shadows]
-    };
-    let rows: Vec<_> = secrets.iter().map(row).collect();
-    table::table(["name", "from", "shadows"], &rows, ruled)
+fn to_cells((id, shadowed): &(SecretId, Vec<SecretId>)) -> [String; 3] {
+    let shadows: Vec<_> = shadowed.iter().map(|id| id.scope.to_string()).collect();
+    let shadows = if shadows.is_empty() { "-".to_owned() } else { shadows.join("; ") };
+    [id.name.to_string(), id.scope.to_string(), shadows]
 }

@@ -7,20 +7,22 @@ use serde_json::{Value, json};
 use super::source::Source;
 use crate::cli::context::{Context, shell_has};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{OutputFormat, table};
+use crate::cli::table;
 use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
 use flyte_local::secret::Scope;
+
+const COLUMNS: [&str; 5] = ["environment", "task", "secret", "becomes", "from"];
 
 /// A declared secret.
 pub(super) struct Row {
     environment: String,
     task: Option<String>,
     secret: Declared,
-    from: From,
+    from: Place,
 }
 
 /// Where a secret would come from.
-enum From {
+enum Place {
     Scope(Scope),
     /// The vault lacks it, and the shell has the variable.
     Shell,
@@ -51,11 +53,11 @@ impl SecretSource for Survey {
         for Surveyed { environment, task, secrets } in declared {
             for secret in secrets {
                 let from = match self.source.scope_of(&secret) {
-                    Ok(scope) => From::Scope(scope),
+                    Ok(scope) => Place::Scope(scope),
                     Err(error) if is_missing(&error) && secret.variable.as_deref().is_some_and(shell_has) => {
-                        From::Shell
+                        Place::Shell
                     }
-                    Err(error) => From::Nowhere(error),
+                    Err(error) => Place::Nowhere(error),
                 };
                 rows.push(Row { environment: environment.clone(), task: task.clone(), secret, from });
             }
@@ -71,18 +73,13 @@ fn is_missing(error: &CliError) -> bool {
 
 /// Prints all of it, and then says what is wrong.
 pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CliError> {
-    let json = || rows.iter().map(to_json).collect::<Value>();
-    let text = match context.output_format {
-        OutputFormat::Table => listed(&rows, true),
-        OutputFormat::TableSimple => listed(&rows, false),
-        OutputFormat::Json => format!("{:#}\n", json()),
-        OutputFormat::JsonRaw => format!("{}\n", json()),
-    };
+    let cells: Vec<_> = rows.iter().map(to_cells).collect();
+    let text = table::formatted(context.output_format, COLUMNS, &cells, &rows.iter().map(to_json).collect());
     context.ui.data(text.as_bytes())?;
     // What several environments lack is told once.
     let mut errors: Vec<CliError> = Vec::new();
     for row in rows {
-        if let From::Nowhere(error) = row.from
+        if let Place::Nowhere(error) = row.from
             && errors.iter().all(|other| other.plain() != error.plain())
         {
             errors.push(error);
@@ -100,10 +97,10 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CliErr
 /// Every member is always there; README.md describes them.
 fn to_json(row: &Row) -> Value {
     let (status, scope, error) = match &row.from {
-        From::Scope(scope) => ("found", json!({ "project": scope.project(), "domain": scope.domain() }), None),
-        From::Shell => ("shell", Value::Null, None),
-        From::Nowhere(error) if is_missing(error) => ("missing", Value::Null, Some(error.plain())),
-        From::Nowhere(error) => ("refused", Value::Null, Some(error.plain())),
+        Place::Scope(scope) => ("found", json!({ "project": scope.project(), "domain": scope.domain() }), None),
+        Place::Shell => ("shell", Value::Null, None),
+        Place::Nowhere(error) if is_missing(error) => ("missing", Value::Null, Some(error.plain())),
+        Place::Nowhere(error) => ("refused", Value::Null, Some(error.plain())),
     };
     json!({
         "environment": row.environment,
@@ -123,18 +120,14 @@ fn path(secret: &Declared) -> Option<String> {
     secret.variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{}", secret.key))
 }
 
-fn listed(rows: &[Row], ruled: bool) -> String {
-    let cells = |row: &Row| {
-        let from = match &row.from {
-            From::Scope(scope) => scope.to_string(),
-            From::Shell => "the shell, not the vault".to_owned(),
-            From::Nowhere(error) if is_missing(error) => "nowhere: missing".to_owned(),
-            From::Nowhere(_) => "nowhere: refused".to_owned(),
-        };
-        let becomes = row.secret.variable.clone().or_else(|| path(&row.secret)).unwrap_or_default();
-        let task = row.task.clone().unwrap_or_else(|| "-".to_owned());
-        [row.environment.clone(), task, row.secret.key.clone(), becomes, from]
+fn to_cells(row: &Row) -> [String; 5] {
+    let from = match &row.from {
+        Place::Scope(scope) => scope.to_string(),
+        Place::Shell => "the shell, not the vault".to_owned(),
+        Place::Nowhere(error) if is_missing(error) => "nowhere: missing".to_owned(),
+        Place::Nowhere(_) => "nowhere: refused".to_owned(),
     };
-    let cells: Vec<_> = rows.iter().map(cells).collect();
-    table::table(["environment", "task", "secret", "becomes", "from"], &cells, ruled)
+    let becomes = row.secret.variable.clone().or_else(|| path(&row.secret)).unwrap_or_default();
+    let task = row.task.clone().unwrap_or_else(|| "-".to_owned());
+    [row.environment.clone(), task, row.secret.key.clone(), becomes, from]
 }
