@@ -33,7 +33,7 @@ fn difference(base: &str, make_room: &str) -> String {
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new().with_tasks();
     sandbox.secret("my_secret", VALUE, &[]);
-    sandbox.secret("Key", "k", &[]);
+    sandbox.secret("Key", "the other value", &[]);
     sandbox
 }
 
@@ -112,20 +112,14 @@ impl World {
     /// A run whose task waits.
     fn waiting(&self, sdk: &str) -> Waiting {
         let python = python(sdk);
-        let mut command =
-            self.command(&["run", "--no-mask", "--python", python.to_str().expect("UTF-8"), "mounted.py", "wait"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("nsenter starts");
-        let stdin = child.stdin.take().expect("piped");
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let directory = loop {
-            let mut line = String::new();
-            assert_ne!(stdout.read_line(&mut line).expect("a line"), 0, "it ended before it waited");
-            if let Some(directory) = line.strip_prefix("=> ") {
-                break directory.trim_end().to_owned();
-            }
-        };
-        Waiting { child, stdin, stdout, directory }
+        Waiting::start(self.command(&[
+            "run",
+            "--no-mask",
+            "--python",
+            python.to_str().expect("UTF-8"),
+            "mounted.py",
+            "wait",
+        ]))
     }
 
     /// What lies in `/dev/shm` and the directories in it.
@@ -150,6 +144,21 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn start(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("nsenter starts");
+        let stdin = child.stdin.take().expect("piped");
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let directory = loop {
+            let mut line = String::new();
+            assert_ne!(stdout.read_line(&mut line).expect("a line"), 0, "it ended before it waited");
+            if let Some(directory) = line.strip_prefix("=> ") {
+                break directory.trim_end().to_owned();
+            }
+        };
+        Waiting { child, stdin, stdout, directory }
+    }
+
     /// Lets the task read its secret and end: its exit code, what it said, and what was said of it.
     fn end(mut self) -> (i32, String, String) {
         self.stdin.write_all(b"go on\n").expect("it waits");
@@ -236,18 +245,20 @@ fn other_programs_find_the_files_once_the_link_is_made() {
 
 #[test]
 fn a_link_made_for_systems_without_mounts_does_not_disturb_a_private_mount() {
-    let link = "mount -t tmpfs -o mode=1777 tmpfs /dev/shm";
+    let python = python("newest");
+    let run = [FLYTE_LOCAL, "run", "--no-mask", "--python", python.to_str().expect("UTF-8"), "mounted.py"];
     for target in ["/dev/shm/flyte-local-0/secrets", "/dev/shm/there"] {
-        let world = World::prepared(&format!("{link} && mkdir -p /dev/shm/there /etc/flyte && ln -s {target} {PLACE}"));
-        let python = python("newest");
-        let run = [FLYTE_LOCAL, "run", "--no-mask", "--python", python.to_str().expect("UTF-8"), "mounted.py", "cat"];
-        let ran = Ran::from(world.inside(&run).output().expect("nsenter starts"));
-        assert_eq!(
-            (ran.code, ran.said(), ours(&ran.stderr).as_str()),
-            (0, vec!["0 True".to_owned()], ""),
-            "{target}: {ran:?}"
-        );
+        let link = format!("mkdir -p /dev/shm/there /etc/flyte && ln -s {target} {PLACE}");
+        let world = World::prepared(&format!("mount -t tmpfs -o mode=1777 tmpfs /dev/shm && {link}"));
+        let waiting = Waiting::start(world.inside(&[&run[..], &["wait"]].concat()));
+        assert_eq!(waiting.directory, PLACE, "{target}");
         assert_eq!(world.left(), "/dev/shm/there\n", "{target}");
+        // What is mounted at a directory goes with it.
+        world.root("rmdir /dev/shm/there");
+        let (code, said, stderr) = waiting.end();
+        assert_eq!((code, said.as_str(), ours(&stderr).as_str()), (0, "8", ""), "{target}");
+        let ran = Ran::from(world.inside(&[&run[..], &["cat"]].concat()).output().expect("nsenter starts"));
+        assert_eq!((ran.code, ran.said()), (0, vec!["0 True".to_owned()]), "{target}: {ran:?}");
     }
 }
 
@@ -278,7 +289,7 @@ fn nothing_is_left_after_a_run_that_fails_or_cannot_begin() {
         assert_eq!(world.run(sdk, "fail").code, 1, "{sdk}");
         assert_eq!(world.left(), "", "{sdk}");
     }
-    assert_ne!(world.flyte_local(&["run", "--python", "/no/python", "mounted.py", "cat"]).code, 0);
+    assert_ne!(world.flyte_local(&["run", "--no-mask", "--python", "/no/python", "mounted.py", "cat"]).code, 0);
     assert_eq!(world.left(), "");
     let run = world.waiting("newest");
     kill_process(Pid::from_child(&run.child), Signal::TERM).expect("it runs");

@@ -14,7 +14,7 @@ use flyte_local::vault::Vault;
 /// Tell whether this machine is ready for a run, and how it will have file secrets
 ///
 /// Looks at the vault, at the identity that opens it, and for what this system allows: a private mount at
-/// /etc/flyte/secrets, as on a cluster, or a directory in memory, which Python code is led to. It changes nothing. The exit
+/// /etc/flyte/secrets, as on a cluster, or a directory in memory, which Python code is led to. The exit
 /// code is that of the first finding that is not ok.
 #[derive(clap::Args)]
 #[command(after_help = "\

@@ -29,6 +29,8 @@ class Places:
 
     def __init__(self, directory):
         self._directory = directory
+        self._parent = os.path.dirname(MOUNTED)
+        self._lacks_parent = not os.path.lexists(self._parent)
 
     def lead(self, path, with_parent=False):
         """Where the secret or the directory is that `path` names, of the same type; `None` for any other path."""
@@ -47,7 +49,7 @@ class Places:
                 found = self._directory + absolute[len(place) :]
                 break
         else:
-            if not (with_parent and absolute == os.path.dirname(MOUNTED)):
+            if not (with_parent and self._lacks_parent and absolute == self._parent):
                 return None
             found = self._directory  # A directory like the one that is not there.
         return os.fsencode(found) if isinstance(text, bytes) else found
@@ -93,14 +95,7 @@ class Looking(Function):
     def _lead(self, given, directory):
         if directory is not None and not os.path.isabs(given):
             return None
-        led = self._places.lead(given, self._with_parent)
-        if self._with_parent and led is not None and self._places.lead(given) is None:
-            try:
-                self._function(given, *([os.F_OK] if self.__name__ == "access" else []))
-                return None
-            except OSError:
-                pass
-        return led
+        return self._places.lead(given, self._with_parent)
 
     def _look(self, given, led, args, kwargs):
         return self._function(*args, **kwargs)
