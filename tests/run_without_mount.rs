@@ -331,9 +331,17 @@ fn a_process_that_outlives_a_run_can_remove_its_directory() {
     assert!(directory.take_link(place).expect("taken"));
     assert_eq!(std::fs::read(base.link(place).join("group/name")).expect("the link leads there"), b"bytes");
     let path = directory.files().path().to_owned();
+    drop(base.create_directory().expect("made").removal());
+    let removal = directory.removal();
+    drop(directory);
+    let other = base.create_directory().expect("made");
+    assert!(path.exists(), "while a removal is due, the run lives");
     flyte_local::launch::remove(&path).expect("removed");
+    drop(removal);
     flyte_local::launch::remove(&path).expect("removing what is gone is no error");
-    directory.files().write(&["name"], b"bytes").expect_err("it is gone");
+    let path = other.files().path().to_owned();
+    flyte_local::launch::remove(&path).expect("removed, though its owner lives");
+    other.files().write(&["name"], b"bytes").expect_err("it is gone");
     assert!(!base.path().exists(), "it was the last of it");
     let other = keep.path().join("other");
     std::fs::create_dir(&other).expect("made");

@@ -173,13 +173,17 @@ impl MemoryDirectory {
 
     /// What removes it when dropped.
     pub fn removal(&self) -> Removal {
-        Removal(self.files.path.clone())
+        Removal { path: self.files.path.clone(), _lock: self.files.fd.try_clone().ok() }
     }
 }
 
-/// Removes a [`MemoryDirectory`] when dropped.
+/// Removes a [`MemoryDirectory`] when dropped. It holds the directory's lock too: whoever writes the files may be done before
+/// the run is.
 #[derive(Debug)]
-pub struct Removal(PathBuf);
+pub struct Removal {
+    path: PathBuf,
+    _lock: Option<OwnedFd>,
+}
 
 impl Removal {
     /// What it removes.
@@ -191,7 +195,7 @@ impl Removal {
 impl Drop for Removal {
     fn drop(&mut self) {
         // What could not be removed, the next run's sweep tries again.
-        let _ = remove(&self.0);
+        let _ = remove(&self.path);
     }
 }
 
