@@ -186,7 +186,7 @@ fn tasks_call_tasks_of_other_environments_in_every_way_the_sdk_has() {
         for (key, value) in [("leaf-key", "leaf"), ("root-key", "root"), ("extra", "undeclared before")] {
             sandbox.secret(key, value, &[]);
         }
-        let ran = sandbox.flyte_run(sdk, &["calls.py"]);
+        let ran = sandbox.flyte_run(sdk, &["--leaks=off", "calls.py"]);
         assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
         let expected = [
             "leaf.leaf 0:leaf",

@@ -165,8 +165,21 @@ impl Waiting {
         self.finish()
     }
 
+    /// Kills flyte-local.
     fn kill(self) {
         kill_process(Pid::from_child(&self.child), Signal::KILL).expect("it runs");
+        assert_eq!(self.finish().0, 137);
+    }
+
+    /// Kills flyte-local and, before it can clean up, its supervisor.
+    fn kill_both(self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = std::fs::read_to_string(children).expect("it runs");
+        let supervisor = children.split_whitespace().next().expect("it has a supervisor").parse().expect("a number");
+        let supervisor = Pid::from_raw(supervisor).expect("a process");
+        kill_process(supervisor, Signal::STOP).expect("it runs");
+        kill_process(Pid::from_child(&self.child), Signal::KILL).expect("it runs");
+        kill_process(supervisor, Signal::KILL).expect("it runs");
         assert_eq!(self.finish().0, 137);
     }
 
@@ -298,13 +311,22 @@ fn nothing_is_left_after_a_run_that_fails_or_cannot_begin() {
 }
 
 #[test]
+fn what_a_killed_run_leaves_its_supervisor_removes() {
+    let world = World::new();
+    for sdk in SDKS {
+        world.waiting(sdk).kill();
+        assert_eq!(world.left(), "", "{sdk}");
+    }
+}
+
+#[test]
 fn what_a_killed_run_leaves_the_next_one_removes_and_no_more() {
     let world = World::new();
     world.root(MAKE_LINK);
     let killed = world.waiting("newest");
     let alive = world.waiting("newest");
     let (left_behind, kept) = (killed.directory.clone(), alive.directory.clone());
-    killed.kill();
+    killed.kill_both();
     assert!(world.left().contains(&left_behind), "{left_behind} is gone, and the test shows nothing");
     let ran = world.run("newest", "cat");
     assert_eq!(

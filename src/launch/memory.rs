@@ -188,7 +188,7 @@ pub struct Removal {
 impl Removal {
     /// What it removes.
     pub fn directory(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
