@@ -57,7 +57,7 @@ struct GlobalArgs {
     /// directory]
     #[arg(long, global = true, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// How `get` prints: table, table-simple, json or json-raw
+    /// How `get`, `check` and `run --dry-run` print: table, table-simple, json or json-raw
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     #[arg(hide_possible_values = true)]
     output_format: OutputFormat,
