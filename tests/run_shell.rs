@@ -1,5 +1,7 @@
 //! `flyte-local run`: a variable that the shell has and a task declares: replaced, as on a cluster, or all there is.
 
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+
 mod support;
 
 use support::{Ran, SDKS, Sandbox};

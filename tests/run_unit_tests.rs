@@ -100,7 +100,9 @@ def test_what_a_test_sets_stands(monkeypatch):
 
 @pytest.mark.parametrize('turn', range(4))
 def test_and_is_gone_after(turn):
-    assert tasks.callee() == 'beb'
+    test_what_a_test_sets_stands(monkeypatch := pytest.MonkeyPatch())
+    monkeypatch.undo()
+    assert tasks.caller() == 'aae beb aae beb'
     test_missing()
 
 def test_says_what_is_not_declared(capfd):

@@ -172,8 +172,9 @@ def has_none() -> str:
 
 @a_env.task
 def again(depth: int) -> str:
+    fresh = ''.join(sees())
     environ['SAME'] = 'written'
-    return ''.join(sees()) + (again(depth - 1) if depth else '') + ''.join(sees())
+    return fresh + (again(depth - 1) if depth else '') + ''.join(sees())
 
 @a_env.task
 def main() -> None:
@@ -203,7 +204,7 @@ if __name__ == '__main__':
             "['a', 'a', 't'] btb ['a', 'a', 't'] ttt ['a', 'a', 't']",
             "['btb', 'btb'] ['a', 'a', 't']",
             "tct ['a', 'a', 't']",
-            "natnatnatnat",
+            "aataatnatnat",
             "['a', 'a', 't'] btb ['a', 'a', 't'] btb ['a', 'a', 't']",
             "['btb', 'ttt', 'btb'] ['a', 'a', 't']",
         ];

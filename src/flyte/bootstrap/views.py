@@ -1,8 +1,8 @@
 """What a task sees of the environment: of the variables that hold declared secrets, its own and no others.
 
-On a cluster each task has a pod, and so an environment, of its own. Here all share the process's, and `os.environ` shows
-each its part. The object stays the one it was, so that `from os import environ` holds it too; its class changes. Who
-holds variables by other means (subprocesses, native code) has the process's, in which the task that began last wins.
+On a cluster each task has a pod, and so an environment, of its own. Here all share the process's, and `os.environ`
+shows each its part. The object stays the one it was, so that `from os import environ` holds it too; its class changes.
+What reads variables by other means (subprocesses, native code) sees the process's, where the task that began last wins.
 """
 
 import contextvars
@@ -13,7 +13,7 @@ import sys
 # As the shell handed it over: the bootstrap comes before the SDK and the user's code.
 SHELL = dict(os.environ._data)
 
-# The execution under way. It follows the task through `await` and into the SDK's threads; a thread of the user's has none.
+# The execution under way. It follows the task through `await` and into the SDK's threads; one of the user's has none.
 current = contextvars.ContextVar("flyte_local_view", default=None)
 
 # By variable: the secrets that somebody puts there, and who does. Variables and values are encoded, as `os` keeps them.
@@ -62,7 +62,7 @@ def put(name, value):
 
 
 def rank(holder):
-    """To name somebody for a secret: best an environment, then a task, then code that has only been looked at (None)."""
+    """Whom to name: best an environment, then a task, then code that has only been looked at (None)."""
     return -1 if holder is None else holder.startswith("environment ")
 
 

@@ -61,8 +61,12 @@ class Starter:
         return self._model.subprocess.PIPE
 
     def Popen(self, arguments, **options):
-        environment = {**os.environ._data, **{name: views.SHELL.get(name) for name in views.given.keys() - views.outside}}
-        environment = {name: value for name, value in environment.items() if value is not None}
+        environment = dict(os.environ._data)
+        for name in views.given.keys() - views.outside:
+            # It declares for itself what it has.
+            environment.pop(name, None)
+            if name in views.SHELL:
+                environment[name] = views.SHELL[name]
         return self._model.subprocess.Popen(arguments, pass_fds=(self._descriptor,), env=environment, **options)
 
     def PopenPiped(self, arguments):
@@ -94,7 +98,8 @@ def hook_workers(broker, settings):
         line = gateway_io.popen_bootstrapline
         begin = gateway_io.Popen2IOMaster.__init__
     except (ImportError, AttributeError):
-        print("flyte-local: this version of execnet is not known: workers of pytest-xdist get no secrets", file=sys.stderr)
+        line = "this version of execnet is not known: workers of pytest-xdist get no secrets"
+        print(f"flyte-local: {line}", file=sys.stderr)
         return
 
     @functools.wraps(begin)
