@@ -150,6 +150,9 @@ fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     fn list(values: &[&str]) -> Watchlist {
@@ -288,5 +291,16 @@ mod tests {
     fn base64_in_a_header_is_masked() {
         assert_eq!(masked(&["password"], "Basic dXNlcjpwYXNzd29yZA=="), "Basic dXNlcjp*****==");
         assert_eq!(masked(&["password"], "cGFzc3dvcmQ= cGFzc3dvcmQK"), "***** *****K");
+    }
+
+    #[test]
+    fn base64_in_lines_is_masked_line_by_line() {
+        let value = "0123456789abcdefghijklmnopqrstuvwxyz".repeat(3);
+        for length in [64, 76] {
+            let encoded = STANDARD.encode(&value).into_bytes();
+            let lines: Vec<_> = encoded.chunks(length).map(|line| std::str::from_utf8(line).expect("text")).collect();
+            let shown = masked(&[&value], &format!("{}\n", lines.join("\n")));
+            assert_eq!(shown, "*****\n".repeat(lines.len()), "{length}");
+        }
     }
 }

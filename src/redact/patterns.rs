@@ -12,6 +12,9 @@ use super::MIN_BYTES;
 /// spends about 40 bytes of memory on each of theirs; larger values are files, which no program prints as base64 unasked.
 const MAX_BASE64: usize = 1 << 16;
 
+/// How long the lines are that programs break base64 into: MIME's and `base64(1)`'s, and PEM's.
+const BASE64_LINES: [usize; 2] = [76, 64];
+
 /// Strings to look for, each once. Wiped when dropped.
 #[derive(Default)]
 pub(super) struct Patterns(BTreeSet<Vec<u8>>);
@@ -53,7 +56,13 @@ impl Patterns {
         }
         for whole in [value, text] {
             for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
-                self.add(engine.encode(whole).into_bytes());
+                let mut encoded = engine.encode(whole).into_bytes();
+                for length in BASE64_LINES {
+                    let lines = encoded.chunks(length).filter(|line| line.len() >= MIN_BYTES);
+                    lines.for_each(|line| self.add(line.to_vec()));
+                }
+                self.add(encoded.clone());
+                encoded.zeroize();
             }
         }
         if text.len() >= MIN_BYTES {
