@@ -13,7 +13,7 @@ use flyte_local::redact::{Masker, Watchlist};
 const CASES: u32 = 100_000;
 
 /// How many cases one list of values serves: making the list takes longer than masking a stream.
-const CASES_A_LIST: u32 = 10;
+const CASES_A_LIST: u32 = 20;
 
 /// Marsaglia's xorshift64.
 struct Random(u64);

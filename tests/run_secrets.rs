@@ -183,7 +183,7 @@ def show() -> None:
 fn tasks_call_tasks_of_other_environments_in_every_way_the_sdk_has() {
     for sdk in SDKS {
         let sandbox = Sandbox::new().with_tasks();
-        for (key, value) in [("leaf-key", "leaf"), ("root-key", "root"), ("extra", "undeclared before")] {
+        for (key, value) in [("leaf-key", "leaf"), ("root-key", "root"), ("extra", "extra")] {
             sandbox.secret(key, value, &[]);
         }
         let ran = sandbox.flyte_run(sdk, &["--leaks=off", "calls.py"]);
@@ -196,7 +196,7 @@ fn tasks_call_tasks_of_other_environments_in_every_way_the_sdk_has() {
             "root.calls_sync 2:leaf root",
             "root.calls_map 0:leaf 1:leaf",
             "root.overrides 1:root 2:leaf",
-            "root.overrides_with_undeclared 3:undeclared before undeclared before",
+            "root.overrides_with_undeclared 3:extra extra",
             "root.starts_a_program root",
         ];
         assert_eq!(ran.said(), expected, "{sdk}: {ran:?}");
