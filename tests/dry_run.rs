@@ -276,7 +276,8 @@ fn a_file_whose_import_fails_still_tells_what_was_missing() {
             ("KEY = os.environ['KEY']", 10, "secret key is in none of this run's scopes"),
             ("import no_such_module", 10, "No module named 'no_such_module'"),
             ("sys.exit(0)", 1, "error: script.py exited while it was imported"),
-            ("os._exit(0)", 1, "error: the file exited while it was imported"),
+            // Of another length than the line above: Python knows a compiled file by its source's time and size.
+            ("os._exit( 0 )", 1, "error: the file exited while it was imported"),
         ] {
             sandbox.file("script.py", format!("{declared}{line}\n"));
             let ran = dry_run(&sandbox, sdk, &["script.py"]);
