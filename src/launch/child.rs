@@ -8,15 +8,15 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitOptions, kill_current_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_current_process_group};
 
 use super::control::{Control, Order, Report};
 use super::keyboard::Keyboard;
-use super::leftovers;
+use super::leftovers::{self, Patience};
 use super::signals::{Signals, is_passed_on};
-use super::streams::{Pumps, Streams};
+use super::streams::Streams;
 use super::supervisor::{SESSION, SHARED};
 use crate::redact::Watchlist;
 
@@ -61,6 +61,9 @@ pub enum ChildError {
         source: io::Error,
     },
 }
+
+/// How often we look whether we are in the foreground now: a shell's `fg` does not tell a job that runs.
+const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildError {
     move |error| ChildError::Step { action, source: error.into() }
@@ -112,26 +115,40 @@ pub fn run(
     // A shell that became us (`exec`) may have left us its jobs, which are none of ours to end.
     let had_children = leftovers::has_children();
     leftovers::adopt().map_err(step("become the parent of orphans"))?;
-    let process = command.spawn().map_err(step("start the supervisor"))?.id();
+    let process = command.spawn().map_err(step("start the supervisor"))?;
     // With it go the child's ends of the streams.
     drop(command);
-    started(process);
+    started(process.id());
 
     let control = Control::new(ours);
     let keyboard = Keyboard::of(&streams).map_err(step("read the terminal"))?;
     let mut given = vec![streams.stdin()];
     given.extend(keyboard.as_ref().map(AsFd::as_fd));
-    control.give(&given).map_err(step("reach the supervisor"))?;
+    // If nobody is there to take them, the socket says so next.
+    let _ = control.give(&given);
     drop(given);
     streams.started();
 
-    let pumps = mask.map(|list| streams.pump(list)).transpose().map_err(step("read the child's output"))?;
-    let mut front = Front { control, signals, streams, keyboard };
-    let ended = front.watch();
-    if ended.is_none() && !had_children {
-        leftovers::end_all(&mut front.signals, false);
+    let supervisor = Supervisor { process: Pid::from_child(&process), end: None };
+    let mut front = Front { control, signals, streams, keyboard, supervisor, has_started: false, has_passed_on: false };
+    let mut ended = front.next_report();
+    let mut pumps = None;
+    if ended == Some(Report::Started) {
+        front.has_started = true;
+        front.continued();
+        // Not before: until the keyboard is ready, our terminal changes what is written to it.
+        pumps = mask.map(|list| front.streams.pump(list)).transpose().map_err(step("read the child's output"))?;
+        ended = front.watch();
     }
-    pumps.map(Pumps::finish);
+    // Whoever waits for us need not know of it.
+    let end = front.supervisor.wait();
+    if ended.is_none() && !had_children {
+        leftovers::end_all(&mut front.signals, Patience::None);
+    }
+    if let Some(pumps) = pumps {
+        let is_asked_to_end = front.has_passed_on && matches!(ended, Some(Report::Killed(_)));
+        pumps.finish(&mut front.signals, is_asked_to_end);
+    }
     drop(front);
     match ended {
         Some(Report::Exited(code)) => Ok(Ended::Code(code)),
@@ -140,8 +157,40 @@ pub fn run(
             let program = PathBuf::from(child.get_program());
             Err(ChildError::Start { program, source: io::Error::from_raw_os_error(errno) })
         }
-        // The supervisor was killed, and the child with it.
-        _ => Ok(Ended::Signal(Signal::KILL.as_raw())),
+        // It was killed, and the child with it; or it got a signal before there was a child.
+        _ => Ok(end.unwrap_or(Ended::Signal(Signal::KILL.as_raw()))),
+    }
+}
+
+/// The supervisor, as its parent sees it.
+struct Supervisor {
+    process: Pid,
+    end: Option<Ended>,
+}
+
+impl Supervisor {
+    /// Reaps children that have ended, whoever they are.
+    fn reap_all(&mut self) {
+        leftovers::reap().for_each(|(process, status)| self.note(process, status));
+    }
+
+    /// Waits for its end, if that has not been seen; how it ended.
+    fn wait(&mut self) -> Option<Ended> {
+        while self.end.is_none() {
+            match rustix::process::waitpid(Some(self.process), WaitOptions::empty()) {
+                Ok(Some((process, status))) => self.note(process, status),
+                Err(Errno::INTR) | Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+        self.end
+    }
+
+    fn note(&mut self, process: Pid, status: WaitStatus) {
+        if process == self.process {
+            let killed = status.terminating_signal().map(Ended::Signal);
+            self.end = status.exit_status().map(Ended::Code).or(killed).or(self.end);
+        }
     }
 }
 
@@ -151,45 +200,63 @@ struct Front {
     signals: Signals,
     streams: Streams,
     keyboard: Option<Keyboard>,
+    supervisor: Supervisor,
+    has_started: bool,
+    /// Whether a signal was passed on.
+    has_passed_on: bool,
 }
 
 impl Front {
     /// Until the supervisor has reported the end; `None` if it ended without a report.
     fn watch(&mut self) -> Option<Report> {
         loop {
+            match self.next_report() {
+                Some(Report::Stopped) => self.stop(),
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Waits for the supervisor's next report, and passes signals on meanwhile.
+    fn next_report(&mut self) -> Option<Report> {
+        loop {
+            let is_waiting = self.has_started && self.keyboard.as_ref().is_some_and(|keyboard| !keyboard.is_active());
             let (signalled, reported) = {
                 let mut ready = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
-                while poll(&mut ready, None) == Err(Errno::INTR) {}
+                while poll(&mut ready, is_waiting.then_some(&BACKGROUND)) == Err(Errno::INTR) {}
                 (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
             };
             if signalled {
                 self.take_signals();
+            } else if is_waiting {
+                self.continued();
             }
             if reported {
-                match self.control.next_report() {
-                    Some(Report::Started) => self.continued(),
-                    Some(Report::Stopped) => self.stop(),
-                    ended => return ended,
-                }
+                return self.control.next_report();
             }
         }
     }
 
     fn take_signals(&mut self) {
         for arrived in self.signals.arrived() {
+            let is_ours = is_passed_on(arrived.signal);
+            // If nobody is there to take an order, the socket says so next.
             match arrived.signal {
-                Signal::WINCH => self.streams.resize(),
+                Signal::WINCH => self.resize(),
                 Signal::CONT => {
                     self.continued();
                     let _ = self.control.order(Order::Continue);
                 }
-                // What the kernel sends because of our terminal, a child in our session has got too.
-                signal if is_passed_on(signal) && (arrived.sent || self.streams.has_session) => {
-                    // If nobody is there, the socket says so next.
+                signal if is_ours && arrived.sent => {
+                    self.has_passed_on = true;
                     let _ = self.control.order(Order::Signal(signal));
                 }
+                // What the kernel sends because of our terminal, a child in our session has got too.
+                signal if is_ours && self.streams.has_session => {
+                    let _ = self.control.order(Order::Foreground(signal));
+                }
                 // A descendant that came to us: the supervisor was killed, or we are process 1.
-                _ => reap_others(),
+                _ => self.supervisor.reap_all(),
             }
         }
     }
@@ -209,12 +276,15 @@ impl Front {
         if let Some(keyboard) = &mut self.keyboard {
             keyboard.go_on();
         }
-        self.streams.resize();
+        self.resize();
     }
-}
 
-fn reap_others() {
-    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+    /// In our own session, the child got our SIGWINCH too, and maybe before its ptys had their size.
+    fn resize(&self) {
+        if self.streams.resize() && !self.streams.has_session {
+            let _ = kill_current_process_group(Signal::WINCH);
+        }
+    }
 }
 
 /// Replaces this process by the command; returns only if that failed.

@@ -19,6 +19,8 @@ use rustix::process::Signal;
 pub(super) enum Order {
     /// Send the child this signal.
     Signal(Signal),
+    /// Send it to the foreground of the child's terminal, as that terminal would.
+    Foreground(Signal),
     /// Let the child's process group go on after a stop.
     Continue,
 }
@@ -39,6 +41,8 @@ pub(super) enum Report {
 }
 
 const CONTINUE: u8 = 0x80;
+/// Added to a signal's number.
+const FOREGROUND: u8 = 0x40;
 
 /// One end of the socket.
 #[derive(Debug)]
@@ -73,9 +77,11 @@ impl Control {
     }
 
     pub(super) fn order(&self, order: Order) -> io::Result<()> {
+        let number = |signal: Signal| u8::try_from(signal.as_raw()).expect("a small number");
         let byte = match order {
             Order::Continue => CONTINUE,
-            Order::Signal(signal) => u8::try_from(signal.as_raw()).expect("a small number"),
+            Order::Signal(signal) => number(signal),
+            Order::Foreground(signal) => FOREGROUND | number(signal),
         };
         (&self.0).write_all(&[byte])
     }
@@ -86,7 +92,10 @@ impl Control {
         (&self.0).read_exact(&mut byte).ok()?;
         match byte[0] {
             CONTINUE => Some(Order::Continue),
-            number => Signal::from_named_raw(number.into()).map(Order::Signal),
+            byte => {
+                let signal = Signal::from_named_raw((byte & !FOREGROUND).into())?;
+                Some(if byte & FOREGROUND == 0 { Order::Signal(signal) } else { Order::Foreground(signal) })
+            }
         }
     }
 

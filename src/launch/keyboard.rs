@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::fcntl_dupfd_cloexec;
@@ -23,14 +23,19 @@ pub(super) struct Keyboard {
 impl Keyboard {
     /// Of a child that has a terminal of its own.
     pub(super) fn of(streams: &Streams) -> io::Result<Option<Self>> {
-        let Some(child) = streams.keyboard()? else { return Ok(None) };
+        let Some(child) = streams.keyboard() else { return Ok(None) };
         let settings = Settings::of(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)?;
         let active = Arc::new(AtomicBool::new(false));
         let (woken, wake) = io::pipe()?;
         let keys = File::from(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
         let is_active = Arc::clone(&active);
-        std::thread::spawn(move || drop(pass_on(keys, File::from(child), OwnedFd::from(woken), &is_active)));
+        std::thread::spawn(move || drop(pass_on(keys, &child, OwnedFd::from(woken), &is_active)));
         Ok(Some(Self { settings, active, wake }))
+    }
+
+    /// Whether keys are read.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.load(Ordering::SeqCst)
     }
 
     /// Begins, or begins again, unless we are in the background.
@@ -62,7 +67,7 @@ impl AsFd for Keyboard {
 }
 
 /// Until the terminal, the child's end, or [`Keyboard`] is gone.
-fn pass_on(mut keys: File, mut child: File, woken: OwnedFd, is_active: &AtomicBool) -> io::Result<()> {
+fn pass_on(mut keys: File, child: &Weak<OwnedFd>, woken: OwnedFd, is_active: &AtomicBool) -> io::Result<()> {
     let mut woken = File::from(woken);
     let mut typed = zeroize::Zeroizing::new([0; 4096]);
     loop {
@@ -82,11 +87,21 @@ fn pass_on(mut keys: File, mut child: File, woken: OwnedFd, is_active: &AtomicBo
             match keys.read(&mut typed[..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(0) => return Ok(()),
-                length => child.write_all(&typed[..length?])?,
+                length => match child.upgrade() {
+                    Some(child) => write(&child, &typed[..length?])?,
+                    None => return Ok(()),
+                },
             }
         } else if is_typed && !active {
             // The terminal is gone.
             return Ok(());
         }
     }
+}
+
+fn write(to: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        bytes = &bytes[rustix::io::retry_on_intr(|| rustix::io::write(to, bytes))?..];
+    }
+    Ok(())
 }

@@ -37,11 +37,24 @@ pub(super) fn reap() -> impl Iterator<Item = (Pid, WaitStatus)> {
     std::iter::from_fn(|| rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED).ok().flatten())
 }
 
-/// Waits for all descendants to end; asks them to, and then makes them. At once, if `patient` is false.
-pub(super) fn end_all(signals: &mut Signals, patient: bool) {
+/// How much time they have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// To end by themselves, and again after they were asked to.
+    Full,
+    /// To end by themselves.
+    Brief,
+    None,
+}
+
+/// Waits for all descendants to end; asks them to, and then makes them.
+pub(super) fn end_all(signals: &mut Signals, patience: Patience) {
     let start = Instant::now();
-    let (term, kill) =
-        if patient { (BY_THEMSELVES, BY_THEMSELVES + AFTER_TERM) } else { (Duration::ZERO, Duration::ZERO) };
+    let (term, kill) = match patience {
+        Patience::Full => (BY_THEMSELVES, BY_THEMSELVES + AFTER_TERM),
+        Patience::Brief => (BY_THEMSELVES, BY_THEMSELVES),
+        Patience::None => (Duration::ZERO, Duration::ZERO),
+    };
     let mut asked = false;
     loop {
         reap().for_each(drop);
@@ -87,6 +100,11 @@ fn send_children(signal: Signal) {
 #[cfg(target_os = "linux")]
 fn children() -> Vec<Pid> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
+    // In a process namespace with the host's /proc, these numbers are those of others.
+    let is_ours = std::fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own.to_string().as_str());
+    if !is_ours {
+        return Vec::new();
+    }
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     numbers.filter(|&number| parent(number) == Some(own)).filter_map(Pid::from_raw).collect()

@@ -3,10 +3,11 @@
 //! On a terminal it keeps a terminal, elsewhere it has pipes; two streams of ours that are one file are one stream of the
 //! child's, so that what it writes keeps its order.
 
-use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,11 +15,14 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::termios::isatty;
 
+use super::signals::{Signals, is_passed_on};
 use super::terminal::{Pty, resize};
 use crate::redact::{Masker, Watchlist};
 
 /// How long a stream has to be idle before what may be the start of a secret is shown.
 const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// How long a reader of ours may take nothing before we end without it, if we are asked to end.
+const STUCK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The child's streams, as they are given to it and as they stay with us.
@@ -27,15 +31,16 @@ pub(super) struct Streams {
     /// The child's standard input, where it is not ours.
     stdin: Option<OwnedFd>,
     pumps: Vec<Pump>,
-    /// Ptys, and the terminal of ours that each stands in for.
-    ptys: Vec<(OwnedFd, OwnedFd)>,
+    /// Ptys, and the terminal of ours that each stands in for. A pump alone keeps its pty open: when our terminal is gone,
+    /// so is the child's.
+    ptys: Vec<(Weak<OwnedFd>, OwnedFd)>,
     /// Whether the first pty is the child's whole terminal, keyboard and all.
     pub(super) has_session: bool,
 }
 
 /// What flows from the child to us.
 struct Pump {
-    from: OwnedFd,
+    from: Arc<OwnedFd>,
     to: OwnedFd,
 }
 
@@ -74,11 +79,12 @@ impl Streams {
             let pty = Pty::like(ours)?;
             // Without a session of its own, its output passes through our terminal's processing too.
             let pty = if self.has_session { pty } else { pty.without_output_processing()? };
-            self.ptys.push((pty.controller.try_clone()?, keep()?));
-            (pty.controller, pty.terminal)
+            let controller = Arc::new(pty.controller);
+            self.ptys.push((Arc::downgrade(&controller), keep()?));
+            (controller, pty.terminal)
         } else {
             let (read, write) = io::pipe()?;
-            (OwnedFd::from(read), OwnedFd::from(write))
+            (Arc::new(OwnedFd::from(read)), OwnedFd::from(write))
         };
         self.pumps.push(Pump { from, to: keep()? });
         Ok(Some(child))
@@ -99,42 +105,65 @@ impl Streams {
         !self.ptys.is_empty()
     }
 
-    pub(super) fn resize(&self) {
-        for (pty, terminal) in &self.ptys {
-            resize(pty, terminal.as_fd());
-        }
+    /// Gives the ptys the size of our terminals; whether one had another.
+    pub(super) fn resize(&self) -> bool {
+        let open = self.ptys.iter().filter_map(|(pty, terminal)| Some((pty.upgrade()?, terminal)));
+        open.fold(false, |resized, (pty, terminal)| resize(&pty, terminal.as_fd()) || resized)
     }
 
     /// Where what is typed goes, if the child has a terminal of its own.
-    pub(super) fn keyboard(&self) -> io::Result<Option<OwnedFd>> {
-        let pty = self.ptys.first().filter(|_| self.has_session);
-        pty.map(|(controller, _)| controller.try_clone()).transpose()
+    pub(super) fn keyboard(&self) -> Option<Weak<OwnedFd>> {
+        self.ptys.first().filter(|_| self.has_session).map(|(pty, _)| Weak::clone(pty))
     }
 
     /// Starts a thread for each stream. What each returns at the end is of no interest: a reader of ours that has gone away
     /// is the child's to notice.
     pub(super) fn pump(&mut self, list: &Watchlist) -> io::Result<Pumps> {
         let (ended, end) = io::pipe()?;
+        let (done, running) = io::pipe()?;
+        let written = Arc::new(AtomicU64::new(0));
         let mut threads = Vec::new();
         for pump in self.pumps.drain(..) {
-            let (masker, ended) = (Masker::new(list.clone()), ended.try_clone()?);
-            threads.push(std::thread::spawn(move || drop(pump.run(masker, &ended))));
+            let (masker, ended, running) = (Masker::new(list.clone()), ended.try_clone()?, running.try_clone()?);
+            let written = Arc::clone(&written);
+            threads.push(std::thread::spawn(move || {
+                let _ = pump.run(masker, &ended, &written);
+                drop(running);
+            }));
         }
-        Ok(Pumps { end, threads })
+        Ok(Pumps { end, done, written, threads })
     }
 }
 
 /// The threads through which the output flows.
 pub(super) struct Pumps {
     end: PipeWriter,
+    /// At its end when the last thread is.
+    done: PipeReader,
+    /// How often something was written.
+    written: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Pumps {
     /// Waits until all that was written so far has gone out. Not until the streams' end: a process that could not be killed
-    /// may hold them open.
-    pub(super) fn finish(self) {
+    /// may hold them open. And if we are asked to end, not for a reader of ours that takes nothing: without us, a signal
+    /// would have ended the child, however full its pipe was.
+    pub(super) fn finish(self, signals: &mut Signals, mut is_asked_to_end: bool) {
         drop(self.end);
+        loop {
+            let before = self.written.load(Ordering::Relaxed);
+            let patience = is_asked_to_end.then_some(&STUCK);
+            let mut ready = [PollFd::new(&self.done, PollFlags::IN), PollFd::new(&*signals, PollFlags::IN)];
+            let polled = poll(&mut ready, patience);
+            if !ready[0].revents().is_empty() {
+                break;
+            }
+            if polled == Ok(0) && self.written.load(Ordering::Relaxed) == before {
+                return;
+            }
+            is_asked_to_end |= signals.arrived().iter().any(|arrived| is_passed_on(arrived.signal));
+        }
         for thread in self.threads {
             let _ = thread.join();
         }
@@ -142,55 +171,64 @@ impl Pumps {
 }
 
 impl Pump {
-    fn run(self, mut masker: Masker, ended: &PipeReader) -> io::Result<()> {
-        let (mut from, mut to) = (File::from(self.from), File::from(self.to));
+    fn run(self, mut masker: Masker, ended: &PipeReader, written: &AtomicU64) -> io::Result<()> {
+        let Pump { from, to } = self;
+        let write = |output: &mut Vec<u8>| write(&to, output, written);
         let mut input = zeroize::Zeroizing::new(vec![0; BUFFER_BYTES]);
         let mut output = Vec::new();
         loop {
             let patience = masker.holds_back().then_some(&IDLE);
-            let mut ready = [PollFd::new(&from, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+            let (readable, nothing) = (PollFlags::IN, PollFlags::empty());
+            let mut ready = [PollFd::new(&from, readable), PollFd::new(ended, readable), PollFd::new(&to, nothing)];
             match poll(&mut ready, patience) {
                 Err(Errno::INTR) => continue,
                 polled => polled?,
             };
-            let (is_readable, is_over) = (!ready[0].revents().is_empty(), !ready[1].revents().is_empty());
-            let length = match from_if(is_readable, &mut from, &mut input) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            let [is_readable, is_over, is_gone] = ready.map(|one| !one.revents().is_empty());
+            // The terminal, or whoever read the pipe: so is the child's.
+            if is_gone {
+                return Ok(());
+            }
+            let length = match from_if(is_readable, &from, &mut input) {
+                Err(Errno::INTR) => continue,
                 // A pty that no one has open any more.
-                Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => 0,
+                Err(Errno::IO) => 0,
                 Ok(None) if !is_over => {
                     masker.flush(&mut output);
-                    write(&mut to, &mut output)?;
+                    write(&mut output)?;
                     continue;
                 }
                 length => length?.unwrap_or(0),
             };
             if length == 0 {
                 masker.flush(&mut output);
-                return write(&mut to, &mut output);
+                return write(&mut output);
             }
             masker.feed(&input[..length], &mut output);
-            write(&mut to, &mut output)?;
+            write(&mut output)?;
         }
     }
 }
 
-fn from_if(is_readable: bool, from: &mut File, input: &mut [u8]) -> io::Result<Option<usize>> {
-    if is_readable { from.read(input).map(Some) } else { Ok(None) }
+fn from_if(is_readable: bool, from: &OwnedFd, input: &mut [u8]) -> rustix::io::Result<Option<usize>> {
+    if is_readable { rustix::io::read(from, input).map(Some) } else { Ok(None) }
 }
 
 /// Writes all of it, to a stream that somebody else may have set to non-blocking.
-fn write(to: &mut File, output: &mut Vec<u8>) -> io::Result<()> {
+fn write(to: &OwnedFd, output: &mut Vec<u8>, count: &AtomicU64) -> io::Result<()> {
     let mut rest = &output[..];
     while !rest.is_empty() {
-        match to.write(rest) {
+        match rustix::io::write(to, rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => rest = &rest[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Ok(written) => {
+                rest = &rest[written..];
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
                 let _ = poll(&mut [PollFd::new(to, PollFlags::OUT)], None);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     output.clear();

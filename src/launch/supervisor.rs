@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use rustix::termios::tcsetpgrp;
+use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use super::control::{Control, Order, Report};
-use super::leftovers;
+use super::leftovers::{self, Patience};
 use super::signals::{Signals, is_passed_on};
 use super::terminal::Settings;
 
@@ -31,7 +31,7 @@ pub(super) const SHARED: &str = "shared";
 /// there because two signals in a row may arrive as one.
 const ECHO: Duration = Duration::from_secs(2);
 
-/// Supervises: `arguments` are [`SESSION`] or [`SHARED`], the directory to remove in the end (or nothing), the program and its
+/// Supervises: `arguments` are `session` or `shared`, the directory to remove in the end (or nothing), the program and its
 /// arguments; the standard input is the control socket.
 ///
 /// # Errors
@@ -49,12 +49,18 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let stdin = given.next().ok_or_else(missing)?;
     let terminal = given.next().map(Settings::of).transpose()?;
     leftovers::adopt()?;
-    let signals = Signals::catch(&[])?;
+    let mut signals = Signals::catch(&[])?;
+    let early = signals.arrived();
     let child = match start(&mut command, stdin, leads) {
         Ok(child) => child,
         Err(error) => return control.report(Report::NotStarted(error.raw_os_error().unwrap_or(0))),
     };
-    control.report(Report::Started)?;
+    // There was no child yet that our terminal could have told. What a process sent comes as an order.
+    for arrived in early.iter().filter(|arrived| !leads && !arrived.sent && is_passed_on(arrived.signal)) {
+        let _ = kill_process(child, arrived.signal);
+    }
+    // From here on there is a child to end. That nobody listens, the next order says.
+    let _ = control.report(Report::Started);
     let mut supervisor = Supervisor { control, signals, child, leads, terminal, echoes: Vec::new() };
     let ended = supervisor.watch();
     let finished = supervisor.finish(ended);
@@ -75,7 +81,8 @@ fn start(command: &mut Command, stdin: OwnedFd, leads: bool) -> io::Result<Pid> 
     rustix::process::ioctl_tiocsctty(&stdin)?;
     command.stdin(Stdio::from(stdin.try_clone()?)).process_group(0);
     let child = command.spawn().map(|child| Pid::from_child(&child))?;
-    tcsetpgrp(&stdin, child)?;
+    // Fails where the terminal is gone already; so is whoever started us, then.
+    let _ = tcsetpgrp(&stdin, child);
     // It may have been stopped for using the terminal before it was in its foreground.
     let _ = kill_process_group(child, Signal::CONT);
     Ok(child)
@@ -103,10 +110,10 @@ impl Supervisor {
             let order = if ordered { Some(self.control.next_order()) } else { None };
             // After the order was read, because a signal to the group comes before its echo. We have one thread, so its
             // handler has run by now.
-            if signalled || ordered {
-                if let Some(ended) = self.take_signals() {
-                    return Some(ended);
-                }
+            if (signalled || ordered)
+                && let Some(ended) = self.take_signals()
+            {
+                return Some(ended);
             }
             match order {
                 Some(None) => return None,
@@ -145,6 +152,10 @@ impl Supervisor {
             Order::Continue => {
                 let _ = kill_process_group(self.child, Signal::CONT);
             }
+            Order::Foreground(signal) => {
+                let foreground = tcgetpgrp(rustix::stdio::stdout()).unwrap_or(self.child);
+                let _ = kill_process_group(foreground, signal);
+            }
             Order::Signal(signal) => {
                 self.echoes.retain(|(_, at)| at.elapsed() < ECHO);
                 match self.echoes.iter().position(|(echo, _)| *echo == signal) {
@@ -161,12 +172,15 @@ impl Supervisor {
     }
 
     fn finish(mut self, ended: Option<Report>) -> io::Result<()> {
-        if ended.is_none() {
+        let Some(report) = ended else {
             if let Some(terminal) = &self.terminal {
                 terminal.restore_if_raw();
             }
-        }
-        leftovers::end_all(&mut self.signals, ended.is_some());
-        ended.map_or(Ok(()), |report| self.control.report(report))
+            let _ = kill_process(self.child, Signal::KILL);
+            leftovers::end_all(&mut self.signals, Patience::Brief);
+            return Ok(());
+        };
+        leftovers::end_all(&mut self.signals, Patience::Full);
+        self.control.report(report)
     }
 }

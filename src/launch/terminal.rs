@@ -40,10 +40,11 @@ impl Pty {
     }
 }
 
-/// Gives a pty the size of a terminal; its foreground is told by the kernel.
-pub(super) fn resize(pty: &impl AsFd, terminal: BorrowedFd<'_>) {
+/// Gives a pty the size of a terminal; its foreground is told by the kernel. Whether it had another.
+pub(super) fn resize(pty: &impl AsFd, terminal: BorrowedFd<'_>) -> bool {
     // A terminal that has just gone away has no size, and no one to look at it.
-    let _ = tcgetwinsize(terminal).and_then(|size| tcsetwinsize(pty, size));
+    let (Ok(old), Ok(new)) = (tcgetwinsize(pty), tcgetwinsize(terminal)) else { return false };
+    (old.ws_row, old.ws_col) != (new.ws_row, new.ws_col) && tcsetwinsize(pty, new).is_ok()
 }
 
 /// A terminal, and its settings as they were.

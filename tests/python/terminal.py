@@ -4,15 +4,20 @@
 
 STEPS is a JSON list, played in order; each step is a list:
 
-    ["expect", TEXT]      waits until TEXT has been shown, after what earlier steps waited for
-    ["type", TEXT]        types it
+    ["expect", TEXT]        waits until TEXT has been shown, after what earlier steps waited for
+    ["find", NAME, REGEX]   the same; the process id that its group finds is called NAME from then on
+    ["type", TEXT]          types it
+    ["bytes", HEX]          types bytes
     ["resize", ROWS, COLUMNS]
-    ["signal", NUMBER]    to the command's process
-    ["group", NUMBER]     to its process group
-    ["hang up"]           closes the terminal
-    ["end"]               waits until the command has ended
+    ["kill", WHOM, NUMBER]  sends a signal: to "command", to its process group ("group"), or to a process that was found
+    ["gone", NAME]          waits until a process that was found has ended
+    ["stopped", NAME]       waits until it is stopped
+    ["settings", HOW]       waits until the terminal's settings are as at first ("back"), or not ("raw")
+    ["wait for", FILE]      waits until a file exists
+    ["hang up"]             closes the terminal
+    ["end"]                 waits until the command has ended
 
-The result: `shown`, `code` (128 and the signal's number, if one ended it), and `settings_are_back`.
+The result: `shown`, `hex` (the same), `code` (128 and the signal's number, if one ended it), and `settings_are_back`.
 """
 
 import fcntl
@@ -20,7 +25,6 @@ import json
 import os
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -30,14 +34,22 @@ import time
 LIMIT = 60
 
 
+def state(process):
+    try:
+        with open(f"/proc/{process}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 class Session:
     def __init__(self, command):
         self.keyboard, terminal = os.openpty()
-        self.terminal = os.ttyname(terminal)
         self.kept = terminal
         self.resize(24, 80)
         self.before = termios.tcgetattr(terminal)
         self.shown, self.seen = b"", 0
+        self.processes = {}
 
         def take_terminal():
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -45,6 +57,7 @@ class Session:
         self.child = subprocess.Popen(
             command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, preexec_fn=take_terminal
         )
+        self.processes["command"] = self.child.pid
         self.deadline = time.monotonic() + LIMIT
 
     def resize(self, rows, columns):
@@ -71,14 +84,38 @@ class Session:
         self.wait(text.decode(), lambda: text in self.shown[self.seen :])
         self.seen = self.shown.index(text, self.seen) + len(text)
 
+    def find(self, name, pattern):
+        found = re.compile(pattern.encode())
+        self.wait(pattern, lambda: found.search(self.shown, self.seen))
+        match = found.search(self.shown, self.seen)
+        self.processes[name], self.seen = int(match[1]), match.end()
+
     def type(self, text):
-        os.write(self.keyboard, text.encode())
+        self.bytes(text.encode().hex())
 
-    def signal(self, number):
-        os.kill(self.child.pid, number)
+    def bytes(self, text):
+        os.write(self.keyboard, bytes.fromhex(text))
 
-    def group(self, number):
-        os.killpg(self.child.pid, number)
+    def kill(self, whom, number):
+        if whom == "group":
+            os.killpg(self.child.pid, number)
+        else:
+            os.kill(self.processes[whom], number)
+
+    def gone(self, name):
+        self.wait(f"the end of {name}", lambda: state(self.processes[name]) in (None, "Z"))
+
+    def stopped(self, name):
+        self.wait(f"the stop of {name}", lambda: state(self.processes[name]) == "T")
+
+    def settings(self, how):
+        self.wait(f"settings: {how}", lambda: self.are_back() == (how == "back"))
+
+    def are_back(self):
+        return termios.tcgetattr(self.kept) == self.before
+
+    def wait_for(self, file):
+        self.wait(file, lambda: os.path.exists(file))
 
     def hang_up(self):
         os.close(self.kept)
@@ -92,13 +129,11 @@ class Session:
 
     def result(self):
         code = self.child.returncode
-        settings = None
-        if self.keyboard is not None:
-            settings = termios.tcgetattr(self.kept) == self.before
         return {
             "shown": self.shown.decode("utf-8", "replace"),
+            "hex": self.shown.hex(),
             "code": code if code is None or code >= 0 else 128 - code,
-            "settings_are_back": settings,
+            "settings_are_back": None if self.keyboard is None else self.are_back(),
         }
 
 

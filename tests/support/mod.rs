@@ -285,3 +285,49 @@ impl Ran {
         self.text().lines().filter_map(|line| line.strip_prefix("=> ")).map(str::to_owned).collect()
     }
 }
+
+/// The variable that marks all processes of one test.
+pub const MARK: &str = "FLYTE_LOCAL_TEST_MARK";
+
+/// The processes, other than zombies, that have this value of [`MARK`] in their environment.
+pub fn marked(mark: &str) -> Vec<i32> {
+    let variable = format!("{MARK}={mark}\0").into_bytes();
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let has_mark = |process: &i32| {
+        let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        environment.windows(variable.len()).any(|window| window == variable)
+    };
+    numbers.filter(has_mark).collect()
+}
+
+/// Waits until it holds. A failing test waits for a minute, and no other for longer than it must.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !holds() {
+        assert!(start.elapsed().as_secs() < 60, "{what}: not after a minute");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+/// Random numbers, whose seed is printed: Marsaglia's xorshift64: enough to spread moments and sizes, and the same for a seed everywhere.
+pub struct Random(u64);
+
+impl Random {
+    pub fn seeded() -> Self {
+        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
+        let seed = std::env::var("FLYTE_LOCAL_TEST_SEED").map(|seed| seed.parse().expect("a number"));
+        let seed = seed.unwrap_or_else(|_| clock());
+        println!("FLYTE_LOCAL_TEST_SEED={seed}");
+        // A state of zero would stay zero.
+        Self(seed | 1 << 63)
+    }
+
+    /// Below `limit`, which is not zero.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
