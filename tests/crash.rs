@@ -16,34 +16,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use support::{Sandbox, scope_options, secret_id};
+use support::{Random, Sandbox, scope_options, secret_id};
 
 const SIGKILL: i32 = 9;
 
 /// How many processes have to be killed while they were alive.
 const KILLS: usize = 500;
-
-/// Marsaglia's xorshift64: enough to spread moments and sizes, and the same for a seed everywhere.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Self {
-        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
-        let seed = std::env::var("FLYTE_LOCAL_TEST_SEED").map(|seed| seed.parse().expect("a number"));
-        let seed = seed.unwrap_or_else(|_| clock());
-        println!("FLYTE_LOCAL_TEST_SEED={seed}");
-        // A state of zero would stay zero.
-        Self(seed | 1 << 63)
-    }
-
-    /// Below `limit`, which is not zero.
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
 
 /// A write of one secret: the value it leads to, `None` for a delete.
 struct Write {

@@ -250,7 +250,7 @@ fn an_interpreter_without_flyte_is_told_with_what_would_bring_it() {
     let made = ran(&mut command(&sandbox, &["header.py"]));
     let words = format!(
         "error: {} has no flyte package\ncaused by: it is the one that uv made for the file's header, which does not \
-         name flyte\nhint: add it: uv add --script FILE flyte\n",
+         name flyte\nhint: add it: uv add --script header.py flyte\n",
         bare.display()
     );
     assert_eq!((made.code, made.stderr.as_str()), (1, words.as_str()));

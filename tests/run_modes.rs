@@ -63,6 +63,13 @@ fn a_file_without_a_main_block_runs_its_only_task_or_main() {
             );
             assert_eq!((ran.code, ran.text().as_str(), &ran.stderr), (2, "", &message), "{sdk} {arguments:?}");
         }
+        // The command to type is the one that was typed, and can be pasted.
+        std::fs::rename(sandbox.work().join("several.py"), sandbox.work().join("a b.py")).expect("renamed");
+        let vault = sandbox.vault();
+        let options = ["--vault", vault.to_str().expect("UTF-8"), "--dry-run", "a b.py", "third"];
+        let ran = sandbox.flyte_run(sdk, &options);
+        let hint = format!("\nhint: name one: flyte-local --vault {} run --dry-run 'a b.py' first\n", vault.display());
+        assert!(ran.code == 2 && ran.stderr.ends_with(&hint), "{sdk}: {ran:?}");
     }
 }
 

@@ -316,3 +316,24 @@ while True:
     // Nobody reads its output; `wait` would close its input alone.
     assert_eq!(child.wait().expect("it ends").code(), Some(143));
 }
+
+#[test]
+fn a_value_so_short_that_hiding_it_spoils_the_output_is_told_of() {
+    let sandbox = Sandbox::new();
+    sandbox.secret("one", "1\n", &[]);
+    let task = "
+import flyte
+env = flyte.TaskEnvironment(name='env', secrets='one')
+@env.task
+def main() -> None:
+    print('=> 11 of 21')
+";
+    sandbox.file("task.py", task);
+    let python = python("newest");
+    let note = "flyte-local: secret one is so short that hiding it spoils what is printed: see --no-mask\n";
+    for (option, said, is_told) in [("--leaks=warn", "********** of 2*****", 1), ("--no-mask", "11 of 21", 0)] {
+        let run = ["run", "--python", python.to_str().expect("UTF-8"), option, "task.py", "main"];
+        let ran = ran(&mut sandbox.command(&run));
+        assert_eq!((ran.said(), ran.stderr.matches(note).count()), (vec![said.to_owned()], is_told), "{ran:?}");
+    }
+}

@@ -1,5 +1,7 @@
 //! From a declaration to a value in its place: what `run` and `exec` share.
 
+use std::cell::RefCell;
+
 use zeroize::Zeroizing;
 
 use super::context::{Context, runtime_directory};
@@ -20,9 +22,14 @@ pub(crate) struct Injector {
     user: User,
     /// Each value goes here before it goes anywhere else.
     watchlist: Watchlist,
+    /// The keys of values so short that hiding them spoils the output.
+    short: RefCell<Vec<SecretName>>,
     command: String,
     tried: String,
 }
+
+/// Values of fewer bytes stand in any output by chance.
+const SHORT: usize = 4;
 
 /// Whom the secrets are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +65,8 @@ impl Injector {
                 Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
             }
         };
-        Ok(Self { vault, identities, files, user, watchlist, command: context.command.clone(), tried })
+        let command = context.command.clone();
+        Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), command, tried })
     }
 
     /// The names that a run in this scope sees.
@@ -114,6 +122,14 @@ impl Injector {
     /// Treats a value from elsewhere as this secret's: it is masked too.
     pub(crate) fn watch(&self, key: &SecretName, value: &[u8]) {
         self.watchlist.add(key.as_str(), value);
+        if (1..SHORT).contains(&value.trim_ascii().len()) {
+            self.short.borrow_mut().push(key.clone());
+        }
+    }
+
+    /// The keys, since the last call, of values so short that hiding them spoils the output.
+    pub(crate) fn take_short(&self) -> Vec<SecretName> {
+        self.short.take()
     }
 
     /// The scope that a secret would come from. It is opened, as one that is refused would not come from there.

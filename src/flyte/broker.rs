@@ -100,7 +100,7 @@ pub enum Failure {
     Bootstrap {
         /// What is wrong.
         message: String,
-        /// What to do about it.
+        /// What to do about it; `{run}` stands for the command as it was typed, up to the file.
         hints: Vec<String>,
         /// The exit code.
         code: u8,

@@ -1,7 +1,7 @@
 //! What the bootstrap and the broker say to each other: one JSON object a line, each request answered by one reply.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -112,6 +112,16 @@ pub enum Job {
         /// Its arguments.
         arguments: Vec<String>,
     },
+}
+
+impl Job {
+    /// The user's file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Job::File { file, .. } | Job::Survey { file, .. } => Some(Path::new(file)),
+            Job::Module { .. } => None,
+        }
+    }
 }
 
 /// How the tasks of a run are watched.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+#![allow(clippy::print_stdout, reason = "a seed is for the tester")]
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -6,8 +6,9 @@ mod leaks;
 mod source;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::mpsc;
 use std::time::SystemTime;
 
@@ -17,8 +18,8 @@ use crate::cli::context::{Context, virtual_env};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use dry_run::Survey;
-use failure::{cannot_start, explain, no_environment, not_python};
-use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Search, SecretSource, Settings};
+use failure::{Typed, cannot_start, explain, no_environment, not_python};
+use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Search, Settings};
 use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
@@ -97,7 +98,9 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
     let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
-    let interpreter = find_interpreter(args.python, &job)?;
+    let interpreter = find_interpreter(args.python, job.file())?;
+    let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
+    let typed = Typed { run, file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
     let injector = Injector::open(&context, User::Task, mount, watchlist.clone())?;
@@ -107,7 +110,7 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
         leaks: args.leaks.into(),
         secrets_directory: injector.is_redirected().then(|| injector.secrets_directory().to_owned()),
     };
-    let source = Source::new(injector, chosen, fallback);
+    let source = Source::new(injector, chosen, fallback, !args.no_mask);
     let surroundings = Surroundings {
         mask: (!args.no_mask).then_some(&watchlist),
         directory: removal.as_ref().map(Removal::directory),
@@ -115,14 +118,20 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     if !args.dry_run {
         let began = SystemTime::now();
         let searched = (settings.leaks != Leaks::Off).then_some(&watchlist);
-        let (ended, keeps) = execute(&interpreter, job, settings, source, surroundings)?;
+        let (ended, keeps) =
+            execute(&interpreter, &typed, Broker::start(&interpreter, job, settings, source), surroundings)?;
         if let Some(list) = searched {
             leaks::report(context.ui, list, keeps, began);
         }
         return Ok(ExitCode::from(ended.exit_code()));
     }
     let (rows, surveyed) = mpsc::channel();
-    let (ended, _) = execute(&interpreter, job, settings, Survey { source, rows }, surroundings)?;
+    let (ended, _) = execute(
+        &interpreter,
+        &typed,
+        Broker::start(&interpreter, job, settings, Survey { source, rows }),
+        surroundings,
+    )?;
     match (surveyed.try_recv(), ended) {
         // Where the import failed, it may be for a secret that is missing.
         (Ok(rows), ended) => dry_run::report(&context, rows).map(|()| ExitCode::from(ended.exit_code())),
@@ -131,12 +140,8 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     }
 }
 
-fn find_interpreter(given: Option<PathBuf>, job: &Job) -> Result<Interpreter, CliError> {
+fn find_interpreter(given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
-    let file = match job {
-        Job::File { file, .. } | Job::Survey { file, .. } => Some(Path::new(file)),
-        Job::Module { .. } => None,
-    };
     let active = virtual_env();
     let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
     Interpreter::find(search).map_err(|error| no_environment(&error))
@@ -145,19 +150,17 @@ fn find_interpreter(given: Option<PathBuf>, job: &Job) -> Result<Interpreter, Cl
 /// Runs the interpreter with its bootstrap, to its end; how it ended, and where Flyte keeps what the run made.
 fn execute(
     interpreter: &Interpreter,
-    job: Job,
-    settings: Settings,
-    source: impl SecretSource + 'static,
+    typed: &Typed,
+    started: io::Result<(Broker, Command)>,
     surroundings: Surroundings<'_>,
 ) -> Result<(Ended, BTreeSet<PathBuf>), CliError> {
-    let started = Broker::start(interpreter, job, settings, source);
     let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
     let ended = match launch::run(supervise::command()?, &command, surroundings, |parent| broker.started(parent)) {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source)),
         ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
     };
     match (broker.failure(), ended) {
-        (Some(failure), _) => Err(explain(failure, interpreter)),
+        (Some(failure), _) => Err(explain(failure, interpreter, typed)),
         (None, Ended::Code(code)) if !broker.greeted() => Err(not_python(interpreter, code)),
         (None, ended) => Ok((ended, broker.keeps())),
     }

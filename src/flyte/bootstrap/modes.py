@@ -115,7 +115,7 @@ def choose_task(broker, path, tasks, wanted):
         message = f"{path} has no __main__ block, no task named main, and {len(own)} tasks of its own"
     else:
         message = f"{path} has no task {wanted!r}"
-    hints = [f"name one: flyte-local run {path} {sorted(own or tasks)[0]}"]
+    hints = [f"name one: {{run}} {sorted(own or tasks)[0]}"]
     if has_main_block(path):
-        hints.append(f"arguments of its __main__ block stand after --: flyte-local run {path} -- {wanted}")
+        hints.append(f"arguments of its __main__ block stand after --: {{run}} -- {wanted}")
     broker.fail(f"{message}; its tasks are {', '.join(sorted(tasks))}", *hints, code=2)

@@ -1,5 +1,8 @@
 //! Why a run did not begin: what is said of the interpreter.
 
+use std::path::{Path, PathBuf};
+
+use crate::cli::context::quoted;
 use crate::cli::error::{CliError, Exit};
 use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError};
 
@@ -45,28 +48,43 @@ pub(super) fn not_python(interpreter: &Interpreter, code: i32) -> CliError {
     if code == 127 { error.hint(shim).hint(format!("or {ANOTHER}")) } else { error.hint(ANOTHER) }
 }
 
-pub(super) fn explain(failure: Failure, interpreter: &Interpreter) -> CliError {
+/// The command as it was typed, up to the file.
+pub(super) struct Typed {
+    pub(super) run: String,
+    pub(super) file: Option<PathBuf>,
+}
+
+impl Typed {
+    fn up_to_the_file(&self) -> String {
+        self.file.as_deref().map_or_else(|| self.run.clone(), |file| format!("{} {}", self.run, quoted(file)))
+    }
+}
+
+pub(super) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CliError {
     match failure {
         Failure::PythonTooOld { version: (major, minor, micro) } => {
             let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
             CliError::new(Exit::Failed, message).because(format!("it is {}", named_by(interpreter))).hint(ANOTHER)
         }
-        Failure::LacksSdk { python } => lacks_sdk(&python, interpreter),
+        Failure::LacksSdk { python } => lacks_sdk(&python, interpreter, typed.file.as_deref()),
         Failure::Bootstrap { message, hints, code } => {
             let error = CliError::new(Exit::Failed, message).with_code(code);
-            hints.into_iter().fold(error, CliError::hint)
+            let run = typed.up_to_the_file();
+            hints.into_iter().fold(error, |error, hint| error.hint(hint.replace("{run}", &run)))
         }
     }
 }
 
-fn lacks_sdk(python: &str, interpreter: &Interpreter) -> CliError {
+fn lacks_sdk(python: &str, interpreter: &Interpreter, file: Option<&Path>) -> CliError {
     let error = CliError::new(Exit::Failed, format!("{python} has no flyte package"));
     if interpreter.origin == Origin::Script {
         return error
             .because("it is the one that uv made for the file's header, which does not name flyte")
-            .hint("add it: uv add --script FILE flyte");
+            .hint(format!("add it: uv add --script {} flyte", file.map_or_else(String::new, quoted)));
     }
-    let error = error.hint(format!("install it: {python} -m pip install flyte")).hint(format!("or {ANOTHER}"));
+    let error = error
+        .hint(format!("install it: {} -m pip install flyte", quoted(Path::new(python))))
+        .hint(format!("or {ANOTHER}"));
     if interpreter.lacks_uv {
         return error.hint(
             "or install uv (https://docs.astral.sh/uv): it makes the environment that the header of the file asks for",

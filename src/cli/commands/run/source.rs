@@ -17,11 +17,13 @@ pub(super) struct Source {
     flyte: RunScope,
     /// By `config.toml`.
     fallback: RunScope,
+    /// Whether the output is masked.
+    masks: bool,
 }
 
 impl Source {
-    pub(super) fn new(injector: Injector, chosen: RunScope, fallback: RunScope) -> Self {
-        Self { injector, chosen, flyte: RunScope::default(), fallback }
+    pub(super) fn new(injector: Injector, chosen: RunScope, fallback: RunScope, masks: bool) -> Self {
+        Self { injector, chosen, flyte: RunScope::default(), fallback, masks }
     }
 
     /// The project and domain of the run, as far as they are known by now.
@@ -99,6 +101,11 @@ impl SecretSource for Source {
         }
         if task.is_some() && secrets.iter().any(|secret| secret.variable.is_none()) {
             provided.notes.extend(self.injector.difference());
+        }
+        let short = self.injector.take_short();
+        if self.masks {
+            let note = |key| format!("secret {key} is so short that hiding it spoils what is printed: see --no-mask");
+            provided.notes.extend(short.iter().map(note));
         }
         Ok(provided)
     }
