@@ -93,7 +93,7 @@ const SIGNALS: [Signal; 12] = [
 /// Counts the signals it gets, and says so after each, until it has had three of SIGUSR2 (12). It is told of each through a
 /// pipe: Python runs handlers before it reads, and not for a signal that comes between the two.
 const COUNTS: &str = "
-import os, signal, sys
+import os, select, signal, sys
 if __name__ == '__main__':
     counts = {number: 0 for number in [*map(int, sys.argv[1:]), 12]}
     told, tell = os.pipe()
@@ -103,6 +103,8 @@ if __name__ == '__main__':
         signal.signal(number, lambda *_: None)
     os.write(1, b'ready\\n')
     while counts[12] < 3:
+        if 0 in select.select([0, told], [], [])[0]:
+            sys.exit('the test has failed')
         number = os.read(told, 1)[0]
         counts[number] += 1
         os.write(1, b'got %d %d\\n' % (number, counts[number]))
