@@ -156,6 +156,8 @@ pub struct Provided {
     pub shell: Vec<String>,
     /// Which of the declared secrets there are not, by their place in the request.
     pub missing: Vec<usize>,
+    /// Why there are not, for each of these; lines of text for the user.
+    pub why_missing: Vec<String>,
     /// What the user is to know, a line each.
     pub notes: Vec<String>,
 }

@@ -13,6 +13,8 @@ import sys
 import sysconfig
 import warnings
 
+from _flyte_local.injection import scanned
+
 # A bound on how much of a project is read for one file, against a tree that has no end.
 MOST_FILES = 1000
 
@@ -178,6 +180,7 @@ class Scan:
             queue += source.imports()
             if b"ecret" in source.text:
                 declared += self._declared(source)
+        scanned.extend(declared)
         self._secrets.provide(declared)
 
     def _source(self, path):

@@ -29,6 +29,10 @@ def described(secret):
     return {"key": secret.key, "group": secret.group, "variable": secret.as_env_var, "shell": shell}
 
 
+# What the files that were looked at declare, though their code may never get there.
+scanned = []
+
+
 class Secrets:
     """Puts declared secrets where the declaration says."""
 
@@ -39,8 +43,7 @@ class Secrets:
         self._leaks.note_places()
         # What the broker gave, by declaration: a forked process cannot ask it.
         self._given = {}
-        if not settings["shared_secrets"]:
-            views.install()
+        views.install(share=settings["shared_secrets"])
 
     def provide(self, request, task=None, holder=None):
         """Asks for what `request`, the `secrets=` of an environment or a task, declares; the variables it has now, and
@@ -68,6 +71,9 @@ class Secrets:
             if marker.startswith(views.MARKERS):
                 views.manage(marker, None, None)
         self._tell_of_the_shell(wanted, reply, task)
+        for index, why in zip(reply["missing"], reply["why_missing"]):
+            if wanted[index].as_env_var:
+                views.lacking[views.encoded(wanted[index].as_env_var)] = why
         own = {views.encoded(name): os.environ.encodevalue(value) for name, value in variables.items()}
         views.place(own)
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
@@ -81,7 +87,7 @@ class Secrets:
 
     def _ask(self, declared, task):
         if not declared:
-            return {"variables": {}, "shell": [], "missing": [], "notes": []}
+            return {"variables": {}, "shell": [], "missing": [], "why_missing": [], "notes": []}
         if self._broker.is_forked():
             return self._remembered(declared, task)
         secrets = [described(secret) for secret in declared]
@@ -94,7 +100,7 @@ class Secrets:
 
     def _remembered(self, declared, task):
         """What the parent of this process was given, before the fork."""
-        known = {"variables": {}, "shell": [], "missing": [], "notes": []}
+        known = {"variables": {}, "shell": [], "missing": [], "why_missing": [], "notes": []}
         for secret in declared:
             reply = self._given.get((secret.key, secret.group, secret.as_env_var))
             if reply is None:

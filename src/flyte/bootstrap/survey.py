@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 
-from _flyte_local.injection import as_secrets, described
+from _flyte_local.injection import as_secrets, described, scanned
 from _flyte_local.modes import choose_task, run_command
 
 
@@ -27,8 +27,9 @@ def survey(broker, flyte, job):
         except BaseException as error:
             if isinstance(error, SystemExit) and not error.code:
                 broker.fail(f"{path} exited while it was imported")
-            # What is missing may be why it failed.
-            broker.ask("survey", declared=declared_in_file(flyte, environments, {}))
+            # What is missing may be why it failed, and above the line that declares it.
+            declared = declared_in_file(flyte, environments, {})
+            broker.ask("survey", declared=[*declared, *not_reached(declared)])
             raise
         if wanted is None:
             declared = declared_in_file(flyte, environments, tasks)
@@ -95,6 +96,16 @@ def declared_in_file(flyte, environments, tasks):
             if own != secrets:
                 found.append({"environment": environment.name, "task": name, "secrets": own})
     return found
+
+
+def not_reached(declared):
+    """What the code would have declared further on, as far as looking at it tells. Whose it is, that does not."""
+    known = [secret for found in declared for secret in found["secrets"]]
+    secrets = []
+    for secret in map(described, scanned):
+        if secret not in known and secret not in secrets:
+            secrets.append(secret)
+    return [{"environment": "?", "task": None, "secrets": secrets}] if secrets else []
 
 
 def tasks_of(environment, tasks):

@@ -5,28 +5,42 @@ shows each its part. The object stays the one it was, so that `from os import en
 What reads variables by other means (subprocesses, native code) sees the process's, where the task that began last wins.
 """
 
+import concurrent.futures
 import contextvars
+import functools
 import json
 import os
 import sys
+import threading
 
 # As the shell handed it over: the bootstrap comes before the SDK and the user's code.
 SHELL = dict(os.environ._data)
 
-# The execution under way. It follows the task through `await` and into the SDK's threads; one of the user's has none.
+# The execution under way. It follows the task through `await` and into threads that the SDK or the user's code starts.
 current = contextvars.ContextVar("flyte_local_view", default=None)
 
 # By variable: the secrets that somebody puts there, and who does. Variables and values are encoded, as `os` keeps them.
 managed = {}
 
-# By variable: every secret's value that was put there, and what code outside tasks has put in its place.
+# By variable: every secret's value that was put there.
 given = {}
+
+# By variable: what code outside tasks has set, or deleted (None). It may be before anybody declares the variable, so it is
+# kept of all. Those that were not there before, as deleting them is to undo that.
 outside = {}
+added = set()
+
+# By variable: why a declared secret is not there.
+lacking = {}
+
+# Whether tasks see what every other has.
+shared = False
 
 # What a cluster sets beside a secret. Nobody means to read these of another environment, so nothing is said of them.
 MARKERS = "FLYTE_SECRETS_"
 
 _told = {}
+_absent = object()
 
 
 def encoded(text):
@@ -53,6 +67,25 @@ def place(variables):
         given.setdefault(name, set()).add(value)
         if name not in outside:
             put(name, value)
+
+
+def inherit(shell, set_outside):
+    """Begins, as a worker of the process that has this from its shell and its code, where that one is."""
+    SHELL.clear()
+    SHELL.update((encoded(name), os.environ.encodevalue(value)) for name, value in shell.items())
+    outside.update(
+        (encoded(name), None if value is None else os.environ.encodevalue(value)) for name, value in set_outside.items()
+    )
+
+
+def bequest():
+    """What `inherit` takes."""
+
+    def text(values):
+        decoded = ((name, None if value is None else os.environ.decodevalue(value)) for name, value in values.items())
+        return {os.environ.decodekey(name): value for name, value in decoded}
+
+    return {"shell": text(SHELL), "set_outside": text(outside)}
 
 
 def put(name, value):
@@ -104,10 +137,18 @@ class View:
                 if value is not None:
                     put(name, value)
 
+    def run(self, function, /, *args, **kwargs):
+        """Calls the function, on a thread of the task's, as the task."""
+        token = current.set(self)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            current.reset(token)
+
     def report(self, name):
         """Says that the task read what is not its own."""
         variable = os.environ.decodekey(name)
-        if variable.startswith(MARKERS) or name in self.written:
+        if variable.startswith(MARKERS) or name in self.written or name in outside:
             return
         (key, group), holder = max(list(managed[name].items()), key=lambda item: rank(item[1]))
         group = f", group={json.dumps(group)}" if group else ""
@@ -119,11 +160,22 @@ class View:
         )
 
 
+def filtering():
+    """The execution whose part of the environment is shown."""
+    return None if shared else current.get()
+
+
+def report_lacking(name):
+    """Says why code that runs outside tasks, as when a file is imported, does not find a declared secret."""
+    variable = os.environ.decodekey(name)
+    say_once(f"{variable} is not set: {lacking[name]}", about=("lacking", variable))
+
+
 class TaskEnviron(os._Environ):
     """`os.environ`, and `os.environb`, as the code that asks is to see it."""
 
     def _shown(self):
-        view = current.get()
+        view = filtering()
         shown = dict(self._data)
         if view is not None:
             for name in list(managed):
@@ -134,42 +186,99 @@ class TaskEnviron(os._Environ):
                     shown[name] = value
         return shown
 
+    def _value(self, name):
+        """What is seen of a variable, or None."""
+        view = filtering()
+        return self._data.get(name) if view is None or name not in managed else view.get(name)
+
     def __getitem__(self, key):
-        view = current.get()
-        name = None if view is None else self.encodekey(key)
-        if view is None or name not in managed:
-            return super().__getitem__(key)
-        value = view.get(name)
+        name = self.encodekey(key)
+        value = self._value(name)
         if value is None:
-            view.report(name)
+            self._report(name)
             raise KeyError(key)
         return self.decodevalue(value)
 
+    def _report(self, name):
+        view = filtering()
+        if view is not None and name in managed:
+            view.report(name)
+        elif current.get() is None and name in lacking:
+            report_lacking(name)
+
+    def __contains__(self, key):
+        name = self.encodekey(key)
+        if self._value(name) is not None:
+            return True
+        if filtering() is not None:
+            self._report(name)
+        return False
+
+    def get(self, key, default=None):
+        # Outside tasks, who has a default does without the secret.
+        if default is not None and filtering() is None:
+            value = self._value(self.encodekey(key))
+            return default if value is None else self.decodevalue(value)
+        return super().get(key, default)
+
+    def setdefault(self, key, value):
+        """As ever; but nothing is said of a variable that is not there, which this deals with. So does `pop`."""
+        if self._value(self.encodekey(key)) is None:
+            self[key] = value
+        return self[key]
+
+    def pop(self, key, default=_absent):
+        if default is not _absent and self._value(self.encodekey(key)) is None:
+            return default
+        value = self[key]
+        del self[key]
+        return value
+
     def __setitem__(self, key, value):
+        name = self.encodekey(key)
+        was_absent = name not in self._data
         super().__setitem__(key, value)
-        name, value, view = self.encodekey(key), self.encodevalue(value), current.get()
+        value, view = self.encodevalue(value), current.get()
         if view is not None:
             view.written[name] = value
-        elif name in managed:
-            # To put back a secret that was there, as the end of a test's patch does, is not to replace it.
-            if value in given.get(name, ()):
-                outside.pop(name, None)
-            else:
-                outside[name] = value
+        # To put back what was there, as the end of a test's patch does, is not to replace it.
+        elif value in given.get(name, ()) or value == SHELL.get(name):
+            outside.pop(name, None)
+            added.discard(name)
+        else:
+            outside[name] = value
+            if was_absent:
+                added.add(name)
 
     def __delitem__(self, key):
         view, name = current.get(), self.encodekey(key)
-        if view is None or name not in managed:
-            outside.pop(name, None)
+        if view is None:
             super().__delitem__(key)
-            if view is not None:
-                view.written.pop(name, None)
+            if name in added:
+                added.discard(name)
+                outside.pop(name, None)
+            else:
+                outside[name] = None
+            return
+        if name not in managed or shared:
+            super().__delitem__(key)
+            view.written.pop(name, None)
             return
         if view.get(name) is None:
             raise KeyError(key)
         view.written[name] = None
         if name in self._data:
             super().__delitem__(key)
+
+    def clear(self):
+        """Empties it. Outside tasks this is half of putting back a copy, and deletes no variable for them."""
+        if current.get() is not None:
+            super().clear()
+            return
+        for name in list(self._data):
+            os._Environ.__delitem__(self, self.decodekey(name))
+            added.discard(name)
+            outside.pop(name, None)
 
     def __iter__(self):
         return map(self.decodekey, list(self._shown()))
@@ -183,7 +292,7 @@ class TaskEnviron(os._Environ):
 
     def __reduce_ex__(self, protocol):
         """A copy is a plain one, of what is seen where it is made: it may go where this class does not exist."""
-        data = self._data if current.get() is None else self._shown()
+        data = self._data if filtering() is None else self._shown()
         return os._Environ, (data, self.encodekey, self.decodekey, self.encodevalue, self.decodevalue)
 
 
@@ -192,7 +301,45 @@ TaskEnviron.__name__ = TaskEnviron.__qualname__ = os._Environ.__name__
 TaskEnviron.__module__ = os._Environ.__module__
 
 
-def install():
+def is_the_users(thread):
+    """Whether a thread runs the user's code, and not a library's that all tasks share, as an event loop's."""
+    from _flyte_local.imports import is_of_the_user
+
+    function = getattr(type(thread), "run", None)
+    if function in (threading.Thread.run, threading.Timer.run):
+        function = getattr(thread, "_target", None) or getattr(thread, "function", None)
+    while isinstance(function, functools.partial):
+        function = function.func
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code is not None and is_of_the_user(code.co_filename)
+
+
+def follow_into_threads():
+    """Threads and calls that a task hands to a pool run as the task."""
+    submit, start = concurrent.futures.ThreadPoolExecutor.submit, threading.Thread.start
+
+    @functools.wraps(submit)
+    def submit_as_task(pool, function, /, *args, **kwargs):
+        view = current.get()
+        if view is None:
+            return submit(pool, function, *args, **kwargs)
+        return submit(pool, view.run, function, *args, **kwargs)
+
+    @functools.wraps(start)
+    def start_as_task(thread):
+        view = current.get()
+        if view is not None and is_the_users(thread):
+            thread.run = functools.partial(view.run, thread.run)
+        start(thread)
+
+    concurrent.futures.ThreadPoolExecutor.submit = submit_as_task
+    threading.Thread.start = start_as_task
+
+
+def install(share):
+    global shared
+    shared = share
     os.environ.__class__ = TaskEnviron
     if os.supports_bytes_environ:
         os.environb.__class__ = TaskEnviron
+    follow_into_threads()

@@ -37,6 +37,7 @@ for name, source in start["modules"]:
     name = "_flyte_local." + name
     sys.modules[name] = types.ModuleType(name)
     exec(compile(source, "<flyte-local>", "exec"), sys.modules[name].__dict__)
+sys.modules["_flyte_local.views"].inherit(**start["variables"])
 sys.modules["_flyte_local.start"].start_worker(DESCRIPTOR, start["settings"], start["parent"])
 sys.path[:] = path
 """
@@ -74,13 +75,13 @@ class Starter:
         return self.Popen(arguments, stdin=self.PIPE, stdout=self.PIPE)
 
 
-def serve(broker, settings, end):
+def serve(broker, settings, variables, end):
     """Answers one worker until it is gone."""
     with end, end.makefile("rb") as requests:
         for request in requests:
             if request == b'{"op":"worker"}\n':
                 start = {"modules": _flyte_local.modules, "settings": settings, "parent": os.getpid()}
-                reply = json.dumps(start).encode() + b"\n"
+                reply = json.dumps({**start, "variables": variables}).encode() + b"\n"
             else:
                 reply = broker.relay(request)
             try:
@@ -107,10 +108,12 @@ def hook_workers(broker, settings):
         if list(args[-2:]) != ["-c", line] or broker.is_forked():  # Not a Python of this machine.
             return begin(io, args, execmodel)
         ours, theirs = socket.socketpair()
+        variables = views.bequest()
         with theirs:
             loader = f"DESCRIPTOR = {theirs.fileno()}{LOADER}"
             begin(io, [*args[:-1], f"exec({loader!r}, {{}})\n{line}"], Starter(execmodel, theirs.fileno()))
         io.execmodel = execmodel
-        threading.Thread(target=serve, args=(broker, settings, ours), name="flyte-local worker", daemon=True).start()
+        served = (broker, settings, variables, ours)
+        threading.Thread(target=serve, args=served, name="flyte-local worker", daemon=True).start()
 
     gateway_io.Popen2IOMaster.__init__ = begin_with_secrets

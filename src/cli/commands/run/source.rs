@@ -97,6 +97,7 @@ impl SecretSource for Source {
             } else {
                 // An environment that is declared need not run: what it lacks, its task will tell.
                 provided.missing.push(index);
+                provided.why_missing.push(error.plain());
             }
         }
         if task.is_some() && secrets.iter().any(|secret| secret.variable.is_none()) {
