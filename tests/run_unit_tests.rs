@@ -181,6 +181,98 @@ env = flyte.TaskEnvironment(name='fixtures', secrets=flyte.Secret('a', as_env_va
     }
 }
 
+/// Stand-ins that a test suite sets before any task's declaration is known, and takes away again.
+const STAND_INS: &str = "
+import os
+import unittest.mock
+import tasks
+
+def test_of_the_configuration():
+    assert tasks.shows() == 'fake 3'
+
+def test_another(monkeypatch):
+    monkeypatch.setenv('ONE', 'other')
+    assert tasks.shows() == 'other 3'
+
+def test_again():
+    assert tasks.shows() == 'fake 3'
+
+def test_deleted(monkeypatch, capfd):
+    monkeypatch.delenv('ONE')
+    monkeypatch.delenv('TWO')
+    assert tasks.shows() == 'None 0'
+    assert capfd.readouterr().err == ''
+
+def test_and_back():
+    with unittest.mock.patch.dict(os.environ, {'TWO': '12345'}):
+        assert tasks.shows() == 'fake 5'
+    with unittest.mock.patch.dict(os.environ, clear=True):
+        assert tasks.shows() == 'None 3'
+    assert tasks.shows() == 'fake 3'
+
+def test_what_the_vault_lacks():
+    assert tasks.lacks() == 'set early'
+
+def test_of_a_set_that_is_undone(monkeypatch):
+    import pytest
+    patch = pytest.MonkeyPatch()
+    patch.setenv('LACKED_TOO', 'x')
+    assert tasks.lacks_too() == 'x'
+    patch.undo()
+    with pytest.raises(Exception, match='secret lacked_too is in none'):
+        tasks.lacks_too()
+";
+
+#[test]
+fn what_a_test_suite_puts_in_a_secrets_place_stands() {
+    let tasks = "
+import os
+import flyte
+
+env = flyte.TaskEnvironment(
+    name='env', secrets=[flyte.Secret('a', as_env_var='ONE'), flyte.Secret('two', as_env_var='TWO')]
+)
+lacking = flyte.TaskEnvironment(name='lacking', secrets='lacked')
+lacking_too = flyte.TaskEnvironment(name='lacking_too', secrets='lacked_too')
+
+@env.task
+def shows() -> str:
+    return f\"{os.environ.get('ONE')} {len(os.environ.get('TWO', ''))}\"
+
+@lacking.task
+def lacks() -> str:
+    return os.environ['LACKED']
+
+@lacking_too.task
+def lacks_too() -> str:
+    return os.environ['LACKED_TOO']
+";
+    let conftest = "
+import os
+os.environ['ONE'] = 'fake'
+os.environ.setdefault('LACKED', 'set early')
+";
+    for sdk in SDKS {
+        let sandbox = sandbox();
+        sandbox.secret("two", "two", &[]);
+        sandbox.file("tasks.py", tasks);
+        sandbox.file("conftest.py", conftest);
+        sandbox.file("test_tasks.py", STAND_INS);
+        for options in [&[][..], &["--shared-secrets"]] {
+            let ran = sandbox.flyte_run(sdk, &[options, &PYTEST, &["-p", "no:randomly"]].concat());
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{sdk} {options:?}: {ran:?}");
+            assert!(ran.text().contains(" 7 passed in "), "{sdk} {options:?}: {ran:?}");
+        }
+    }
+    let sandbox = sandbox();
+    sandbox.secret("two", "two", &[]);
+    sandbox.file("tasks.py", tasks);
+    sandbox.file("conftest.py", conftest);
+    sandbox.file("test_tasks.py", STAND_INS);
+    let ran = sandbox.flyte_run(SDKS[0], &[&PYTEST[..], &["-n", "2"]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
 #[test]
 fn an_execnet_that_is_not_known_is_told_in_a_line() {
     let sandbox = sandbox();

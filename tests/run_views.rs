@@ -521,3 +521,92 @@ if __name__ == '__main__':
         assert_eq!(said, expected, "{sdk}: {ran:?}");
     }
 }
+
+#[test]
+fn threads_and_pools_of_a_task_are_the_tasks() {
+    let script = format!(
+        "{ENVIRONMENTS}
+import concurrent.futures
+import functools
+import threading
+
+pool = concurrent.futures.ThreadPoolExecutor(2)
+
+class Own(threading.Thread):
+    def run(self):
+        self.found = letters()
+
+def letters():
+    return ''.join(sees())
+
+def in_threads():
+    found = []
+    own = Own()
+    threads = [own, threading.Thread(target=lambda: found.append(letters())), threading.Timer(0, functools.partial(lambda: found.append(letters())))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [own.found, *found, pool.submit(letters).result(), *pool.map(lambda _: letters(), range(2))]
+
+@b_env.task
+def callee() -> str:
+    return ' '.join({{*in_threads()}})
+
+@a_env.task
+def mapped(n: int) -> str:
+    return callee() + ' ' + letters()
+
+@a_env.task
+async def main() -> None:
+    looped = await asyncio.get_running_loop().run_in_executor(pool, letters)
+    print('=>', {{*in_threads()}}, looped, await callee.aio(), pool.submit(letters).result())
+    # It may call tasks, which see their own, and what it sets is the task's.
+    print('=>', pool.submit(callee.func).result(), pool.submit(functools.partial(environ.update, SAME='written')).result())
+    print('=>', environ['SAME'] == 'written', await callee.aio())
+
+@a_env.task
+def maps() -> None:
+    print('=>', {{*flyte.map(mapped, range(4))}}, letters())
+
+if __name__ == '__main__':
+    flyte.init()
+    flyte.run(main)
+    flyte.run(maps)
+    print('=>', {{*in_threads()}} == {{letters()}}, 'written' in environ['SAME'])
+"
+    );
+    for sdk in SDKS {
+        let (said, ran) = said(&sandbox(&["a", "b"]), sdk, &[], &script);
+        let expected = ["{'aat'} aat btb aat", "aat None", "True btb", "{'btb aat'} aat", "True False"];
+        assert_eq!(said, expected, "{sdk}: {ran:?}");
+    }
+}
+
+#[test]
+fn what_deals_with_absence_is_told_nothing() {
+    let script = format!(
+        "{ENVIRONMENTS}
+@a_env.task
+def main() -> None:
+    print('=>', environ.pop('ONLY_B', None), environ.setdefault('ONLY_B', 'own'), environ.pop('ONLY_B', None))
+
+@none_env.task
+def asks() -> None:
+    try:
+        environ.pop('ONLY_B')
+    except KeyError as error:
+        print('=>', error)
+
+if __name__ == '__main__':
+    flyte.init()
+    flyte.run(main)
+    flyte.run(asks)
+"
+    );
+    for sdk in SDKS {
+        let (said, ran) = said(&sandbox(&["a", "b"]), sdk, &[], &script);
+        assert_eq!(said, ["None own own", "'ONLY_B'"], "{sdk}: {ran:?}");
+        assert_eq!(lines(&ran), [line("none_env.asks", "ONLY_B", "b", "b_env")], "{sdk}: {ran:?}");
+    }
+}

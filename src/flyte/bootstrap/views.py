@@ -26,7 +26,7 @@ managed = {}
 given = {}
 
 # By variable: what code outside tasks has set, or deleted (None). It may be before anybody declares the variable, so it is
-# kept of all. Those that were not there before, as deleting them is to undo that.
+# kept of all. `added` are those set in place of a declared secret that is missing: to delete them is to undo that.
 outside = {}
 added = set()
 
@@ -246,15 +246,15 @@ class TaskEnviron(os._Environ):
             outside.pop(name, None)
             added.discard(name)
         else:
-            outside[name] = value
-            if was_absent:
+            if was_absent and name in managed and name not in outside:
                 added.add(name)
+            outside[name] = value
 
     def __delitem__(self, key):
         view, name = current.get(), self.encodekey(key)
         if view is None:
             super().__delitem__(key)
-            if name in added:
+            if name in added or name not in managed and name not in SHELL:
                 added.discard(name)
                 outside.pop(name, None)
             else:
@@ -271,14 +271,15 @@ class TaskEnviron(os._Environ):
             super().__delitem__(key)
 
     def clear(self):
-        """Empties it. Outside tasks this is half of putting back a copy, and deletes no variable for them."""
+        """Empties it. Outside tasks this is half of putting back a copy, and takes no secret from them."""
         if current.get() is not None:
             super().clear()
             return
         for name in list(self._data):
-            os._Environ.__delitem__(self, self.decodekey(name))
-            added.discard(name)
-            outside.pop(name, None)
+            if name in outside:
+                del self[self.decodekey(name)]
+            else:
+                os._Environ.__delitem__(self, self.decodekey(name))
 
     def __iter__(self):
         return map(self.decodekey, list(self._shown()))
