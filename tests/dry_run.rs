@@ -284,6 +284,14 @@ fn a_file_whose_import_fails_still_tells_what_was_missing() {
             assert_eq!(ran.code, code, "{sdk} {line}: {ran:?}");
             assert!(ran.stderr.contains(reason), "{sdk} {line}: {ran:?}");
         }
+        // What is read above the line that declares it, where the import does not get.
+        sandbox.file("script.py", format!("import os\nKEY = os.environ['KEY']\n{declared}"));
+        let ran = dry_run(&sandbox, sdk, &["--output-format", "json", "script.py"]);
+        assert_eq!(ran.code, 10, "{sdk}: {ran:?}");
+        let rows = rows(&ran);
+        let row = ["environment", "key", "variable", "status"].map(|member| rows[0][member].as_str().unwrap_or("-"));
+        assert_eq!((rows.len(), row), (1, ["?", "key", "KEY", "missing"]), "{sdk}: {ran:?}");
+
         sandbox.secret("key", "hunter2", &[]);
         sandbox.file("script.py", format!("{declared}import no_such_module\n"));
         let ran = dry_run(&sandbox, sdk, &["script.py"]);

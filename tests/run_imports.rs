@@ -132,6 +132,57 @@ env = flyte.TaskEnvironment(name='main_env', secrets='key')
 }
 
 #[test]
+fn what_is_missing_is_told_when_it_is_read() {
+    let sandbox = sandbox();
+    let declares = "
+import flyte
+env = flyte.TaskEnvironment(name='env', secrets=['key', flyte.Secret('no-such', as_env_var='NOPE')])
+";
+    let lines = "flyte-local: NOPE is not set: secret no-such is in none of this run's scopes\ntried: organization\n\
+                 hint: create it: flyte-local create secret no-such\n";
+    for sdk in SDKS {
+        // It may do without.
+        let quiet = "import os\nfound = 'NOPE' in os.environ, os.environ.get('NOPE', 'none'), os.environ.pop('NOPE', 1)\n";
+        sandbox.file("tasks.py", format!("{quiet}{declares}read = [found == (False, 'none', 1)]{TASK}"));
+        let ran = sandbox.flyte_run(sdk, &["tasks.py"]);
+        assert_eq!((ran.code, ran.said(), ran.stderr.as_str()), (0, vec!["True".to_owned()], ""), "{sdk}");
+
+        for read in ["os.environ['NOPE']", "len(os.getenv('NOPE')) + len(os.getenv('NOPE'))"] {
+            sandbox.file("tasks.py", format!("import os\nread = {read}\n{declares}{TASK}"));
+            let ran = sandbox.flyte_run(sdk, &["tasks.py"]);
+            assert_eq!(ran.code, 1, "{sdk}: {ran:?}");
+            assert_eq!(ran.stderr.matches(lines).count(), 1, "{sdk}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_declaration_but_large_does_not_hold_a_run_up() {
+    let sandbox = sandbox();
+    // A name that stands for 2^60 characters if it is put together, and once a level if it is not remembered.
+    let mut chain = "import flyte\nx0 = 'a'\n".to_owned();
+    for i in 1..=60 {
+        chain.push_str(&format!("x{i} = f'{{x{}}}' + x{}\n", i - 1, i - 1).replace(" + ", " + '' + "));
+    }
+    let names = chain.replace("'a'", "''") + "flyte.Secret(x60 + 'third', as_env_var='THIRD')\n";
+    sandbox.file("names.py", &names);
+    sandbox.file("long.py", "import flyte\nif False:\n    import chain\n");
+    sandbox.file("chain.py", format!("{chain}env = flyte.TaskEnvironment(name='chain', secrets=x60)\n"));
+    // A list of a hundred thousand values, in a file that declares.
+    let rows = "    {'name': 'row', 'n': [1, 2]},\n".repeat(20_000);
+    sandbox.file("data.py", format!("import flyte\nflyte.Secret('second-key', as_env_var='SECOND')\nROWS = [\n{rows}]\n"));
+    let declares = "
+import long, names, data
+import flyte
+env = flyte.TaskEnvironment(name='env', secrets='key')
+";
+    let read = reads(&[("KEY", "key"), ("THIRD", "third"), ("SECOND", "second-key")]);
+    sandbox.file("tasks.py", format!("{read}{declares}{TASK}"));
+    let ran = sandbox.flyte_run("newest", &["tasks.py"]);
+    assert_eq!((ran.code, ran.said()), (0, vec!["True".to_owned()]), "{ran:?}");
+}
+
+#[test]
 fn a_test_module_reads_at_import() {
     let sandbox = sandbox();
     let test = "

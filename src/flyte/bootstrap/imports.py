@@ -5,6 +5,7 @@ of a module that are bound once to one, and f-strings and sums of these. The res
 """
 
 import ast
+import collections
 import functools
 import importlib.machinery
 import os
@@ -22,6 +23,17 @@ IMPORT = re.compile(
     rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n;]+)|import[ \t]+([^\n;]+))", re.MULTILINE
 )
 
+# What a file with a declaration has in it somewhere.
+DECLARES = re.compile(rb"\bsecrets\s*=|\.\s*Secret\b|\bSecret\s*\(|\bSecret\s+as\b|=\s*Secret\b")
+
+# The longest string that is put together; no key or variable comes near.
+LONGEST_TEXT = 4096
+
+# Nothing is declared in these.
+LEAVES = (ast.Constant, ast.Name, ast.alias, ast.arg, ast.expr_context, ast.operator, ast.cmpop, ast.boolop, ast.unaryop)
+
+NAME = re.compile(r"\w+(\.\w+)*")
+
 MOUNT = "/etc/flyte/secrets"
 
 
@@ -36,8 +48,18 @@ def is_of_the_user(path):
     return not path.startswith(installed_directories()) and not any(part in installed for part in path.split(os.sep))
 
 
+@functools.lru_cache(4)
+def directories_of_the_user(searched):
+    found = map(os.path.realpath, searched)
+    return tuple(path for path in found if is_of_the_user(os.path.join(path, "")))
+
+
+# The files are the same for all that is looked at in one go.
+@functools.lru_cache(None)
 def find_module(name, directories):
-    """The files that importing `name` runs, of which the last is its own; none if it is not in these directories."""
+    """The files of the user that importing `name` runs, of which the last is its own; none if it is not in these."""
+    if not NAME.fullmatch(name):
+        return ()
     for directory in directories:
         files, place = [], directory
         for part in name.split("."):
@@ -51,8 +73,8 @@ def find_module(name, directories):
                 break
             files += found[:1]
         if files:
-            return [os.path.realpath(file) for file in files]
-    return []
+            return tuple(filter(is_of_the_user, map(os.path.realpath, files)))
+    return ()
 
 
 class Source:
@@ -60,6 +82,7 @@ class Source:
 
     def __init__(self, path):
         self.path = path
+        self.texts = {}
         with open(path, "rb") as file:
             self.text = file.read()
 
@@ -104,29 +127,34 @@ class Source:
             directory = os.path.dirname(self.path)
             for _ in range(level - 1):
                 directory = os.path.dirname(directory)
-            return [directory]
-        searched = (os.path.realpath(path) for path in sys.path)
-        return [os.path.dirname(self.path), *(path for path in searched if is_of_the_user(os.path.join(path, "")))]
+            return (directory,)
+        own, others = os.path.dirname(self.path), directories_of_the_user(tuple(sys.path))
+        return others if others[:1] == (own,) else (own, *others)
 
     def imports(self):
         """The files of the user that this one imports, in whatever way. Not by the tree, which costs more."""
+        named = {}
         for match in IMPORT.finditer(self.text):
             module, names, modules = (part and part.decode("utf-8", "replace") for part in match.groups())
             if modules is not None:
-                for name in modules.split(","):
-                    yield from self.find(0, (name.split() or [""])[0])
+                named.update(((0, name.split()[0]), None) for name in modules.split(",") if name.split())
                 continue
             level = len(module) - len(module.lstrip("."))
-            yield from self.find(level, module[level:])
-            for name in re.sub(r"#.*", "", names).strip("()").split(","):
+            named[level, module[level:]] = None
+            if "#" in names:
+                names = re.sub(r"#.*", "", names)
+            for name in names.strip("()").split(","):
                 if name.split():
-                    yield from self.find(level, f"{module[level:]}.{name.split()[0]}".lstrip("."))
+                    named[level, f"{module[level:]}.{name.split()[0]}".lstrip(".")] = None
+        top = self.directories(0)
+        for level, name in named:
+            yield from find_module(name, top) if level == 0 else self.find(level, name)
 
     def find(self, level, name):
-        if not re.fullmatch(r"\w+(\.\w+)*", name):
-            package = [os.path.join(directory, "__init__.py") for directory in self.directories(level) if level]
-            return [os.path.realpath(file) for file in package if not name and os.path.isfile(file)]
-        return [file for file in find_module(name, self.directories(level)) if is_of_the_user(file)]
+        if level and not name:
+            package = [os.path.join(directory, "__init__.py") for directory in self.directories(level)]
+            return [os.path.realpath(file) for file in package if os.path.isfile(file)]
+        return find_module(name, self.directories(level))
 
 
 class Scan:
@@ -165,10 +193,11 @@ class Scan:
         self._scanned.add(path)
         if not is_of_the_user(path) or not is_of_the_user(path := os.path.realpath(path)):
             return
+        find_module.cache_clear()
         declared = []
-        queue, seen = [path], set()
+        queue, seen = collections.deque([path]), set()
         while queue and len(seen) < MOST_FILES:
-            path = queue.pop(0)
+            path = queue.popleft()
             if path in seen:
                 continue
             seen.add(path)
@@ -178,7 +207,7 @@ class Scan:
                 continue
             self._scanned.add(path)
             queue += source.imports()
-            if b"ecret" in source.text:
+            if (b"Secret" in source.text or b"secrets" in source.text) and DECLARES.search(source.text):
                 declared += self._declared(source)
         scanned.extend(declared)
         self._secrets.provide(declared)
@@ -194,13 +223,13 @@ class Scan:
     def _declared(self, source):
         """What the file declares: of one variable, the declaration that is furthest out and first."""
         found = []
-        queue = [(source.tree, 0)]
+        queue = collections.deque([(source.tree, 0)])
         while queue:
-            node, depth = queue.pop(0)
+            node, depth = queue.popleft()
             if isinstance(node, ast.Call):
                 found += [(depth, secret) for secret in self._of_call(source, node)]
             inner = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))
-            queue += [(child, depth + inner) for child in ast.iter_child_nodes(node)]
+            queue += [(child, depth + inner) for child in ast.iter_child_nodes(node) if not isinstance(child, LEAVES)]
         by_variable = {}
         for _, secret in sorted(found, key=lambda pair: pair[0]):
             by_variable.setdefault(secret.as_env_var or (secret.key, secret.group), secret)
@@ -287,10 +316,16 @@ class Scan:
     def _text(self, source, node, depth=0):
         """The string that an expression stands for, or None."""
         node, source = self._bound(source, node)
-        if depth == 50:
-            return None
         if isinstance(node, ast.Constant):
             return node.value if isinstance(node.value, str) else None
+        if depth == 50 or not isinstance(node, (ast.BinOp, ast.JoinedStr, ast.FormattedValue)):
+            return None
+        # A name that many expressions hold, and theirs in turn, is put together once.
+        if node not in source.texts:
+            source.texts[node] = self._put_together(source, node, depth)
+        return source.texts[node]
+
+    def _put_together(self, source, node, depth):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             parts = [self._text(source, side, depth + 1) for side in (node.left, node.right)]
         elif isinstance(node, ast.JoinedStr):
@@ -299,4 +334,5 @@ class Scan:
             return self._text(source, node.value, depth + 1)
         else:
             return None
-        return None if None in parts else "".join(parts)
+        text = None if None in parts else "".join(parts)
+        return text if text is None or len(text) <= LONGEST_TEXT else None
