@@ -78,18 +78,41 @@ fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
         every.push(byte);
     }
     let mut patterns = vec![text.to_vec(), lone, every];
+    let mut broken = vec![base64(text, false)];
     for line in text.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() >= 8 && !blank(line) {
             patterns.push(line.to_vec());
+            broken.push(line.to_vec());
         }
+    }
+    // Any 12 bytes of a line of 24 or more, as a program may break it anywhere; not of rules.
+    for line in broken.iter().filter(|line| line.len() >= 24) {
+        let rule = |part: &[u8]| blank(part) || part.iter().all(|byte| *byte == part[0]);
+        patterns.extend((0..=line.len() - 12).map(|at| line[at..at + 12].to_vec()).filter(|part| !rule(part)));
+    }
+    // As JSON and Python show it. The alphabets have no quotes and no backslash.
+    let by_byte = |show: &dyn Fn(u8) -> String| text.iter().map(|byte| show(*byte)).collect::<String>().into_bytes();
+    patterns.push(by_byte(&|byte| match byte {
+        b'\n' => "\\n".to_owned(),
+        b'\r' => "\\r".to_owned(),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    }));
+    if let Ok(text) = std::str::from_utf8(text) {
+        let shown = text.replace('\n', "\\n").replace('\r', "\\r");
+        let json = shown.replace('\0', "\\u0000");
+        let ascii = json.chars().map(|it| if it.is_ascii() { it.to_string() } else { format!("\\u{:04x}", it as u32) });
+        patterns.extend([shown.replace('\0', "\\x00").into_bytes(), ascii.collect::<String>().into(), json.into()]);
     }
     for url_safe in [false, true] {
         for whole in [value, text] {
             let encoded = base64(whole, url_safe);
             let padding = [b'='].repeat((4 - encoded.len() % 4) % 4);
             patterns.push([&encoded[..], &padding].concat());
-            patterns.push(encoded);
+            if text.len() >= 8 {
+                patterns.push(encoded);
+            }
         }
         if text.len() >= 8 {
             for before in 0..3 {
@@ -149,7 +172,11 @@ impl Values {
         let alphabet = ALPHABETS[random.below(ALPHABETS.len())];
         let mut values = Vec::new();
         for _ in 0..=random.below(3) {
-            let length = [random.below(4), random.below(12), random.below(30)][random.below(3)];
+            let length = if random.below(12) == 0 {
+                24 + random.below(20)
+            } else {
+                [random.below(4), random.below(12), random.below(24)][random.below(3)]
+            };
             values.push(random.bytes(alphabet, length));
         }
         let list = Watchlist::new();
@@ -275,4 +302,120 @@ fn values_that_are_added_and_flushes_let_nothing_through() {
             assert_hidden(&known, &output[since..], &what());
         }
     }
+}
+
+fn masked(values: &[&str], text: &str) -> String {
+    let list = Watchlist::new();
+    values.iter().for_each(|value| list.add("a name", value.as_bytes()));
+    let mut masker = Masker::new(list);
+    let mut output = Vec::new();
+    masker.feed(text.as_bytes(), &mut output);
+    masker.flush(&mut output);
+    String::from_utf8(output).expect("UTF-8")
+}
+
+fn letters(random: &mut Random, length: usize) -> String {
+    let alphabet: Vec<u8> = (b'a'..=b'z').chain(b'A'..=b'Z').chain(b'0'..=b'9').collect();
+    String::from_utf8(random.bytes(&alphabet, length)).expect("ASCII")
+}
+
+/// Whether some 12 bytes that follow each other in the value are in the text.
+fn holds_a_part(text: &str, value: &str) -> bool {
+    (0..=value.len() - 12).any(|at| text.contains(&value[at..at + 12]))
+}
+
+#[test]
+fn of_a_value_that_is_broken_into_lines_no_long_part_stays() {
+    let mut random = Random::seeded();
+    for _ in 0..200 {
+        let length = 24 + random.below(400);
+        let value = letters(&mut random, length);
+        let encoded = String::from_utf8(base64(value.as_bytes(), false)).expect("ASCII");
+        for shown in [&value, &encoded] {
+            // As in a panel: the lines have a frame, and the first one begins anywhere.
+            let width = 12 + random.below(80);
+            let first = random.below(width);
+            let (head, rest) = shown.split_at(first.min(shown.len()));
+            let rest: Vec<_> =
+                rest.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
+            let panel = format!("│ token: {head} │\n│ {} │", rest.join(" │\n│ "));
+            let output = masked(&[&value], &panel);
+            assert!(!holds_a_part(&output, shown), "{panel}\n{output}");
+            assert!(output.starts_with("│ token: "), "{panel}\n{output}");
+        }
+    }
+    // The lines of a key as well, and a value between others; and what is like none is left alone.
+    let lines: Vec<String> = (0..50).map(|_| letters(&mut random, 64)).collect();
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+    let output = masked(
+        &["another value", &key],
+        &lines
+            .concat()
+            .as_bytes()
+            .chunks(77)
+            .map(|line| format!("{}\n", String::from_utf8_lossy(line)))
+            .collect::<String>(),
+    );
+    assert!(lines.iter().all(|line| !holds_a_part(&output, line)), "{output}");
+    let address = "postgresql://me:0123456789abcdef@db.example.org/a";
+    assert_eq!(masked(&[address], "postgresql://you@localhost"), "postgresql://you@localhost");
+    assert_eq!(masked(&[address], "me:0123456789abc\ndef@db.example.org/a"), "*****\n*****");
+    let rules = ["-".repeat(12), " ".repeat(40), "=".repeat(12)].join("|");
+    assert_eq!(masked(&[&format!("{}{}{}x", "-".repeat(24), " ".repeat(24), "=".repeat(24))], &rules), rules);
+}
+
+#[test]
+fn the_parts_of_a_large_value_are_looked_for_up_to_a_bound() {
+    let mut random = Random::seeded();
+    let value = letters(&mut random, 1 << 20);
+    let shown = |at: usize| masked(&[&value], &format!("<{}>", &value[at..at + 40]));
+    let last = (1 << 14) - 1;
+    assert_eq!((shown(0), shown(last - 28)), ("<*****>".to_owned(), "<*****>".to_owned()));
+    assert_eq!(shown(last + 1), format!("<{}>", &value[last + 1..last + 41]));
+    assert_eq!(masked(&[&value], &value), "*****");
+}
+
+#[test]
+fn the_strings_in_a_value_that_is_json_are_masked_by_themselves() {
+    let lines = ["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw", "ggSjAgEAAoIBAQC7VJTUt9Us8cKjMzEfYyji"];
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
+    let account = format!(
+        r#"{{ "type": "account", "private_key": "{}", "more": [{{"password": "caf\u00e9 \"secret"}}, 12345678, "short"] }}"#,
+        key.replace('\n', "\\n")
+    );
+    let shown = |text: &str| masked(&[&account], text);
+    assert_eq!(shown(&account), "*****");
+    assert_eq!(shown(&key), "*****\n");
+    assert_eq!(shown(lines[1]), "*****");
+    assert_eq!(shown(&format!("{}\n{}", &lines[0][..15], &lines[0][15..])), "*****\n*****");
+    let encoded = String::from_utf8(base64(key.as_bytes(), false)).expect("ASCII");
+    assert_eq!(shown(&encoded), "*****");
+    // As it is, and as JSON and Python write it again.
+    assert_eq!(shown("<café \"secret> <caf\\u00e9 \\\"secret> <café \\\"secret>"), "<*****> <*****> <*****>");
+    assert_eq!(shown("private_key password account 12345678 short"), "private_key password account 12345678 short");
+    // The names of members are in other output too, and so are numbers. Neither is half of JSON any.
+    for value in [&account[..account.len() - 1], r#""a string""#, "[1, 2, 3]", "{}"] {
+        assert_eq!(masked(&[value], "a string 1, 2 caf\u{e9} \"secret"), "a string 1, 2 caf\u{e9} \"secret", "{value}");
+    }
+}
+
+#[test]
+fn a_value_is_masked_as_json_and_python_quote_it() {
+    let masks = |value: &str, text: &str| assert_eq!(masked(&[value], &format!("<{text}>")), "<*****>", "{value:?}");
+    masks("pa\"ss\\wo\trd", r#"pa\"ss\\wo\trd"#);
+    masks("pa\"ss\\wo\trd", r#"pa"ss\\wo\trd"#);
+    masks("it's", "it's");
+    masks("it's \"it\"", r#"it\'s "it""#);
+    masks("\u{8}\u{c}\u{1}\u{7f}\u{1f511}", r"\b\f\u0001\u007f\ud83d\udd11");
+    masks("\u{8}\u{c}\u{1}\u{7f}\u{1f511}", "\\b\\f\\u0001\u{7f}\u{1f511}");
+    masks("\u{8}\u{c}\u{1}\u{7f}\u{1f511}", "\\x08\\x0c\\x01\\x7f\u{1f511}");
+    masks("a\u{1f511}\n\n", r"a\xf0\x9f\x94\x91");
+    masks("one\r\ntwo", r"one\r\ntwo");
+}
+
+#[test]
+fn of_a_short_value_only_the_padded_base64_is_masked() {
+    assert_eq!(masked(&["1", "a"], "MQ MQo YQ MQ== YQ=="), "MQ MQo YQ ***** *****");
+    assert_eq!(masked(&["7 bytes"], "NyBieXRlcw NyBieXRlcw=="), "NyBieXRlcw *****");
+    assert_eq!(masked(&["8 bytes."], "OCBieXRlcy4 OCBieXRlcy4="), "***** *****");
 }

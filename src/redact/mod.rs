@@ -1,10 +1,11 @@
 //! Finds secret values in bytes: to mask them in what a run prints, and to say which of them a file holds.
 //!
 //! Pure: bytes in, bytes out. It knows nothing of terminals, files or vaults, and it is no sandbox: a value that a program
-//! has changed in any other way than those of `patterns.rs` (reversed, compressed, wrapped in lines) is another value.
+//! has changed in any other way than those of `patterns.rs` and `forms.rs` (reversed, compressed, encrypted) is another value.
 
 mod automaton;
 mod finder;
+mod forms;
 mod masker;
 mod patterns;
 mod watchlist;

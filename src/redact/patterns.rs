@@ -4,13 +4,26 @@ use std::collections::BTreeSet;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::MIN_BYTES;
+use super::forms::{json_strings, quoted};
 
-/// The largest value whose base64 is looked for, in bytes. Its forms are eight times as long as the value, and a masked run
-/// spends about 40 bytes of memory on each of theirs; larger values are files, which no program prints as base64 unasked.
-const MAX_BASE64: usize = 1 << 16;
+/// The largest value of which base64, quoted forms and strings in JSON are looked for, in bytes. They are many times as long
+/// as the value, and a masked run spends about 40 bytes of memory on each of theirs; larger values are files, which no
+/// program prints in another form unasked.
+const MAX_OTHER_FORMS: usize = 1 << 16;
+
+/// Programs break long lines, as the panels do in which the SDK shows errors: at any byte. So a part of a line this long is
+/// looked for by itself: no more than one byte less of it stays bare on either side of a break.
+const WINDOW: usize = 12;
+
+/// The shortest line that is looked for in parts. In shorter ones, a part is more likely to be in other output by chance.
+const MIN_BROKEN: usize = 24;
+
+/// How many parts of one value are looked for: those of its lines, and then those of its base64. Each takes about half a
+/// kilobyte of memory.
+const MAX_WINDOWS: usize = 1 << 14;
 
 /// How long the lines are that programs break base64 into: MIME's and `base64(1)`'s, and PEM's.
 const BASE64_LINES: [usize; 2] = [76, 64];
@@ -20,9 +33,26 @@ const BASE64_LINES: [usize; 2] = [76, 64];
 pub(super) struct Patterns(BTreeSet<Vec<u8>>);
 
 impl Patterns {
-    /// Those of a value in what a program prints: the value itself, as a terminal changes it, its longer lines, and its
-    /// base64.
+    /// Those of a value in what a program prints: the value itself, as a terminal changes it, as JSON and Python quote it, its
+    /// longer lines and parts of them, and its base64; and the same of each string in a value that is JSON.
     pub(super) fn add_printed(&mut self, value: &[u8]) {
+        let strings = strings_in(value);
+        let inside: Vec<&[u8]> = strings.iter().map(|text| text.as_bytes()).collect();
+        let all = || [value].into_iter().chain(inside.iter().copied());
+        all().for_each(|value| self.add_shown(value));
+        let mut left = MAX_WINDOWS;
+        // The parts of JSON around its strings are in other output too.
+        let broken = if inside.is_empty() { vec![value] } else { inside.clone() };
+        for line in broken.into_iter().flat_map(lines) {
+            self.add_windows(without_scheme(line), &mut left);
+        }
+        for text in all().map(without_newline).filter(|text| text.len() <= MAX_OTHER_FORMS) {
+            let encoded = Zeroizing::new(STANDARD_NO_PAD.encode(text));
+            self.add_windows(encoded.as_bytes(), &mut left);
+        }
+    }
+
+    fn add_shown(&mut self, value: &[u8]) {
         let text = without_newline(value);
         if is_blank(text) {
             return;
@@ -31,31 +61,52 @@ impl Patterns {
         // A terminal puts a carriage return before every line feed; other programs only where there is none.
         self.add(with_carriage_returns(text, false));
         self.add(with_carriage_returns(text, true));
-        for line in text.split(|&byte| byte == b'\n') {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.len() >= MIN_BYTES && !is_blank(line) {
-                self.add(line.to_vec());
+        for line in lines(text).filter(|line| line.len() >= MIN_BYTES && !is_blank(line)) {
+            self.add(line.to_vec());
+        }
+        self.add_other_forms(value);
+    }
+
+    /// Those of a value in a file: the value itself, quoted and as base64, if it is long enough not to be there by chance; and
+    /// the same of each string in a value that is JSON.
+    pub(super) fn add_kept(&mut self, value: &[u8]) {
+        let strings = strings_in(value);
+        for value in [value].into_iter().chain(strings.iter().map(|text| text.as_bytes())) {
+            let text = without_newline(value);
+            if text.len() >= MIN_BYTES && !is_blank(text) {
+                self.add(text.to_vec());
+                self.add_other_forms(value);
             }
         }
-        self.add_base64(value);
     }
 
-    /// Those of a value in a file: the value itself and its base64, if it is long enough not to be there by chance.
-    pub(super) fn add_kept(&mut self, value: &[u8]) {
-        let text = without_newline(value);
-        if text.len() >= MIN_BYTES && !is_blank(text) {
-            self.add(text.to_vec());
-            self.add_base64(value);
-        }
-    }
-
-    fn add_base64(&mut self, value: &[u8]) {
-        let text = without_newline(value);
-        if text.len() > MAX_BASE64 {
+    /// Every part of a line that may be broken anywhere, but for rules and blanks; so many that none is `left`.
+    fn add_windows(&mut self, line: &[u8], left: &mut usize) {
+        if line.len() < MIN_BROKEN {
             return;
         }
+        for window in line.windows(WINDOW).take(*left) {
+            *left -= 1;
+            if !is_blank(window) && window.iter().any(|byte| *byte != window[0]) {
+                self.add(window.to_vec());
+            }
+        }
+    }
+
+    fn add_other_forms(&mut self, value: &[u8]) {
+        let text = without_newline(value);
+        if text.len() > MAX_OTHER_FORMS {
+            return;
+        }
+        quoted(text).into_iter().for_each(|form| self.add(form));
+        // That of a short value is in other output by chance, but for the padding.
+        let engines: &[_] = if text.len() < MIN_BYTES {
+            &[&STANDARD, &URL_SAFE]
+        } else {
+            &[&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD]
+        };
         for whole in [value, text] {
-            for engine in [&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD] {
+            for engine in engines {
                 let mut encoded = engine.encode(whole).into_bytes();
                 for length in BASE64_LINES {
                     let lines = encoded.chunks(length).filter(|line| line.len() >= MIN_BYTES);
@@ -98,6 +149,20 @@ impl Drop for Patterns {
 fn without_newline(value: &[u8]) -> &[u8] {
     let end = value.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
     &value[..end.map_or(0, |last| last + 1)]
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+fn strings_in(value: &[u8]) -> Vec<Zeroizing<String>> {
+    if value.len() <= MAX_OTHER_FORMS { json_strings(value) } else { Vec::new() }
+}
+
+/// Not the `postgresql://` of a connection's address: other addresses begin so too.
+fn without_scheme(line: &[u8]) -> &[u8] {
+    let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+    line[name..].strip_prefix(b"://").unwrap_or(line)
 }
 
 /// Nothing to hide, and masking it would make every output unreadable.
@@ -152,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_short_value_is_looked_for_whole() {
-        assert_eq!(printed(b"ab\n"), ["YWI", "YWI=", "YWIK", "ab"]);
+        assert_eq!(printed(b"ab\n"), ["YWI=", "YWIK", "ab"]);
     }
 
     #[test]

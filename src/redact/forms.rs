@@ -1,0 +1,96 @@
+//! What programs make of a value, other than base64: the strings in it, if it is JSON, and how it is written as one.
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::MIN_BYTES;
+
+/// The strings in a value that is a JSON object or array, such as the key of a service account: a program that parses it
+/// prints them bare. Not the names of its members, nor strings that are too short to be told from other data.
+///
+/// JSON as serde_json takes it: nested 128 deep at most, its numbers finite.
+pub(super) fn json_strings(value: &[u8]) -> Vec<Zeroizing<String>> {
+    let mut strings = Vec::new();
+    if matches!(value.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        // What the parser copied on its way is not wiped: it does not offer it.
+        collect(serde_json::from_slice(value).unwrap_or_default(), &mut strings);
+    }
+    strings
+}
+
+fn collect(value: Value, strings: &mut Vec<Zeroizing<String>>) {
+    match value {
+        Value::String(text) => {
+            let text = Zeroizing::new(text);
+            if text.len() >= MIN_BYTES {
+                strings.push(text);
+            }
+        }
+        Value::Array(values) => values.into_iter().for_each(|value| collect(value, strings)),
+        Value::Object(members) => members.into_iter().for_each(|(_, value)| collect(value, strings)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// How a text is written between quotes.
+#[derive(Clone, Copy, PartialEq)]
+enum Quoting {
+    /// `json.dumps(text, ensure_ascii=False)`, as most other languages do.
+    Json,
+    /// `json.dumps(text)`.
+    JsonAscii,
+    /// `repr(text)`, but for the rare characters that Python does not find printable.
+    Python,
+    /// `repr(text.encode())`.
+    PythonBytes,
+}
+
+/// The text as JSON and Python write it between quotes.
+pub(super) fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = vec![escaped(text.iter().map(|&byte| char::from(byte)), text.len(), Quoting::PythonBytes)];
+    if let Ok(text) = std::str::from_utf8(text) {
+        let kinds = [Quoting::Json, Quoting::JsonAscii, Quoting::Python];
+        all.extend(kinds.map(|quoting| escaped(text.chars(), text.len(), quoting)));
+    }
+    all
+}
+
+fn escaped(text: impl Iterator<Item = char> + Clone, bytes: usize, quoting: Quoting) -> Vec<u8> {
+    let is_json = matches!(quoting, Quoting::Json | Quoting::JsonAscii);
+    // Python takes the other quotes rather than to escape one.
+    let has = |quote| text.clone().any(|character| character == quote);
+    let quote = if is_json { '"' } else { '\'' };
+    let quote_is_escaped = is_json || has('"');
+    // Made in one piece: six bytes at most for one.
+    let mut shown = Zeroizing::new(Vec::with_capacity(6 * bytes));
+    for character in text {
+        match character {
+            '\\' => shown.extend(b"\\\\"),
+            '\n' => shown.extend(b"\\n"),
+            '\r' => shown.extend(b"\\r"),
+            '\t' => shown.extend(b"\\t"),
+            '\x08' if is_json => shown.extend(b"\\b"),
+            '\x0c' if is_json => shown.extend(b"\\f"),
+            _ if character == quote && quote_is_escaped => shown.extend([b'\\', character as u8]),
+            _ => {
+                let code = u32::from(character);
+                let is_hidden = match quoting {
+                    Quoting::Json => code < 0x20,
+                    Quoting::JsonAscii | Quoting::PythonBytes => !(0x20..0x7f).contains(&code),
+                    Quoting::Python => code < 0x20 || code == 0x7f,
+                };
+                match (is_hidden, is_json) {
+                    (false, _) => shown.extend(character.encode_utf8(&mut [0; 4]).bytes()),
+                    (true, true) => {
+                        for unit in character.encode_utf16(&mut [0; 2]) {
+                            shown.extend(format!("\\u{unit:04x}").bytes());
+                        }
+                    }
+                    (true, false) => shown.extend(format!("\\x{code:02x}").bytes()),
+                }
+            }
+        }
+    }
+    // Without the room that was not needed.
+    shown.to_vec()
+}
