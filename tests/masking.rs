@@ -369,10 +369,13 @@ fn the_parts_of_a_large_value_are_looked_for_up_to_a_bound() {
     let mut random = Random::seeded();
     let value = letters(&mut random, 1 << 20);
     let shown = |at: usize| masked(&[&value], &format!("<{}>", &value[at..at + 40]));
-    let last = (1 << 14) - 1;
+    let last = (1 << 15) - 1;
     assert_eq!((shown(0), shown(last - 28)), ("<*****>".to_owned(), "<*****>".to_owned()));
     assert_eq!(shown(last + 1), format!("<{}>", &value[last + 1..last + 41]));
     assert_eq!(masked(&[&value], &value), "*****");
+    // Other values have their share of it.
+    let token = letters(&mut random, 93);
+    assert_eq!(masked(&[&value, &token], &format!("{}\n{}", &token[..40], &token[40..])), "*****\n*****");
 }
 
 #[test]

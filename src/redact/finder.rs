@@ -18,6 +18,8 @@ pub struct Finder {
     nfa: NFA,
     /// The name of the value that a pattern is of, by the pattern's number. A pattern of two values is there twice.
     names: Vec<String>,
+    /// For all files: to make and wipe it for each would take longer than to search a small one.
+    chunk: Zeroizing<Vec<u8>>,
 }
 
 impl Finder {
@@ -30,19 +32,19 @@ impl Finder {
             return None;
         }
         let nfa = NFA::builder().prefilter(false).build(patterns().map(|(_, pattern)| pattern));
-        Some(Self { nfa: nfa.expect("fewer than 2^31 bytes of secrets"), names })
+        Some(Self { nfa: nfa.expect("fewer than 2^31 bytes of secrets"), names, chunk: Zeroizing::new(vec![0; CHUNK]) })
     }
 
     /// The names of the values that occur, each once.
     ///
     /// # Errors
     /// It cannot be read to its end.
-    pub fn names_in(&self, mut reader: impl Read) -> io::Result<BTreeSet<&str>> {
+    pub fn names_in(&mut self, mut reader: impl Read) -> io::Result<BTreeSet<&str>> {
+        let Self { nfa, names, chunk } = self;
         let mut found = BTreeSet::new();
-        let mut state = self.nfa.start_state(Anchored::No).expect("an NFA searches anywhere");
-        let mut chunk = Zeroizing::new(vec![0; CHUNK]);
+        let mut state = nfa.start_state(Anchored::No).expect("an NFA searches anywhere");
         loop {
-            let length = match reader.read(&mut chunk) {
+            let length = match reader.read(chunk) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read?,
             };
@@ -50,9 +52,9 @@ impl Finder {
                 return Ok(found);
             }
             for &byte in &chunk[..length] {
-                state = self.nfa.next_state(Anchored::No, state, byte);
-                let matches = if self.nfa.is_match(state) { self.nfa.match_len(state) } else { 0 };
-                found.extend((0..matches).map(|at| self.names[self.nfa.match_pattern(state, at)].as_str()));
+                state = nfa.next_state(Anchored::No, state, byte);
+                let matches = if nfa.is_match(state) { nfa.match_len(state) } else { 0 };
+                found.extend((0..matches).map(|at| names[nfa.match_pattern(state, at)].as_str()));
             }
         }
     }
@@ -65,7 +67,7 @@ mod tests {
     fn found(values: &[(&str, &str)], text: &str) -> Vec<String> {
         let list = Watchlist::new();
         values.iter().for_each(|(name, value)| list.add(name, value.as_bytes()));
-        let Some(finder) = Finder::new(&list) else { return Vec::new() };
+        let Some(mut finder) = Finder::new(&list) else { return Vec::new() };
         // One byte at a time, so that every value is split.
         let bytes = text
             .as_bytes()
@@ -80,6 +82,29 @@ mod tests {
             [("a", "password"), ("b", "password"), ("c", "a password"), ("d", "passwords"), ("e", "unused value")];
         assert_eq!(found(&values, "it is: a password, password"), ["a", "b", "c"]);
         assert_eq!(found(&values, "Basic dXNlcjpwYXNzd29yZA=="), ["a", "b"]);
+    }
+
+    #[test]
+    fn files_share_a_buffer_and_nothing_else() {
+        let list = Watchlist::new();
+        list.add("a", b"password");
+        let mut finder = Finder::new(&list).expect("something to look for");
+        let mut first = io::Cursor::new([&[b'.'; CHUNK - 4][..], b"password"].concat());
+        assert_eq!(finder.names_in(&mut first).expect("memory can be read").len(), 1);
+        let buffer = finder.chunk.as_ptr();
+        for rest in ["word", "", "pass", "word"] {
+            assert_eq!(finder.names_in(rest.as_bytes()).expect("memory can be read").len(), 0, "{rest}");
+        }
+        assert_eq!(finder.chunk.as_ptr(), buffer);
+    }
+
+    #[test]
+    fn the_strings_of_json_are_looked_for() {
+        let account = r#"{"private_key": "one\ntwo \"three\"", "short": "7 bytes"}"#;
+        assert_eq!(found(&[("a", account)], "one\ntwo \"three\""), ["a"]);
+        assert_eq!(found(&[("a", account)], r#"{"key": "one\ntwo \"three\""}"#), ["a"]);
+        assert_eq!(found(&[("a", account)], "b25lCnR3byAidGhyZWUi"), ["a"]);
+        assert_eq!(found(&[("a", account)], "private_key 7 bytes"), Vec::<String>::new());
     }
 
     #[test]

@@ -21,9 +21,9 @@ const WINDOW: usize = 12;
 /// The shortest line that is looked for in parts. In shorter ones, a part is more likely to be in other output by chance.
 const MIN_BROKEN: usize = 24;
 
-/// How many parts of one value are looked for: those of its lines, and then those of its base64. Each takes about half a
-/// kilobyte of memory.
-const MAX_WINDOWS: usize = 1 << 14;
+/// How many such parts are looked for: first those of lines, then those of base64; shorter values first, so that a file does
+/// not crowd out a token. Each takes about a kilobyte of memory and five microseconds.
+const MAX_WINDOWS: usize = 1 << 15;
 
 /// How long the lines are that programs break base64 into: MIME's and `base64(1)`'s, and PEM's.
 const BASE64_LINES: [usize; 2] = [76, 64];
@@ -33,23 +33,30 @@ const BASE64_LINES: [usize; 2] = [76, 64];
 pub(super) struct Patterns(BTreeSet<Vec<u8>>);
 
 impl Patterns {
-    /// Those of a value in what a program prints: the value itself, as a terminal changes it, as JSON and Python quote it, its
+    /// Those of values in what a program prints: each value itself, as a terminal changes it, as JSON and Python quote it, its
     /// longer lines and parts of them, and its base64; and the same of each string in a value that is JSON.
-    pub(super) fn add_printed(&mut self, value: &[u8]) {
-        let strings = strings_in(value);
-        let inside: Vec<&[u8]> = strings.iter().map(|text| text.as_bytes()).collect();
-        let all = || [value].into_iter().chain(inside.iter().copied());
-        all().for_each(|value| self.add_shown(value));
+    pub(super) fn printed<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut patterns = Self::default();
+        let mut values: Vec<_> = values.map(|value| (value, strings_in(value))).collect();
+        values.sort_by_key(|(value, _)| value.len());
         let mut left = MAX_WINDOWS;
-        // The parts of JSON around its strings are in other output too.
-        let broken = if inside.is_empty() { vec![value] } else { inside.clone() };
-        for line in broken.into_iter().flat_map(lines) {
-            self.add_windows(without_scheme(line), &mut left);
+        for (value, strings) in &values {
+            patterns.add_shown(value);
+            strings.iter().for_each(|text| patterns.add_shown(text.as_bytes()));
+            if strings.is_empty() {
+                patterns.add_parts(value, &mut left);
+            }
+            // What is around the strings of JSON is in other output too.
+            strings.iter().for_each(|text| patterns.add_parts(text.as_bytes(), &mut left));
         }
-        for text in all().map(without_newline).filter(|text| text.len() <= MAX_OTHER_FORMS) {
-            let encoded = Zeroizing::new(STANDARD_NO_PAD.encode(text));
-            self.add_windows(encoded.as_bytes(), &mut left);
+        for (value, strings) in &values {
+            let all = [*value].into_iter().chain(strings.iter().map(|text| text.as_bytes())).map(without_newline);
+            for text in all.filter(|text| text.len() <= MAX_OTHER_FORMS) {
+                let encoded = Zeroizing::new(STANDARD_NO_PAD.encode(text));
+                patterns.add_windows(encoded.as_bytes(), &mut left);
+            }
         }
+        patterns
     }
 
     fn add_shown(&mut self, value: &[u8]) {
@@ -78,6 +85,10 @@ impl Patterns {
                 self.add_other_forms(value);
             }
         }
+    }
+
+    fn add_parts(&mut self, value: &[u8], left: &mut usize) {
+        lines(value).for_each(|line| self.add_windows(without_scheme(line), left));
     }
 
     /// Every part of a line that may be broken anywhere, but for rules and blanks; so many that none is `left`.
@@ -203,8 +214,7 @@ mod tests {
     use super::*;
 
     fn printed(value: &[u8]) -> Vec<String> {
-        let mut patterns = Patterns::default();
-        patterns.add_printed(value);
+        let patterns = Patterns::printed([value].into_iter());
         patterns.iter().map(|pattern| String::from_utf8_lossy(pattern).into_owned()).collect()
     }
 
@@ -234,8 +244,7 @@ mod tests {
     #[test]
     fn base64_is_found_wherever_it_stands_in_a_longer_one() {
         for value in [&b"eight by"[..], b"nine byte", b"ten bytes.", b"\xfb\xff\xfe\xfb\xff\xfe\xfb\xff\xfe"] {
-            let mut patterns = Patterns::default();
-            patterns.add_printed(value);
+            let patterns = Patterns::printed([value].into_iter());
             for before in 0..6 {
                 for after in 0..6 {
                     let whole = [&vec![b'{'; before], value, &vec![b'}'; after]].concat();

@@ -54,8 +54,7 @@ impl Watchlist {
         let mut list = self.lock();
         let version = self.version();
         if list.automaton.0 != version {
-            let mut patterns = Patterns::default();
-            list.values.values().flatten().for_each(|value| patterns.add_printed(value));
+            let patterns = Patterns::printed(list.values.values().flatten().map(|value| value.as_slice()));
             list.automaton = (version, Automaton::new(&patterns).map(Arc::new));
         }
         list.automaton.clone()
