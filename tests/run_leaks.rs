@@ -236,8 +236,8 @@ async def main() -> str:
 
 #[test]
 fn a_search_ends_whatever_a_task_returns() {
-    let script = r#"
-import sys, types, threading
+    let script = r##"
+import base64, json, sys, types, threading
 sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 import leaks
@@ -280,14 +280,131 @@ assert found([str(number) for number in range(200_000)]) == (None, True)
 assert found("\ud800 a long secret")[0] == "o0"
 assert found(memoryview(b"\xff a long secret"))[0] == "o0"
 assert found(b"\xff\xfe\xfd\xfc12345678", b"\xff\xfe\xfd\xfc1234")[0] == "o0"
+class Proxy:
+    @property
+    def __class__(self):
+        raise RuntimeError("working outside of its context")
+
+class Ending:
+    @property
+    def __dict__(self):
+        raise SystemExit(3)
+
+class Half(dict):
+    def items(self):
+        yield "a", "a long secret"
+        raise SystemExit(3)
+
+class Named(type):
+    @property
+    def __name__(cls):
+        raise SystemExit(3)
+
+class Strange(metaclass=Named):
+    pass
+
+class Interrupted:
+    @property
+    def __dict__(self):
+        raise KeyboardInterrupt
+
+odd = [Proxy(), Ending(), Strange()]
+assert found([*odd, "a long secret"])[0] == "o0[3]"
+assert found((Proxy(), {"a": Proxy(), "b": "a long secret"}))[0] == "o0[1]['b']"
+assert found({"a": Proxy(), "b": {Proxy(), "a long secret"}})[0] == "o0['b']{}"
+assert found([Half()])[0] == "o0[0]['a']"
+assert found(Proxy()) == (None, False)
+try:
+    found(Interrupted())
+    raise AssertionError("an interrupt was swallowed")
+except KeyboardInterrupt:
+    pass
+# A word is no secret where it is a name, and is one where the same object is a value.
+class Login:
+    def __init__(self, password):
+        self.password = password
+
+assert found({"password": 1, "b": ("x", Login("y"))}, b"password") == (None, False)
+assert found({"password": "password"}, b"password")[0] == "o0[…]"
+assert found({"password"}, b"password")[0] == "o0{}"
+assert found({"passw0rd": 1}, b"passw0rd")[0] == "o0{}"
+# A service account's strings, without the names of its members.
+account = rb'{"private_key": "one\ntwo \"three\"", "more": [{"a": "in a list"}], "b": "7 bytes"}'
+key = "one\ntwo \"three\""
+for leak in (key, "in a list", base64.b64encode(key.encode()).decode(), json.dumps({"x": key}), repr([key]), account.decode()):
+    assert found(["private_key", "7 bytes", leak], account)[0] == "o0[2]", leak
+assert found(["private_key", "7 bytes"], account) == (None, False)
+assert found("a long list of names", b"[" * 60_000) == (None, False)
+assert found(json.dumps("it's \U0001f511"), "it's \U0001f511".encode())[0] == "o0"
 assert found("7 bytes", b"7 bytes\n") == (None, False)
 assert found("        ", b"        ") == (None, False)
 print("done")
-"#;
+"##;
     for sdk in SDKS {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/flyte/bootstrap");
         let ran = Command::new(python(sdk)).args(["-c", script]).arg(directory).output().expect("it starts");
         assert_eq!(String::from_utf8_lossy(&ran.stdout), "done\n", "{}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
+#[test]
+fn a_task_may_return_what_does_not_like_to_be_looked_at() {
+    let tasks = "
+import os
+import flyte
+
+env = flyte.TaskEnvironment(name='env', secrets='token')
+
+class Proxy:
+    @property
+    def __class__(self):
+        raise RuntimeError('working outside of its context')
+
+@env.task
+def main():
+    return [Proxy(), os.environ['TOKEN']]
+
+@env.task
+def alone():
+    return Proxy()
+
+if __name__ == '__main__':
+    print('=>', type(main()[0]).__name__, type(alone()).__name__)
+";
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        sandbox.secret("token", unique(&sandbox, sdk), &[]);
+        sandbox.file("task.py", tasks);
+        let ran = sandbox.flyte_run(sdk, &["task.py"]);
+        assert_eq!((ran.code, ran.said()), (0, vec!["Proxy Proxy".to_owned()]), "{sdk}: {ran:?}");
+        assert_eq!(told(&ran), [returns("env.main", "token", "o0[1]")], "{sdk}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_key_inside_a_service_account_may_not_be_returned() {
+    let tasks = "
+import json, os
+import flyte
+
+env = flyte.TaskEnvironment(name='env', secrets='account')
+
+@env.task
+def main() -> str:
+    return json.loads(os.environ['ACCOUNT'])['private_key']
+";
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        let value = unique(&sandbox, sdk);
+        sandbox.secret("account", format!(r#"{{"private_key": "{value}", "user": "me"}}"#), &[]);
+        sandbox.file("task.py", tasks);
+        let ran = sandbox.flyte_run(sdk, &["--leaks=deny", "task.py", "main"]);
+        assert_eq!(ran.code, 1, "{sdk}: {ran:?}");
+        assert_eq!(
+            holding(&[sandbox.home(), Path::new("/tmp/flyte")], &value),
+            Vec::<PathBuf>::new(),
+            "{sdk}: {ran:?}"
+        );
     }
 }
 

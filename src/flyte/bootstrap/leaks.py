@@ -5,6 +5,7 @@ import base64
 import collections
 import enum
 import itertools
+import json
 import os
 import sys
 import threading
@@ -16,23 +17,64 @@ MIN_BYTES = 8
 # How many objects of a returned value are looked at, numbers not counted: a fraction of a second.
 MAX_OBJECTS = 100_000
 
+# Of larger values, no strings of JSON are looked for and no quoted forms. The same as in `src/redact/`.
+MAX_OTHER_FORMS = 1 << 16
+
 TEXT = (str, bytes, bytearray)
 
 # They hold no text, or none that is the value's.
 PASSED_OVER = (type(None), bool, int, float, complex, type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
 
 
+def is_a(thing, classes):
+    """`isinstance`, but for what the thing says of itself: its `__class__` may be a proxy's, and raise."""
+    return issubclass(type(thing), classes)
+
+
+def strings_in(value):
+    """The strings in a value that is a JSON object or array, such as the key of a service account, without members' names."""
+    if len(value) > MAX_OTHER_FORMS or not value.lstrip().startswith((b"{", b"[")):
+        return
+    try:
+        rest = [json.loads(value)]
+    except (ValueError, RecursionError):
+        return
+    while rest:
+        part = rest.pop()
+        if isinstance(part, str):
+            yield part.encode("utf-8", "surrogatepass")
+        elif isinstance(part, (dict, list)):
+            rest.extend(part.values() if isinstance(part, dict) else part)
+
+
+def quoted(text):
+    """As JSON and Python write it between quotes."""
+    if len(text) > MAX_OTHER_FORMS:
+        return
+    yield repr(text)[2:-1].encode()
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError:
+        return
+    for form in json.dumps(decoded), json.dumps(decoded, ensure_ascii=False), repr(decoded):
+        yield form[1:-1].encode()
+
+
 def forms(value):
-    """What to look for: the value, and its base64 wherever it stands in a longer one, in both alphabets."""
-    text = value.rstrip(b"\r\n")
-    if len(text) < MIN_BYTES or text.isspace():
-        return set()
-    found = {text}
-    for before in range(3):
-        encoded = base64.b64encode(bytes(before) + text)
-        # Without the characters that depend on what stands before and after it.
-        inside = encoded[(0, 2, 3)[before] : (before + len(text)) * 8 // 6]
-        found.update((inside, inside.translate(bytes.maketrans(b"+/", b"-_"))))
+    """What to look for: the value, quoted too, and its base64 wherever it stands in a longer one, in both alphabets; and the
+    same of each string in a value that is JSON."""
+    found = set()
+    for part in (value, *strings_in(value)):
+        text = part.rstrip(b"\r\n")
+        if len(text) < MIN_BYTES or text.isspace():
+            continue
+        found.add(text)
+        found.update(quoted(text))
+        for before in range(3):
+            encoded = base64.b64encode(bytes(before) + text)
+            # Without the characters that depend on what stands before and after it.
+            inside = encoded[(0, 2, 3)[before] : (before + len(text)) * 8 // 6]
+            found.update((inside, inside.translate(bytes.maketrans(b"+/", b"-_"))))
     return found
 
 
@@ -51,6 +93,36 @@ def own_values(declared, variables):
             pass
 
 
+# The functions below yield the things in a container or an object: how one gets there, what is there, and whether that is
+# the name of something, as the key of a dictionary is.
+
+
+def items(thing):
+    if is_a(thing, enum.Enum):
+        yield ".value", thing._value_, False
+    elif is_a(thing, (dict, types.MappingProxyType)):
+        for key, value in thing.items():
+            yield "{}", key, True
+            if not is_a(value, PASSED_OVER):
+                yield f"[{key!r}]" if type(key) in (str, int) else "[…]", value, False
+    elif is_a(thing, (list, tuple, collections.deque)):
+        names = getattr(thing, "_fields", None) if is_a(thing, tuple) else None
+        for index, value in enumerate(thing):
+            if not is_a(value, PASSED_OVER):
+                yield f".{names[index]}" if names else f"[{index}]", value, False
+    elif is_a(thing, (set, frozenset)):
+        yield from (("{}", value, False) for value in thing)
+
+
+def attributes(thing):
+    """A container of a class of its own may have them too."""
+    own = getattr(thing, "__dict__", None)
+    if is_a(own, dict):
+        for name, value in own.items():
+            yield "{}", name, True
+            yield f".{name}", value, False
+
+
 def slots(thing):
     for cls in type(thing).__mro__:
         names = cls.__dict__.get("__slots__", ())
@@ -60,42 +132,34 @@ def slots(thing):
             if name.startswith("__") and not name.endswith("__"):
                 name = f"_{cls.__name__.lstrip('_')}{name}"
             try:
-                yield name, cls.__dict__[name].__get__(thing)
+                yield f".{name}", cls.__dict__[name].__get__(thing), False
             except (AttributeError, KeyError, TypeError):
                 pass  # It has no value.
 
 
-def is_hidden(thing):
-    """Pydantic writes them as asterisks."""
-    return any(c.__name__ in ("SecretStr", "SecretBytes") and c.__module__ == "pydantic.types" for c in type(thing).__mro__)
+def kinds_of_parts(thing):
+    """Pydantic writes what is in its secrets as asterisks; an enum's member is its value."""
+    if type(thing) in TEXT:
+        return ()
+    for cls in type(thing).__mro__:
+        if cls is enum.Enum:
+            return (items,)
+        if cls.__name__ in ("SecretStr", "SecretBytes") and cls.__module__ == "pydantic.types":
+            return ()
+    return (items, attributes, slots)
 
 
-def parts(thing):
-    """The things in a container or an object: how one gets there, and what is there."""
-    if is_hidden(thing):
-        return
-    if isinstance(thing, enum.Enum):
-        yield ".value", thing._value_
-        return
-    if isinstance(thing, (dict, types.MappingProxyType)):
-        for key, value in thing.items():
-            yield "{}", key
-            if not isinstance(value, PASSED_OVER):
-                yield f"[{key!r}]" if type(key) in (str, int) else "[…]", value
-    elif isinstance(thing, (list, tuple, collections.deque)):
-        names = getattr(thing, "_fields", None) if isinstance(thing, tuple) else None
-        for index, value in enumerate(thing):
-            if not isinstance(value, PASSED_OVER):
-                yield f".{names[index]}" if names else f"[{index}]", value
-    elif isinstance(thing, (set, frozenset)):
-        yield from (("{}", value) for value in thing)
-    # A container of a class of its own may have attributes too.
-    attributes = getattr(thing, "__dict__", None)
-    if isinstance(attributes, dict):
-        for name, value in attributes.items():
-            yield "{}", name
-            yield f".{name}", value
-    yield from ((f".{name}", value) for name, value in slots(thing))
+class Tolerant:
+    """Lets no exception out: code of the thing's own may raise any, and a thread may change it. No reason for a task to fail."""
+
+    def __enter__(self):
+        pass
+
+    def __exit__(self, kind, error, traceback):
+        return kind is not None and not issubclass(kind, (KeyboardInterrupt, GeneratorExit))
+
+
+TOLERANT = Tolerant()
 
 
 class Search:
@@ -104,46 +168,54 @@ class Search:
     def __init__(self, values):
         # Text is searched as text: a copy of it as bytes may be large.
         self._wanted = {}
+        # In names, words say nothing: `password` is one without being the secret.
+        self._wanted_in_names = {}
         for key, value in values:
             for form in forms(value):
-                as_bytes, as_text = self._wanted.setdefault(key, (set(), set()))
-                as_bytes.add(form)
-                try:
-                    as_text.add(form.decode())
-                except UnicodeDecodeError:
-                    pass
+                for wanted in (self._wanted,) if form.isalpha() else (self._wanted, self._wanted_in_names):
+                    as_bytes, as_text = wanted.setdefault(key, (set(), set()))
+                    as_bytes.add(form)
+                    try:
+                        as_text.add(form.decode())
+                    except UnicodeDecodeError:
+                        pass
         self.found = {}
         self.is_cut_short = False
 
     def look_at(self, name, value):
         # Iterative, as a value may be nested deeper than Python's stack. Each thing is kept, so that no other one gets its
         # identity: a property can make one on the spot.
-        seen, rest = {}, [((None, name), value)]
+        seen, rest = {}, [((None, name), value, False)]
         while rest and len(self.found) < len(self._wanted):
-            path, thing = rest.pop()
-            if id(thing) in seen or isinstance(thing, PASSED_OVER):
+            path, thing, is_name = rest.pop()
+            # A word may be a name in one place and a value in another.
+            if (id(thing), is_name) in seen or is_a(thing, PASSED_OVER):
                 continue
             if len(seen) == MAX_OBJECTS:
                 self.is_cut_short = True
                 return
-            seen[id(thing)] = thing
-            try:
-                for key in self._keys_in(thing):
+            seen[id(thing), is_name] = thing
+            with TOLERANT:
+                for key in self._keys_in(thing, self._wanted_in_names if is_name else self._wanted):
                     self.found.setdefault(key, self._shown(path))
-                if type(thing) not in TEXT:
-                    inner = [((path, step), part) for step, part in itertools.islice(parts(thing), 2 * MAX_OBJECTS)]
-                    rest.extend(reversed(inner))
-            except Exception:  # Changed by a thread meanwhile, or stranger than that: no reason for a task to fail.
-                pass
+            inner, kinds = [], ()
+            with TOLERANT:
+                kinds = kinds_of_parts(thing)
+            for kind in kinds:
+                # What one kind cannot tell is no reason to leave out another.
+                with TOLERANT:
+                    for step, part, names in itertools.islice(kind(thing), 2 * MAX_OBJECTS):
+                        inner.append(((path, step), part, names))
+            rest.extend(reversed(inner))
 
-    def _keys_in(self, thing):
-        if isinstance(thing, (memoryview, array.array)):
+    def _keys_in(self, thing, wanted):
+        if is_a(thing, (memoryview, array.array)):
             thing = thing.tobytes()
-        for key, (as_bytes, as_text) in self._wanted.items():
-            if isinstance(thing, str):
+        for key, (as_bytes, as_text) in wanted.items():
+            if is_a(thing, str):
                 found = any(str.__contains__(thing, form) for form in as_text)
             else:
-                found = isinstance(thing, TEXT) and any(form in thing for form in as_bytes)
+                found = is_a(thing, TEXT) and any(form in thing for form in as_bytes)
             if found:
                 yield key
 
@@ -153,7 +225,7 @@ class Search:
             path, step = path
             # The key of a dictionary, or an attribute's name, may be a secret as well, or anything else.
             is_plain = len(step) <= 60 and step.isprintable() and "\\" not in step
-            steps.append(step if is_plain and not any(self._keys_in(step)) else "[…]")
+            steps.append(step if is_plain and not any(self._keys_in(step, self._wanted)) else "[…]")
         steps.reverse()
         return "".join(steps if len(steps) <= 20 else [*steps[:10], "…", *steps[-10:]])
 
@@ -191,7 +263,7 @@ class LeakGuard:
     def _outputs(self, task, returned):
         """Each output by the name that the SDK gives it."""
         names = list(task.native_interface.outputs)
-        if len(names) > 1 and isinstance(returned, tuple) and len(returned) == len(names):
+        if len(names) > 1 and is_a(returned, tuple) and len(returned) == len(names):
             return list(zip(names, returned))
         return [(names[0] if names else "o0", returned)]
 
