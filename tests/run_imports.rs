@@ -142,7 +142,8 @@ env = flyte.TaskEnvironment(name='env', secrets=['key', flyte.Secret('no-such', 
                  hint: create it: flyte-local create secret no-such\n";
     for sdk in SDKS {
         // It may do without.
-        let quiet = "import os\nfound = 'NOPE' in os.environ, os.environ.get('NOPE', 'none'), os.environ.pop('NOPE', 1)\n";
+        let quiet =
+            "import os\nfound = 'NOPE' in os.environ, os.environ.get('NOPE', 'none'), os.environ.pop('NOPE', 1)\n";
         sandbox.file("tasks.py", format!("{quiet}{declares}read = [found == (False, 'none', 1)]{TASK}"));
         let ran = sandbox.flyte_run(sdk, &["tasks.py"]);
         assert_eq!((ran.code, ran.said(), ran.stderr.as_str()), (0, vec!["True".to_owned()], ""), "{sdk}");
@@ -159,18 +160,17 @@ env = flyte.TaskEnvironment(name='env', secrets=['key', flyte.Secret('no-such', 
 #[test]
 fn what_is_no_declaration_but_large_does_not_hold_a_run_up() {
     let sandbox = sandbox();
-    // A name that stands for 2^60 characters if it is put together, and once a level if it is not remembered.
-    let mut chain = "import flyte\nx0 = 'a'\n".to_owned();
-    for i in 1..=60 {
-        chain.push_str(&format!("x{i} = f'{{x{}}}' + x{}\n", i - 1, i - 1).replace(" + ", " + '' + "));
-    }
-    let names = chain.replace("'a'", "''") + "flyte.Secret(x60 + 'third', as_env_var='THIRD')\n";
+    // A name that stands for 2^45 characters if it is put together, in as many steps if nothing is remembered.
+    let sums = (1..=45).map(|i| format!("x{i} = x{0} + x{0}\n", i - 1)).collect::<String>();
+    let names = format!("import flyte\nx0 = ''\n{sums}flyte.Secret(x45 + 'third', as_env_var='THIRD')\n");
+    let chain = format!("import flyte\nx0 = 'a'\n{sums}");
     sandbox.file("names.py", &names);
     sandbox.file("long.py", "import flyte\nif False:\n    import chain\n");
-    sandbox.file("chain.py", format!("{chain}env = flyte.TaskEnvironment(name='chain', secrets=x60)\n"));
+    sandbox.file("chain.py", format!("{chain}env = flyte.TaskEnvironment(name='chain', secrets=x45)\n"));
     // A list of a hundred thousand values, in a file that declares.
     let rows = "    {'name': 'row', 'n': [1, 2]},\n".repeat(20_000);
-    sandbox.file("data.py", format!("import flyte\nflyte.Secret('second-key', as_env_var='SECOND')\nROWS = [\n{rows}]\n"));
+    sandbox
+        .file("data.py", format!("import flyte\nflyte.Secret('second-key', as_env_var='SECOND')\nROWS = [\n{rows}]\n"));
     let declares = "
 import long, names, data
 import flyte
