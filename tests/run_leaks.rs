@@ -57,6 +57,14 @@ fn cache(sandbox: &Sandbox) -> PathBuf {
     sandbox.home().join(".flyte/local-cache/cache.db")
 }
 
+fn hints_on_the_cache(cache: &Path) -> [String; 2] {
+    [
+        "hint: Flyte's cache holds what tasks returned in all local runs: replace the secret with a new one,"
+            .to_owned(),
+        format!("hint: or empty the cache, so that cached tasks run again: rm {}", cache.display()),
+    ]
+}
+
 /// Returns its secret, bare, and Flyte keeps it in its cache.
 const CACHED: &str = "
 import os
@@ -81,16 +89,36 @@ fn a_task_that_returns_its_secret_is_told_of_and_so_is_the_file_that_holds_it() 
             let ran = sandbox.flyte_run(sdk, &[options, &["task.py", "main"]].concat());
             let cache = cache(&sandbox);
             assert_eq!((ran.code, ran.said()), (0, vec!["main".to_owned()]), "{sdk}: {ran:?}");
+            let [replace, empty] = hints_on_the_cache(&cache);
             let expected = [
                 returns("env.main", "token", "o0"),
                 format!("flyte-local: secret token in plain text: {}", cache.display()),
-                format!("hint: Flyte keeps what a run returns; to remove it: rm {}", cache.display()),
+                replace,
+                empty,
             ];
             assert_eq!(told(&ran), expected, "{sdk}: {ran:?}");
             // What the hint says does it.
             std::fs::remove_file(cache).expect("it is there");
             assert_eq!(holding(&[&sandbox.home().join(".flyte")], &value), Vec::<PathBuf>::new());
         }
+    }
+}
+
+#[test]
+fn what_an_earlier_run_left_in_the_cache_is_not_laid_at_the_door_of_this_one() {
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        sandbox.secret("token", unique(&sandbox, sdk), &[]);
+        sandbox.file("task.py", CACHED);
+        sandbox.flyte_run(sdk, &["task.py", "main"]);
+        // It returns no secret, but is kept in the same database.
+        sandbox.file("task.py", CACHED.replace("'it is ' + os.environ['TOKEN']", "str(len(os.environ['TOKEN']))"));
+        let ran = sandbox.flyte_run(sdk, &["task.py", "main"]);
+        let cache = cache(&sandbox);
+        let line = format!("flyte-local: secret token in plain text: {}", cache.display());
+        let mut expected = vec![format!("{line} (the file is older than this run: perhaps of an earlier one)")];
+        expected.extend(hints_on_the_cache(&cache));
+        assert_eq!((ran.code, told(&ran)), (0, expected.iter().map(String::as_str).collect()), "{sdk}: {ran:?}");
     }
 }
 
@@ -462,11 +490,14 @@ if __name__ == '__main__':
         files.sort();
         let mut expected: Vec<_> =
             files.iter().map(|file| format!("flyte-local: secret token in plain text: {}", file.display())).collect();
-        let quoted = files.each_ref().map(|file| match file.display().to_string() {
+        let others: Vec<_> = files.iter().filter(|file| !file.ends_with("cache.db")).collect();
+        let quoted = others.into_iter().map(|file| match file.display().to_string() {
             path if path.contains(' ') => format!("'{path}'"),
             path => path,
         });
-        expected.push(format!("hint: Flyte keeps what a run returns; to remove it: rm {}", quoted.join(" ")));
+        let quoted = quoted.collect::<Vec<_>>().join(" ");
+        expected.push(format!("hint: Flyte keeps what a run returns; to remove it: rm {quoted}"));
+        expected.extend(hints_on_the_cache(&cache(&sandbox)));
         let large = raw.join("large");
         expected.push(format!("flyte-local: not searched for secrets: {}: it has more than 1 GiB", large.display()));
         assert_eq!(told(&ran), expected, "{sdk}: {ran:?}");

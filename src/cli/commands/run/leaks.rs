@@ -27,7 +27,7 @@ const COARSENESS: Duration = Duration::from_secs(2);
 pub(super) fn report(ui: &Ui, list: &Watchlist, directories: BTreeSet<PathBuf>, began: SystemTime) {
     let Some(finder) = Finder::new(list) else { return };
     let since = began.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(COARSENESS);
-    let mut search = Search { finder, since, found: BTreeMap::new(), skipped: BTreeMap::new() };
+    let mut search = Search { finder, since, began, found: BTreeMap::new(), skipped: BTreeMap::new() };
     search.look_below(directories);
     search.say(ui);
 }
@@ -36,10 +36,17 @@ struct Search {
     finder: Finder,
     /// Since 1970.
     since: Duration,
-    /// Files, and the secrets in each.
-    found: BTreeMap<PathBuf, Vec<String>>,
+    began: SystemTime,
+    found: BTreeMap<PathBuf, Found>,
     /// What could not be looked into, and why.
     skipped: BTreeMap<PathBuf, String>,
+}
+
+/// What is in a file.
+struct Found {
+    secrets: Vec<String>,
+    /// The file was there before the run, as the cache is after the first: it may hold them since then.
+    is_older: bool,
 }
 
 impl Search {
@@ -89,9 +96,11 @@ impl Search {
         if file.metadata()?.len() > MAX_FILE_BYTES {
             return Err(io::Error::other("it has more than 1 GiB"));
         }
-        let names: Vec<String> = self.finder.names_in(&file)?.into_iter().map(str::to_owned).collect();
-        if !names.is_empty() {
-            self.found.insert(path, names);
+        let secrets: Vec<String> = self.finder.names_in(&file)?.into_iter().map(str::to_owned).collect();
+        if !secrets.is_empty() {
+            // Where the file system does not tell, it is the run's.
+            let is_older = metadata.created().is_ok_and(|created| created < self.began);
+            self.found.insert(path, Found { secrets, is_older });
         }
         Ok(None)
     }
@@ -104,17 +113,29 @@ impl Search {
     }
 
     fn say(&self, ui: &Ui) {
-        for (path, names) in self.found.iter().take(MAX_LINES) {
-            let plural = if names.len() == 1 { "" } else { "s" };
-            let line = format!("flyte-local: secret{plural} {} in plain text: {}", names.join(", "), path.display());
-            ui.say(&harmless(&line));
+        for (path, Found { secrets, is_older }) in self.found.iter().take(MAX_LINES) {
+            let plural = if secrets.len() == 1 { "" } else { "s" };
+            let since = if *is_older { " (the file is older than this run: perhaps of an earlier one)" } else { "" };
+            let line = format!("flyte-local: secret{plural} {} in plain text: {}", secrets.join(", "), path.display());
+            ui.say(&harmless(&format!("{line}{since}")));
         }
         if let Some(more) = self.found.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
             ui.say(&format!("flyte-local: and in {more} more files"));
         }
-        if !self.found.is_empty() {
-            let files: Vec<_> = self.found.keys().take(MAX_LINES).map(|path| quoted(path)).collect();
+        let (cache, files): (Vec<_>, Vec<_>) = self.found.keys().take(MAX_LINES).partition(|path| is_cache(path));
+        if !files.is_empty() {
+            let files: Vec<_> = files.into_iter().map(|path| quoted(path)).collect();
             ui.say(&harmless(&format!("hint: Flyte keeps what a run returns; to remove it: rm {}", files.join(" "))));
+        }
+        if !cache.is_empty() {
+            let files: Vec<_> = cache.into_iter().map(|path| quoted(path)).collect();
+            ui.say(
+                "hint: Flyte's cache holds what tasks returned in all local runs: replace the secret with a new one,",
+            );
+            ui.say(&harmless(&format!(
+                "hint: or empty the cache, so that cached tasks run again: rm {}",
+                files.join(" ")
+            )));
         }
         for (path, reason) in self.skipped.iter().take(MAX_LINES) {
             ui.say(&harmless(&format!("flyte-local: not searched for secrets: {}: {reason}", path.display())));
@@ -123,4 +144,10 @@ impl Search {
             ui.say(&format!("flyte-local: nor {more} more files"));
         }
     }
+}
+
+/// Whether it is the SDK's database, or one of the files that SQLite puts beside it.
+fn is_cache(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with("cache.db") && path.parent().is_some_and(|directory| directory.ends_with("local-cache"))
 }
