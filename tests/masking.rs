@@ -8,7 +8,11 @@
     reason = "a test may read its own variables, and say what it did"
 )]
 
+mod support;
+
 use flyte_local::redact::{Masker, Watchlist};
+
+use support::{Ran, SDKS, Sandbox, python};
 
 const CASES: u32 = 100_000;
 
@@ -421,4 +425,33 @@ fn of_a_short_value_only_the_padded_base64_is_masked() {
     assert_eq!(masked(&["1", "a"], "MQ MQo YQ MQ== YQ=="), "MQ MQo YQ ***** *****");
     assert_eq!(masked(&["7 bytes"], "NyBieXRlcw NyBieXRlcw=="), "NyBieXRlcw *****");
     assert_eq!(masked(&["8 bytes."], "OCBieXRlcy4 OCBieXRlcy4="), "***** *****");
+}
+
+#[test]
+fn a_token_in_the_panel_of_an_error_is_masked() {
+    let tasks = "
+import os, textwrap
+import flyte
+
+env = flyte.TaskEnvironment(name='env', secrets='token')
+
+@env.task
+def main() -> str:
+    print(textwrap.fill('the token ' + os.environ['TOKEN'], 40))
+    raise ValueError('cannot log in with ' + os.environ['TOKEN'])
+";
+    let mut random = Random::seeded();
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        let value = letters(&mut random, 93);
+        sandbox.secret("token", &value, &[]);
+        sandbox.file("task.py", tasks);
+        for columns in ["60", "80", "200"] {
+            let mut command = sandbox.command(&["run", "--python"]);
+            command.arg(python(sdk)).args(["task.py", "main"]).env("COLUMNS", columns);
+            let ran = Ran::from(command.output().expect("flyte-local starts"));
+            assert!(ran.code == 1 && ran.all().contains("cannot log in with"), "{sdk}: {ran:?}");
+            assert!(ran.all().contains("*****") && !holds_a_part(&ran.all(), &value), "{sdk}: {ran:?}");
+        }
+    }
 }
