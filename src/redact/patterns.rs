@@ -88,7 +88,7 @@ impl Patterns {
     }
 
     fn add_parts(&mut self, value: &[u8], left: &mut usize) {
-        lines(value).for_each(|line| self.add_windows(without_scheme(line), left));
+        lines(without_newline(value)).for_each(|line| self.add_windows(without_scheme(line), left));
     }
 
     /// Every part of a line that may be broken anywhere, but for rules and blanks; so many that none is `left`.
@@ -239,6 +239,13 @@ mod tests {
         for pattern in ["short", "        ", "first line\r"] {
             assert!(!found.iter().any(|other| other == pattern), "{pattern:?}");
         }
+    }
+
+    #[test]
+    fn the_parts_of_a_line_are_without_the_newlines_at_the_end() {
+        let found = printed(b"a line that is long enough\r\r\n");
+        assert!(found.iter().any(|pattern| pattern == " long enough"));
+        assert!(!found.iter().any(|pattern| pattern.ends_with('\r')), "{found:?}");
     }
 
     #[test]
