@@ -10,8 +10,14 @@ use std::io::Write;
 use age_core::format::{FileKey, Stanza};
 use support::{Ran, SDKS, Sandbox};
 
-/// Sets a terminal's title, in the two ways there are, and rings its bell.
-const ESCAPES: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{7f}";
+/// Sets a terminal's title, in the two ways there are, and rings its bell; turns the direction of the text that follows, in
+/// the two ways there are; and has no width.
+const ESCAPES: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{7f}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}";
+
+/// Whether it does something besides being seen.
+fn acts(c: &char) -> bool {
+    c.is_control() && *c != '\n' || ESCAPES.contains(*c) && !c.is_ascii() || ('\u{202a}'..='\u{202e}').contains(c)
+}
 
 /// More than any message has to say.
 const FLOOD: usize = 200_000;
@@ -31,13 +37,13 @@ fn assert_harmless(ran: &Ran, code: i32, what: &str) {
 fn assert_no_control(ran: &Ran, what: &str) {
     // The Debug form shows the escapes of what failed rather than use them.
     let all = ran.all();
-    let control: Vec<_> = all.chars().filter(|c| c.is_control() && *c != '\n').collect();
+    let control: Vec<_> = all.chars().filter(acts).collect();
     assert!(control.is_empty(), "{what}: {control:?} in {all:?}");
 }
 
 #[test]
 fn a_vault_toml_is_quoted_without_its_escapes_and_not_at_length() {
-    let escaped = "\\u001b]0;owned\\u0007";
+    let escaped = "\\u001b]0;owned\\u0007\\u202e\\u2066\\u200b\\ufeff\\U000e0041";
     let recipient = |key: &str, name: &str| format!("[[recipients]]\nname = \"{name}\"\nkey = \"{key}\"\n");
     let head = "format = 1\nid = \"0123456789abcdef0123456789abcdef\"\n";
     for (what, text) in [
@@ -55,7 +61,34 @@ fn a_vault_toml_is_quoted_without_its_escapes_and_not_at_length() {
         for arguments in [&["get", "secret"][..], &["create", "secret", "s", "v"], &["exec", "--all", "--", "true"]] {
             assert_harmless(&sandbox.run(arguments), 13, &format!("{what}: {arguments:?}"));
         }
+        for format in ["table", "json", "json-raw"] {
+            let ran = sandbox.run(&["--output-format", format, "check"]);
+            assert_eq!(ran.code, 13, "{what}: {ran:?}");
+            assert_no_control(&ran, what);
+        }
     }
+}
+
+/// A path is anybody's text too, in a vault that was unpacked from somewhere.
+#[test]
+fn a_path_is_shown_without_its_escapes_and_json_is_whole() {
+    let sandbox = Sandbox::new();
+    let vault = format!("vault{ESCAPES}");
+    for (code, arguments) in [
+        (0, &["init"][..]),
+        (10, &["get", "secret", "s"]),
+        (0, &["create", "secret", "s", "v"]),
+        (12, &["create", "secret", "s", "v"]),
+        (12, &["init"]),
+    ] {
+        let ran = sandbox.run(&[&["--vault", &vault], arguments].concat());
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert_no_control(&ran, &format!("{arguments:?}"));
+    }
+    let ran = sandbox.run(&["--vault", &vault, "--output-format", "json", "check"]);
+    assert_no_control(&ran, "check");
+    let findings: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    assert!(findings[0]["detail"].as_str().is_some_and(|path| path.contains("\\u{202e}")), "{findings:#}");
 }
 
 /// A recipient that puts a binding after its own stanza.
@@ -93,7 +126,10 @@ fn with_binding(text: &str) -> Sandbox {
 
 /// Such bindings, with what they are.
 fn bindings() -> [(&'static str, String); 2] {
-    [("escapes", "\\u001b]0;owned\\u0007\\u009b31m\\u007f".to_owned()), ("long", "x".repeat(60_000))]
+    [
+        ("escapes", "\\u001b]0;owned\\u0007\\u009b31m\\u007f\\u202e\\u2066\\u200b\\ufeff".to_owned()),
+        ("long", "x".repeat(60_000)),
+    ]
 }
 
 #[test]
@@ -146,7 +182,7 @@ if __name__ == '__main__':
             assert_eq!(ran.code, 0, "{sdk} {what}");
             let said = ran.text().rsplit_once("task env.show: refused ").expect("why").1.to_owned();
             assert!(said.len() <= MOST, "{sdk} {what}: {} bytes", said.len());
-            assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{sdk} {what}: {said:?}");
+            assert!(!said.contains(|c: char| acts(&c)), "{sdk} {what}: {said:?}");
         }
     }
 }

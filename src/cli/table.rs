@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::OutputFormat;
-use super::error::harmless;
+use super::error::{harmless, harmless_json};
 
 /// A list in the format that the user chose: `columns` and `rows`, or `json`, which says the same.
 pub(crate) fn formatted<const N: usize>(
@@ -15,8 +15,8 @@ pub(crate) fn formatted<const N: usize>(
     match format {
         OutputFormat::Table => table(columns, rows, true),
         OutputFormat::TableSimple => table(columns, rows, false),
-        OutputFormat::Json => format!("{json:#}\n"),
-        OutputFormat::JsonRaw => format!("{json}\n"),
+        OutputFormat::Json => harmless_json(&format!("{json:#}\n")),
+        OutputFormat::JsonRaw => harmless_json(&format!("{json}\n")),
     }
 }
 

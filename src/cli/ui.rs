@@ -34,7 +34,12 @@ impl Ui {
 
     /// A line of talk, to stderr.
     pub(crate) fn say(&self, line: &str) {
-        self.talk(&format!("{line}\n"));
+        self.talk(&format!("{}\n", harmless(line)));
+    }
+
+    /// Words of clap's, with its colours if any.
+    pub(crate) fn usage(&self, text: &str) {
+        self.talk(&format!("{text}\n"));
     }
 
     pub(crate) fn error(&self, error: &CliError) {
@@ -53,7 +58,7 @@ impl Ui {
     }
 
     fn hint_line(&self, hint: &str) -> String {
-        format!("{} {hint}\n", self.paint(CYAN, "hint:"))
+        format!("{} {}\n", self.paint(CYAN, "hint:"), harmless(hint))
     }
 
     fn paint(&self, color: &str, word: &str) -> String {

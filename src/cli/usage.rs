@@ -67,7 +67,7 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
         let name = argument.split('=').next().unwrap_or_default().to_owned();
         error.insert(ContextKind::InvalidArg, ContextValue::String(name));
     }
-    ui.say(error.render().to_string().trim_end());
+    ui.usage(error.render().to_string().trim_end());
     Ok(ExitCode::from(Exit::Usage as u8))
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::OutputFormat;
 use crate::cli::context::{Context, runtime_directory};
-use crate::cli::error::{CliError, Exit, harmless};
+use crate::cli::error::{CliError, Exit, harmless, harmless_json};
 use crate::cli::files::Place;
 use crate::cli::inject::User;
 use flyte_local::crypto::Identity;
@@ -97,8 +97,8 @@ fn format(format: OutputFormat, findings: &[Finding]) -> String {
     let json = || findings.iter().map(to_json).collect::<Value>();
     match format {
         OutputFormat::Table | OutputFormat::TableSimple => findings.iter().map(row).collect(),
-        OutputFormat::Json => format!("{:#}\n", json()),
-        OutputFormat::JsonRaw => format!("{}\n", json()),
+        OutputFormat::Json => harmless_json(&format!("{:#}\n", json())),
+        OutputFormat::JsonRaw => harmless_json(&format!("{}\n", json())),
     }
 }
 

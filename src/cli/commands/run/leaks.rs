@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cli::context::quoted;
-use crate::cli::error::harmless;
 use crate::cli::ui::Ui;
 use flyte_local::redact::{Finder, Watchlist};
 
@@ -117,7 +116,7 @@ impl Search {
             let plural = if secrets.len() == 1 { "" } else { "s" };
             let since = if *is_older { " (the file is older than this run: perhaps of an earlier one)" } else { "" };
             let line = format!("flyte-local: secret{plural} {} in plain text: {}", secrets.join(", "), path.display());
-            ui.say(&harmless(&format!("{line}{since}")));
+            ui.say(&format!("{line}{since}"));
         }
         if let Some(more) = self.found.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
             ui.say(&format!("flyte-local: and in {more} more files"));
@@ -125,20 +124,17 @@ impl Search {
         let (cache, files): (Vec<_>, Vec<_>) = self.found.keys().take(MAX_LINES).partition(|path| is_cache(path));
         if !files.is_empty() {
             let files: Vec<_> = files.into_iter().map(|path| quoted(path)).collect();
-            ui.say(&harmless(&format!("hint: Flyte keeps what a run returns; to remove it: rm {}", files.join(" "))));
+            ui.say(&format!("hint: Flyte keeps what a run returns; to remove it: rm {}", files.join(" ")));
         }
         if !cache.is_empty() {
             let files: Vec<_> = cache.into_iter().map(|path| quoted(path)).collect();
             ui.say(
                 "hint: Flyte's cache holds what tasks returned in all local runs: replace the secret with a new one,",
             );
-            ui.say(&harmless(&format!(
-                "hint: or empty the cache, so that cached tasks run again: rm {}",
-                files.join(" ")
-            )));
+            ui.say(&format!("hint: or empty the cache, so that cached tasks run again: rm {}", files.join(" ")));
         }
         for (path, reason) in self.skipped.iter().take(MAX_LINES) {
-            ui.say(&harmless(&format!("flyte-local: not searched for secrets: {}: {reason}", path.display())));
+            ui.say(&format!("flyte-local: not searched for secrets: {}: {reason}", path.display()));
         }
         if let Some(more) = self.skipped.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
             ui.say(&format!("flyte-local: nor {more} more files"));
