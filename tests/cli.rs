@@ -92,7 +92,8 @@ fn outcome(sandbox: &Sandbox, command: &str) -> String {
     let ran = Ran::from(
         sandbox
             .program("timeout")
-            .args(["20", "sh", "-c", command])
+            // An identity that a story makes is to be one that is its owner's alone.
+            .args(["20", "sh", "-c", &format!("umask 077\n{command}")])
             .env("PATH", path)
             .output()
             .expect("timeout and sh start"),
@@ -113,11 +114,19 @@ fn outcome(sandbox: &Sandbox, command: &str) -> String {
     text
 }
 
-/// The home directory becomes `[HOME]`, a time `[TIME]`, an age recipient `[RECIPIENT]`.
+/// The home directory becomes `[HOME]`, a time `[TIME]`, an age recipient `[RECIPIENT]`, who has a
+/// lock `[OWNER]`.
 fn masked(home: &Path, text: &str) -> String {
     let text = text.replace(home.to_str().expect("UTF-8"), "[HOME]");
     let text = mask(&text, "20", "[TIME]", |word| word.len() >= 20 && word.contains('T') && word.ends_with('Z'));
-    mask(&text, "age1", "[RECIPIENT]", |word| word.len() == 62)
+    let text = mask(&text, "age1", "[RECIPIENT]", |word| word.len() == 62);
+    let owner = |line: &str| match line.split_once(" has it, running for ") {
+        Some((owner, rest)) if owner.starts_with("caused by: process ") && owner.ends_with(" (flock)") => {
+            format!("caused by: [OWNER]{}", rest.trim_start_matches(|c: char| c.is_ascii_digit() || " s".contains(c)))
+        }
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(owner).collect()
 }
 
 /// Replaces each word that begins with `start` and passes `test`.

@@ -16,8 +16,9 @@ const OLD: &[u8] = b"the old value";
 const NEW: &[u8] = b"the new value, of another length";
 
 /// What a write does to the disk, and what lies between.
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 15] = [
     "openat",
+    "openat2",
     "fchmod",
     "fchmodat",
     "mkdirat",
@@ -147,9 +148,9 @@ fn a_write_killed_at_any_system_call_leaves_the_old_value_or_the_new_one() {
         }
         println!("{verb:?}: {} old, {} new, killed at {points:?}", outcomes[0], outcomes[1]);
         let decisive: &[&str] = match verb {
-            Create => &["flock", "mkdirat", "fchmodat", "openat", "fchmod", "write", "fsync", "read", "renameat2"],
-            Update => &["flock", "openat", "fchmod", "write", "fsync", "read", "renameat"],
-            Delete => &["flock", "openat", "unlinkat", "fsync"],
+            Create => &["flock", "mkdirat", "fchmodat", "openat2", "fchmod", "write", "fsync", "read", "renameat2"],
+            Update => &["flock", "openat2", "fchmod", "write", "fsync", "read", "renameat"],
+            Delete => &["flock", "openat2", "unlinkat", "fsync"],
         };
         for call in decisive {
             assert!(points.contains_key(call), "{verb:?} was never killed at {call}");
@@ -172,6 +173,8 @@ fn a_write_to_which_a_system_call_fails_says_so_and_leaves_the_old_value() {
             ("fchmod", "EPERM"),
             ("flock", "ENOLCK"),
             ("mkdirat", "ENOSPC"),
+            ("openat2", "EMFILE"),
+            ("openat2", "EACCES"),
             ("renameat", "EIO"),
             ("renameat", "ENOSPC"),
             ("renameat2", "EIO"),
@@ -199,8 +202,8 @@ fn a_write_to_which_a_system_call_fails_says_so_and_leaves_the_old_value() {
         }
         println!("{verb:?}: failed at {failures:?}");
         let decisive: &[&str] = match verb {
-            Create => &["flock", "mkdirat", "fchmod", "write", "fsync", "read", "renameat2"],
-            Update => &["flock", "fchmod", "write", "fsync", "read", "renameat"],
+            Create => &["flock", "mkdirat", "openat2", "fchmod", "write", "fsync", "read", "renameat2"],
+            Update => &["flock", "openat2", "fchmod", "write", "fsync", "read", "renameat"],
             Delete => &["flock", "unlinkat", "fsync"],
         };
         for call in decisive {
@@ -226,6 +229,28 @@ fn an_interrupted_wait_for_the_lock_goes_on() {
     let Outcome { ran, place, injected } = bench.run(Update, "flock:error=EINTR:when=1");
     assert!(injected && ran.code == 0, "{ran:?}");
     assert_eq!(bench.sandbox.value(&place).as_deref(), Some(NEW));
+}
+
+/// Before Linux 5.6 there is no `openat2`, and some sandboxes forbid it.
+#[test]
+fn a_system_without_openat2_is_served_as_well() {
+    let mut bench = Bench::new();
+    for error in ["ENOSYS", "EPERM"] {
+        for verb in [Create, Update, Delete] {
+            let Outcome { ran, place, injected } = bench.run(verb, &format!("openat2:error={error}"));
+            assert!(injected && ran.code == 0, "{verb:?} {error}: {ran:?}");
+            assert_eq!(bench.sandbox.value(&place).as_deref(), verb.after(), "{verb:?} {error}");
+        }
+        bench.sandbox.ok(&["create", "secret", error, "v"]);
+        let file = bench.sandbox.secret_file(&format!("org/{error}"));
+        std::fs::rename(&file, bench.sandbox.work().join("elsewhere")).expect("moved");
+        std::os::unix::fs::symlink(bench.sandbox.work().join("elsewhere"), &file).expect("a link");
+        let mut command = bench.sandbox.program("strace");
+        command.args(["-o", "log", "-e", &format!("inject=openat2:error={error}"), FLYTE_LOCAL, "get", "secret"]);
+        let ran = Ran::from(command.args([error, "--reveal"]).output().expect("strace starts"));
+        assert_eq!((ran.code, ran.text().as_str()), (13, ""), "a link is followed nowhere: {ran:?}");
+        std::fs::remove_file(file).expect("the link");
+    }
 }
 
 #[test]

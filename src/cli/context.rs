@@ -14,7 +14,7 @@ use super::{GlobalArgs, OutputFormat, RunScopeArgs};
 use flyte_local::config::Config;
 use flyte_local::crypto::Identity;
 use flyte_local::secret::{Domain, Project, RunScope};
-use flyte_local::storage::read_users_file;
+use flyte_local::storage::{Permissions, read_private_file};
 use flyte_local::vault::Vault;
 
 /// Larger than any identity file.
@@ -86,7 +86,8 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn open_vault(&self) -> Result<Vault, CliError> {
-        let vault = Vault::open(self.vault_path()?).map_err(|error| CliError::from_vault(&error, &self.command))?;
+        let vault = Vault::open_with(self.vault_path()?, permissions()?);
+        let vault = vault.map_err(|error| CliError::from_vault(&error, &self.command))?;
         Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {
             Some(seconds) => vault.with_patience(std::time::Duration::from_secs(seconds)),
             None => vault,
@@ -106,7 +107,8 @@ impl<'a> Context<'a> {
     /// As [`Context::identities`]; `None` where there is no file.
     pub(crate) fn read_identity_file(&self) -> Result<Option<Vec<Identity>>, CliError> {
         let path = self.identity_path()?;
-        let bytes = read_users_file(path, MAX_IDENTITY_BYTES).map_err(|error| CliError::from_storage(&error))?;
+        let bytes = read_private_file(path, MAX_IDENTITY_BYTES, permissions()?);
+        let bytes = bytes.map_err(|error| CliError::from_storage(&error))?;
         let Some(bytes) = bytes else { return Ok(None) };
         let unreadable = |reason: &dyn std::fmt::Display| {
             CliError::new(Exit::Failed, format!("{} is not an age identity file: {reason}", path.display()))
@@ -164,6 +166,18 @@ pub(crate) fn split(path: &Path) -> Option<(&Path, &str)> {
     let name = path.file_name()?.to_str()?;
     let directory = path.parent()?;
     Some((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name))
+}
+
+/// Whether owners and permissions count: the way out for file systems that have none (FAT, Windows' drives in WSL).
+pub(crate) fn permissions() -> Result<Permissions, CliError> {
+    match variable::<String>("FLYTE_LOCAL_PERMISSIONS", "text")?.as_deref() {
+        None => Ok(Permissions::Checked),
+        Some("ignore") => Ok(Permissions::Ignored),
+        Some(_) => {
+            let error = CliError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS is not one that flyte-local knows");
+            Err(error.hint("it may be: ignore"))
+        }
+    }
 }
 
 /// Whether the user asked for no colour.

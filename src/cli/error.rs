@@ -2,9 +2,10 @@
 
 use std::error::Error;
 
+use super::context::quoted;
 use flyte_local::config::ConfigError;
 use flyte_local::crypto::EnvelopeError;
-use flyte_local::storage::StorageError;
+use flyte_local::storage::{Exposure, LockOwner, StorageError};
 use flyte_local::vault::{ManifestError, Refusal, VaultError};
 
 /// The exit codes of our own. `run` and `exec` pass on those of the command they ran.
@@ -113,8 +114,16 @@ impl CliError {
                 let delete = format!("{command} delete secret {}{}", id.name, scope_flags(&id.scope));
                 Self::chain(Exit::Refused, error).hint(refusal_hint(source, &delete))
             }
-            VaultError::Locked { waited, .. } => Self::chain(Exit::Locked, error)
-                .hint(format!("waited {} s; try again when the other flyte-local is done", waited.as_secs())),
+            VaultError::Locked { waited, owner, .. } => {
+                let locked = Self::chain(Exit::Locked, error);
+                let locked = match owner {
+                    Some(LockOwner { process, program, age }) => {
+                        locked.because(format!("process {process} ({program}) has it, running for {} s", age.as_secs()))
+                    }
+                    None => locked,
+                };
+                locked.hint(format!("waited {} s; try again when the other flyte-local is done", waited.as_secs()))
+            }
             VaultError::Manifest { source: ManifestError::Format { .. }, .. } => {
                 Self::chain(Exit::Refused, error).hint("use a newer flyte-local")
             }
@@ -134,12 +143,32 @@ impl CliError {
 
     pub(crate) fn from_storage(error: &StorageError) -> Self {
         use std::io::ErrorKind as Kind;
+        if let Some(exposure) = error.exposure() {
+            let mend = exposure_hint(exposure, &quoted(&error.path));
+            return Self::chain(Exit::Refused, error).hint(mend).hint(NO_PERMISSIONS);
+        }
+        if error.is_no_directory() || error.is_no_regular_file() {
+            return Self::chain(Exit::Refused, error).hint("flyte-local did not make it: remove it by hand");
+        }
         let chained = Self::chain(Exit::Failed, error);
         match error.source.kind() {
             Kind::ReadOnlyFilesystem => chained.hint("the vault can be read there, but not written"),
             Kind::StorageFull | Kind::QuotaExceeded => chained.hint("nothing was changed; make room and try again"),
             Kind::PermissionDenied => chained.hint("check who owns it and its permissions"),
             _ => chained,
+        }
+    }
+}
+
+const NO_PERMISSIONS: &str =
+    "or, on a file system that has no permissions, do without that check: FLYTE_LOCAL_PERMISSIONS=ignore";
+
+fn exposure_hint(exposure: Exposure, path: &str) -> String {
+    match exposure {
+        Exposure::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
+        Exposure::Readable { .. } => format!("close it: chmod 600 {path}"),
+        Exposure::Foreign { .. } => {
+            format!("run flyte-local as that user, or, if it is to be yours: sudo chown -R $(id -u) {path}")
         }
     }
 }

@@ -6,13 +6,12 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Directory, StorageError};
+use super::{Directory, Lock, StorageError, beneath};
 
 /// The temporary file of [`Directory::write`]. One name is enough, as its callers hold the vault's lock; and so a writer
 /// that was killed leaves at most one behind, which the next write in that directory takes away without a search.
@@ -46,22 +45,25 @@ pub enum WriteError<E: std::error::Error + 'static> {
 
 impl Directory {
     /// Writes `bytes` to the file `name`, mode 0600 whatever the umask; `check` is given what was read back, before the
-    /// rename. Only in a directory that is ours alone, and under its lock: a file called `.tmp` in it is removed.
+    /// rename. Only in a directory that is ours alone, and under `lock`: a file called `.tmp` in it is removed.
     ///
     /// # Errors
-    /// The system's, or the check's. With [`Replace::Never`], a file that exists is one.
+    /// The system's, or the check's. With [`Replace::Never`], a file that exists is one. So is a lock that keeps nobody
+    /// out any more.
     pub fn write<E: std::error::Error>(
         &self,
+        lock: &Lock,
         name: &str,
         bytes: &[u8],
         replace: Replace,
         check: impl FnOnce(&[u8]) -> Result<(), E>,
     ) -> Result<(), WriteError<E>> {
+        lock.confirm()?;
         match rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(StorageError::new("remove", self.join(TEMPORARY), error).into()),
         }
-        self.write_through(TEMPORARY, name, bytes, replace, check)
+        self.write_through(TEMPORARY, name, bytes, replace, check, || lock.confirm())
     }
 
     /// Writes a file that is not there yet, mode 0600 whatever the umask, in a directory that may be anybody's: it takes
@@ -76,7 +78,7 @@ impl Directory {
             true => Ok(()),
             false => Err(std::io::Error::other("what was read back is not what was written")),
         };
-        self.write_through(&temporary, name, bytes, Replace::Never, check).map_err(|error| match error {
+        self.write_through(&temporary, name, bytes, Replace::Never, check, || Ok(())).map_err(|error| match error {
             WriteError::Storage(error) => error,
             WriteError::Check { path, source } => StorageError::new("write", path, source),
         })
@@ -89,13 +91,15 @@ impl Directory {
         bytes: &[u8],
         replace: Replace,
         check: impl FnOnce(&[u8]) -> Result<(), E>,
+        confirm: impl FnOnce() -> Result<(), StorageError>,
     ) -> Result<(), WriteError<E>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let fd = rustix::fs::openat(self, temporary, flags, mode)
+        let (flags, mode) = (OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR);
+        let fd = beneath::open(self, temporary, flags, mode)
             .map_err(|error| StorageError::new("write", self.join(name), error))?;
-        let written = self.fill(fd, name, bytes).map_err(WriteError::from).and_then(|read_back| {
+        let file = File::from(fd);
+        let written = self.fill(&file, name, bytes).map_err(WriteError::from).and_then(|read_back| {
             check(&read_back).map_err(|source| WriteError::Check { path: self.join(name), source })?;
+            confirm()?;
             self.rename(temporary, name, replace).map_err(WriteError::from)
         });
         if written.is_err() {
@@ -107,15 +111,14 @@ impl Directory {
     }
 
     /// Writes and syncs the content, and reads it back.
-    fn fill(&self, fd: OwnedFd, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
+    fn fill(&self, mut file: &File, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
         let failed = |error: std::io::Error| StorageError::new("write", self.join(name), error);
         let mode = Mode::RUSR | Mode::WUSR;
-        rustix::fs::fchmod(&fd, mode).map_err(|error| failed(error.into()))?;
-        let mut file = File::from(fd);
+        rustix::fs::fchmod(file, mode).map_err(|error| failed(error.into()))?;
         file.write_all(bytes).map_err(failed)?;
         file.sync_all().map_err(failed)?;
 
-        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).map_err(|error| failed(error.into()))?;
+        rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0)).map_err(|error| failed(error.into()))?;
         let mut read_back = Vec::with_capacity(bytes.len() + 1);
         file.read_to_end(&mut read_back).map_err(failed)?;
         Ok(read_back)
@@ -148,10 +151,13 @@ mod tests {
     use std::convert::Infallible;
     use std::os::unix::fs::PermissionsExt;
 
-    fn directory() -> (tempfile::TempDir, Directory) {
+    fn directory() -> (tempfile::TempDir, Directory, Lock) {
         let temporary = tempfile::tempdir().expect("a temporary directory");
-        let directory = Directory::open(temporary.path()).expect("it exists");
-        (temporary, directory)
+        std::fs::create_dir(temporary.path().join("d")).expect("made");
+        let root = Directory::open(temporary.path()).expect("it exists");
+        let lock = Lock::acquire(&root, ".lock", std::time::Duration::ZERO).expect("free");
+        let directory = Directory::open(&temporary.path().join("d")).expect("it exists");
+        (temporary, directory, lock)
     }
 
     fn accept(_: &[u8]) -> Result<(), Infallible> {
@@ -160,20 +166,20 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_only_when_asked() {
-        let (_keep, directory) = directory();
-        directory.write("f", b"one", Replace::Never, accept).expect("a new file");
-        let refused = directory.write("f", b"two", Replace::Never, accept);
+        let (_keep, directory, lock) = directory();
+        directory.write(&lock, "f", b"one", Replace::Never, accept).expect("a new file");
+        let refused = directory.write(&lock, "f", b"two", Replace::Never, accept);
         assert!(matches!(refused, Err(WriteError::Storage(error)) if error.already_exists()));
         assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"one");
-        directory.write("f", b"two", Replace::Existing, accept).expect("replaced");
+        directory.write(&lock, "f", b"two", Replace::Existing, accept).expect("replaced");
         assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"two");
     }
 
     #[test]
     fn a_failed_check_leaves_the_old_file_and_nothing_else() {
-        let (_keep, directory) = directory();
-        directory.write("f", b"old", Replace::Never, accept).expect("a new file");
-        let refused = directory.write("f", b"new", Replace::Existing, |read_back| {
+        let (_keep, directory, lock) = directory();
+        directory.write(&lock, "f", b"old", Replace::Never, accept).expect("a new file");
+        let refused = directory.write(&lock, "f", b"new", Replace::Existing, |read_back| {
             assert_eq!(read_back, b"new");
             Err(std::io::Error::other("no"))
         });
@@ -184,16 +190,18 @@ mod tests {
 
     #[test]
     fn what_a_killed_writer_left_is_taken_away() {
-        let (keep, directory) = directory();
-        std::os::unix::fs::symlink("/etc/passwd", keep.path().join(TEMPORARY)).expect("a link");
-        directory.write("f", b"new", Replace::Never, accept).expect("written");
+        let (keep, directory, lock) = directory();
+        let keep = keep.path().join("d");
+        std::os::unix::fs::symlink("/etc/passwd", keep.join(TEMPORARY)).expect("a link");
+        directory.write(&lock, "f", b"new", Replace::Never, accept).expect("written");
         assert_eq!(directory.entries().expect("listed").len(), 1);
     }
 
     #[test]
     fn a_new_file_in_anybodys_directory_touches_nothing_else() {
-        let (keep, directory) = directory();
-        std::fs::create_dir(keep.path().join(TEMPORARY)).expect("somebody's own");
+        let (keep, directory, lock) = directory();
+        let keep = keep.path().join("d");
+        std::fs::create_dir(keep.join(TEMPORARY)).expect("somebody's own");
         directory.write_new("f", b"new").expect("written");
         assert!(directory.write_new("f", b"newer").expect_err("it is there").already_exists());
         assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"new");
@@ -202,16 +210,18 @@ mod tests {
 
     #[test]
     fn its_mode_is_0600() {
-        let (keep, directory) = directory();
-        directory.write("f", b"", Replace::Never, accept).expect("written");
-        let mode = std::fs::metadata(keep.path().join("f")).expect("there").permissions().mode();
+        let (keep, directory, lock) = directory();
+        let keep = keep.path().join("d");
+        directory.write(&lock, "f", b"", Replace::Never, accept).expect("written");
+        let mode = std::fs::metadata(keep.join("f")).expect("there").permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
     }
 
     #[test]
     fn a_link_or_a_fifo_is_not_read() {
-        let (keep, directory) = directory();
-        std::os::unix::fs::symlink("/etc/passwd", keep.path().join("link")).expect("a link");
+        let (keep, directory, lock) = directory();
+        let keep = keep.path().join("d");
+        std::os::unix::fs::symlink("/etc/passwd", keep.join("link")).expect("a link");
         rustix::fs::mknodat(&directory, "fifo", rustix::fs::FileType::Fifo, Mode::RUSR, 0).expect("a fifo");
         assert!(directory.read("link", 10).is_err());
         assert!(directory.read("fifo", 10).is_err());

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::StorageError;
+use super::{Lock, StorageError, beneath, exposure};
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -21,6 +21,8 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 pub struct Directory {
     fd: OwnedFd,
     path: PathBuf,
+    /// Whether others must not be able to write to what is opened in it.
+    guarded: bool,
 }
 
 /// Why a link, a directory or a FIFO was not read.
@@ -33,6 +35,11 @@ impl From<NoRegularFile> for io::Error {
         io::Error::other(error)
     }
 }
+
+/// Why a link or a file was not taken for a directory.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not a directory")]
+pub(super) struct NoDirectory;
 
 /// Something in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +60,7 @@ impl Directory {
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let fd = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())
             .map_err(|error| StorageError::new("open", path, error))?;
-        Ok(Self { fd, path: path.to_owned() })
+        Ok(Self { fd, path: path.to_owned(), guarded: false })
     }
 
     /// Opens a directory, making it and its parents first where they are missing, with mode 0700 whatever the umask.
@@ -87,6 +94,19 @@ impl Directory {
         Self::open(path)
     }
 
+    /// Refuses it if others can write to it, or if it belongs to another user than us and root; from then on also each
+    /// directory and each file that is opened in it.
+    ///
+    /// # Errors
+    /// One whose [`StorageError::exposure`] says why.
+    pub fn guarded(mut self) -> Result<Self, StorageError> {
+        self.guarded = true;
+        let stat = rustix::fs::fstat(&self.fd).map_err(|error| StorageError::new("open", &self.path, error))?;
+        let safe = exposure::refuse_writable(&stat, None::<BorrowedFd<'_>>);
+        safe.map_err(|exposure| StorageError::new("use", &self.path, exposure))?;
+        Ok(self)
+    }
+
     /// The path it was opened by, for messages.
     pub fn path(&self) -> &Path {
         &self.path
@@ -102,11 +122,19 @@ impl Directory {
     /// # Errors
     /// As `openat(2)`; a symbolic link is one.
     pub fn subdirectory(&self, name: &str) -> Result<Option<Self>, StorageError> {
-        match rustix::fs::openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
-            Ok(fd) => Ok(Some(Self { fd, path: self.join(name) })),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(StorageError::new("open", self.join(name), error)),
+        let failed = |error: io::Error| StorageError::new("open", self.join(name), error);
+        let fd = match beneath::open(&self.fd, name, DIRECTORY, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(failed(io::Error::other(NoDirectory))),
+            Err(error) => return Err(failed(error.into())),
+        };
+        if self.guarded {
+            let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
+            exposure::refuse_writable(&stat, Some(&self.fd))
+                .map_err(|exposure| StorageError::new("use", self.join(name), exposure))?;
         }
+        Ok(Some(Self { fd, path: self.join(name), guarded: self.guarded }))
     }
 
     /// Opens a directory in it, making it first where it is missing; mode and durability as [`Directory::create`].
@@ -144,16 +172,19 @@ impl Directory {
     /// As [`Directory::read`], save that a longer file is none.
     pub fn read_start(&self, name: &str, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
         let failed = |error: io::Error| StorageError::new("read", self.join(name), error);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+        let fd = match beneath::open(&self.fd, name, OFlags::RDONLY, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => return Err(failed(NoRegularFile.into())),
+            // What a link, and a socket, answers.
+            Err(Errno::LOOP | Errno::NXIO) => return Err(failed(NoRegularFile.into())),
             Err(error) => return Err(failed(error.into())),
         };
         let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(failed(NoRegularFile.into()));
+        }
+        if self.guarded {
+            exposure::refuse_writable(&stat, Some(&self.fd)).map_err(|exposure| failed(exposure.into()))?;
         }
         let length = usize::try_from(stat.st_size).unwrap_or(usize::MAX).min(limit);
         let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
@@ -203,11 +234,12 @@ impl Directory {
         }
     }
 
-    /// Removes a file, durably; `false` where there was none.
+    /// Removes a file, durably; `false` where there was none. Fails if `lock` keeps nobody out any more.
     ///
     /// # Errors
     /// As `unlinkat(2)` and `fsync(2)`.
-    pub fn remove(&self, name: &str) -> Result<bool, StorageError> {
+    pub fn remove(&self, lock: &Lock, name: &str) -> Result<bool, StorageError> {
+        lock.confirm()?;
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) => self.sync().map(|()| true),
             Err(Errno::NOENT) => Ok(false),

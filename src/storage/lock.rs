@@ -1,12 +1,14 @@
 //! One writer at a time.
 
 use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
-use super::{Directory, StorageError};
+use super::{Directory, StorageError, beneath};
 
 /// How often a held lock is tried again. `flock(2)` has no time limit of its own.
 const RETRY: Duration = Duration::from_millis(10);
@@ -14,7 +16,21 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The advisory lock of a vault, held until dropped, or until the process ends in any way.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    directory: OwnedFd,
+    name: String,
+    path: PathBuf,
+}
+
+/// A process that holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockOwner {
+    /// Its number.
+    pub process: u32,
+    /// The name of its program.
+    pub program: String,
+    /// How long it has been running.
+    pub age: Duration,
 }
 
 /// Why the lock was not taken.
@@ -27,40 +43,89 @@ pub enum LockError {
         path: PathBuf,
         /// How long we waited.
         waited: Duration,
+        /// Who has it, where the system tells.
+        owner: Option<LockOwner>,
     },
     /// The lock file cannot be opened or locked.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
+/// Why a lock that was taken is none.
+#[derive(Debug, thiserror::Error)]
+#[error("the lock file was removed or replaced meanwhile, and another process may be writing")]
+struct LockLost;
+
 impl Lock {
     /// Takes the lock in the file `name` of `directory`, making the file where it is missing and never removing it: a
-    /// lock on a removed file keeps nobody out.
+    /// lock on a removed file keeps nobody out. If somebody else removed or replaced it while we waited, the new one
+    /// counts.
     ///
     /// # Errors
     /// [`LockError::Held`] after `patience`.
     pub fn acquire(directory: &Directory, name: &str, patience: Duration) -> Result<Self, LockError> {
         let path = directory.join(name);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = rustix::fs::openat(directory, name, flags, mode)
-            .and_then(|fd| rustix::fs::fchmod(&fd, mode).map(|()| File::from(fd)))
-            .map_err(|error| StorageError::new("open", &path, error))?;
+        let handle = directory.as_fd().try_clone_to_owned().map_err(|error| failed(&path, error))?;
         let started = Instant::now();
         loop {
-            // Qualified, because std's `File` has methods of the same names that would win.
-            match fs2::FileExt::try_lock_exclusive(&file) {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
-                    if started.elapsed() >= patience {
-                        return Err(LockError::Held { path, waited: patience });
-                    }
-                    std::thread::sleep(RETRY);
+            let file = open(directory, name, &path)?;
+            while !try_lock(&file).map_err(|error| failed(&path, error))? {
+                if started.elapsed() >= patience {
+                    return Err(LockError::Held { path, waited: patience, owner: owner(&file) });
                 }
-                Err(error) => return Err(failed(&path, error)),
+                std::thread::sleep(RETRY);
+            }
+            if is_named(&file, &handle, name).map_err(|error| failed(&path, error.into()))? {
+                return Ok(Self { file, directory: handle, name: name.to_owned(), path });
+            }
+            if started.elapsed() >= patience {
+                return Err(failed(&path, std::io::Error::other(LockLost)));
             }
         }
+    }
+
+    /// That it still keeps others out: its file was neither removed nor replaced.
+    ///
+    /// # Errors
+    /// It was, or that cannot be found out.
+    pub fn confirm(&self) -> Result<(), StorageError> {
+        let lost = |reason: std::io::Error| StorageError::new("hold the lock", &self.path, reason);
+        match is_named(&self.file, &self.directory, &self.name) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(lost(std::io::Error::other(LockLost))),
+            Err(error) => Err(lost(error.into())),
+        }
+    }
+}
+
+fn open(directory: &Directory, name: &str, path: &Path) -> Result<File, StorageError> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    let failed = |error| StorageError::new("open", path, error);
+    let fd = beneath::open(directory, name, OFlags::RDWR | OFlags::CREATE, mode).map_err(failed)?;
+    rustix::fs::fchmod(&fd, mode).map_err(failed)?;
+    Ok(File::from(fd))
+}
+
+/// `false` if another process has it.
+fn try_lock(file: &File) -> std::io::Result<bool> {
+    loop {
+        // Qualified, because std's `File` has methods of the same names that would win.
+        match fs2::FileExt::try_lock_exclusive(file) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether the open file is the one that the directory has by this name.
+fn is_named(file: &File, directory: &OwnedFd, name: &str) -> Result<bool, Errno> {
+    let open = rustix::fs::fstat(file)?;
+    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok((found.st_dev, found.st_ino) == (open.st_dev, open.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -68,18 +133,90 @@ fn failed(path: &Path, error: std::io::Error) -> LockError {
     StorageError::new("lock", path, error).into()
 }
 
+/// Who holds the lock on this file: not written into it, where it would change what the user may keep in a repository.
+#[cfg(target_os = "linux")]
+fn owner(file: &File) -> Option<LockOwner> {
+    let stat = rustix::fs::fstat(file).ok()?;
+    let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+    let number = format!("{major:02x}:{minor:02x}:{}", stat.st_ino);
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    // `1: FLOCK  ADVISORY  WRITE 1234 fd:01:5678 0 EOF`; one who waits has `->` in the second place.
+    let process = locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [_, "FLOCK", _, _, process, file, ..] if file == number => process.parse::<u32>().ok(),
+        _ => None,
+    })?;
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name stands in parentheses, and may hold some.
+    let (program, rest) = status.split_once('(')?.1.rsplit_once(')')?;
+    // The 22nd field, in hundredths of a second on every system that has /proc.
+    let began: u64 = rest.split_whitespace().nth(19)?.parse().ok()?;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let uptime: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    let age = Duration::try_from_secs_f64(uptime).ok()?.saturating_sub(Duration::from_millis(began * 10));
+    Some(LockOwner { process, program: program.to_owned(), age })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn owner(_: &File) -> Option<LockOwner> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_second_taker_is_told_who_has_it() {
+    fn directory() -> (tempfile::TempDir, Directory) {
         let keep = tempfile::tempdir().expect("a temporary directory");
         let directory = Directory::open(keep.path()).expect("it exists");
+        (keep, directory)
+    }
+
+    #[test]
+    fn a_second_taker_is_told_who_has_it() {
+        let (_keep, directory) = directory();
         let first = Lock::acquire(&directory, ".lock", Duration::ZERO).expect("free");
-        let second = Lock::acquire(&directory, ".lock", Duration::ZERO);
-        assert!(matches!(second, Err(LockError::Held { path, .. }) if path.ends_with(".lock")));
+        match Lock::acquire(&directory, ".lock", Duration::ZERO) {
+            Err(LockError::Held { path, owner, .. }) => {
+                assert!(path.ends_with(".lock"));
+                #[cfg(target_os = "linux")]
+                assert_eq!(owner.map(|owner| owner.process), Some(std::process::id()));
+            }
+            other => panic!("{other:?}"),
+        }
         drop(first);
         assert!(Lock::acquire(&directory, ".lock", Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_lock_whose_file_was_removed_or_replaced_is_none() {
+        let (keep, directory) = directory();
+        let lock = Lock::acquire(&directory, ".lock", Duration::ZERO).expect("free");
+        assert!(lock.confirm().is_ok());
+        std::fs::remove_file(keep.path().join(".lock")).expect("removed");
+        assert!(lock.confirm().is_err());
+        let second = Lock::acquire(&directory, ".lock", Duration::ZERO).expect("it is a new file");
+        assert!(lock.confirm().is_err() && second.confirm().is_ok());
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_while_we_wait_is_not_the_lock() {
+        let (keep, directory) = directory();
+        let first = Lock::acquire(&directory, ".lock", Duration::ZERO).expect("free");
+        let waiting = std::thread::spawn(move || Lock::acquire(&directory, ".lock", Duration::from_secs(60)));
+        // It waits on the first file when it has that open, besides the directory's handle and its copy.
+        let path = keep.path().join(".lock");
+        let waits = || {
+            let open = std::fs::read_dir("/proc/self/fd").expect("Linux");
+            open.filter(|fd| fd.as_ref().is_ok_and(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == path)))
+                .count()
+                == 2
+        };
+        while !waits() {
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(&path).expect("removed");
+        drop(first);
+        let second = waiting.join().expect("no panic").expect("the new file is free");
+        assert!(second.confirm().is_ok(), "it holds the file that has the name");
     }
 }

@@ -3,12 +3,15 @@
 //! Nothing here knows what a secret is.
 
 mod atomic;
+mod beneath;
 mod directory;
+mod exposure;
 mod lock;
 
 pub use atomic::{Replace, WriteError};
 pub use directory::{Directory, Entry};
-pub use lock::{Lock, LockError};
+pub use exposure::{Exposure, Permissions};
+pub use lock::{Lock, LockError, LockOwner};
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -49,6 +52,16 @@ impl StorageError {
         self.source.get_ref().is_some_and(|reason| reason.is::<directory::NoRegularFile>())
     }
 
+    /// Whether the reason is that a link or a file is where a directory should be.
+    pub fn is_no_directory(&self) -> bool {
+        self.source.get_ref().is_some_and(|reason| reason.is::<directory::NoDirectory>())
+    }
+
+    /// Whom it is open to, if that is the reason.
+    pub fn exposure(&self) -> Option<Exposure> {
+        self.source.get_ref()?.downcast_ref().copied()
+    }
+
     /// Whether the reason is that there is no such file.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
@@ -65,6 +78,22 @@ impl StorageError {
 /// # Errors
 /// As `open(2)` and `read(2)`; a longer file is one, and so is a directory.
 pub fn read_users_file(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+    read_file(path, limit, Permissions::Ignored)
+}
+
+/// As [`read_users_file`], for a file that nobody else may read.
+///
+/// # Errors
+/// As those, and one whose [`StorageError::exposure`] says that others can read it.
+pub fn read_private_file(
+    path: &Path,
+    limit: usize,
+    permissions: Permissions,
+) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+    read_file(path, limit, permissions)
+}
+
+fn read_file(path: &Path, limit: usize, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
     let failed = |error: io::Error| StorageError::new("read", path, error);
     // Opening a FIFO without a writer must not wait for one; reading it then ends at once.
     let opened = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
@@ -73,6 +102,10 @@ pub fn read_users_file(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(error) => return Err(failed(error.into())),
     };
+    if permissions == Permissions::Checked {
+        let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
+        exposure::refuse_readable(&stat).map_err(|exposure| StorageError::new("use", path, exposure))?;
+    }
     rustix::fs::fcntl_setfl(&fd, OFlags::empty()).map_err(|error| failed(error.into()))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1).min(64 << 10)));
     File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::manifest::ManifestError;
 use crate::crypto::EnvelopeError;
 use crate::secret::SecretId;
-use crate::storage::{LockError, StorageError, WriteError};
+use crate::storage::{LockError, LockOwner, StorageError, WriteError};
 
 /// Why a file of the vault is refused: it is not what its place says it is.
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +105,8 @@ pub enum VaultError {
         path: PathBuf,
         /// How long we waited.
         waited: Duration,
+        /// Who has it, where the system tells.
+        owner: Option<LockOwner>,
     },
     /// The operating system gave no randomness.
     #[error("cannot get random bytes")]
@@ -121,7 +123,7 @@ pub enum VaultError {
 impl From<LockError> for VaultError {
     fn from(error: LockError) -> Self {
         match error {
-            LockError::Held { path, waited } => VaultError::Locked { path, waited },
+            LockError::Held { path, waited, owner } => VaultError::Locked { path, waited, owner },
             LockError::Storage(error) => error.into(),
         }
     }

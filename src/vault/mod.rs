@@ -19,7 +19,7 @@ pub use read::{Listing, Resolved, Seen};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::storage::{Directory, Lock};
+use crate::storage::{Directory, Lock, Permissions, StorageError};
 use manifest::Manifest;
 
 /// How long a writer waits for another one to finish.
@@ -39,8 +39,8 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Exists`] if there is one already, [`VaultError::ManifestLost`] if there are secrets without their
     /// `vault.toml`; what is there is left alone.
-    pub fn create(path: &Path, recipients: Vec<NamedRecipient>) -> Result<Self, VaultError> {
-        let root = Directory::create(path)?;
+    pub fn create(path: &Path, recipients: Vec<NamedRecipient>, permissions: Permissions) -> Result<Self, VaultError> {
+        let root = guarded(Directory::create(path)?, permissions)?;
         let _lock = Lock::acquire(&root, layout::LOCK, LOCK_PATIENCE)?;
         if root.contains(layout::MANIFEST)? {
             return Err(VaultError::Exists { path: path.to_owned() });
@@ -57,12 +57,21 @@ impl Vault {
     /// Opens the vault at `path`.
     ///
     /// # Errors
-    /// [`VaultError::Missing`] if there is none; a `vault.toml` that cannot be read or is not understood.
+    /// [`VaultError::Missing`] if there is none; a `vault.toml` that cannot be read or is not understood; a vault that
+    /// others can write to.
     pub fn open(path: &Path) -> Result<Self, VaultError> {
+        Self::open_with(path, Permissions::Checked)
+    }
+
+    /// As [`Vault::open`], where permissions may say nothing.
+    ///
+    /// # Errors
+    /// As those.
+    pub fn open_with(path: &Path, permissions: Permissions) -> Result<Self, VaultError> {
         let missing = || VaultError::Missing { path: path.to_owned() };
         let root = match Directory::open(path) {
             Err(error) if error.is_not_found() => return Err(missing()),
-            root => root?,
+            root => guarded(root?, permissions)?,
         };
         let text = root.read(layout::MANIFEST, layout::MAX_MANIFEST_BYTES)?.ok_or_else(missing)?;
         let manifest = Manifest::parse(&text)
@@ -85,5 +94,12 @@ impl Vault {
     /// Whom its secrets are encrypted to.
     pub fn recipients(&self) -> &[NamedRecipient] {
         self.manifest.recipients()
+    }
+}
+
+fn guarded(root: Directory, permissions: Permissions) -> Result<Directory, StorageError> {
+    match permissions {
+        Permissions::Checked => root.guarded(),
+        Permissions::Ignored => Ok(root),
     }
 }

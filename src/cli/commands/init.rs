@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::context::{Context, split};
+use crate::cli::context::{Context, permissions, split};
 use crate::cli::error::{CliError, Exit};
 use flyte_local::crypto::Identity;
 use flyte_local::storage::{Directory, StorageError};
@@ -25,7 +25,7 @@ pub(crate) struct Args {}
 pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
     let (vault_path, identity_path) = (context.vault_path()?, context.identity_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
-    match Vault::open(vault_path) {
+    match Vault::open_with(vault_path, permissions()?) {
         Err(VaultError::Missing { .. }) => {}
         Err(error) => return Err(CliError::from_vault(&error, &context.command)),
         Ok(_) => {
@@ -42,8 +42,8 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
     // What counts is what lies on the disk, should another init have been faster.
     let recipient = context.identities()?[0].recipient();
     let owner = NamedRecipient { name: OWNER.to_owned(), key: recipient };
-    let vault =
-        Vault::create(vault_path, vec![owner]).map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let vault = Vault::create(vault_path, vec![owner], permissions()?);
+    let vault = vault.map_err(|error| CliError::from_vault(&error, &context.command))?;
 
     let identity = identity_path.display();
     let ui = context.ui;
