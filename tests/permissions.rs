@@ -126,3 +126,160 @@ fn a_temporary_file_is_never_open_to_others() {
     let temporary = sandbox.secret_file("org/s").with_file_name(".tmp");
     assert_eq!(mode(&temporary), 0o600, "before its first byte is written");
 }
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("our own");
+}
+
+/// Types the command of the first hint that has one, after the sign.
+fn do_as_told(sandbox: &Sandbox, ran: &Ran, sign: &str) {
+    let line = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: ").and_then(|hint| hint.split_once(sign)));
+    let (_, command) = line.unwrap_or_else(|| panic!("a hint with {sign:?}: {ran:?}"));
+    let command = format!("{}{command}", sign.trim_start_matches(": ").trim_start_matches("sudo "));
+    let done = sandbox.program("sh").args(["-c", &command]).status();
+    assert!(done.expect("sh starts").success(), "{command}");
+}
+
+#[test]
+fn an_identity_that_others_can_read_is_refused_until_it_is_closed_as_told() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    for mode in [0o640, 0o604, 0o620, 0o601, 0o677] {
+        for arguments in [
+            &["get", "secret", "s", "--reveal"][..],
+            &["exec", "--secret", "s", "--", "touch", "started"],
+            &["--vault", "another", "init"],
+            &["check"],
+        ] {
+            chmod(&sandbox.identity(), mode);
+            let ran = sandbox.run(arguments);
+            assert_eq!(ran.code, 13, "{mode:o} {arguments:?}: {ran:?}");
+            assert!(ran.stderr.contains(&format!("others can read it (its mode is 0{mode:o})\n")), "{ran:?}");
+            assert!(!sandbox.work().join("another").exists() && !sandbox.work().join("started").exists());
+            do_as_told(&sandbox, &ran, ": chmod 600 ");
+        }
+        assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"value", "{mode:o}");
+    }
+    // Who only writes needs none.
+    chmod(&sandbox.identity(), 0o644);
+    sandbox.ok(&["update", "secret", "s", "new"]);
+    sandbox.ok(&["get", "secret"]);
+    // Stricter than ours is good.
+    chmod(&sandbox.identity(), 0o400);
+    assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"new");
+}
+
+/// From a password manager: `--identity <(pass show id)`.
+#[test]
+fn an_identity_may_come_through_a_pipe() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let mut command = sandbox.program("sh");
+    command.args(["-c", "cat \"$1\" | \"$0\" --identity /dev/stdin get secret s --reveal", FLYTE_LOCAL]);
+    let ran = Ran::from(command.arg(sandbox.identity()).output().expect("sh starts"));
+    assert_eq!((ran.code, ran.text().as_str()), (0, "value"), "{ran:?}");
+}
+
+#[test]
+fn a_vault_that_others_can_write_to_is_refused_until_it_is_closed_as_told() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value", "-p", "p", "-d", "d"]);
+    let scope = ["-p", "p", "-d", "d"];
+    for place in ["", "vault.toml", "secrets", "secrets/project", "secrets/project/p", "secrets/project/p/domain/d"] {
+        let path = sandbox.vault().join(place);
+        for open in [0o020, 0o002, 0o1022] {
+            let good = mode(&path);
+            for (verb, rest) in [
+                (&["get", "secret", "s", "--reveal"][..], &[][..]),
+                (&["get", "secret"], &[]),
+                (&["update", "secret", "s", "new"], &[]),
+                (&["create", "secret", "t", "new"], &[]),
+                (&["delete", "secret", "s"], &[]),
+                (&["exec", "--secret", "s"], &["--", "true"]),
+            ] {
+                chmod(&path, good | open);
+                let ran = sandbox.run(&[verb, &scope, rest].concat());
+                assert_eq!(ran.code, 13, "{place} {open:o} {verb:?}: {ran:?}");
+                assert!(ran.stderr.contains("others can write to it"), "{ran:?}");
+                do_as_told(&sandbox, &ran, ": chmod -R go-w ");
+            }
+            chmod(&path, good);
+        }
+    }
+    let file = sandbox.secret_file("project/p/domain/d/s");
+    chmod(&file, 0o666);
+    let reveal = [&["get", "secret", "s", "--reveal"][..], &scope].concat();
+    let ran = sandbox.run(&reveal);
+    assert_eq!(ran.code, 13, "{ran:?}");
+    do_as_told(&sandbox, &ran, ": chmod -R go-w ");
+    assert_eq!(sandbox.ok(&reveal), b"value");
+    // A directory that is there already becomes no vault either.
+    let place = sandbox.work().join("place");
+    std::fs::create_dir(&place).expect("made");
+    chmod(&place, 0o777);
+    assert_eq!(sandbox.run(&["--vault", "place", "init"]).code, 13);
+    assert_eq!(place.read_dir().expect("listed").count(), 0, "nothing was made in it");
+}
+
+/// The way out where permissions say nothing.
+#[test]
+fn permissions_are_ignored_only_when_told_so() {
+    let sandbox = Sandbox::empty();
+    sandbox.ok(&["init"]);
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    chmod(&sandbox.identity(), 0o777);
+    chmod(&sandbox.vault(), 0o777);
+    let with = |value: &str, arguments: &[&str]| {
+        Ran::from(sandbox.command(arguments).env("FLYTE_LOCAL_PERMISSIONS", value).output().expect("it starts"))
+    };
+    let reveal = ["get", "secret", "s", "--reveal"];
+    assert_eq!(with("", &reveal).code, 13);
+    assert_eq!(with("ignored", &reveal).code, 2);
+    assert_eq!(with("ignore", &reveal).text(), "value");
+    assert_eq!(with("ignore", &["update", "secret", "s", "new"]).code, 0);
+    assert_eq!(with("ignore", &["--vault", "second", "init"]).code, 0);
+    assert_eq!(with("ignore", &reveal).text(), "new");
+}
+
+#[test]
+fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
+    if !rustix::process::getuid().is_root() {
+        return; // Only root gives files away.
+    }
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let org = sandbox.vault().join("secrets/org");
+    for path in
+        [sandbox.identity(), sandbox.vault(), sandbox.vault().join("vault.toml"), org, sandbox.secret_file("org/s")]
+    {
+        std::os::unix::fs::chown(&path, Some(65533), None).expect("root may");
+        let ran = sandbox.run(&["get", "secret", "s", "--reveal"]);
+        assert_eq!(ran.code, 13, "{}: {ran:?}", path.display());
+        assert!(ran.stderr.contains("it belongs to another user (number 65533)"), "{ran:?}");
+        do_as_told(&sandbox, &ran, ": sudo chown ");
+        assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"value", "{}", path.display());
+    }
+
+    // A vault of root's that all may read, and an identity of the user's own; in a user namespace, root is nobody.
+    let (mut unvisited, shared) = (vec![sandbox.vault()], sandbox.work().join("shared"));
+    while let Some(path) = unvisited.pop() {
+        chmod(&path, if path.is_dir() { 0o755 } else { 0o644 });
+        if path.is_dir() {
+            unvisited.extend(path.read_dir().expect("listed").map(|entry| entry.expect("listed").path()));
+        }
+    }
+    std::fs::rename(sandbox.vault(), &shared).expect("moved");
+    for path in [sandbox.home().join(".config"), sandbox.home().join(".config/flyte-local"), sandbox.identity()] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("root may");
+    }
+    let binary = reachable_binary(&sandbox);
+    let vault = ["--vault", "shared"];
+    for arguments in
+        [&["get", "secret", "s", "--reveal"][..], &["exec", "--mount", "s", "--", "cat", "/etc/flyte/secrets/s"]]
+    {
+        let ran = under("022", &sandbox, &binary, &[&vault, arguments].concat());
+        assert_eq!((ran.code, ran.text().as_str()), (0, "value"), "{arguments:?}: {ran:?}");
+    }
+    let ran = under("022", &sandbox, &binary, &[&vault[..], &["update", "secret", "s", "new"]].concat());
+    assert_eq!(ran.code, 1, "it is not theirs to write: {ran:?}");
+}
