@@ -11,6 +11,9 @@ use support::{FLYTE_LOCAL, Ran, Sandbox, require};
 /// Nothing, the usual, the strict, and one that takes even the owner's own permissions.
 const UMASKS: [&str; 4] = ["000", "022", "077", "0777"];
 
+/// An ordinary user. Not 65534, which in a user namespace is everybody who has no number there.
+const USER: u32 = 12345;
+
 const MODES: [(&str, u32); 13] = [
     (".config", 0o700),
     (".config/flyte-local", 0o700),
@@ -45,9 +48,9 @@ fn under(umask: &str, sandbox: &Sandbox, binary: &Path, arguments: &[&str]) -> R
     if is_root {
         require("setpriv", "util-linux");
         for path in [sandbox.home(), &sandbox.work()] {
-            std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("root may");
+            std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
         }
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]);
     }
     command.args(["sh", "-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(binary).args(arguments);
     Ran::from(command.output().expect("it starts"))
@@ -270,7 +273,7 @@ fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
     }
     std::fs::rename(sandbox.vault(), &shared).expect("moved");
     for path in [sandbox.home().join(".config"), sandbox.home().join(".config/flyte-local"), sandbox.identity()] {
-        std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("root may");
+        std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
     }
     let binary = reachable_binary(&sandbox);
     let vault = ["--vault", "shared"];
