@@ -17,6 +17,10 @@ use flyte_local::secret::{Domain, Project, RunScope};
 use flyte_local::storage::{Permissions, read_private_file};
 use flyte_local::vault::Vault;
 
+/// A variable that may hold an identity itself: what we start is not to have it. FLYTE_LOCAL_IDENTITY is the path of a file,
+/// which its permissions protect, and flyte-local may be started by what we start.
+pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
+
 /// Larger than any identity file.
 const MAX_IDENTITY_BYTES: usize = 1 << 20;
 

@@ -136,7 +136,9 @@ enum Delete {
 
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    flyte_local::launch::forbid_dumps();
     let ui = Ui::new(context::no_color());
+    ui.tell_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let result = if arguments.get(1).is_some_and(|argument| argument == try_mount::NAME) {
         try_mount::run(&ui)

@@ -57,6 +57,16 @@ impl Ui {
         self.talk(&self.hint_line(hint));
     }
 
+    /// Has a panic told by its place alone: its message may hold a value.
+    pub(crate) fn tell_panics(&self) {
+        let ui = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+            let error = ui.paint(RED, "error:");
+            ui.talk(&format!("{error} flyte-local has a bug{}\n", harmless(&place.unwrap_or_default())));
+        }));
+    }
+
     fn hint_line(&self, hint: &str) -> String {
         format!("{} {}\n", self.paint(CYAN, "hint:"), harmless(hint))
     }
@@ -74,4 +84,30 @@ impl Ui {
 /// Harmless text, of which each line after the first is indented, to show whose it is.
 fn lines(text: &str) -> String {
     harmless(text).replace('\n', "\n  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Run in a process of its own by the test below.
+    #[test]
+    #[ignore = "it panics"]
+    fn one_that_panics() {
+        Ui::new(true).tell_panics();
+        let value = "hunter2";
+        let _ = std::thread::spawn(move || panic!("in a thread: {value}")).join();
+        panic!("{value}");
+    }
+
+    #[test]
+    fn a_panic_is_told_without_its_message() {
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this test"));
+        command.args(["--exact", "cli::ui::tests::one_that_panics", "--ignored", "--nocapture", "--test-threads=1"]);
+        let output = command.env("RUST_BACKTRACE", "1").output().expect("it starts");
+        assert_eq!(output.status.code(), Some(101));
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(told.matches("error: flyte-local has a bug at src/cli/ui.rs:").count(), 2, "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
 }

@@ -74,6 +74,8 @@ fn uv(command: &[&str], file: &Path) -> Command {
     let mut uv = Command::new("uv");
     // It would warn that the active environment is not the file's.
     uv.args(command).arg("--script").arg(file).env_remove("VIRTUAL_ENV").stdin(Stdio::null());
+    // Nor is an identity for the code of packages that it builds.
+    uv.env_remove("FLYTE_LOCAL_IDENTITY_KEY");
     uv
 }
 

@@ -1,6 +1,5 @@
 //! A child's start and end.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -13,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_current_process_group};
 
 use super::control::{Control, Order, Report};
+use super::dumps::with_callers_limit;
 use super::keyboard::Keyboard;
 use super::leftovers::{self, Patience};
 use super::signals::{Signals, is_passed_on};
@@ -102,7 +102,12 @@ pub fn run(
     };
     command.arg(if streams.has_session { SESSION } else { SHARED }).arg(directory.unwrap_or(Path::new("")));
     command.arg(child.get_program()).args(child.get_args());
-    command.envs(child.get_envs().filter_map(|(name, value): (_, Option<&OsStr>)| Some((name, value?))));
+    for (name, value) in child.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
 
     let (ours, theirs) = UnixStream::pair().map_err(step("make a socket"))?;
     command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
@@ -115,7 +120,7 @@ pub fn run(
     // A shell that became us (`exec`) may have left us its jobs, which are none of ours to end.
     let had_children = leftovers::has_children();
     leftovers::adopt().map_err(step("become the parent of orphans"))?;
-    let process = command.spawn().map_err(step("start the supervisor"))?;
+    let process = with_callers_limit(|| command.spawn()).map_err(step("start the supervisor"))?;
     // With it go the child's ends of the streams.
     drop(command);
     started(process.id());
@@ -289,7 +294,7 @@ impl Front {
 
 /// Replaces this process by the command; returns only if that failed.
 pub fn replace(command: &mut Command) -> io::Error {
-    command.exec()
+    with_callers_limit(|| command.exec())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod child;
 mod control;
 mod directory;
+mod dumps;
 mod environment;
 mod keyboard;
 mod leftovers;
@@ -23,6 +24,7 @@ mod terminal;
 
 pub use child::{ChildError, Ended, Surroundings, replace, run};
 pub use directory::{DirectoryError, PrivateDirectory};
+pub use dumps::forbid_dumps;
 pub use environment::changes_how_programs_load;
 pub use memory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
 pub use supervisor::supervise;

@@ -18,6 +18,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::thread::UnshareFlags;
 
 use super::directory::{DirectoryError, PrivateDirectory, step};
+use super::dumps::while_dumpable;
 
 const SAFE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const READ_ONLY: MountFlags = MountFlags::BIND.union(MountFlags::RDONLY).union(SAFE);
@@ -62,9 +63,11 @@ fn enter_namespace() -> Result<(), DirectoryError> {
         })
     })?;
     // An unprivileged process may map its own group only after giving up setgroups(2).
-    write_map("/proc/self/setgroups", "deny")?;
-    write_map("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
-    write_map("/proc/self/gid_map", &format!("{gid} {gid} 1"))
+    while_dumpable(|| {
+        write_map("/proc/self/setgroups", "deny")?;
+        write_map("/proc/self/uid_map", &format!("{uid} {uid} 1"))?;
+        write_map("/proc/self/gid_map", &format!("{gid} {gid} 1"))
+    })
 }
 
 #[expect(deprecated, reason = "deprecated for CLONE_FILES, which is not among our flags; the other one needs unsafe")]

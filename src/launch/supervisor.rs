@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use super::control::{Control, Order, Report};
+use super::dumps::with_callers_limit;
 use super::leftovers::{self, Patience};
 use super::signals::{Signals, is_passed_on};
 use super::terminal::Settings;
@@ -75,12 +76,12 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
 fn start(command: &mut Command, stdin: OwnedFd, leads: bool) -> io::Result<Pid> {
     if !leads {
         command.stdin(Stdio::from(stdin));
-        return command.spawn().map(|child| Pid::from_child(&child));
+        return with_callers_limit(|| command.spawn()).map(|child| Pid::from_child(&child));
     }
     rustix::process::setsid()?;
     rustix::process::ioctl_tiocsctty(&stdin)?;
     command.stdin(Stdio::from(stdin.try_clone()?)).process_group(0);
-    let child = command.spawn().map(|child| Pid::from_child(&child))?;
+    let child = with_callers_limit(|| command.spawn()).map(|child| Pid::from_child(&child))?;
     // Fails where the terminal is gone already; so is whoever started us, then.
     let _ = tcsetpgrp(&stdin, child);
     // It may have been stopped for using the terminal before it was in its foreground.

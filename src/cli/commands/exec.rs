@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::RunScopeArgs;
 use crate::cli::commands::supervise;
-use crate::cli::context::{Context, merged};
+use crate::cli::context::{Context, IDENTITY_KEY, merged};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use flyte_local::flyte::{SECRETS_DIRECTORY, VARIABLE_MARKERS, default_variable, file_markers};
@@ -100,7 +100,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
 
     let (program, arguments) = args.command.split_first().expect("clap requires one");
     let mut command = Command::new(program);
-    command.args(arguments);
+    command.args(arguments).env_remove(IDENTITY_KEY);
     if !variables.is_empty() {
         command.envs(VARIABLE_MARKERS);
     }

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 
 use crate::cli::RunScopeArgs;
 use crate::cli::commands::supervise;
-use crate::cli::context::{Context, virtual_env};
+use crate::cli::context::{Context, IDENTITY_KEY, virtual_env};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use dry_run::Survey;
@@ -154,7 +154,8 @@ fn execute(
     started: io::Result<(Broker, Command)>,
     surroundings: Surroundings<'_>,
 ) -> Result<(Ended, BTreeSet<PathBuf>), CliError> {
-    let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
+    let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
+    command.env_remove(IDENTITY_KEY);
     let ended = match launch::run(supervise::command()?, &command, surroundings, |parent| broker.started(parent)) {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source)),
         ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
