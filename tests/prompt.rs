@@ -142,6 +142,41 @@ fn ctrl_c_at_the_prompt_ends_as_by_sigint() {
     assert_eq!(sandbox.run(&["get", "secret", "a"]).code, 10);
 }
 
+/// In a shell that has jobs: while the prompt is stopped, the terminal is as it was, and then it asks once more.
+#[test]
+fn a_prompt_that_is_stopped_gives_the_terminal_back_and_asks_again() {
+    require("python3", "python3");
+    let sandbox = Sandbox::new();
+    let session = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
+    // A shell with a line editor of its own would hide what is wrong with the terminal.
+    let script = r#"set -m; "$0" create secret a; echo "it is $?"; stty -a; fg > /dev/null; echo "then $?"; stty -a"#;
+    for (stop, stopped) in [(r#"["type", "wrong\u001a"]"#, 150), (r#"["stop"]"#, 150)] {
+        let steps = format!(
+            r#"[["expect", "value of a: "], {stop}, ["expect", "it is {stopped}"], ["expect", " icanon"],
+                ["expect", " echo "], ["expect", "value of a: "], ["type", "right\r"], ["expect", "then 0"],
+                ["expect", " icanon"], ["expect", " echo "], ["end"]]"#
+        );
+        let mut command = sandbox.program("python3");
+        command.arg(&session).args([&steps, "sh", "-c", script, FLYTE_LOCAL]);
+        let ran = Ran::from(command.output().expect("it starts"));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let session: serde_json::Value = serde_json::from_slice(&ran.stdout).expect("the session's JSON");
+        let shown = session["shown"].as_str().expect("text");
+        assert!(!shown.contains("wrong") && !shown.contains("right"), "{shown}");
+        assert_eq!(session["settings_are_back"], true, "{shown}");
+        assert_eq!(value(&sandbox), b"right", "what was typed before counts no more");
+        sandbox.ok(&["delete", "secret", "a"]);
+    }
+}
+
+/// Started by no shell, there is nobody to continue it.
+#[test]
+fn a_prompt_that_nobody_could_continue_is_not_stopped() {
+    let sandbox = Sandbox::new();
+    assert_eq!(typed(&sandbox, r"wrong\u001aright\r").code, 0);
+    assert_eq!(value(&sandbox), b"right");
+}
+
 #[test]
 fn what_cannot_be_done_is_said_before_the_question() {
     let sandbox = Sandbox::new();

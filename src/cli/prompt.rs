@@ -1,20 +1,22 @@
 //! A question whose answer does not show.
 //!
 //! `rpassword` reads and edits the line. Around it stands what it does not do (7.5): the terminal's settings come back
-//! after a signal, and what it would drop or change in silence is refused: control characters, bytes that are not text, a
+//! after a signal, while it is stopped and after a panic, and what it would drop or change in silence is refused: control characters, bytes that are not text, a
 //! line that a hang-up cut short, and all lines but the first of a paste, which the shell would run next.
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rpassword::ConfigBuilder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTOU};
 use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
+use signal_hook::low_level::{emulate_default_handler, raise};
 use zeroize::Zeroizing;
 
 use super::error::{CliError, Exit};
@@ -26,17 +28,22 @@ const PASTE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 pub(crate) fn hidden(question: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let failed = |error: io::Error| CliError::from_io("ask on the terminal", &error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
-    let quiet = Quiet::start(&terminal).map_err(failed)?;
+    let quiet = Quiet::start(&terminal, question).map_err(failed)?;
     terminal.write_all(question.as_bytes()).map_err(failed)?;
 
     let refused = Rc::new(Cell::new(false));
-    let keyboard = Keyboard { terminal: terminal.try_clone().map_err(failed)?, refused: Rc::clone(&refused) };
+    let keyboard = Keyboard {
+        terminal: terminal.try_clone().map_err(failed)?,
+        refused: Rc::clone(&refused),
+        asked_again: Arc::clone(&quiet.asked_again),
+        held: None,
+    };
     let config = ConfigBuilder::new().input_reader(keyboard).output_discard().build();
     let answer = rpassword::read_password_with_config(config).map(Zeroizing::new);
     let mut rest = [PollFd::new(&terminal, PollFlags::IN)];
     let several = answer.is_ok() && poll(&mut rest, Some(&PASTE)).is_ok_and(|ready| ready > 0);
     terminal.write_all(b"\n").map_err(failed)?;
-    quiet.end();
+    drop(quiet);
 
     let refuse = |message: &str, hint: &str| Err(CliError::new(Exit::Failed, message).hint(hint));
     match answer {
@@ -58,57 +65,127 @@ const OTHER_WAYS: &str = "give it as it is with --from-file FILE, or on standard
 struct Keyboard {
     terminal: File,
     refused: Rc<Cell<bool>>,
+    asked_again: Arc<AtomicBool>,
+    /// A byte that was read, and waits until what was typed before it is taken back.
+    held: Option<u8>,
 }
+
+/// Takes back the whole line.
+const CTRL_U: u8 = 0x15;
 
 impl Read for Keyboard {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.terminal.read(buffer)?;
-        if length == 0 {
-            return Err(io::Error::other("the terminal was closed"));
-        }
+        let Some(first) = buffer.first_mut() else { return Ok(0) };
+        let byte = match self.held.take() {
+            Some(byte) => byte,
+            None => {
+                let mut byte = [0];
+                if self.terminal.read(&mut byte)? == 0 {
+                    return Err(io::Error::other("the terminal was closed"));
+                }
+                if self.asked_again.swap(false, Ordering::Relaxed) {
+                    self.refused.set(false);
+                    self.held = Some(byte[0]);
+                    *first = CTRL_U;
+                    return Ok(1);
+                }
+                byte[0]
+            }
+        };
         // Those that rpassword edits the line with, and Escape, which begins an arrow key.
-        let edits = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0x04 | 0x08 | 0x15 | 0x17 | 0x1b | 0x7f);
-        if buffer[..length].iter().any(|byte| byte.is_ascii_control() && !edits(byte)) {
+        let edits = matches!(byte, b'\n' | b'\r' | 0x04 | 0x08 | CTRL_U | 0x17 | 0x1b | 0x7f);
+        if byte.is_ascii_control() && !edits {
             self.refused.set(true);
         }
-        Ok(length)
+        *first = byte;
+        Ok(1)
     }
 }
 
-/// A terminal with its echo off, put back as it was when a signal ends the process.
+/// A terminal with its echo off, put back as it was when this is dropped, also by a panic; when a signal ends the process;
+/// and for as long as one stops it.
 struct Quiet {
     terminal: File,
     before: Termios,
+    /// Set when the question was asked once more, after a stop: what was typed before counts no more.
+    asked_again: Arc<AtomicBool>,
     signals: signal_hook::iterator::Handle,
-    guard: std::thread::JoinHandle<()>,
+    guard: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Quiet {
-    fn start(terminal: &File) -> io::Result<Self> {
+    fn start(terminal: &File, question: &str) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
-        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
-        let handle = signals.handle();
-        let (guarded, settings) = (terminal.try_clone()?, before.clone());
-        let guard = std::thread::spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                let _ = tcsetattr(&guarded, OptionalActions::Flush, &settings);
-                // The process ends here.
-                let _ = emulate_default_handler(signal);
-            }
-        });
         let mut quiet = before.clone();
         quiet.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON;
         quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
         quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
+
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT])?;
+        let handle = signals.handle();
+        let asked_again = Arc::new(AtomicBool::new(false));
+        let mut guarded = terminal.try_clone()?;
+        let (settings, again) = ((before.clone(), quiet.clone()), (question.to_owned(), Arc::clone(&asked_again)));
+        let guard = std::thread::spawn(move || {
+            let ((before, quiet), (question, asked_again)) = (settings, again);
+            for signal in signals.forever() {
+                // It may have been stopped by what nobody can catch, and the shell have its own settings there now.
+                if signal == SIGCONT {
+                    let _ = tcsetattr(&guarded, OptionalActions::Now, &quiet);
+                    continue;
+                }
+                let _ = tcsetattr(&guarded, OptionalActions::Flush, &before);
+                if signal != SIGTSTP {
+                    // The process ends here.
+                    let _ = emulate_default_handler(signal);
+                    return;
+                }
+                // SIGTSTP would be caught again, and SIGSTOP stop it where no shell could continue it. In the background
+                // the next line stops it too, until it is in the foreground.
+                let _ = raise(SIGTTOU);
+                let _ = tcsetattr(&guarded, OptionalActions::Flush, &quiet);
+                asked_again.store(true, Ordering::Relaxed);
+                let _ = guarded.write_all(question.as_bytes());
+            }
+        });
+        let started =
+            Self { terminal: terminal.try_clone()?, before, asked_again, signals: handle, guard: Some(guard) };
         // What was typed before the question was not meant for it.
         tcsetattr(terminal, OptionalActions::Flush, &quiet)?;
-        Ok(Self { terminal: terminal.try_clone()?, before, signals: handle, guard })
+        Ok(started)
     }
+}
 
-    fn end(self) {
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // First, or a signal that comes now would turn the echo off again.
+        self.signals.close();
+        if let Some(guard) = self.guard.take() {
+            let _ = guard.join();
+        }
         // Flushed, so that the rest of a paste does not reach the shell.
         let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
-        self.signals.close();
-        let _ = self.guard.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    #[test]
+    fn a_panic_puts_the_settings_back() {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pty");
+        grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("ours");
+        let name = ptsname(&keyboard, Vec::new()).expect("it has a name").into_string().expect("UTF-8");
+        let terminal = File::options().read(true).write(true).open(name).expect("its other end");
+        let before = tcgetattr(&terminal).expect("a terminal").local_modes;
+        let asked = std::panic::catch_unwind(|| {
+            let _quiet = Quiet::start(&terminal, "").expect("a terminal");
+            assert!(!tcgetattr(&terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO));
+            panic!("as rpassword might");
+        });
+        assert!(asked.is_err());
+        assert_eq!(tcgetattr(&terminal).expect("a terminal").local_modes, before);
     }
 }

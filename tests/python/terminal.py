@@ -10,6 +10,7 @@ STEPS is a JSON list, played in order; each step is a list:
     ["bytes", HEX]          types bytes
     ["resize", ROWS, COLUMNS]
     ["kill", WHOM, NUMBER]  sends a signal: to "command", to its process group ("group"), or to a process that was found
+    ["stop"]                SIGTSTP to the process group in the foreground, as another process might send it
     ["gone", NAME]          waits until a process that was found has ended
     ["stopped", NAME]       waits until it is stopped
     ["settings", HOW]       waits until the terminal's settings are as at first ("back"), or not ("raw")
@@ -116,6 +117,9 @@ class Session:
 
     def wait_for(self, file):
         self.wait(file, lambda: os.path.exists(file))
+
+    def stop(self):
+        os.killpg(os.tcgetpgrp(self.keyboard), signal.SIGTSTP)
 
     def hang_up(self):
         os.close(self.kept)
