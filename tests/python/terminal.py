@@ -8,6 +8,7 @@ STEPS is a JSON list, played in order; each step is a list:
     ["find", NAME, REGEX]   the same; the process id that its group finds is called NAME from then on
     ["type", TEXT]          types it
     ["bytes", HEX]          types bytes
+    ["taken"]               waits until the command has read what was typed
     ["resize", ROWS, COLUMNS]
     ["kill", WHOM, NUMBER]  sends a signal: to "command", to its process group ("group"), or to a process that was found
     ["stop"]                SIGTSTP to the process group in the foreground, as another process might send it
@@ -96,6 +97,12 @@ class Session:
 
     def bytes(self, text):
         os.write(self.keyboard, bytes.fromhex(text))
+
+    def taken(self):
+        def is_empty():
+            return struct.unpack("i", fcntl.ioctl(self.kept, termios.FIONREAD, b"\0" * 4)) == (0,)
+
+        self.wait("its reading", is_empty)
 
     def kill(self, whom, number):
         if whom == "group":
