@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Directory, StorageError, beneath};
@@ -101,7 +101,13 @@ impl Lock {
 fn open(directory: &Directory, name: &str, path: &Path) -> Result<File, StorageError> {
     let mode = Mode::RUSR | Mode::WUSR;
     let failed = |error| StorageError::new("open", path, error);
-    let fd = beneath::open(directory, name, OFlags::RDWR | OFlags::CREATE, mode).map_err(failed)?;
+    let fd = match beneath::open(directory, name, OFlags::RDWR | OFlags::CREATE, mode) {
+        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR) => return Err(StorageError::no_regular_file("open", path)),
+        opened => opened.map_err(failed)?,
+    };
+    if FileType::from_raw_mode(rustix::fs::fstat(&fd).map_err(failed)?.st_mode) != FileType::RegularFile {
+        return Err(StorageError::no_regular_file("open", path));
+    }
     rustix::fs::fchmod(&fd, mode).map_err(failed)?;
     Ok(File::from(fd))
 }

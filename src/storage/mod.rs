@@ -42,6 +42,10 @@ impl StorageError {
         Self::new("read", path, io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")))
     }
 
+    fn no_regular_file(action: &'static str, path: &Path) -> Self {
+        Self::new(action, path, io::Error::other(directory::NoRegularFile))
+    }
+
     /// Whether the reason is that the file is larger than the caller allows.
     pub fn is_too_large(&self) -> bool {
         self.source.kind() == io::ErrorKind::FileTooLarge
