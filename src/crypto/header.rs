@@ -14,6 +14,10 @@ pub const MAX_STANZAS: usize = 64;
 /// The most bytes a header may have, from the version line to the end of the MAC line.
 pub const MAX_HEADER_BYTES: usize = 128 << 10;
 
+/// The most lines that a stanza's body may have: 3 KiB of it. age's parser is quadratic in them too: 2,000 lines, 128 KiB in
+/// all, took a hundred times as long as a good file.
+const MAX_BODY_LINES: usize = 64;
+
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
 
 /// How many bytes of `file` are its age header.
@@ -25,7 +29,7 @@ pub(super) fn measure(file: &[u8]) -> Result<usize, EnvelopeError> {
         return Err(EnvelopeError::NotAge);
     }
     let mut end = VERSION_LINE.len();
-    let mut stanzas = 0;
+    let (mut stanzas, mut body_lines) = (0, 0);
     for line in file[end..].split_inclusive(|&byte| byte == b'\n') {
         end += line.len();
         if end > MAX_HEADER_BYTES {
@@ -38,10 +42,12 @@ pub(super) fn measure(file: &[u8]) -> Result<usize, EnvelopeError> {
             return Ok(end);
         }
         if line.starts_with(b"-> ") {
-            stanzas += 1;
-            if stanzas > MAX_STANZAS {
-                return Err(EnvelopeError::HeaderTooLarge);
-            }
+            (stanzas, body_lines) = (stanzas + 1, 0);
+        } else {
+            body_lines += 1;
+        }
+        if stanzas > MAX_STANZAS || body_lines > MAX_BODY_LINES {
+            return Err(EnvelopeError::HeaderTooLarge);
         }
     }
     Err(EnvelopeError::Truncated)
@@ -70,6 +76,9 @@ mod tests {
     fn its_limits_hold() {
         assert!(measure(&file(MAX_STANZAS)).is_ok());
         assert!(matches!(measure(&file(MAX_STANZAS + 1)), Err(EnvelopeError::HeaderTooLarge)));
+        let body = |lines: usize| [VERSION_LINE, b"-> x\n", &b"body\n".repeat(lines), b"--- mac\n"].concat();
+        assert!(measure(&body(MAX_BODY_LINES)).is_ok());
+        assert!(matches!(measure(&body(MAX_BODY_LINES + 1)), Err(EnvelopeError::HeaderTooLarge)));
         let mut long = VERSION_LINE.to_vec();
         long.extend(std::iter::repeat_n(b'a', MAX_HEADER_BYTES));
         assert!(matches!(measure(&long), Err(EnvelopeError::HeaderTooLarge)));
