@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_new_file_in_anybodys_directory_touches_nothing_else() {
-        let (keep, directory, lock) = directory();
+        let (keep, directory, _lock) = directory();
         let keep = keep.path().join("d");
         std::fs::create_dir(keep.join(TEMPORARY)).expect("somebody's own");
         directory.write_new("f", b"new").expect("written");
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn its_mode_is_0600() {
-        let (keep, directory, lock) = directory();
+        let (keep, directory, _lock) = directory();
         let keep = keep.path().join("d");
         directory.write(&lock, "f", b"", Replace::Never, accept).expect("written");
         let mode = std::fs::metadata(keep.join("f")).expect("there").permissions().mode();
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_link_or_a_fifo_is_not_read() {
-        let (keep, directory, lock) = directory();
+        let (keep, directory, _lock) = directory();
         let keep = keep.path().join("d");
         std::os::unix::fs::symlink("/etc/passwd", keep.join("link")).expect("a link");
         rustix::fs::mknodat(&directory, "fifo", rustix::fs::FileType::Fifo, Mode::RUSR, 0).expect("a fifo");
