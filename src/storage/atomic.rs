@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn its_mode_is_0600() {
-        let (keep, directory, _lock) = directory();
+        let (keep, directory, lock) = directory();
         let keep = keep.path().join("d");
         directory.write(&lock, "f", b"", Replace::Never, accept).expect("written");
         let mode = std::fs::metadata(keep.join("f")).expect("there").permissions().mode();
