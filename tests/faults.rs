@@ -1,6 +1,8 @@
 //! A write that dies at each of its system calls in turn, and one to which each of them fails. The faults are strace's:
 //! a `signal=KILL` comes before the call is made, an `error=` in its place. (Never `retval=`, which lies.)
 
+#![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
+
 mod support;
 
 use std::collections::BTreeMap;
