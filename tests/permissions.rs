@@ -1,5 +1,7 @@
 //! What we write is for its owner alone, whatever the umask: directories 0700, files 0600.
 
+#![allow(clippy::disallowed_methods, reason = "a test moves a vault")]
+
 mod support;
 
 use std::collections::BTreeMap;
