@@ -20,7 +20,6 @@ def interrupt(*_):
     raise Interrupted
 
 def declare(turn):
-    os.environ.pop('VALUE', None)
     flyte.TaskEnvironment(name=f'env{turn}', secrets=flyte.Secret(['one', 'two', 'three'][turn % 3], as_env_var='VALUE'))
 
 if __name__ == '__main__':
