@@ -27,6 +27,7 @@ import json
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
