@@ -12,36 +12,21 @@ mod support;
 
 use flyte_local::redact::{Masker, Watchlist};
 
-use support::{Ran, SDKS, Sandbox, python};
+use support::{Ran, Random, SDKS, Sandbox, python};
 
 const CASES: u32 = 100_000;
 
 /// How many cases one list of values serves: making the list takes longer than masking a stream.
 const CASES_A_LIST: u32 = 20;
 
-/// Marsaglia's xorshift64.
-struct Random(u64);
-
 impl Random {
-    fn seeded() -> Self {
-        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
-        let seed = std::env::var("FLYTE_LOCAL_TEST_SEED").map(|seed| seed.parse().expect("a number"));
-        let seed = seed.unwrap_or_else(|_| clock());
-        println!("FLYTE_LOCAL_TEST_SEED={seed}");
-        // The state must not be zero.
-        Self(seed | 1 << 63)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
+    fn up_to(&mut self, limit: usize) -> usize {
+        usize::try_from(self.below(limit as u64)).expect("less than the limit")
     }
 
     /// From few letters, so that values overlap, repeat and contain each other.
     fn bytes(&mut self, alphabet: &[u8], length: usize) -> Vec<u8> {
-        (0..length).map(|_| alphabet[self.below(alphabet.len())]).collect()
+        (0..length).map(|_| alphabet[self.up_to(alphabet.len())]).collect()
     }
 }
 
@@ -173,13 +158,13 @@ struct Values {
 
 impl Values {
     fn random(random: &mut Random) -> Self {
-        let alphabet = ALPHABETS[random.below(ALPHABETS.len())];
+        let alphabet = ALPHABETS[random.up_to(ALPHABETS.len())];
         let mut values = Vec::new();
-        for _ in 0..=random.below(3) {
-            let length = if random.below(12) == 0 {
-                24 + random.below(20)
+        for _ in 0..=random.up_to(3) {
+            let length = if random.up_to(12) == 0 {
+                24 + random.up_to(20)
             } else {
-                [random.below(4), random.below(12), random.below(24)][random.below(3)]
+                [random.up_to(4), random.up_to(12), random.up_to(24)][random.up_to(3)]
             };
             values.push(random.bytes(alphabet, length));
         }
@@ -194,18 +179,18 @@ impl Values {
     /// Noise, values, parts of what is masked, and base64 of texts that hold a value.
     fn stream(&self, random: &mut Random) -> Vec<u8> {
         let mut stream = Vec::new();
-        for _ in 0..random.below(6) {
-            let length = random.below(6);
+        for _ in 0..random.up_to(6) {
+            let length = random.up_to(6);
             let noise = random.bytes(self.alphabet, length);
-            let value = &self.values[random.below(self.values.len())];
+            let value = &self.values[random.up_to(self.values.len())];
             let pattern =
-                self.patterns.get(random.below(self.patterns.len().max(1))).map_or(&b""[..], |pattern| pattern);
-            match random.below(5) {
+                self.patterns.get(random.up_to(self.patterns.len().max(1))).map_or(&b""[..], |pattern| pattern);
+            match random.up_to(5) {
                 0 => stream.extend(noise),
                 1 => stream.extend_from_slice(value),
                 2 => stream.extend_from_slice(pattern),
-                3 => stream.extend_from_slice(&pattern[..random.below(pattern.len() + 1)]),
-                _ => stream.extend(base64(&[&noise[..], value, &noise].concat(), random.below(2) == 0)),
+                3 => stream.extend_from_slice(&pattern[..random.up_to(pattern.len() + 1)]),
+                _ => stream.extend(base64(&[&noise[..], value, &noise].concat(), random.up_to(2) == 0)),
             }
         }
         stream
@@ -213,10 +198,10 @@ impl Values {
 }
 
 fn pieces<'a>(random: &mut Random, mut stream: &'a [u8]) -> Vec<&'a [u8]> {
-    let most = [1, 4, 1000][random.below(3)];
+    let most = [1, 4, 1000][random.up_to(3)];
     let mut pieces = Vec::new();
     while !stream.is_empty() {
-        let (piece, rest) = stream.split_at(random.below(most.min(stream.len()) + 1));
+        let (piece, rest) = stream.split_at(random.up_to(most.min(stream.len()) + 1));
         pieces.push(piece);
         stream = rest;
     }
@@ -251,11 +236,11 @@ fn a_stream_is_masked_the_same_however_it_is_split() {
                 format!("case {case}, values {shown:?}, stream {}", streams[at].escape_ascii())
             };
             while rest.iter().any(|pieces| pieces.len() > 0) {
-                let at = random.below(2);
+                let at = random.up_to(2);
                 let Some(piece) = rest[at].next() else { continue };
                 maskers[at].feed(piece, &mut outputs[at]);
                 fed[at] += piece.len();
-                if random.below(4) == 0 {
+                if random.up_to(4) == 0 {
                     let expected = oracle(&values.patterns, &streams[at][..fed[at]], false);
                     assert!(outputs[at] == expected, "{}: {}", what(at), different(&outputs[at], &expected));
                 }
@@ -287,7 +272,7 @@ fn values_that_are_added_and_flushes_let_nothing_through() {
         // Since the last addition or flush, no value may come through.
         let mut since = 0;
         for piece in pieces(&mut random, &stream) {
-            match random.below(6) {
+            match random.up_to(6) {
                 0 => {
                     if let Some((name, value)) = unknown.next() {
                         list.add(&name.to_string(), value);
@@ -332,13 +317,13 @@ fn holds_a_part(text: &str, value: &str) -> bool {
 fn of_a_value_that_is_broken_into_lines_no_long_part_stays() {
     let mut random = Random::seeded();
     for _ in 0..200 {
-        let length = 24 + random.below(400);
+        let length = 24 + random.up_to(400);
         let value = letters(&mut random, length);
         let encoded = String::from_utf8(base64(value.as_bytes(), false)).expect("ASCII");
         for shown in [&value, &encoded] {
             // As in a panel: the lines have a frame, and the first one begins anywhere.
-            let width = 12 + random.below(80);
-            let first = random.below(width);
+            let width = 12 + random.up_to(80);
+            let first = random.up_to(width);
             let (head, rest) = shown.split_at(first.min(shown.len()));
             let rest: Vec<_> =
                 rest.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
