@@ -201,12 +201,6 @@ pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {
     env::var_os(name).map(|value| Zeroizing::new(value.into_vec()))
 }
 
-/// Whether the user's shell has a variable of this name.
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-pub(crate) fn shell_has(name: &str) -> bool {
-    env::var_os(name).is_some()
-}
-
 /// Where the user's programs keep what is gone when they log out; often in memory.
 pub(crate) fn runtime_directory() -> Option<PathBuf> {
     path_variable("XDG_RUNTIME_DIR")

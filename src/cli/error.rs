@@ -83,6 +83,11 @@ impl CliError {
         &self.hints
     }
 
+    /// Whether what was asked for is not there, rather than out of reach.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.code == Exit::NotFound as u8
+    }
+
     pub(crate) fn code(&self) -> u8 {
         self.code
     }

@@ -114,11 +114,6 @@ impl Injector {
         }
     }
 
-    /// Whether a run in this scope finds it: readable or not.
-    pub(crate) fn exists(&self, key: &SecretName, run: &RunScope) -> Result<bool, CliError> {
-        Ok(self.names(run)?.contains(key))
-    }
-
     /// Treats a value from elsewhere as this secret's: it is masked too.
     pub(crate) fn watch(&self, key: &SecretName, value: &[u8]) {
         self.watchlist.add(key.as_str(), value);

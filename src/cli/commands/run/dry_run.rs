@@ -5,8 +5,8 @@ use std::sync::mpsc::Sender;
 use serde_json::{Value, json};
 
 use super::source::Source;
-use crate::cli::context::{Context, shell_has};
-use crate::cli::error::{CliError, Exit};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
 use crate::cli::table;
 use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
 use flyte_local::secret::Scope;
@@ -54,9 +54,7 @@ impl SecretSource for Survey {
             for secret in secrets {
                 let from = match self.source.scope_of(&secret) {
                     Ok(scope) => Place::Scope(scope),
-                    Err(error) if is_missing(&error) && secret.variable.as_deref().is_some_and(shell_has) => {
-                        Place::Shell
-                    }
+                    Err(error) if error.is_not_found() && secret.variable.is_some() && secret.shell => Place::Shell,
                     Err(error) => Place::Nowhere(error),
                 };
                 rows.push(Row { environment: environment.clone(), task: task.clone(), secret, from });
@@ -65,10 +63,6 @@ impl SecretSource for Survey {
         // Whoever waited for it may have given up.
         let _ = self.rows.send(rows);
     }
-}
-
-fn is_missing(error: &CliError) -> bool {
-    error.code() == Exit::NotFound as u8
 }
 
 /// Prints all of it, and then says what is wrong.
@@ -99,7 +93,7 @@ fn to_json(row: &Row) -> Value {
     let (status, scope, error) = match &row.from {
         Place::Scope(scope) => ("found", json!({ "project": scope.project(), "domain": scope.domain() }), None),
         Place::Shell => ("shell", Value::Null, None),
-        Place::Nowhere(error) if is_missing(error) => ("missing", Value::Null, Some(error.plain())),
+        Place::Nowhere(error) if error.is_not_found() => ("missing", Value::Null, Some(error.plain())),
         Place::Nowhere(error) => ("refused", Value::Null, Some(error.plain())),
     };
     json!({
@@ -124,7 +118,7 @@ fn to_cells(row: &Row) -> [String; 5] {
     let from = match &row.from {
         Place::Scope(scope) => scope.to_string(),
         Place::Shell => "the shell, not the vault".to_owned(),
-        Place::Nowhere(error) if is_missing(error) => "nowhere: missing".to_owned(),
+        Place::Nowhere(error) if error.is_not_found() => "nowhere: missing".to_owned(),
         Place::Nowhere(_) => "nowhere: refused".to_owned(),
     };
     let becomes = row.secret.variable.clone().or_else(|| path(&row.secret)).unwrap_or_default();

@@ -62,14 +62,12 @@ impl Source {
 
     /// The variable that is to keep what the shell has there: nobody has such a secret. One that cannot be read is not
     /// stood in for.
-    fn left_to_the_shell(&self, secret: &Declared) -> Option<String> {
-        let variable = secret.variable.clone().filter(|_| secret.shell)?;
-        let key = secret.key.parse().ok()?;
-        let is_missing = self.injector.exists(&key, &self.scope()).ok() == Some(false);
-        if is_missing && let Some(value) = inherited(&variable) {
+    fn left_to_the_shell(&self, secret: &Declared, error: &CliError) -> Option<String> {
+        let variable = secret.variable.clone().filter(|_| secret.shell && error.is_not_found())?;
+        if let (Ok(key), Some(value)) = (key_of(secret), inherited(&variable)) {
             self.injector.watch(&key, &value);
         }
-        is_missing.then_some(variable)
+        Some(variable)
     }
 }
 
@@ -90,7 +88,7 @@ impl SecretSource for Source {
         let mut provided = Provided::default();
         for (index, secret) in secrets.iter().enumerate() {
             let Err(error) = self.inject(secret, &mut provided) else { continue };
-            if let Some(variable) = self.left_to_the_shell(secret) {
+            if let Some(variable) = self.left_to_the_shell(secret, &error) {
                 provided.shell.push(variable);
             } else if let Some(task) = task {
                 return Err(Refused(format!("task {task}: {}", error.plain())));
