@@ -31,31 +31,19 @@ const BOOTSTRAP: &[(&str, &str)] = &[
     ("start", include_str!("bootstrap/start.py")),
 ];
 
-/// Fetches the bootstrap over the socket and runs it. Any Python since 2.7 can parse it, so that one that is too old can
-/// say so.
-const LOADER: &str = r#"
-import os, sys
-if not getattr(sys.flags, "safe_path", False):
-    del sys.path[0]
+/// Fetches the bootstrap over a socket: what the first interpreter and each worker of its tests begin with. Any Python since
+/// 2.7 can parse it, so that one that is too old can say so.
+const LOAD: &str = include_str!("bootstrap/load.py");
+
+/// What the first interpreter runs.
+const LOADER: &str = concat!(
+    include_str!("bootstrap/load.py"),
+    r#"
 socket = int(sys.argv[1])
-os.write(socket, ('{"op":"hello","python":[%d,%d,%d]}\n' % tuple(sys.version_info[:3])).encode())
-start = b""
-while not start.endswith(b"\n"):
-    part = os.read(socket, 65536)
-    if not part:
-        os._exit(70)
-    start += part
-import json, types
-start = json.loads(start.decode())
-package = sys.modules["_flyte_local"] = types.ModuleType("_flyte_local")
-package.__path__ = []
-package.modules = start["modules"]
-for name, source in start["modules"]:
-    name = "_flyte_local." + name
-    sys.modules[name] = types.ModuleType(name)
-    exec(compile(source, "<flyte-local>", "exec"), sys.modules[name].__dict__)
+start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
 sys.modules["_flyte_local.start"].start(socket, start["job"], start["settings"], start["parent"])
-"#;
+"#
+);
 
 /// The longest request: thousands of declared secrets.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -223,7 +211,8 @@ impl<S: SecretSource> Session<S> {
                 }
                 let waiting = self.shared.started.wait_while(state, |state| state.parent.is_none());
                 let parent = waiting.unwrap_or_else(PoisonError::into_inner).parent.unwrap_or_default();
-                let start = Reply::Start { modules: BOOTSTRAP, job: &self.job, settings: &self.settings, parent };
+                let (job, settings) = (&self.job, &self.settings);
+                let start = Reply::Start { load: LOAD, modules: BOOTSTRAP, job, settings, parent };
                 send(&self.socket, &start)
             }
             Request::Scope { project, domain } => {

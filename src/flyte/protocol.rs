@@ -165,7 +165,7 @@ pub struct Provided {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Reply<'a> {
-    Start { modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
+    Start { load: &'a str, modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
     Done {},
     Secrets(&'a Provided),
     Refused { error: &'a str },

@@ -4,7 +4,7 @@ It hooks the SDK's public names so that secrets are asked for when an environmen
 to execute, keeps every run local, and then hands over to the user's file, in this process and once. It knows nothing of
 the vault: it asks the broker at the other end of the inherited socket.
 
-The loader (`broker.rs`) makes the package `_flyte_local` of these files and calls `start`. They are compiled under
+`load.py` makes the package `_flyte_local` of these files and calls `start`. They are compiled under
 `<flyte-local>`, which is no file on purpose: the SDK takes the first existing file on the stack for the user's own.
 """
 

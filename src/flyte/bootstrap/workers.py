@@ -15,28 +15,10 @@ import threading
 import _flyte_local
 from _flyte_local import views
 
-# As the loader (`broker.rs`), for a worker; what follows it is execnet's own line.
-LOADER = """
-import sys
+# What a worker runs after `load.py`, and before execnet's own line.
+BEGIN = """
 path = list(sys.path)
-if not getattr(sys.flags, "safe_path", False):
-    del sys.path[0]
-import json, os, types
-os.write(DESCRIPTOR, b'{"op":"worker"}\\n')
-start = b""
-while not start.endswith(b"\\n"):
-    part = os.read(DESCRIPTOR, 65536)
-    if not part:
-        os._exit(70)
-    start += part
-start = json.loads(start.decode())
-package = sys.modules["_flyte_local"] = types.ModuleType("_flyte_local")
-package.__path__ = []
-package.modules = start["modules"]
-for name, source in start["modules"]:
-    name = "_flyte_local." + name
-    sys.modules[name] = types.ModuleType(name)
-    exec(compile(source, "<flyte-local>", "exec"), sys.modules[name].__dict__)
+start = load(DESCRIPTOR, '{"op":"worker"}')
 sys.modules["_flyte_local.views"].inherit(**start["variables"])
 sys.modules["_flyte_local.start"].start_worker(DESCRIPTOR, start["settings"], start["parent"])
 sys.path[:] = path
@@ -80,8 +62,8 @@ def serve(broker, settings, variables, end):
     with end, end.makefile("rb") as requests:
         for request in requests:
             if request == b'{"op":"worker"}\n':
-                start = {"modules": _flyte_local.modules, "settings": settings, "parent": os.getpid()}
-                reply = json.dumps({**start, "variables": variables}).encode() + b"\n"
+                start = {"load": _flyte_local.load, "modules": _flyte_local.modules, "settings": settings}
+                reply = json.dumps({**start, "parent": os.getpid(), "variables": variables}).encode() + b"\n"
             else:
                 reply = broker.relay(request)
             try:
@@ -110,7 +92,7 @@ def hook_workers(broker, settings):
         ours, theirs = socket.socketpair()
         variables = views.bequest()
         with theirs:
-            loader = f"DESCRIPTOR = {theirs.fileno()}{LOADER}"
+            loader = f"{_flyte_local.load}\nDESCRIPTOR = {theirs.fileno()}{BEGIN}"
             begin(io, [*args[:-1], f"exec({loader!r}, {{}})\n{line}"], Starter(execmodel, theirs.fileno()))
         io.execmodel = execmodel
         served = (broker, settings, variables, ours)
