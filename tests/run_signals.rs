@@ -233,6 +233,36 @@ fn a_signal_at_any_moment_of_the_start_ends_it() {
     }
 }
 
+#[test]
+fn a_signal_while_the_child_is_being_made_ends_it() {
+    require("strace", "strace");
+    let sandbox = sandbox();
+    for (round, signal) in [Signal::TERM, Signal::INT].into_iter().enumerate() {
+        let mark = format!("made-{}-{round}", std::process::id());
+        let log = sandbox.work().join(format!("trace-{round}"));
+        // In a session of its own, so that the tracer does not get the signal.
+        let slow =
+            ["-DDD", "-f", "-e", "trace=execve,clone,clone3,vfork", "-e", "inject=clone,clone3,vfork:delay_enter=1s"];
+        let command = [&MASKED[..], &["sleep", "1000"]].concat();
+        let mut traced = sandbox.program("strace");
+        traced.args(slow).arg("-o").arg(&log).arg(FLYTE_LOCAL).args(command).env(MARK, &mark);
+        let running = Running::start(&mut traced);
+        until("the supervisor makes the child", || is_making_the_child(&log));
+        kill_process_group(running.process(), signal).expect("it runs");
+        let ran = running.ended();
+        assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (128 + signal.as_raw(), "", ""), "{signal:?}");
+        until("the run leaves nothing", || marked(&mark).is_empty());
+    }
+}
+
+/// Whether, as strace's log has it, the supervisor has begun to make a process.
+fn is_making_the_child(log: &std::path::Path) -> bool {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let supervisor = log.lines().find(|line| line.contains("\"__supervise\"")).and_then(|line| line.split(' ').next());
+    let begins = |line: &str| ["clone", "vfork"].iter().any(|call| line.trim_start().starts_with(call));
+    supervisor.is_some_and(|process| log.lines().filter_map(|line| line.strip_prefix(process)).any(begins))
+}
+
 /// Without descendants of any kind when the exit code is known.
 fn nothing_is_left(name: &str, mut command: Command, code: i32) {
     let mark = format!("left-{}-{}", std::process::id(), name.replace(' ', "-"));

@@ -51,12 +51,13 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let terminal = given.next().map(Settings::of).transpose()?;
     leftovers::adopt()?;
     let mut signals = Signals::catch(&[])?;
-    let early = signals.arrived();
     let child = match start(&mut command, stdin, leads) {
         Ok(child) => child,
         Err(error) => return control.report(Report::NotStarted(error.raw_os_error().unwrap_or(0))),
     };
-    // There was no child yet that our terminal could have told. What a process sent comes as an order.
+    // Of what our process group got so far, the child may not have had its own: then it was not there yet. It gets them from
+    // us, what a process sent as an order. At worst it gets one twice in its first microseconds; lost, it would run for ever.
+    let early = signals.arrived();
     for arrived in early.iter().filter(|arrived| !leads && !arrived.sent && is_passed_on(arrived.signal)) {
         let _ = kill_process(child, arrived.signal);
     }
@@ -102,6 +103,10 @@ struct Supervisor {
 impl Supervisor {
     /// Until the child has ended; `None` if whoever started us is gone.
     fn watch(&mut self) -> Option<Report> {
+        // Whoever took what arrived before us took the news of a child that has ended, too.
+        if let Some(ended) = self.take_signals() {
+            return Some(ended);
+        }
         loop {
             let (signalled, ordered) = {
                 let mut ready = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
