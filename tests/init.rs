@@ -8,7 +8,6 @@ use std::process::Stdio;
 
 use flyte_local::crypto::Identity;
 use flyte_local::secret::{SecretType, SecretValue};
-use flyte_local::vault::Vault;
 use support::{FLYTE_LOCAL, Ran, Sandbox, secret_id};
 
 /// How many run at once, and how often: an `init` that reads the identity before another has written it is rare.
@@ -41,7 +40,7 @@ fn vaults_made_at_once_share_the_identity_that_is_on_the_disk() {
         assert_eq!(ours.len(), 1, "round {round}: one identity was made");
         for (vault, ran) in vaults.iter().zip(&all_ran) {
             assert_eq!(ran.code, 0, "round {round}, {vault}: {ran:?}");
-            let vault = Vault::open(&sandbox.work().join(vault)).expect("it was reported as made");
+            let vault = sandbox.open_vault_at(&sandbox.work().join(vault));
             let recipients: Vec<_> = vault.recipients().iter().map(|recipient| recipient.key.clone()).collect();
             assert_eq!(recipients, ours, "round {round}, {}", vault.path().display());
             let (id, value) = (secret_id("org/s"), SecretValue::new(b"a value".to_vec().into()).expect("small enough"));
@@ -53,6 +52,10 @@ fn vaults_made_at_once_share_the_identity_that_is_on_the_disk() {
         assert_eq!(made, 1, "round {round}: {all_ran:?}");
         let directory = sandbox.identity().parent().expect("it has one").read_dir().expect("listed");
         let files: BTreeSet<_> = directory.map(|entry| entry.expect("listed").file_name()).collect();
-        assert_eq!(files, BTreeSet::from(["identity.txt".into()]), "round {round}: the losers left something behind");
+        assert_eq!(
+            files,
+            BTreeSet::from(["author.key".into(), "identity.txt".into()]),
+            "round {round}: the losers left something behind"
+        );
     }
 }

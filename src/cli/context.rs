@@ -9,12 +9,13 @@ use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
 use super::error::{CliError, Exit};
+use super::notices;
 use super::ui::Ui;
 use super::{GlobalArgs, OutputFormat, RunScopeArgs};
 use flyte_local::config::Config;
-use flyte_local::crypto::Identity;
+use flyte_local::crypto::{AuthorKey, Identity};
 use flyte_local::secret::{Domain, Project, RunScope};
-use flyte_local::storage::{Permissions, read_private_file};
+use flyte_local::storage::{Directory, Permissions, StorageError, read_private_file};
 use flyte_local::vault::Vault;
 
 /// A variable that may hold an identity itself: what we start is not to have it. FLYTE_LOCAL_IDENTITY is the path of a file,
@@ -29,6 +30,11 @@ pub(crate) struct Context<'a> {
     pub(crate) output_format: OutputFormat,
     vault: Place,
     identity: Place,
+    /// The key that signs what the user writes.
+    author: Place,
+    /// Where what was seen of vaults is remembered.
+    state: Place,
+    is_strict: bool,
     configuration: Option<PathBuf>,
     /// `flyte-local`, with the options that led to this vault: what a hint begins with.
     pub(crate) command: String,
@@ -59,6 +65,9 @@ impl<'a> Context<'a> {
         // identity must not lie in the vault.
         let default_vault = directories.as_ref().map(|d| d.data_dir().join("vault"));
         let default_identity = directories.as_ref().map(|d| d.config_dir().join("identity.txt"));
+        let default_author = directories.as_ref().map(|d| d.config_dir().join("author.key"));
+        // macOS has no directory for state.
+        let default_state = directories.as_ref().map(|d| d.state_dir().unwrap_or(d.data_local_dir()).join("pins"));
         let mut command = "flyte-local".to_owned();
         for (option, value) in [("--vault", &global.vault), ("--identity", &global.identity)] {
             if let Some(path) = value {
@@ -76,6 +85,15 @@ impl<'a> Context<'a> {
                 path: global.identity.or_else(|| path_variable("FLYTE_LOCAL_IDENTITY")).or(default_identity),
                 option: "--identity FILE or FLYTE_LOCAL_IDENTITY",
             },
+            author: Place {
+                path: path_variable("FLYTE_LOCAL_AUTHOR").or(default_author),
+                option: "FLYTE_LOCAL_AUTHOR=FILE",
+            },
+            state: Place {
+                path: path_variable("FLYTE_LOCAL_STATE").or(default_state),
+                option: "FLYTE_LOCAL_STATE=DIR",
+            },
+            is_strict: global.strict || variable_is_set("FLYTE_LOCAL_STRICT"),
             configuration: directories.map(|d| d.config_dir().to_owned()),
             command,
         })
@@ -89,13 +107,75 @@ impl<'a> Context<'a> {
         self.identity.get()
     }
 
+    /// The vault, to read it.
     pub(crate) fn open_vault(&self) -> Result<Vault, CliError> {
-        let vault = Vault::open_with(self.vault_path()?, permissions()?);
-        let vault = vault.map_err(|error| CliError::from_vault(&error, &self.command))?;
+        let failed = |error| CliError::from_vault(&error, &self.command);
+        let vault = Vault::open_with(self.vault_path()?, permissions()?).map_err(failed)?.with_strictness(self.is_strict);
+        let vault = vault.with_listener(notices::listener(self.ui.clone(), self.command.clone()));
+        let vault = vault.with_state(self.state.path.as_deref()).map_err(failed)?;
         Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {
             Some(seconds) => vault.with_patience(std::time::Duration::from_secs(seconds)),
             None => vault,
         })
+    }
+
+    /// The vault, to write secrets into it.
+    pub(crate) fn open_vault_to_write(&self) -> Result<Vault, CliError> {
+        let vault = self.open_vault()?;
+        let (key, made) = self.author_key()?;
+        if made {
+            let file = self.author_path()?.display();
+            self.ui.say(&format!("made {file}, the key that signs what you write: {}", key.author()));
+        }
+        Ok(vault.with_author(key))
+    }
+
+    pub(crate) fn author_path(&self) -> Result<&Path, CliError> {
+        self.author.get()
+    }
+
+    pub(crate) fn state_path(&self) -> Result<&Path, CliError> {
+        self.state.get()
+    }
+
+    /// The user's name for themselves as an author.
+    pub(crate) fn user_name(&self) -> String {
+        let name = |variable| inherited(variable).and_then(|name| String::from_utf8(name.to_vec()).ok());
+        let named = name("USER").or_else(|| name("LOGNAME")).filter(|name| !name.is_empty());
+        named.unwrap_or_else(|| "me".to_owned())
+    }
+
+    /// The key that signs what the user writes, made where there is none; whether it was made.
+    pub(crate) fn author_key(&self) -> Result<(AuthorKey, bool), CliError> {
+        if let Some(key) = self.read_author_file()? {
+            return Ok((key, false));
+        }
+        let key = AuthorKey::generate().map_err(|error| CliError::chain(Exit::Failed, &error))?;
+        let made = self.write_key_file(self.author_path()?, key.to_file(&self.now()).as_bytes())?;
+        // What counts is what lies on the disk, should another process have been faster.
+        Ok((self.read_author_file()?.unwrap_or(key), made))
+    }
+
+    /// The user's signing key; `None` where there is no file.
+    pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CliError> {
+        let path = self.author_path()?;
+        let bytes = read_private_file(path, MAX_IDENTITY_BYTES, permissions()?);
+        let bytes = bytes.map_err(|error| CliError::from_storage(&error))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let parsed = AuthorKey::parse_file(text).map(Some);
+        parsed.map_err(|error| CliError::new(Exit::Failed, format!("{}: {error}", path.display())))
+    }
+
+    /// Writes a key into a new file; `false` if it is there by now.
+    pub(crate) fn write_key_file(&self, path: &Path, bytes: &[u8]) -> Result<bool, CliError> {
+        let (directory, name) =
+            split(path).ok_or_else(|| CliError::new(Exit::Usage, format!("{} is not a file name", path.display())))?;
+        let failed = |error: StorageError| CliError::from_storage(&error);
+        match Directory::create(directory).map_err(failed)?.write_new(name, bytes) {
+            Err(error) if error.already_exists() => Ok(false),
+            written => written.map(|()| true).map_err(failed),
+        }
     }
 
     /// The identities in the identity file.

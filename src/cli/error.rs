@@ -117,7 +117,15 @@ impl CliError {
                 .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"),
             VaultError::Refused { id, source, .. } => {
                 let delete = format!("{command} delete secret {}{}", id.name, scope_flags(&id.scope));
-                Self::chain(Exit::Refused, error).hint(refusal_hint(source, &delete))
+                let adopt = format!("{command} update secret {}{} --adopt", id.name, scope_flags(&id.scope));
+                let refused = Self::chain(Exit::Refused, error);
+                match source {
+                    Refusal::Unsigned => refused.hint(format!("if you know who wrote it, make it yours: {adopt}")),
+                    Refusal::UnknownAuthor(key) | Refusal::UnpinnedAuthor(key) => refused
+                        .hint(format!("if that is somebody you know: {command} update vault --trust-author {key}"))
+                        .hint(format!("or make this one value yours: {adopt}")),
+                    source => refused.hint(refusal_hint(source, &delete)),
+                }
             }
             VaultError::Locked { waited, owner, .. } => {
                 let locked = Self::chain(Exit::Locked, error);
@@ -134,6 +142,26 @@ impl CliError {
             }
             VaultError::Manifest { .. } => Self::chain(Exit::Refused, error)
                 .hint("mend it, or restore it from a backup; the secrets are untouched"),
+            VaultError::Changed { .. } => Self::chain(Exit::Refused, error)
+                .hint(format!("if that is as it should be: {command} update vault --accept")),
+            VaultError::Stale(stale) => {
+                let (name, scope) = (&stale.id.name, scope_flags(&stale.id.scope));
+                Self::chain(Exit::Refused, error).hint(match stale.found {
+                    Some(_) => format!("if that is as it should be: {command} update secret {name}{scope} --adopt"),
+                    None => format!("if that is as it should be: {command} delete secret {name}{scope}"),
+                })
+            }
+            VaultError::UnlistedAuthor { key } => Self::chain(Exit::Refused, error)
+                .hint(format!("name yourself as one: {command} update vault --trust-author {key}"))
+                .hint("the vault's other users will be asked to accept you"),
+            VaultError::NoState => {
+                Self::chain(Exit::Failed, error).hint("set HOME").hint("or name the place with FLYTE_LOCAL_STATE=DIR")
+            }
+            VaultError::Pin { path, .. } => Self::chain(Exit::Failed, error).hint(format!(
+                "once you have looked at the vault's authors and recipients, begin anew: rm {}",
+                super::context::quoted(path)
+            )),
+            VaultError::NoAuthor => Self::chain(Exit::Failed, error),
             VaultError::Storage(error) => Self::from_storage(error),
             VaultError::Seal { .. } | VaultError::Randomness { .. } => Self::chain(Exit::Failed, error),
         }
@@ -187,7 +215,7 @@ fn refusal_hint(refusal: &Refusal, delete: &str) -> String {
         Refusal::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
             format!("flyte-local did not write it: restore it from a backup, or {delete}")
         }
-        Refusal::Envelope(_) | Refusal::Binding(_) => format!("restore it from a backup, or {delete}"),
+        _ => format!("restore it from a backup, or {delete}"),
     }
 }
 

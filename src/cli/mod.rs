@@ -6,6 +6,7 @@ mod context;
 mod error;
 mod files;
 mod inject;
+mod notices;
 mod prompt;
 mod table;
 mod ui;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{check, create, delete, exec, get, init, run, supervise, try_mount, update};
+use commands::{check, create, delete, exec, get, init, run, supervise, try_mount, update, update_vault};
 use context::Context;
 use error::CliError;
 use flyte_local::secret::{Domain, Project};
@@ -57,6 +58,9 @@ struct GlobalArgs {
     /// directory]
     #[arg(long, global = true, value_name = "FILE")]
     identity: Option<PathBuf>,
+    /// Refuse what is else only told: a secret that is older than it was seen here, or gone [default: FLYTE_LOCAL_STRICT]
+    #[arg(long, global = true)]
+    strict: bool,
     /// How `get`, `check` and `run --dry-run` print: table, table-simple, json or json-raw
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     #[arg(hide_possible_values = true)]
@@ -103,7 +107,7 @@ enum Command {
     /// List the secrets, or show one
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
-    /// Give a secret another value
+    /// Give a secret another value, or say whom to trust
     #[command(subcommand, arg_required_else_help = true)]
     Update(Update),
     /// Delete a secret
@@ -127,6 +131,7 @@ enum Get {
 #[derive(Subcommand)]
 enum Update {
     Secret(update::Args),
+    Vault(update_vault::Args),
 }
 
 #[derive(Subcommand)]
@@ -163,6 +168,7 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Create(Create::Secret(args)) => create::run(&context, args)?,
         Command::Get(Get::Secret(args)) => get::run(&context, args)?,
         Command::Update(Update::Secret(args)) => update::run(&context, args)?,
+        Command::Update(Update::Vault(args)) => update_vault::run(&context, args)?,
         Command::Delete(Delete::Secret(args)) => delete::run(&context, args)?,
         Command::Run(args) => return run::run(context, args),
         Command::Exec(args) => return exec::run(&context, args),

@@ -3,6 +3,9 @@
 //! age clients skip a stanza they do not know and the header's MAC covers it, so `age -d` prints the value while a
 //! changed binding makes the file invalid. What the binding says is the vault's affair; here it is bytes.
 //!
+//! A signed binding holds a commitment to the value: a MAC of it under a key that follows from the file key. So a signature
+//! over the binding is one over this very value, and tells nothing of it to whoever has no file key.
+//!
 //! The binding goes into the stanza's body, never its arguments: age does not check arguments, and a newline in one makes
 //! a file that other clients reject.
 
@@ -12,9 +15,11 @@ use std::io::{Read, Write};
 
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::header::{BINDING_TAG, MAX_HEADER_BYTES, measure};
+use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG, measure};
 use super::{Identity, Recipient};
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 
@@ -23,6 +28,21 @@ pub const MAX_FILE_BYTES: usize = MAX_HEADER_BYTES + MAX_VALUE_BYTES + (4 << 10)
 
 /// The nonce that follows an age header.
 const NONCE_BYTES: usize = 16;
+
+/// What tells the commitment's key from the other keys that age derives from a file key.
+const COMMITMENT_INFO: &[u8] = b"flyte-local/commitment-v2";
+
+/// A MAC of a value, under a key derived from the key of its file: HMAC-SHA256, HKDF-SHA256.
+pub type Commitment = [u8; 32];
+
+/// The binding of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// Whether it is of the version that is signed.
+    pub is_signed: bool,
+    /// The body of its stanza.
+    pub body: Vec<u8>,
+}
 
 /// Why a file is not one we can open.
 #[derive(Debug, thiserror::Error)]
@@ -67,23 +87,30 @@ pub struct Sealed {
     /// The bytes of the age file.
     pub bytes: Vec<u8>,
     file_key: FileKey,
+    binding: Vec<u8>,
 }
 
 /// A secret as it was read, after every check of age's has passed.
 pub struct Opened {
-    /// The body of the binding stanza.
-    pub binding: Vec<u8>,
+    /// The binding.
+    pub binding: Binding,
     /// The payload.
     pub value: SecretValue,
+    /// What a signed binding has to say of the payload.
+    pub commitment: Commitment,
 }
 
-/// Encrypts `value` to `recipients`, bound to `binding`.
+/// Encrypts `value` to `recipients`, bound to what `bind` makes of the commitment to it.
 ///
 /// # Errors
 /// No recipients, or age's own failure.
-pub fn seal(value: &SecretValue, binding: &[u8], recipients: &[Recipient]) -> Result<Sealed, EnvelopeError> {
+pub fn seal(
+    value: &SecretValue,
+    bind: &dyn Fn(&Commitment) -> Vec<u8>,
+    recipients: &[Recipient],
+) -> Result<Sealed, EnvelopeError> {
     let (first, rest) = recipients.split_first().ok_or(EnvelopeError::NoRecipient)?;
-    let bound = BoundRecipient { inner: &first.0, binding, file_key: RefCell::new(None) };
+    let bound = BoundRecipient { inner: &first.0, value, bind, made: RefCell::new(None) };
     let others = rest.iter().map(|recipient| &recipient.0 as &dyn age::Recipient);
     let all = std::iter::once(&bound as &dyn age::Recipient).chain(others);
     let failed = |error: age::EncryptError| EnvelopeError::Encrypt(error.to_string());
@@ -94,23 +121,30 @@ pub fn seal(value: &SecretValue, binding: &[u8], recipients: &[Recipient]) -> Re
     writer.write_all(value.expose()).map_err(|e| failed(e.into()))?;
     writer.finish().map_err(|e| failed(e.into()))?;
 
-    let file_key = bound.file_key.into_inner().ok_or(EnvelopeError::NoRecipient)?;
-    Ok(Sealed { bytes, file_key })
+    let (file_key, binding) = bound.made.into_inner().ok_or(EnvelopeError::NoRecipient)?;
+    Ok(Sealed { bytes, file_key, binding })
 }
 
 impl Sealed {
-    /// Checks that `file`, as read back from disk, opens to `value` under `binding`.
+    /// Checks that `file`, as read back from disk, opens to `value` under the binding that was made.
     ///
     /// It opens with the file key, so that writing needs no identity.
     ///
     /// # Errors
     /// It does not open, or to something else.
-    pub fn verify(&self, file: &[u8], value: &SecretValue, binding: &[u8]) -> Result<(), EnvelopeError> {
+    pub fn verify(&self, file: &[u8], value: &SecretValue) -> Result<(), EnvelopeError> {
         let key = KnownFileKey(&self.file_key);
         let opened = decrypt(file, &[&key])?;
-        let same = opened.binding == binding && &opened.value == value;
+        let same = opened.binding.is_signed && opened.binding.body == self.binding && &opened.value == value;
         if same { Ok(()) } else { Err(EnvelopeError::ReadBack) }
     }
+}
+
+fn commit(file_key: &FileKey, value: &SecretValue) -> Commitment {
+    let key = Zeroizing::new(age_core::primitives::hkdf(b"", COMMITMENT_INFO, file_key.expose_secret()));
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key[..]).expect("a key of any length will do");
+    mac.update(value.expose());
+    mac.finalize().into_bytes().into()
 }
 
 /// Opens a whole file. The value is returned only when the header's MAC held and the payload held to its end.
@@ -128,7 +162,7 @@ pub fn open(file: &[u8], identities: &[Identity]) -> Result<Opened, EnvelopeErro
 ///
 /// # Errors
 /// See [`EnvelopeError`].
-pub fn peek(start: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
     let header = measure(start)?;
     let end = start.len().min(header + NONCE_BYTES);
     let finder = BindingFinder::default();
@@ -152,7 +186,8 @@ fn decrypt(file: &[u8], identities: &[&dyn age::Identity]) -> Result<Opened, Env
     }
     measure(file)?;
     let finder = BindingFinder::default();
-    let all = std::iter::once(&finder as &dyn age::Identity).chain(identities.iter().copied());
+    let opener = Opener { identities, file_key: RefCell::new(None) };
+    let all = [&finder as &dyn age::Identity, &opener].into_iter();
     let mut payload = decryptor(file)?.decrypt(all).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
         _ => EnvelopeError::Tampered,
@@ -163,7 +198,24 @@ fn decrypt(file: &[u8], identities: &[&dyn age::Identity]) -> Result<Opened, Env
     let mut value = Zeroizing::new(Vec::with_capacity(file.len()));
     payload.read_to_end(&mut value).map_err(|_| EnvelopeError::Tampered)?;
     let value = SecretValue::new(value).map_err(|_| EnvelopeError::FileTooLarge)?;
-    Ok(Opened { binding, value })
+    let file_key = opener.file_key.into_inner().ok_or(EnvelopeError::NoMatchingIdentity)?;
+    Ok(Opened { binding, commitment: commit(&file_key, &value), value })
+}
+
+/// The identities, as one that remembers the file key it found.
+struct Opener<'a> {
+    identities: &'a [&'a dyn age::Identity],
+    file_key: RefCell<Option<FileKey>>,
+}
+
+impl age::Identity for Opener<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        let found = self.identities.iter().find_map(|identity| identity.unwrap_stanza(stanza));
+        if let Some(Ok(file_key)) = &found {
+            *self.file_key.borrow_mut() = Some(copy(file_key));
+        }
+        found
+    }
 }
 
 /// A recipient that adds the binding stanza beside its own, and remembers the file key for the read-back.
@@ -171,15 +223,17 @@ fn decrypt(file: &[u8], identities: &[&dyn age::Identity]) -> Result<Opened, Env
 /// It forwards the inner recipient's labels: age refuses recipients whose labels differ.
 struct BoundRecipient<'a> {
     inner: &'a dyn age::Recipient,
-    binding: &'a [u8],
-    file_key: RefCell<Option<FileKey>>,
+    value: &'a SecretValue,
+    bind: &'a dyn Fn(&Commitment) -> Vec<u8>,
+    made: RefCell<Option<(FileKey, Vec<u8>)>>,
 }
 
 impl age::Recipient for BoundRecipient<'_> {
     fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
         let (mut stanzas, labels) = self.inner.wrap_file_key(file_key)?;
-        stanzas.push(Stanza { tag: BINDING_TAG.to_owned(), args: Vec::new(), body: self.binding.to_vec() });
-        *self.file_key.borrow_mut() = Some(copy(file_key));
+        let binding = (self.bind)(&commit(file_key, self.value));
+        stanzas.push(Stanza { tag: SIGNED_TAG.to_owned(), args: Vec::new(), body: binding.clone() });
+        *self.made.borrow_mut() = Some((copy(file_key), binding));
         Ok((stanzas, labels))
     }
 }
@@ -195,9 +249,14 @@ impl age::Identity for KnownFileKey<'_> {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         // Only where a stanza wraps the key for somebody (age adds a random `…-grease` one that does not): a file that
         // nobody can open is no good file.
-        let wraps = stanza.tag != BINDING_TAG && !stanza.tag.ends_with("-grease");
+        let wraps = !is_binding(stanza) && !stanza.tag.ends_with("-grease");
         wraps.then(|| Ok(copy(self.0)))
     }
+}
+
+/// Of either version: with one of each, a file has two bindings.
+fn is_binding(stanza: &Stanza) -> bool {
+    stanza.tag == SIGNED_TAG || stanza.tag == UNSIGNED_TAG
 }
 
 /// An identity that opens nothing: age shows it every stanza, and it keeps the binding.
@@ -205,10 +264,12 @@ impl age::Identity for KnownFileKey<'_> {
 struct BindingFinder(RefCell<Vec<Stanza>>);
 
 impl BindingFinder {
-    fn only(self) -> Result<Vec<u8>, EnvelopeError> {
+    fn only(self) -> Result<Binding, EnvelopeError> {
         let mut found = self.0.into_inner();
         match (found.pop(), found.is_empty()) {
-            (Some(binding), true) if binding.args.is_empty() => Ok(binding.body),
+            (Some(binding), true) if binding.args.is_empty() => {
+                Ok(Binding { is_signed: binding.tag == SIGNED_TAG, body: binding.body })
+            }
             _ => Err(EnvelopeError::NoBinding),
         }
     }
@@ -216,7 +277,7 @@ impl BindingFinder {
 
 impl age::Identity for BindingFinder {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        if stanza.tag == BINDING_TAG {
+        if is_binding(stanza) {
             let (tag, args, body) = (stanza.tag.clone(), stanza.args.clone(), stanza.body.clone());
             self.0.borrow_mut().push(Stanza { tag, args, body });
         }
@@ -234,7 +295,7 @@ mod tests {
 
     fn sealed(bytes: &[u8]) -> (Identity, Sealed) {
         let identity = Identity::generate();
-        let sealed = seal(&value(bytes), b"binding", &[identity.recipient()]).expect("it seals");
+        let sealed = seal(&value(bytes), &|_| b"binding".to_vec(), &[identity.recipient()]).expect("it seals");
         (identity, sealed)
     }
 
@@ -244,9 +305,9 @@ mod tests {
             let (identity, sealed) = sealed(bytes);
             let opened = open(&sealed.bytes, &[identity]).expect("it opens");
             assert_eq!(opened.value.expose(), bytes);
-            assert_eq!(opened.binding, b"binding");
-            assert_eq!(peek(&sealed.bytes).expect("it has one"), b"binding");
-            assert!(sealed.verify(&sealed.bytes, &value(bytes), b"binding").is_ok());
+            assert_eq!(opened.binding, Binding { is_signed: true, body: b"binding".to_vec() });
+            assert_eq!(peek(&sealed.bytes).expect("it has one"), opened.binding);
+            assert!(sealed.verify(&sealed.bytes, &value(bytes)).is_ok());
             assert!(sealed.bytes.len() <= MAX_FILE_BYTES);
         }
     }
@@ -255,15 +316,36 @@ mod tests {
     fn every_recipient_opens_it_and_no_other() {
         let (alice, bob, eve) = (Identity::generate(), Identity::generate(), Identity::generate());
         let recipients = [alice.recipient(), bob.recipient()];
-        let sealed = seal(&value(b"v"), b"b", &recipients).expect("it seals");
+        let sealed = seal(&value(b"v"), &|_| b"b".to_vec(), &recipients).expect("it seals");
         assert!(open(&sealed.bytes, &[alice]).is_ok());
         assert!(open(&sealed.bytes, &[bob]).is_ok());
         assert!(matches!(open(&sealed.bytes, &[eve]), Err(EnvelopeError::NoMatchingIdentity)));
     }
 
     #[test]
+    fn a_commitment_is_to_this_value_in_this_file() {
+        let identity = Identity::generate();
+        let commitment = |bytes: &[u8]| {
+            let told = RefCell::new(None);
+            let bind = |commitment: &Commitment| {
+                *told.borrow_mut() = Some(*commitment);
+                Vec::new()
+            };
+            let sealed = seal(&value(bytes), &bind, &[identity.recipient()]).expect("it seals");
+            let opened = open(&sealed.bytes, std::slice::from_ref(&identity)).expect("it opens");
+            assert_eq!(*told.borrow(), Some(opened.commitment), "the reader's is the writer's");
+            let same_key = |bytes| commit(&sealed.file_key, &value(bytes));
+            assert_eq!(same_key(bytes), opened.commitment);
+            assert_ne!(same_key(b"another"), opened.commitment);
+            opened.commitment
+        };
+        // Not a hash of the value: whoever guesses it learns nothing without the file key.
+        assert_ne!(commitment(b"value"), commitment(b"value"));
+    }
+
+    #[test]
     fn nobody_is_no_recipient() {
-        assert!(matches!(seal(&value(b"v"), b"b", &[]), Err(EnvelopeError::NoRecipient)));
+        assert!(matches!(seal(&value(b"v"), &|_| b"b".to_vec(), &[]), Err(EnvelopeError::NoRecipient)));
     }
 
     #[test]
@@ -281,9 +363,10 @@ mod tests {
     #[test]
     fn a_file_read_back_wrong_is_refused() {
         let (_, sealed) = sealed(b"new");
-        assert!(matches!(sealed.verify(&sealed.bytes, &value(b"old"), b"binding"), Err(EnvelopeError::ReadBack)));
-        assert!(matches!(sealed.verify(&sealed.bytes, &value(b"new"), b"other"), Err(EnvelopeError::ReadBack)));
-        assert!(sealed.verify(&sealed.bytes[..sealed.bytes.len() - 1], &value(b"new"), b"binding").is_err());
+        assert!(matches!(sealed.verify(&sealed.bytes, &value(b"old")), Err(EnvelopeError::ReadBack)));
+        let other = Sealed { binding: b"other".to_vec(), bytes: Vec::new(), file_key: copy(&sealed.file_key) };
+        assert!(matches!(other.verify(&sealed.bytes, &value(b"new")), Err(EnvelopeError::ReadBack)));
+        assert!(sealed.verify(&sealed.bytes[..sealed.bytes.len() - 1], &value(b"new")).is_err());
     }
 
     #[test]

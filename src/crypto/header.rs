@@ -5,8 +5,11 @@
 
 use super::EnvelopeError;
 
-/// The tag of the stanza that binds a file to its vault, scope and name. It takes no arguments.
-pub const BINDING_TAG: &str = "flyte-local/secret-v1";
+/// The tag of the stanza that binds a file to its vault, scope and name, and says who wrote it. It takes no arguments.
+pub const SIGNED_TAG: &str = "flyte-local/secret-v2";
+
+/// The tag of the first version, which did not say who wrote it.
+pub const UNSIGNED_TAG: &str = "flyte-local/secret-v1";
 
 /// The most stanzas a header may have.
 pub const MAX_STANZAS: usize = 64;

@@ -1,12 +1,21 @@
-//! age, and nothing of our own: identities, recipients, and the envelope a secret is kept in.
+//! age, and nothing of our own: identities, recipients, authors, and the envelope a secret is kept in.
 //!
-//! This is the only module that imports `age`. It composes what age offers and invents no cryptography: the envelope is
-//! a plain age file with one more stanza in its header, which age's own header MAC covers.
+//! This is the only module that imports `age`. It composes what age and its own dependencies offer and invents no
+//! cryptography: the envelope is a plain age file with one more stanza in its header, which age's own header MAC covers;
+//! what is signed in it is a MAC of the value and where it belongs.
 
+mod author;
 mod envelope;
 mod header;
 mod identity;
 
-pub use envelope::{EnvelopeError, MAX_FILE_BYTES, Opened, Sealed, open, peek, seal};
-pub use header::{BINDING_TAG, MAX_HEADER_BYTES, MAX_STANZAS};
+pub use author::{Author, AuthorKey, BadAuthor, BadAuthorKey, SIGNATURE_BYTES};
+pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Opened, Sealed, open, peek, seal};
+pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
 pub use identity::{BadIdentity, BadRecipient, Identity, Recipient};
+
+/// A name for bytes that cannot be one themselves: their SHA-256, in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,12 +1,15 @@
-//! The binding: what a file's header says of the secret in it.
+//! The binding: what a file's header says of the secret in it, and who says so.
 //!
 //! It ties a file to its vault, scope and name, so that a renamed, swapped or copied file is refused; age's header MAC
-//! ties it to the value. `docs/vault-format.md` is its specification.
+//! ties it to the value, and the author's signature ties both to the author. `docs/vault-format.md` is its specification.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
+use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG};
 use crate::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
 
 /// What is known of a secret besides its value.
@@ -31,11 +34,74 @@ struct Body {
     name: SecretName,
     #[serde(rename = "type")]
     secret_type: SecretType,
-    created: Timestamp,
-    updated: Timestamp,
+    created: Time,
+    updated: Time,
 }
 
-pub(super) fn encode(vault_id: &str, metadata: &Metadata) -> Vec<u8> {
+/// A time and its text: what is signed is the text, so that a verifier need not know how the writer puts times.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Time {
+    text: String,
+    instant: Timestamp,
+}
+
+impl TryFrom<String> for Time {
+    type Error = jiff::Error;
+
+    fn try_from(text: String) -> Result<Self, jiff::Error> {
+        text.parse().map(|instant| Self { text, instant })
+    }
+}
+
+impl From<Timestamp> for Time {
+    fn from(instant: Timestamp) -> Self {
+        Self { text: instant.to_string(), instant }
+    }
+}
+
+impl From<Time> for String {
+    fn from(time: Time) -> Self {
+        time.text
+    }
+}
+
+/// The members that a signed binding has besides: read from the same object.
+#[derive(Deserialize)]
+struct Proof {
+    author: String,
+    commitment: String,
+    signature: String,
+}
+
+/// The whole of a signed binding.
+#[derive(Serialize)]
+struct Signed<'a> {
+    #[serde(flatten)]
+    body: &'a Body,
+    author: String,
+    commitment: String,
+    signature: String,
+}
+
+/// Who says so, not yet believed.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) author: Author,
+    pub(super) commitment: Commitment,
+    signature: [u8; SIGNATURE_BYTES],
+    message: Vec<u8>,
+}
+
+impl Claim {
+    /// Whether the author it names signed what the binding says.
+    pub(super) fn is_authentic(&self) -> bool {
+        self.author.has_signed(&self.message, &self.signature)
+    }
+}
+
+/// The binding of a secret whose value has this commitment, signed.
+pub(super) fn encode(vault_id: &str, metadata: &Metadata, key: &AuthorKey, commitment: &Commitment) -> Vec<u8> {
     let scope = &metadata.id.scope;
     let body = Body {
         vault: vault_id.to_owned(),
@@ -43,30 +109,81 @@ pub(super) fn encode(vault_id: &str, metadata: &Metadata) -> Vec<u8> {
         domain: scope.domain().cloned(),
         name: metadata.id.name.clone(),
         secret_type: metadata.secret_type,
-        created: metadata.created,
-        updated: metadata.updated,
+        created: metadata.created.into(),
+        updated: metadata.updated.into(),
     };
-    serde_json::to_vec(&body).expect("names, words and times always serialise")
+    let author = key.author();
+    let signature = key.sign(&message(&body, &author, commitment));
+    let signed = Signed {
+        body: &body,
+        author: author.to_string(),
+        commitment: STANDARD.encode(commitment),
+        signature: STANDARD.encode(signature),
+    };
+    serde_json::to_vec(&signed).expect("names, words and times always serialise")
 }
 
-/// Reads a binding and compares it with the vault and the place it was found in.
+/// What is signed. Each part has its length before it, so that no two bindings have the same bytes; the tag comes first,
+/// so that no other use of the key has them either. Neither a project nor a domain can be empty: there, empty is none.
+fn message(body: &Body, author: &Author, commitment: &Commitment) -> Vec<u8> {
+    let parts: [&[u8]; 10] = [
+        SIGNED_TAG.as_bytes(),
+        body.vault.as_bytes(),
+        body.project.as_ref().map_or("", Project::as_str).as_bytes(),
+        body.domain.as_ref().map_or("", Domain::as_str).as_bytes(),
+        body.name.as_str().as_bytes(),
+        body.secret_type.as_str().as_bytes(),
+        body.created.text.as_bytes(),
+        body.updated.text.as_bytes(),
+        author.as_bytes(),
+        commitment,
+    ];
+    let mut message = Vec::new();
+    for part in parts {
+        message.extend((part.len() as u64).to_be_bytes());
+        message.extend(part);
+    }
+    message
+}
+
+/// Reads a binding and compares it with the vault and the place it was found in. Who wrote it is `None` if it is of the
+/// version that is not signed.
 ///
 /// # Errors
 /// It is not understood, or says that the file belongs elsewhere.
-pub(super) fn decode(body: &[u8], vault_id: &str, place: &SecretId) -> Result<Metadata, Refusal> {
+pub(super) fn decode(
+    binding: &Binding,
+    vault_id: &str,
+    place: &SecretId,
+) -> Result<(Metadata, Option<Claim>), Refusal> {
+    let refused = |reason: &'static str| Refusal::Binding(serde::de::Error::custom(reason));
     // serde would also take an array of the members in their order.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Refusal::Binding(serde::de::Error::custom("it is not a JSON object")));
+    if !binding.body.trim_ascii_start().starts_with(b"{") {
+        return Err(refused("it is not a JSON object"));
     }
-    let body: Body = serde_json::from_slice(body).map_err(Refusal::Binding)?;
+    let body: Body = serde_json::from_slice(&binding.body).map_err(Refusal::Binding)?;
     if body.vault != vault_id {
         return Err(Refusal::OtherVault);
     }
+    let claim = if binding.is_signed {
+        let proof: Proof = serde_json::from_slice(&binding.body).map_err(Refusal::Binding)?;
+        let author = proof.author.parse().map_err(|_| refused("its author is no author's key"))?;
+        let commitment = bytes(&proof.commitment).ok_or_else(|| refused("its commitment is not 32 bytes in base64"))?;
+        let signature = bytes(&proof.signature).ok_or_else(|| refused("its signature is not 64 bytes in base64"))?;
+        Some(Claim { message: message(&body, &author, &commitment), author, commitment, signature })
+    } else {
+        None
+    };
     let id = SecretId { scope: Scope::new(body.project, body.domain), name: body.name };
     if &id != place {
         return Err(Refusal::OtherSecret(Box::new(id)));
     }
-    Ok(Metadata { id, secret_type: body.secret_type, created: body.created, updated: body.updated })
+    let (created, updated) = (body.created.instant, body.updated.instant);
+    Ok((Metadata { id, secret_type: body.secret_type, created, updated }, claim))
+}
+
+fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -83,31 +200,95 @@ mod tests {
         }
     }
 
+    fn key() -> AuthorKey {
+        AuthorKey::generate().expect("randomness")
+    }
+
+    fn text(key: &AuthorKey) -> String {
+        String::from_utf8(encode("id", &metadata(), key, &[7; 32])).expect("JSON")
+    }
+
+    fn read(text: &str) -> Result<(Metadata, Option<Claim>), Refusal> {
+        decode(&Binding { is_signed: true, body: text.into() }, "id", &metadata().id)
+    }
+
+    fn is_authentic(text: &str) -> bool {
+        read(text).is_ok_and(|(_, claim)| claim.expect("signed").is_authentic())
+    }
+
     #[test]
     fn it_reads_as_the_format_document_says() {
-        let expected = r#"{"vault":"id","project":"p","domain":"d","name":"n","type":"regular","created":"2026-01-01T00:00:00Z","updated":"2026-01-02T03:04:05.5Z"}"#;
-        let body = encode("id", &metadata());
-        assert_eq!(String::from_utf8(body.clone()).expect("JSON"), expected);
-        assert_eq!(decode(&body, "id", &metadata().id).expect("ours"), metadata());
+        let key = key();
+        let text = text(&key);
+        let before = r#"{"vault":"id","project":"p","domain":"d","name":"n","type":"regular","created":"2026-01-01T00:00:00Z","updated":"2026-01-02T03:04:05.5Z","author":""#;
+        let signature = text.strip_prefix(before).expect("as the document says");
+        assert!(signature.starts_with(&format!("{}\",\"commitment\":\"BwcH", key.author())), "{signature}");
+        let (read, claim) = read(&text).expect("ours");
+        let claim = claim.expect("signed");
+        assert_eq!((read, claim.author, claim.commitment), (metadata(), key.author(), [7; 32]));
     }
 
     #[test]
     fn members_of_a_later_version_are_passed_over() {
-        let body = String::from_utf8(encode("id", &metadata())).expect("JSON");
-        let later = body.replace("{\"vault\"", "{\"signature\":\"x\",\"vault\"");
-        assert!(decode(later.as_bytes(), "id", &metadata().id).is_ok());
+        let text = text(&key());
+        assert!(is_authentic(&text.replacen('{', r#"{"later":{"author":1},"#, 1)));
+        let unsigned = Binding { is_signed: false, body: text.replace(r#""author":""#, r#""author":4,"x":""#).into() };
+        assert!(matches!(decode(&unsigned, "id", &metadata().id), Ok((_, None))), "unsigned, it knows of no author");
     }
 
     #[test]
     fn each_part_of_the_place_counts() {
-        let body = encode("id", &metadata());
-        assert!(matches!(decode(&body, "other", &metadata().id), Err(Refusal::OtherVault)));
+        let binding = Binding { is_signed: true, body: text(&key()).into() };
+        assert!(matches!(decode(&binding, "other", &metadata().id), Err(Refusal::OtherVault)));
         let name = SecretId { name: "m".parse().expect("a good name"), ..metadata().id };
-        assert!(matches!(decode(&body, "id", &name), Err(Refusal::OtherSecret(_))));
+        assert!(matches!(decode(&binding, "id", &name), Err(Refusal::OtherSecret(_))));
         for scope in [Scope::Organization, Scope::new("p".parse().ok(), None), Scope::new(None, "d".parse().ok())] {
             let place = SecretId { scope, ..metadata().id };
-            assert!(matches!(decode(&body, "id", &place), Err(Refusal::OtherSecret(_))));
+            assert!(matches!(decode(&binding, "id", &place), Err(Refusal::OtherSecret(_))));
         }
-        assert!(matches!(decode(b"{}", "id", &metadata().id), Err(Refusal::Binding(_))));
+        assert!(matches!(read("{}"), Err(Refusal::Binding(_))));
+    }
+
+    #[test]
+    fn no_changed_byte_of_it_is_authentic() {
+        let key = key();
+        let text = text(&key);
+        assert!(is_authentic(&text));
+        for index in 0..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[index] ^= 1 << (index % 8);
+            let binding = Binding { is_signed: true, body: changed };
+            let accepted = decode(&binding, "id", &metadata().id)
+                .is_ok_and(|(_, claim)| claim.is_some_and(|claim| claim.is_authentic()));
+            assert!(!accepted, "byte {index}: {}", String::from_utf8_lossy(&binding.body));
+        }
+    }
+
+    #[test]
+    fn no_two_bindings_are_signed_with_the_same_bytes() {
+        let key = key();
+        let message = |project: &str, domain: &str, name: &str| {
+            let scope = Scope::new(project.parse().ok(), domain.parse().ok());
+            let id = SecretId { scope, name: name.parse().expect("a good name") };
+            let body = encode("id", &Metadata { id: id.clone(), ..metadata() }, &key, &[7; 32]);
+            let read = decode(&Binding { is_signed: true, body }, "id", &id).expect("ours");
+            read.1.expect("signed").message
+        };
+        let all =
+            [("a", "bc", "d"), ("ab", "c", "d"), ("a", "b", "cd"), ("", "a", "d"), ("a", "", "d"), ("", "", "ad")];
+        let messages: std::collections::BTreeSet<_> = all.iter().map(|(p, d, n)| message(p, d, n)).collect();
+        assert_eq!(messages.len(), all.len());
+    }
+
+    #[test]
+    fn another_author_or_form_of_the_signature_is_none() {
+        let (ours, theirs) = (key(), key());
+        let text = text(&ours);
+        assert!(!is_authentic(&text.replace(&ours.author().to_string(), &theirs.author().to_string())));
+        assert!(!is_authentic(&text.replace("BwcHBw", "CAcHBw")), "another commitment");
+        for (from, to) in [("==\"}", "\"}"), ("==\"}", "=\"}"), ("==\"}", "==\\n\"}"), ("03:04:05.5Z", "03:04:05.50Z")]
+        {
+            assert!(text.contains(from) && !is_authentic(&text.replace(from, to)), "{from} {to}");
+        }
     }
 }

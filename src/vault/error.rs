@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::manifest::ManifestError;
-use crate::crypto::EnvelopeError;
+use super::trust::{Change, Stale};
+use crate::crypto::{Author, EnvelopeError};
 use crate::secret::SecretId;
 use crate::storage::{LockError, LockOwner, StorageError, WriteError};
 
@@ -26,6 +27,18 @@ pub enum Refusal {
     /// It belongs to another place in this vault.
     #[error("it was written as {0}")]
     OtherSecret(Box<SecretId>),
+    /// It is of the version that does not say who wrote it.
+    #[error("it is not signed: anybody may have written it")]
+    Unsigned,
+    /// It is not what the author it names has signed.
+    #[error("its signature does not hold")]
+    Forged,
+    /// Its author is none of the vault's.
+    #[error("it is signed by {0}, who is none of the vault's authors")]
+    UnknownAuthor(Box<Author>),
+    /// Its author became one of the vault's without this machine's user having a part in it.
+    #[error("it is signed by {0}, whom vault.toml names as an author, but nobody accepted as one here")]
+    UnpinnedAuthor(Box<Author>),
 }
 
 /// A failed operation on a vault.
@@ -115,9 +128,44 @@ pub enum VaultError {
         #[source]
         source: getrandom::Error,
     },
+    /// The vault's recipients or authors, or its id, are not those that this machine knows.
+    #[error("the vault at {} is not as it was accepted here{}", path.display(), lines(changes))]
+    Changed {
+        /// Where it is.
+        path: PathBuf,
+        /// How it differs.
+        changes: Vec<Change>,
+    },
+    /// A secret is older than it was seen here, or gone.
+    #[error("{0}")]
+    Stale(Box<Stale>),
+    /// Who writes is none of the vault's authors.
+    #[error("you write as {key}, who is none of the vault's authors: what you write would not be read")]
+    UnlistedAuthor {
+        /// The writer's public key.
+        key: Box<Author>,
+    },
+    /// There is no key to sign with.
+    #[error("there is no key to sign with")]
+    NoAuthor,
+    /// There is nowhere to remember a vault.
+    #[error("there is no directory to remember the vault's authors and recipients in")]
+    NoState,
+    /// What is remembered of a vault is not understood.
+    #[error("cannot read {}: {reason}", path.display())]
+    Pin {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
     /// The system refused.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+fn lines(changes: &[Change]) -> String {
+    changes.iter().map(|change| format!("\n{change}")).collect()
 }
 
 impl From<LockError> for VaultError {

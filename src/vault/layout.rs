@@ -26,7 +26,8 @@ pub(super) fn secret_name(file_name: &str) -> Option<SecretName> {
     file_name.strip_suffix(EXTENSION)?.parse().ok()
 }
 
-fn components(scope: &Scope) -> Vec<&str> {
+/// The directories that lead to a scope's.
+pub(super) fn components(scope: &Scope) -> Vec<&str> {
     match scope {
         Scope::Organization => vec![ORGANIZATION],
         Scope::Project(project) => vec![PROJECT, project.as_str()],
@@ -38,12 +39,7 @@ fn components(scope: &Scope) -> Vec<&str> {
 impl Vault {
     /// The directory of a scope; `None` while no secret was ever created in it.
     pub(super) fn scope_directory(&self, scope: &Scope) -> Result<Option<Directory>, StorageError> {
-        let mut found = self.root.subdirectory(SECRETS)?;
-        for component in components(scope) {
-            let Some(directory) = found else { return Ok(None) };
-            found = directory.subdirectory(component)?;
-        }
-        Ok(found)
+        self.root.subdirectory(SECRETS)?.map_or(Ok(None), |secrets| scope_below(&secrets, scope))
     }
 
     /// The directory of a scope, made where it is missing.
@@ -57,25 +53,41 @@ impl Vault {
 
     /// Every scope that has a directory. Not the directories: a vault may have more than a process may open.
     pub(super) fn scopes(&self) -> Result<Vec<Scope>, StorageError> {
-        let mut scopes = Vec::new();
-        let Some(secrets) = self.root.subdirectory(SECRETS)? else { return Ok(scopes) };
-        if secrets.subdirectory(ORGANIZATION)?.is_some() {
-            scopes.push(Scope::Organization);
-        }
-        scopes.extend(named(secrets.subdirectory(DOMAIN)?.as_ref())?.into_iter().map(Scope::Domain));
-        let Some(projects) = secrets.subdirectory(PROJECT)? else { return Ok(scopes) };
-        for project in named::<Project>(Some(&projects))? {
-            let domains = match projects.subdirectory(project.as_str())? {
-                Some(directory) => directory.subdirectory(DOMAIN)?,
-                None => None,
-            };
-            for domain in named::<Domain>(domains.as_ref())? {
-                scopes.push(Scope::ProjectDomain(project.clone(), domain));
-            }
-            scopes.push(Scope::Project(project));
-        }
-        Ok(scopes)
+        self.root.subdirectory(SECRETS)?.map_or(Ok(Vec::new()), |secrets| scopes_below(&secrets))
     }
+}
+
+/// The directory of a scope in a tree of them; `None` where there is none.
+pub(super) fn scope_below(tree: &Directory, scope: &Scope) -> Result<Option<Directory>, StorageError> {
+    let mut found: Option<Directory> = None;
+    for component in components(scope) {
+        match found.as_ref().unwrap_or(tree).subdirectory(component)? {
+            Some(directory) => found = Some(directory),
+            None => return Ok(None),
+        }
+    }
+    Ok(found)
+}
+
+/// Every scope that has a directory in a tree of them.
+pub(super) fn scopes_below(tree: &Directory) -> Result<Vec<Scope>, StorageError> {
+    let mut scopes = Vec::new();
+    if tree.subdirectory(ORGANIZATION)?.is_some() {
+        scopes.push(Scope::Organization);
+    }
+    scopes.extend(named(tree.subdirectory(DOMAIN)?.as_ref())?.into_iter().map(Scope::Domain));
+    let Some(projects) = tree.subdirectory(PROJECT)? else { return Ok(scopes) };
+    for project in named::<Project>(Some(&projects))? {
+        let domains = match projects.subdirectory(project.as_str())? {
+            Some(directory) => directory.subdirectory(DOMAIN)?,
+            None => None,
+        };
+        for domain in named::<Domain>(domains.as_ref())? {
+            scopes.push(Scope::ProjectDomain(project.clone(), domain));
+        }
+        scopes.push(Scope::Project(project));
+    }
+    Ok(scopes)
 }
 
 /// The names of the directories in `parent`, as far as they parse.

@@ -1,12 +1,15 @@
-//! `vault.toml`: the format's version, the vault's id, and whom its secrets are encrypted to.
+//! `vault.toml`: the format's version, the vault's id, whom its secrets are encrypted to, and who writes them.
 
 use serde::{Deserialize, Serialize};
 
 use super::VaultError;
-use crate::crypto::Recipient;
+use crate::crypto::{Author, Recipient};
 
-/// The format this code reads and writes.
-const FORMAT: u32 = 1;
+/// The format this code writes.
+const FORMAT: u32 = 2;
+
+/// The format that knew no authors. It is read as one of a vault that has none.
+const WITHOUT_AUTHORS: u32 = 1;
 
 /// The bytes of a vault's id. It tells vaults apart; it is no secret.
 const ID_BYTES: usize = 16;
@@ -20,10 +23,20 @@ pub struct NamedRecipient {
     pub key: Recipient,
 }
 
-#[derive(Debug)]
+/// Somebody who writes secrets, and what they are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedAuthor {
+    /// Who it is.
+    pub name: String,
+    /// The public key that verifies what they sign.
+    pub key: Author,
+}
+
+#[derive(Debug, Clone)]
 pub(super) struct Manifest {
     id: String,
     recipients: Vec<NamedRecipient>,
+    authors: Vec<NamedAuthor>,
 }
 
 /// Why a `vault.toml` is not understood.
@@ -33,7 +46,7 @@ pub enum ManifestError {
     #[error("{0}")]
     Syntax(String),
     /// A later format.
-    #[error("it has format {found}, this flyte-local knows format {FORMAT}")]
+    #[error("it has format {found}, this flyte-local knows formats up to {FORMAT}")]
     Format {
         /// The format it says it has.
         found: u32,
@@ -50,6 +63,15 @@ pub enum ManifestError {
         #[source]
         reason: crate::crypto::BadRecipient,
     },
+    /// An author's key does not parse.
+    #[error("the key of author {name:?} cannot be used")]
+    Author {
+        /// Who it is.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        reason: crate::crypto::BadAuthor,
+    },
     /// There is nobody to encrypt to.
     #[error("it has no recipient")]
     NoRecipient,
@@ -60,14 +82,42 @@ pub enum ManifestError {
 struct File {
     format: u32,
     id: String,
-    recipients: Vec<FileRecipient>,
+    recipients: Vec<FileKey>,
+    authors: Option<Vec<FileKey>>,
 }
 
+/// A key and whose it is: a recipient's or an author's.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileRecipient {
-    name: String,
-    key: String,
+pub(super) struct FileKey {
+    pub(super) name: String,
+    pub(super) key: String,
+}
+
+/// Recipients as a file has them.
+pub(super) fn from_recipients(recipients: &[NamedRecipient]) -> Vec<FileKey> {
+    recipients.iter().map(|known| FileKey { name: known.name.clone(), key: known.key.to_string() }).collect()
+}
+
+/// Authors as a file has them.
+pub(super) fn from_authors(authors: &[NamedAuthor]) -> Vec<FileKey> {
+    authors.iter().map(|known| FileKey { name: known.name.clone(), key: known.key.to_string() }).collect()
+}
+
+pub(super) fn to_recipients(keys: Vec<FileKey>) -> Result<Vec<NamedRecipient>, ManifestError> {
+    let recipient = |FileKey { name, key }: FileKey| match key.parse() {
+        Ok(key) => Ok(NamedRecipient { name, key }),
+        Err(reason) => Err(ManifestError::Recipient { name, reason }),
+    };
+    keys.into_iter().map(recipient).collect()
+}
+
+pub(super) fn to_authors(keys: Vec<FileKey>) -> Result<Vec<NamedAuthor>, ManifestError> {
+    let author = |FileKey { name, key }: FileKey| match key.parse() {
+        Ok(key) => Ok(NamedAuthor { name, key }),
+        Err(reason) => Err(ManifestError::Author { name, reason }),
+    };
+    keys.into_iter().map(author).collect()
 }
 
 /// The version alone, so that a later format is told as such rather than as a syntax error.
@@ -77,45 +127,48 @@ struct FileFormat {
 }
 
 impl Manifest {
-    pub(super) fn new(recipients: Vec<NamedRecipient>) -> Result<Self, VaultError> {
+    pub(super) fn new(recipients: Vec<NamedRecipient>, authors: Vec<NamedAuthor>) -> Result<Self, VaultError> {
         let mut id = [0; ID_BYTES];
         getrandom::getrandom(&mut id).map_err(|source| VaultError::Randomness { source })?;
-        Ok(Self { id: id.iter().map(|byte| format!("{byte:02x}")).collect(), recipients })
+        Ok(Self { id: id.iter().map(|byte| format!("{byte:02x}")).collect(), recipients, authors })
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let syntax = |error: &dyn std::fmt::Display| ManifestError::Syntax(error.to_string().trim_end().to_owned());
         let text = std::str::from_utf8(bytes).map_err(|error| syntax(&error))?;
         let FileFormat { format } = toml::from_str(text).map_err(|error| syntax(&error))?;
-        if format != FORMAT {
+        if format != FORMAT && format != WITHOUT_AUTHORS {
             return Err(ManifestError::Format { found: format });
         }
         let file: File = toml::from_str(text).map_err(|error| syntax(&error))?;
-        let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if file.id.len() != 2 * ID_BYTES || !file.id.bytes().all(hexadecimal) {
+        if !Self::is_id(&file.id) {
             return Err(ManifestError::Id);
         }
-        let mut recipients = Vec::with_capacity(file.recipients.len());
-        for FileRecipient { name, key } in file.recipients {
-            match key.parse() {
-                Ok(key) => recipients.push(NamedRecipient { name, key }),
-                Err(reason) => return Err(ManifestError::Recipient { name, reason }),
-            }
-        }
+        let recipients = to_recipients(file.recipients)?;
         if recipients.is_empty() {
             return Err(ManifestError::NoRecipient);
         }
-        Ok(Self { id: file.id, recipients })
+        let authors = match (format, file.authors) {
+            (WITHOUT_AUTHORS, None) => Vec::new(),
+            (WITHOUT_AUTHORS, Some(_)) => return Err(syntax(&"format 1 has no authors")),
+            (_, Some(authors)) => to_authors(authors)?,
+            (_, None) => return Err(syntax(&"missing field `authors`")),
+        };
+        Ok(Self { id: file.id, recipients, authors })
+    }
+
+    /// Whether this is what a vault's id looks like.
+    pub(super) fn is_id(text: &str) -> bool {
+        let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        text.len() == 2 * ID_BYTES && text.bytes().all(hexadecimal)
     }
 
     pub(super) fn to_toml(&self) -> String {
-        let recipients = self.recipients.iter();
         let file = File {
             format: FORMAT,
             id: self.id.clone(),
-            recipients: recipients
-                .map(|recipient| FileRecipient { name: recipient.name.clone(), key: recipient.key.to_string() })
-                .collect(),
+            recipients: from_recipients(&self.recipients),
+            authors: Some(from_authors(&self.authors)),
         };
         toml::to_string(&file).expect("strings and a number always serialise")
     }
@@ -127,16 +180,32 @@ impl Manifest {
     pub(super) fn recipients(&self) -> &[NamedRecipient] {
         &self.recipients
     }
+
+    pub(super) fn authors(&self) -> &[NamedAuthor] {
+        &self.authors
+    }
+
+    pub(super) fn add_author(&mut self, author: NamedAuthor) {
+        self.authors.push(author);
+    }
+
+    #[cfg(test)]
+    pub(super) fn replace(&mut self, recipients: Vec<NamedRecipient>, authors: Vec<NamedAuthor>) {
+        (self.recipients, self.authors) = (recipients, authors);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Identity;
+    use crate::crypto::{AuthorKey, Identity};
 
     fn manifest() -> Manifest {
         let key = Identity::generate().recipient();
-        Manifest::new(vec![NamedRecipient { name: "alice".to_owned(), key }]).expect("randomness")
+        let author = AuthorKey::generate().expect("randomness").author();
+        let name = || "alice".to_owned();
+        Manifest::new(vec![NamedRecipient { name: name(), key }], vec![NamedAuthor { name: name(), key: author }])
+            .expect("randomness")
     }
 
     #[test]
@@ -144,16 +213,20 @@ mod tests {
         let written = manifest();
         let read = Manifest::parse(written.to_toml().as_bytes()).expect("our own format");
         assert_eq!((read.id(), read.recipients()), (written.id(), written.recipients()));
+        assert_eq!(read.authors(), written.authors());
     }
 
     #[test]
     fn what_is_not_understood_is_refused() {
         let good = manifest().to_toml();
         let parse = |text: String| Manifest::parse(text.as_bytes()).expect_err("not understood").to_string();
-        assert!(parse(good.replace("format = 1", "format = 2")).contains("format 2"));
-        assert!(parse(good.replace("format = 1", "format = 1\nsurprise = 1")).contains("surprise"));
+        assert!(parse(good.replace("format = 2", "format = 3")).contains("format 3"));
+        assert!(parse(good.replace("format = 2", "format = 2\nsurprise = 1")).contains("surprise"));
         assert!(parse(good.replace("id = \"", "id = \"x")).contains("hexadecimal"));
         assert!(parse(good.replace("age1", "age2")).contains("alice"));
+        assert!(parse(good.replace("flyteauthor1", "flyteauthor2")).contains("alice"));
+        assert!(parse(good.replace("format = 2", "format = 1")).contains("format 1 has no authors"));
+        assert!(parse(good.split("\n[[authors]]").next().expect("a part").to_owned()).contains("authors"));
         assert!(parse("format = 1\nid = \"00000000000000000000000000000000\"\nrecipients = []".into()).contains("no"));
         assert!(!parse("\u{0}".into()).is_empty());
     }

@@ -8,19 +8,27 @@ mod binding;
 mod error;
 mod layout;
 mod manifest;
+mod memory;
+mod pins;
 mod read;
+mod trust;
 mod write;
 
 pub use binding::Metadata;
 pub use error::{Refusal, VaultError};
-pub use manifest::{ManifestError, NamedRecipient};
+pub use manifest::{ManifestError, NamedAuthor, NamedRecipient};
+pub use memory::Notice;
 pub use read::{Listing, Resolved, Seen};
+pub use trust::{Change, Stale};
+pub use write::Adopted;
 
 use std::path::Path;
 use std::time::Duration;
 
-use crate::storage::{Directory, Lock, Permissions, StorageError};
+use crate::crypto::AuthorKey;
+use crate::storage::{Directory, Lock, Permissions, Replace, StorageError};
 use manifest::Manifest;
+use memory::Memory;
 
 /// How long a writer waits for another one to finish.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);
@@ -31,15 +39,26 @@ pub struct Vault {
     root: Directory,
     manifest: Manifest,
     patience: Duration,
+    author: Option<AuthorKey>,
+    memory: Memory,
 }
 
 impl Vault {
-    /// Makes a new vault at `path`, with `recipients` to encrypt to.
+    /// Makes a new vault at `path`, with `recipients` to encrypt to and `authors` who write it, and remembers it below
+    /// `state`.
     ///
     /// # Errors
     /// [`VaultError::Exists`] if there is one already, [`VaultError::ManifestLost`] if there are secrets without their
     /// `vault.toml`; what is there is left alone.
-    pub fn create(path: &Path, recipients: Vec<NamedRecipient>, permissions: Permissions) -> Result<Self, VaultError> {
+    pub fn create(
+        path: &Path,
+        recipients: Vec<NamedRecipient>,
+        authors: Vec<NamedAuthor>,
+        state: &Path,
+        permissions: Permissions,
+    ) -> Result<Self, VaultError> {
+        // Before there is a vault, which could not be written without.
+        Directory::create(state)?;
         let root = guarded(Directory::create(path)?, permissions)?;
         let _lock = Lock::acquire(&root, layout::LOCK, LOCK_PATIENCE)?;
         if root.contains(layout::MANIFEST)? {
@@ -49,12 +68,15 @@ impl Vault {
         if !secrets.entries()?.is_empty() {
             return Err(VaultError::ManifestLost { path: path.to_owned() });
         }
-        let manifest = Manifest::new(recipients)?;
+        let manifest = Manifest::new(recipients, authors)?;
         root.write_new(layout::MANIFEST, manifest.to_toml().as_bytes())?;
-        Ok(Self { root, manifest, patience: LOCK_PATIENCE })
+        let mut vault = Self::new(root, manifest);
+        vault.begin(state)?;
+        Ok(vault)
     }
 
-    /// Opens the vault at `path`.
+    /// Opens the vault at `path`, to read it. What is remembered of it is not looked at before [`Vault::with_state`], and
+    /// until then the authors that it names itself are believed.
     ///
     /// # Errors
     /// [`VaultError::Missing`] if there is none; a `vault.toml` that cannot be read or is not understood; a vault that
@@ -68,15 +90,39 @@ impl Vault {
     /// # Errors
     /// As those.
     pub fn open_with(path: &Path, permissions: Permissions) -> Result<Self, VaultError> {
-        let missing = || VaultError::Missing { path: path.to_owned() };
         let root = match Directory::open(path) {
-            Err(error) if error.is_not_found() => return Err(missing()),
+            Err(error) if error.is_not_found() => return Err(VaultError::Missing { path: path.to_owned() }),
             root => guarded(root?, permissions)?,
         };
+        let manifest = Self::read_manifest(&root)?;
+        Ok(Self::new(root, manifest))
+    }
+
+    fn new(root: Directory, manifest: Manifest) -> Self {
+        Self { root, manifest, patience: LOCK_PATIENCE, author: None, memory: Memory::default() }
+    }
+
+    fn read_manifest(root: &Directory) -> Result<Manifest, VaultError> {
+        let missing = || VaultError::Missing { path: root.path().to_owned() };
         let text = root.read(layout::MANIFEST, layout::MAX_MANIFEST_BYTES)?.ok_or_else(missing)?;
-        let manifest = Manifest::parse(&text)
-            .map_err(|source| VaultError::Manifest { path: root.join(layout::MANIFEST), source })?;
-        Ok(Self { root, manifest, patience: LOCK_PATIENCE })
+        Manifest::parse(&text).map_err(|source| VaultError::Manifest { path: root.join(layout::MANIFEST), source })
+    }
+
+    /// Under the vault's lock.
+    fn write_manifest(lock: &Lock, root: &Directory, manifest: &Manifest) -> Result<(), VaultError> {
+        let text = manifest.to_toml();
+        let check = |read_back: &[u8]| match read_back == text.as_bytes() {
+            true => Ok(()),
+            false => Err(crate::crypto::EnvelopeError::ReadBack),
+        };
+        Ok(root.write(lock, layout::MANIFEST, text.as_bytes(), Replace::Existing, check)?)
+    }
+
+    /// Sets the key that signs what is written.
+    #[must_use]
+    pub fn with_author(mut self, key: AuthorKey) -> Self {
+        self.author = Some(key);
+        self
     }
 
     /// Sets how long a write waits for another writer; 30 seconds unless told.
@@ -89,6 +135,11 @@ impl Vault {
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.root.path()
+    }
+
+    /// Who writes its secrets.
+    pub fn authors(&self) -> &[NamedAuthor] {
+        self.manifest.authors()
     }
 
     /// Whom its secrets are encrypted to.

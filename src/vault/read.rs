@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Metadata, Refusal, Vault, VaultError, binding, layout};
+use super::binding::Claim;
+use super::{Metadata, Refusal, Vault, VaultError, binding, layout, trust};
 use crate::crypto::{self, EnvelopeError, Identity, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
 use crate::storage::{Directory, Entry};
@@ -49,7 +50,7 @@ impl Vault {
     pub fn metadata(&self, id: &SecretId) -> Result<Metadata, VaultError> {
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
-        self.peek(&directory, id)?.ok_or_else(missing)
+        self.peek(&directory, id)?.map(|(metadata, _)| metadata).ok_or_else(missing)
     }
 
     /// That there is no such secret, nor anything else in its place.
@@ -68,7 +69,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::SecretMissing`]; [`VaultError::CannotDecrypt`] if no identity opens it; [`VaultError::Refused`] for
-    /// a file that is damaged or does not belong there.
+    /// a file that is damaged, does not belong there, or is not by one of the authors that this machine knows.
     pub fn value(&self, id: &SecretId, identities: &[Identity]) -> Result<SecretValue, VaultError> {
         let found = self.find_value(id, identities)?;
         found.ok_or_else(|| VaultError::SecretMissing { id: Box::new(id.clone()) })
@@ -160,7 +161,7 @@ impl Vault {
             let Some(directory) = self.scope_directory(&scope)? else { continue };
             for name in secret_names(&directory)? {
                 match self.peek(&directory, &SecretId { scope: scope.clone(), name }) {
-                    Ok(metadata) => listing.secrets.extend(metadata),
+                    Ok(found) => listing.secrets.extend(found.map(|(metadata, _)| metadata)),
                     Err(error) => listing.refused.push(error),
                 }
             }
@@ -170,31 +171,68 @@ impl Vault {
         Ok(listing)
     }
 
-    /// The metadata of a secret in the directory of its scope; `None` if it is not there.
-    pub(super) fn peek(&self, directory: &Directory, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
+    /// The metadata of a secret in the directory of its scope, and who is said to have written it; `None` if it is not
+    /// there.
+    pub(super) fn peek(
+        &self,
+        directory: &Directory,
+        id: &SecretId,
+    ) -> Result<Option<(Metadata, Option<Claim>)>, VaultError> {
         let Some(start) = read(directory, id, PEEK_BYTES)? else { return Ok(None) };
         let metadata = crypto::peek(&start)
             .map_err(Refusal::Envelope)
-            .and_then(|body| binding::decode(&body, self.manifest.id(), id));
+            .and_then(|binding| binding::decode(&binding, self.manifest.id(), id));
         metadata.map(Some).map_err(|source| refused(directory, id, source))
     }
 
     fn find_value(&self, id: &SecretId, identities: &[Identity]) -> Result<Option<SecretValue>, VaultError> {
-        let Some(directory) = self.scope_directory(&id.scope)? else { return Ok(None) };
-        let file = layout::file_name(&id.name);
-        let Some(bytes) = read(&directory, id, MAX_FILE_BYTES + 1)? else { return Ok(None) };
+        // Before the file: a writer remembers it after. So what is known here cannot be newer than an honest file.
+        let known = self.known(id)?;
+        let found = match self.scope_directory(&id.scope)? {
+            Some(directory) => self.open_value(&directory, id, identities)?.map(|found| (directory, found)),
+            None => None,
+        };
+        let Some((directory, found)) = found else {
+            return self.compare(id, known, None).map(|()| None);
+        };
+        trust::judge(found.claim.as_ref(), &self.manifest, self.memory.pin())
+            .map_err(|source| refused(&directory, id, source))?;
+        self.compare(id, known, Some(found.metadata.updated))?;
+        Ok(Some(found.value))
+    }
+
+    /// Opens a file to its end. Who wrote it is not judged.
+    pub(super) fn open_value(
+        &self,
+        directory: &Directory,
+        id: &SecretId,
+        identities: &[Identity],
+    ) -> Result<Option<Found>, VaultError> {
+        let Some(bytes) = read(directory, id, MAX_FILE_BYTES + 1)? else { return Ok(None) };
         let opened = crypto::open(&bytes, identities).map_err(|error| match error {
             EnvelopeError::NoMatchingIdentity => {
-                VaultError::CannotDecrypt { id: Box::new(id.clone()), path: directory.join(&file) }
+                let path = directory.join(&layout::file_name(&id.name));
+                VaultError::CannotDecrypt { id: Box::new(id.clone()), path }
             }
-            error => refused(&directory, id, Refusal::Envelope(error)),
+            error => refused(directory, id, Refusal::Envelope(error)),
         })?;
-        binding::decode(&opened.binding, self.manifest.id(), id).map_err(|source| refused(&directory, id, source))?;
-        Ok(Some(opened.value))
+        let (metadata, claim) = binding::decode(&opened.binding, self.manifest.id(), id)
+            .and_then(|(metadata, claim)| {
+                trust::judge_value(claim.as_ref(), &opened.commitment).map(|()| (metadata, claim))
+            })
+            .map_err(|source| refused(directory, id, source))?;
+        Ok(Some(Found { metadata, claim, value: opened.value }))
     }
 }
 
-fn refused(directory: &Directory, id: &SecretId, source: Refusal) -> VaultError {
+/// A file that was opened to its end, and is for its place.
+pub(super) struct Found {
+    pub(super) metadata: Metadata,
+    pub(super) claim: Option<Claim>,
+    pub(super) value: SecretValue,
+}
+
+pub(super) fn refused(directory: &Directory, id: &SecretId, source: Refusal) -> VaultError {
     VaultError::Refused { id: Box::new(id.clone()), path: directory.join(&layout::file_name(&id.name)), source }
 }
 

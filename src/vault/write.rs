@@ -1,17 +1,38 @@
-//! Writing: under the lock, whole, read back and opened before it takes its place, and synced before it is acknowledged.
+//! Writing: under the lock, whole, signed, read back and opened before it takes its place, and synced before it is
+//! acknowledged. Only in a vault that is the one this machine knows.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::{Metadata, Vault, VaultError, binding, layout};
-use crate::crypto;
+use super::pins::Pins;
+use super::read::refused;
+use super::{Metadata, Refusal, Vault, VaultError, binding, layout, trust};
+use crate::crypto::{self, Author, AuthorKey, Identity};
 use crate::secret::{SecretId, SecretType, SecretValue};
 use crate::storage::{Directory, Lock, Replace};
 
+/// What was known of a secret that is signed anew.
+#[derive(Debug)]
+pub struct Adopted {
+    /// As it was.
+    pub metadata: Metadata,
+    /// Who had signed it, if anybody had.
+    pub author: Option<Author>,
+}
+
 impl Vault {
+    /// That this writer can write a secret: the vault is the one that this machine knows, and the writer one of its
+    /// authors.
+    ///
+    /// # Errors
+    /// [`VaultError::Changed`], [`VaultError::NoState`], [`VaultError::UnlistedAuthor`], [`VaultError::NoAuthor`].
+    pub fn require_writable(&self) -> Result<(), VaultError> {
+        self.writer().map(drop)
+    }
+
     /// Creates a secret. Needs no identity.
     ///
     /// # Errors
-    /// [`VaultError::SecretExists`]; what is there is left alone.
+    /// [`VaultError::SecretExists`]; what is there is left alone. Those of [`Vault::require_writable`].
     pub fn create_secret(
         &self,
         id: &SecretId,
@@ -19,43 +40,98 @@ impl Vault {
         value: &SecretValue,
     ) -> Result<Metadata, VaultError> {
         let lock = self.lock()?;
+        let (pins, key) = self.writer()?;
         self.require_absent(id)?;
+        pins.prepare(&id.scope)?;
         let directory = self.create_scope_directory(&id.scope)?;
-        let now = Timestamp::now();
+        // Later than one that was lost without our part in it: else the new one would look like an older one put back.
+        let now = after(pins.newest(id)?);
         let metadata = Metadata { id: id.clone(), secret_type, created: now, updated: now };
-        self.write(&lock, &directory, metadata, value, Replace::Never)
+        self.write(&lock, &directory, metadata, value, Replace::Never, (pins, key))
     }
 
     /// Gives a secret another value, keeping its type and when it was created. Needs no identity.
     ///
     /// # Errors
-    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] if the file in its place does not belong there. The old
-    /// value is in place until the new one was written, read back and opened.
+    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] if the file in its place does not belong there, or is not by
+    /// one of the vault's authors: what it says of the secret is kept, and would then be said by us. The old value is in
+    /// place until the new one was written, read back and opened. Those of [`Vault::require_writable`].
     pub fn update_secret(&self, id: &SecretId, value: &SecretValue) -> Result<Metadata, VaultError> {
         let lock = self.lock()?;
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
+        let (pins, key) = self.writer()?;
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
-        let old = self.peek(&directory, id)?.ok_or_else(missing)?;
-        // A clock that was set back must not make a newer value look older.
-        let updated = Timestamp::now().max(old.updated);
-        self.write(&lock, &directory, Metadata { updated, ..old }, value, Replace::Existing)
+        let (old, claim) = self.peek(&directory, id)?.ok_or_else(missing)?;
+        trust::judge(claim.as_ref(), &self.manifest, self.memory.pin())
+            .map_err(|source| refused(&directory, id, source))?;
+        pins.prepare(&id.scope)?;
+        let updated = after(pins.newest(id)?.max(Some(old.updated)));
+        self.write(&lock, &directory, Metadata { updated, ..old }, value, Replace::Existing, (pins, key))
     }
 
-    /// Deletes a secret. Needs no identity; a file that would be refused on reading can be deleted.
+    /// That the file of a secret can be updated, as far as it can be known beforehand.
     ///
     /// # Errors
-    /// [`VaultError::SecretMissing`].
-    pub fn delete_secret(&self, id: &SecretId) -> Result<(), VaultError> {
+    /// Those of [`Vault::update_secret`].
+    pub fn require_updatable(&self, id: &SecretId) -> Result<(), VaultError> {
+        let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
+        self.writer()?;
+        let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
+        let (_, claim) = self.peek(&directory, id)?.ok_or_else(missing)?;
+        trust::judge(claim.as_ref(), &self.manifest, self.memory.pin())
+            .map_err(|source| refused(&directory, id, source))
+    }
+
+    /// Signs the value of a secret as ours, whoever wrote it, unless it is damaged or its signature is forged. What was
+    /// known of it.
+    ///
+    /// # Errors
+    /// Those of [`Vault::value`] and [`Vault::require_writable`].
+    pub fn adopt_secret(&self, id: &SecretId, identities: &[Identity]) -> Result<Adopted, VaultError> {
         let lock = self.lock()?;
+        let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
+        let (pins, key) = self.writer()?;
+        let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
+        let found = self.open_value(&directory, id, identities)?.ok_or_else(missing)?;
+        if found.claim.as_ref().is_some_and(|claim| !claim.is_authentic()) {
+            return Err(refused(&directory, id, Refusal::Forged));
+        }
+        pins.prepare(&id.scope)?;
+        let updated = after(pins.newest(id)?.max(Some(found.metadata.updated)));
+        let metadata = Metadata { updated, ..found.metadata.clone() };
+        self.write(&lock, &directory, metadata, &found.value, Replace::Existing, (pins, key))?;
+        Ok(Adopted { metadata: found.metadata, author: found.claim.map(|claim| claim.author) })
+    }
+
+    /// Deletes a secret. Needs no identity; a file that would be refused on reading can be deleted. `false` if the file was
+    /// gone already, and the secret is now forgotten.
+    ///
+    /// # Errors
+    /// [`VaultError::SecretMissing`], [`VaultError::Changed`].
+    pub fn delete_secret(&self, id: &SecretId) -> Result<bool, VaultError> {
+        let lock = self.lock()?;
+        let pins = self.require_known()?;
+        // First: a reader that finds no file looks again whether it is known, and a secret that was forgotten and is there
+        // is remembered when it is next read.
+        let was_known = pins.forget(id)?;
         let removed = match self.scope_directory(&id.scope)? {
             Some(directory) => directory.remove(&lock, &layout::file_name(&id.name))?,
             None => false,
         };
-        if removed { Ok(()) } else { Err(VaultError::SecretMissing { id: Box::new(id.clone()) }) }
+        if removed || was_known { Ok(removed) } else { Err(VaultError::SecretMissing { id: Box::new(id.clone()) }) }
     }
 
-    fn lock(&self) -> Result<Lock, VaultError> {
+    pub(super) fn lock(&self) -> Result<Lock, VaultError> {
         Ok(Lock::acquire(&self.root, layout::LOCK, self.patience)?)
+    }
+
+    /// What a write of a secret needs.
+    fn writer(&self) -> Result<(&Pins, &AuthorKey), VaultError> {
+        let pins = self.require_known()?;
+        let key = self.author.as_ref().ok_or(VaultError::NoAuthor)?;
+        let author = key.author();
+        let is_listed = self.manifest.authors().iter().any(|listed| listed.key == author);
+        if is_listed { Ok((pins, key)) } else { Err(VaultError::UnlistedAuthor { key: Box::new(author) }) }
     }
 
     fn write(
@@ -65,13 +141,24 @@ impl Vault {
         metadata: Metadata,
         value: &SecretValue,
         replace: Replace,
+        (pins, key): (&Pins, &AuthorKey),
     ) -> Result<Metadata, VaultError> {
         let file = layout::file_name(&metadata.id.name);
-        let binding = binding::encode(self.manifest.id(), &metadata);
+        let bind = |commitment: &_| binding::encode(self.manifest.id(), &metadata, key, commitment);
         let recipients: Vec<_> = self.recipients().iter().map(|recipient| recipient.key.clone()).collect();
-        let sealed = crypto::seal(value, &binding, &recipients)
+        let sealed = crypto::seal(value, &bind, &recipients)
             .map_err(|source| VaultError::Seal { path: directory.join(&file), source })?;
-        directory.write(lock, &file, &sealed.bytes, replace, |read_back| sealed.verify(read_back, value, &binding))?;
+        directory.write(lock, &file, &sealed.bytes, replace, |read_back| sealed.verify(read_back, value))?;
+        self.remember(pins, &metadata.id, metadata.updated);
         Ok(metadata)
+    }
+}
+
+/// Now, or just after a time that is later: a clock that was set back must not make a newer value look older.
+fn after(known: Option<Timestamp>) -> Timestamp {
+    let now = Timestamp::now();
+    match known {
+        Some(known) if known >= now => known.checked_add(SignedDuration::from_nanos(1)).unwrap_or(known),
+        _ => now,
     }
 }

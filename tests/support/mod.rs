@@ -52,6 +52,15 @@ impl Sandbox {
         self.home().join(".config/flyte-local/identity.txt")
     }
 
+    pub fn author(&self) -> PathBuf {
+        self.home().join(".config/flyte-local/author.key")
+    }
+
+    /// Where what was seen of vaults is remembered.
+    pub fn state(&self) -> PathBuf {
+        self.home().join(".local/state/flyte-local/pins")
+    }
+
     /// The file of a secret, by its path below `secrets/` without the extension: `org/NAME`, `project/P/NAME`.
     pub fn secret_file(&self, place: &str) -> PathBuf {
         self.vault().join("secrets").join(format!("{place}.age"))
@@ -177,7 +186,20 @@ pub fn require(tool: &str, package: &str) {
 /// A sandbox's vault through the library, for tests that look at it more often than processes can be started.
 impl Sandbox {
     pub fn open_vault(&self) -> flyte_local::vault::Vault {
-        flyte_local::vault::Vault::open(&self.vault()).expect("the sandbox has a vault")
+        self.open_vault_at(&self.vault())
+    }
+
+    /// A vault, to read and to write as this sandbox's user.
+    pub fn open_vault_at(&self, path: &Path) -> flyte_local::vault::Vault {
+        let vault = flyte_local::vault::Vault::open(path).expect("there is a vault");
+        let vault = vault.with_state(Some(&self.state())).expect("its pins are understood");
+        vault.with_author(self.author_key())
+    }
+
+    /// The key that signs what this sandbox's user writes.
+    pub fn author_key(&self) -> flyte_local::crypto::AuthorKey {
+        let text = std::fs::read_to_string(self.author()).expect("there is a signing key");
+        flyte_local::crypto::AuthorKey::parse_file(&text).expect("as it was written")
     }
 
     pub fn identities(&self) -> Vec<flyte_local::crypto::Identity> {

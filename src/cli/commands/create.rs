@@ -31,11 +31,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let vault = context.open_vault()?;
+    let vault = context.open_vault_to_write()?;
     let id = commands::secret_id(args.name, args.scope);
     let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
-    vault.require_absent(&id).map_err(failed)?;
+    vault.require_writable().and_then(|()| vault.require_absent(&id)).map_err(failed)?;
     let value = args.value.read(&id.name)?;
     vault.create_secret(&id, SecretType::Regular, &value).map_err(failed)?;
     context.ui.say(&format!("created {id}"));

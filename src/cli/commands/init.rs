@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::context::{Context, permissions, split};
+use crate::cli::context::{Context, permissions};
 use crate::cli::error::{CliError, Exit};
 use flyte_local::crypto::Identity;
-use flyte_local::storage::{Directory, StorageError};
-use flyte_local::vault::{NamedRecipient, Vault, VaultError};
+use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
 
 /// What the maker of a vault is called in it.
 const OWNER: &str = "owner";
@@ -14,15 +13,19 @@ const OWNER: &str = "owner";
 /// Make a vault, and an identity to open it with
 ///
 /// The identity is a private key in a file of its own, outside the vault. One that is there already is used, never
-/// overwritten.
+/// overwritten. So is a key that signs what you write.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local init
   flyte-local --vault ./vault init")]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// What you are called as an author in the vault [default: your user name]
+    #[arg(long, value_name = "NAME")]
+    author: Option<String>,
+}
 
-pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let (vault_path, identity_path) = (context.vault_path()?, context.identity_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
     match Vault::open_with(vault_path, permissions()?) {
@@ -37,13 +40,20 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
         let message = format!("the identity {} would lie in the vault that it opens", identity_path.display());
         return Err(CliError::new(Exit::Usage, message).hint("name another place with --identity FILE"));
     }
+    let state = context.state_path()?;
+    if real(context.author_path()?)?.starts_with(real(vault_path)?) {
+        let message = format!("the key {} would lie in the vault that it signs", context.author_path()?.display());
+        return Err(CliError::new(Exit::Usage, message).hint("name another place with FLYTE_LOCAL_AUTHOR=FILE"));
+    }
     // The identity comes before the vault: a vault that nobody can open is worse than none.
     let made = context.read_identity_file()?.is_none() && make_identity(context)?;
     // What counts is what lies on the disk, should another init have been faster.
     let recipient = context.identities()?[0].recipient();
     let owner = NamedRecipient { name: OWNER.to_owned(), key: recipient };
-    let vault = Vault::create(vault_path, vec![owner], permissions()?);
-    let vault = vault.map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let (key, _) = context.author_key()?;
+    let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
+    let vault = Vault::create(vault_path, vec![owner], vec![author], state, permissions()?)
+        .map_err(|error| CliError::from_vault(&error, &context.command))?;
 
     let identity = identity_path.display();
     let ui = context.ui;
@@ -59,15 +69,7 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
 
 /// Makes the identity file; `false` if it is there by now.
 fn make_identity(context: &Context<'_>) -> Result<bool, CliError> {
-    let path = context.identity_path()?;
-    let (directory, name) =
-        split(path).ok_or_else(|| CliError::new(Exit::Usage, format!("{} is not a file name", path.display())))?;
-    let failed = |error: StorageError| CliError::from_storage(&error);
-    let directory = Directory::create(directory).map_err(failed)?;
-    match directory.write_new(name, Identity::generate().to_file(&context.now()).as_bytes()) {
-        Err(error) if error.already_exists() => Ok(false),
-        written => written.map(|()| true).map_err(failed),
-    }
+    context.write_key_file(context.identity_path()?, Identity::generate().to_file(&context.now()).as_bytes())
 }
 
 /// The path without links, as far as it exists.

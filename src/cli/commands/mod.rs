@@ -10,6 +10,7 @@ pub(crate) mod run;
 pub(crate) mod supervise;
 pub(crate) mod try_mount;
 pub(crate) mod update;
+pub(crate) mod update_vault;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,189 @@
+//! What is believed: the one place where it is decided whose values are read, whether a vault is the one this machine
+//! knows, and whether a secret is older than it was. Nothing here reads or writes anything.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::Refusal;
+use super::binding::Claim;
+use super::manifest::{Manifest, NamedAuthor, NamedRecipient};
+use crate::crypto::Commitment;
+use crate::secret::SecretId;
+
+/// What this machine knows of a vault: what it was when it was first seen, or last accepted.
+#[derive(Debug, Clone)]
+pub(super) struct Pin {
+    pub(super) id: String,
+    pub(super) recipients: Vec<NamedRecipient>,
+    pub(super) authors: Vec<NamedAuthor>,
+}
+
+/// One way in which a vault is not what is pinned. It shows as a line of a difference: `+ author NAME KEY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Whether the vault has it and the pin has not; else it is the other way round.
+    pub is_new: bool,
+    /// `id`, `author` or `recipient`.
+    pub what: &'static str,
+    /// What it is called.
+    pub name: String,
+    /// The key.
+    pub key: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_new, what, name, key } = self;
+        let sign = if *is_new { '+' } else { '-' };
+        // Whoever wrote the name must not be able to end the line with it.
+        if name.is_empty() { write!(f, "{sign} {what} {key}") } else { write!(f, "{sign} {what} {name:?} {key}") }
+    }
+}
+
+impl Pin {
+    /// The vault as it is.
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        Self {
+            id: manifest.id().to_owned(),
+            recipients: manifest.recipients().to_vec(),
+            authors: manifest.authors().to_vec(),
+        }
+    }
+
+    /// How the vault differs from what is pinned: by its keys, as the names are for people. Empty if it does not.
+    pub(super) fn changes(&self, manifest: &Manifest) -> Vec<Change> {
+        let id = |id: &str| vec![(String::new(), id.to_owned())];
+        let recipients = |all: &[NamedRecipient]| all.iter().map(|r| (r.name.clone(), r.key.to_string())).collect();
+        let authors = |all: &[NamedAuthor]| all.iter().map(|a| (a.name.clone(), a.key.to_string())).collect();
+        let mut changes = difference("id", id(&self.id), id(manifest.id()));
+        changes.extend(difference("recipient", recipients(&self.recipients), recipients(manifest.recipients())));
+        changes.extend(difference("author", authors(&self.authors), authors(manifest.authors())));
+        changes
+    }
+}
+
+/// What is in one list alone, by the key.
+fn difference(what: &'static str, old: Vec<(String, String)>, new: Vec<(String, String)>) -> Vec<Change> {
+    let lacks = |list: &[(String, String)], key: &str| !list.iter().any(|(_, other)| other == key);
+    let only = |is_new: bool, these: &[(String, String)], others: &[(String, String)]| -> Vec<Change> {
+        let missing = these.iter().filter(|(_, key)| lacks(others, key));
+        missing.map(|(name, key)| Change { is_new, what, name: name.clone(), key: key.clone() }).collect()
+    };
+    [only(false, &old, &new), only(true, &new, &old)].concat()
+}
+
+/// Whether the file was written by somebody whose values are read: one of the vault's authors who is pinned. `None` where
+/// nothing can be pinned; then the vault's own list has to do.
+///
+/// # Errors
+/// Why not.
+pub(super) fn judge(claim: Option<&Claim>, manifest: &Manifest, pin: Option<&Pin>) -> Result<(), Refusal> {
+    let claim = claim.ok_or(Refusal::Unsigned)?;
+    // First, as else a file could put another's name into the message.
+    if !claim.is_authentic() {
+        return Err(Refusal::Forged);
+    }
+    let is_in = |authors: &[NamedAuthor]| authors.iter().any(|author| author.key == claim.author);
+    let author = Box::new(claim.author.clone());
+    if !is_in(manifest.authors()) {
+        return Err(Refusal::UnknownAuthor(author));
+    }
+    if pin.is_some_and(|pin| !is_in(&pin.authors)) {
+        return Err(Refusal::UnpinnedAuthor(author));
+    }
+    Ok(())
+}
+
+/// Whether the value is the one that was signed.
+///
+/// # Errors
+/// It is not.
+pub(super) fn judge_value(claim: Option<&Claim>, commitment: &Commitment) -> Result<(), Refusal> {
+    match claim {
+        Some(claim) if &claim.commitment != commitment => Err(Refusal::Forged),
+        _ => Ok(()),
+    }
+}
+
+/// A secret that is older than this machine has seen it, or gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// Which.
+    pub id: SecretId,
+    /// When it was last updated, as far as this machine knows.
+    pub known: Timestamp,
+    /// When the file that is there was; `None` if there is none.
+    pub found: Option<Timestamp>,
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, known, found } = self;
+        match found {
+            Some(found) => write!(f, "{id} is of {found}, older than the one of {known} seen here"),
+            None => write!(f, "{id} is gone; one of {known} was seen here"),
+        }
+    }
+}
+
+/// How what was found compares with the newest that was seen.
+pub(super) fn staleness(id: &SecretId, known: Option<Timestamp>, found: Option<Timestamp>) -> Option<Stale> {
+    let known = known?;
+    // `None`, a file that is gone, is less than any time.
+    (found < Some(known)).then(|| Stale { id: id.clone(), known, found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{AuthorKey, Identity};
+
+    fn author(name: &str) -> NamedAuthor {
+        NamedAuthor { name: name.to_owned(), key: AuthorKey::generate().expect("randomness").author() }
+    }
+
+    fn recipient(name: &str) -> NamedRecipient {
+        NamedRecipient { name: name.to_owned(), key: Identity::generate().recipient() }
+    }
+
+    #[test]
+    fn a_difference_has_a_line_for_each_key_that_came_or_went() {
+        let (alice, bob, eve) = (author("alice"), author("bob"), author("eve\n- nothing"));
+        let (owner, other) = (recipient("owner"), recipient("other"));
+        let old = Manifest::new(vec![owner.clone()], vec![alice.clone(), bob]).expect("randomness");
+        let pin = Pin::of(&old);
+        assert!(pin.changes(&old).is_empty());
+
+        let renamed = NamedAuthor { name: "Alice".to_owned(), ..alice };
+        let mut new = old.clone();
+        new.replace(vec![owner, other], vec![renamed, eve]);
+        let lines: Vec<_> = pin.changes(&new).iter().map(ToString::to_string).collect();
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].starts_with(r#"+ recipient "other" age1"#), "{lines:?}");
+        assert!(lines[1].starts_with(r#"- author "bob" flyteauthor1"#), "{lines:?}");
+        assert!(lines[2].starts_with(r#"+ author "eve\n- nothing" flyteauthor1"#), "{lines:?}");
+
+        let another = Manifest::new(old.recipients().to_vec(), old.authors().to_vec()).expect("randomness");
+        let ids = pin.changes(&another);
+        assert_eq!(ids.iter().map(|change| change.what).collect::<Vec<_>>(), ["id", "id"]);
+    }
+
+    #[test]
+    fn older_and_gone_are_stale_and_newer_is_not() {
+        let id = SecretId { scope: crate::secret::Scope::Organization, name: "s".parse().expect("a good name") };
+        let time = |second| Some(Timestamp::from_second(second).expect("a time"));
+        let is_stale = |known, found| staleness(&id, known, found).is_some();
+        assert!(is_stale(time(2), time(1)) && is_stale(time(2), None));
+        assert!(!is_stale(time(2), time(2)) && !is_stale(time(2), time(3)));
+        assert!(!is_stale(None, time(1)) && !is_stale(None, None), "what was never seen cannot be older");
+    }
+
+    #[test]
+    fn what_is_not_signed_is_refused_whoever_is_pinned() {
+        let manifest = Manifest::new(vec![recipient("owner")], vec![author("alice")]).expect("randomness");
+        for pin in [None, Some(Pin::of(&manifest))] {
+            assert!(matches!(judge(None, &manifest, pin.as_ref()), Err(Refusal::Unsigned)));
+        }
+    }
+}
