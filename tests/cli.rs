@@ -114,11 +114,12 @@ fn outcome(sandbox: &Sandbox, command: &str) -> String {
     text
 }
 
-/// The home directory becomes `[HOME]`, a time `[TIME]`, an age recipient `[RECIPIENT]`, who has a
-/// lock `[OWNER]`.
+/// The home directory becomes `[HOME]`, a time `[TIME]`, an age recipient `[RECIPIENT]`, an
+/// author's key `[AUTHOR]`, who has a lock `[OWNER]`.
 fn masked(home: &Path, text: &str) -> String {
     let text = text.replace(home.to_str().expect("UTF-8"), "[HOME]");
     let text = mask(&text, "20", "[TIME]", |word| word.len() >= 20 && word.contains('T') && word.ends_with('Z'));
+    let text = mask(&text, "flyteauthor1", "[AUTHOR]", |word| word.len() == 70);
     let text = mask(&text, "age1", "[RECIPIENT]", |word| word.len() == 62);
     let owner = |line: &str| match line.split_once(" has it, running for ") {
         Some((owner, rest)) if owner.starts_with("caused by: process ") && owner.ends_with(" (flock)") => {

@@ -12,13 +12,24 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use age_core::format::{FileKey, Stanza};
+use age_core::secrecy::ExposeSecret;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signer, SigningKey};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 
 const TAG: &str = "flyte-local/secret-v1";
+const SIGNED_TAG: &str = "flyte-local/secret-v2";
 const VAULT: &str = "0123456789abcdef0123456789abcdef";
 const OTHER_VAULT: &str = "fedcba9876543210fedcba9876543210";
 
 const IDENTITY_HEADING: &str = "\
 # A TEST key. It is published with the source, so it protects nothing: never encrypt anything of yours to it.
+";
+
+const AUTHOR_HEADING: &str = "\
+# A TEST key. It is published with the source, so anybody can sign with it: never trust it.
 ";
 
 fn fixtures() -> PathBuf {
@@ -33,17 +44,13 @@ fn make(file: &str, content: impl FnOnce() -> Vec<u8>) {
     }
 }
 
-/// A recipient that puts further stanzas after its own.
-struct With<'a>(&'a age::x25519::Recipient, Vec<Stanza>);
+/// A recipient that puts further stanzas after its own: those that this makes of the file key.
+struct With<'a>(&'a age::x25519::Recipient, &'a dyn Fn(&FileKey) -> Vec<Stanza>);
 
 impl age::Recipient for With<'_> {
     fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
         let (mut stanzas, labels) = self.0.wrap_file_key(file_key)?;
-        stanzas.extend(self.1.iter().map(|s| Stanza {
-            tag: s.tag.clone(),
-            args: s.args.clone(),
-            body: s.body.clone(),
-        }));
+        stanzas.extend((self.1)(file_key));
         Ok((stanzas, labels))
     }
 }
@@ -64,11 +71,61 @@ fn binding_in(project: &str, domain: &str, name: &str) -> String {
 
 struct Maker {
     recipient: age::x25519::Recipient,
+    author: SigningKey,
+}
+
+/// What is signed of a secret of the organization, of this commitment: written out once more, from the document.
+fn message(name: &str, author: &SigningKey, commitment: &[u8]) -> Vec<u8> {
+    let author = author.verifying_key();
+    let parts: [&[u8]; 10] = [
+        SIGNED_TAG.as_bytes(),
+        VAULT.as_bytes(),
+        b"",
+        b"",
+        name.as_bytes(),
+        b"regular",
+        b"2026-01-02T03:04:05Z",
+        b"2026-02-03T04:05:06.789Z",
+        author.as_bytes(),
+        commitment,
+    ];
+    parts.iter().flat_map(|part| [&(part.len() as u64).to_be_bytes(), *part].concat()).collect()
+}
+
+fn commitment(file_key: &FileKey, payload: &[u8]) -> Vec<u8> {
+    let key = age_core::primitives::hkdf(b"", b"flyte-local/commitment-v2", file_key.expose_secret());
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key");
+    mac.update(payload);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// A signed binding of a secret of the organization.
+fn signed_by(author: &SigningKey, name: &str, commitment: &[u8]) -> String {
+    let signature = author.sign(&message(name, author, commitment)).to_bytes();
+    with_proof(&binding(name), &public(author.verifying_key().as_bytes()), commitment, &signature)
+}
+
+fn with_proof(binding: &str, author: &str, commitment: &[u8], signature: &[u8]) -> String {
+    let (commitment, signature) = (STANDARD.encode(commitment), STANDARD.encode(signature));
+    let proof = format!(r#","author":"{author}","commitment":"{commitment}","signature":"{signature}"}}"#);
+    binding.strip_suffix('}').expect("an object").to_owned() + &proof
+}
+
+/// An author's key, as `vault.toml` has it.
+fn public(key: &[u8]) -> String {
+    let prefix = bech32::Hrp::parse("flyteauthor").expect("a prefix");
+    bech32::encode::<bech32::Bech32>(prefix, key).expect("short enough")
 }
 
 impl Maker {
     /// An age file with these stanzas after the recipient's; age adds one of its own at the end.
     fn file(&self, stanzas: Vec<Stanza>, payload: &[u8]) -> Vec<u8> {
+        let copy = |s: &Stanza| Stanza { tag: s.tag.clone(), args: s.args.clone(), body: s.body.clone() };
+        self.keyed(&|_| stanzas.iter().map(copy).collect(), payload)
+    }
+
+    /// An age file with the stanzas that this makes of its key.
+    fn keyed(&self, stanzas: &dyn Fn(&FileKey) -> Vec<Stanza>, payload: &[u8]) -> Vec<u8> {
         let recipient = With(&self.recipient, stanzas);
         let mut file = Vec::new();
         let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
@@ -80,6 +137,12 @@ impl Maker {
 
     fn bound(&self, binding: &str, payload: &[u8]) -> Vec<u8> {
         self.file(vec![stanza(TAG, &[], binding.as_bytes())], payload)
+    }
+
+    /// A signed file of this name, whose binding was changed after it was signed.
+    fn signed(&self, name: &str, payload: &[u8], change: &dyn Fn(String) -> String) -> Vec<u8> {
+        let bind = |key: &FileKey| change(signed_by(&self.author, name, &commitment(key, payload)));
+        self.keyed(&|key| vec![stanza(SIGNED_TAG, &[], bind(key).as_bytes())], payload)
     }
 
     fn good(&self, name: &str) -> Vec<u8> {
@@ -160,7 +223,17 @@ fn make_what_is_missing() {
     let text = std::fs::read_to_string(fixtures().join("identity.txt")).expect("just made");
     let key = text.lines().find(|line| !line.starts_with('#')).expect("a key");
     let recipient = key.parse::<age::x25519::Identity>().expect("a key").to_public();
-    let maker = Maker { recipient };
+    make("author.key", || {
+        let key = flyte_local::crypto::AuthorKey::generate().expect("randomness");
+        (AUTHOR_HEADING.to_owned() + &key.to_file("2026-01-01T00:00:00Z")).into_bytes()
+    });
+    let text = std::fs::read_to_string(fixtures().join("author.key")).expect("just made");
+    let key = text.lines().find(|line| !line.starts_with('#')).expect("a key");
+    let (_, key) = bech32::decode(key).expect("a key");
+    let author = SigningKey::from_bytes(&key.try_into().expect("32 bytes"));
+    let maker = Maker { recipient, author };
+    signed_vault(&maker);
+    signed(&maker);
     manifests(&maker);
     vault(&maker);
     accepted(&maker);
@@ -188,6 +261,99 @@ fn manifests(maker: &Maker) {
         (good.clone() + &recipient(&bob).replace("owner", "Bob's laptop")).into()
     });
     make("manifests/not-toml.toml", || b"format: 1\n".to_vec());
+}
+
+/// A vault of format 2.
+fn signed_vault(maker: &Maker) {
+    let key = |what: &str, key: &str| format!("\n[[{what}]]\nname = \"owner\"\nkey = \"{key}\"\n");
+    let author = key("authors", &public(maker.author.verifying_key().as_bytes()));
+    let good = format!("format = 2\nid = \"{VAULT}\"\n{}{author}", key("recipients", &maker.recipient.to_string()));
+    make("signed/vault.toml", || good.clone().into());
+    make("manifests/format-3.toml", || good.replace("format = 2", "format = 3").into());
+    make("manifests/authors-in-format-1.toml", || good.replace("format = 2", "format = 1").into());
+    make("manifests/no-authors-member.toml", || good.replace(&author, "").into());
+    make("manifests/no-author.toml", || good.replace(&author, "").replace("\n\n", "\nauthors = []\n\n").into());
+    make("manifests/bad-author.toml", || good.replace("key = \"flyteauthor1", "key = \"flyteauthor1q").into());
+    make("manifests/small-order-author.toml", || {
+        good.replace(&public(maker.author.verifying_key().as_bytes()), &public(&[0; 32])).into()
+    });
+    for (name, payload) in [("text", &b"a value"[..]), ("empty", b""), ("not_utf8", &[0xff, 0x00, 0x0a])] {
+        make(&format!("signed/secrets/org/{name}.age"), || maker.signed(name, payload, &|json| json));
+    }
+}
+
+/// Files of the vault of format 2.
+fn signed(maker: &Maker) {
+    let json = |name: &str, change: &dyn Fn(String) -> String| {
+        make(&format!("signed-files/{name}.age"), || maker.signed(name, b"a value", change));
+    };
+    json("later-member", &|json| json.replacen('{', r#"{"later":{"signature":1},"#, 1));
+    json("updated-changed", &|json| json.replace("2026-02-03", "2027-02-03"));
+    json("type-changed", &|json| json.replace("regular", "image_pull"));
+    json("time-in-another-form", &|json| json.replace("06.789Z", "06.7890Z"));
+    json("repeated-author", &|json| json.replace(r#","author":"#, r#","author":"","author":"#));
+    json("no-signature", &|json| json.replace(r#""signature""#, r#""Signature""#));
+    json("signature-without-padding", &|json| json.replace("==\"}", "\"}"));
+    json("author-in-upper-case", &|json| {
+        let author = public(maker.author.verifying_key().as_bytes());
+        json.replace(&author, &author.to_uppercase())
+    });
+    let proof = |name: &str, change: &dyn Fn(&str, [u8; 64], Vec<u8>) -> String| {
+        let bind = |key: &FileKey| {
+            let commitment = commitment(key, b"a value");
+            change(name, maker.author.sign(&message(name, &maker.author, &commitment)).to_bytes(), commitment)
+        };
+        make(&format!("signed-files/{name}.age"), || {
+            maker.keyed(&|key| vec![stanza(SIGNED_TAG, &[], bind(key).as_bytes())], b"a value")
+        });
+    };
+    let ours = public(maker.author.verifying_key().as_bytes());
+    proof("signature-flipped", &|name, mut signature, commitment| {
+        signature[0] ^= 1;
+        with_proof(&binding(name), &ours, &commitment, &signature)
+    });
+    proof("signature-stretched", &|name, signature, commitment| {
+        with_proof(&binding(name), &ours, &commitment, &stretched(&signature))
+    });
+    proof("small-order-author", &|name, signature, commitment| {
+        with_proof(&binding(name), &public(&[0; 32]), &commitment, &signature)
+    });
+    // Signed all the same: by who knows the recipient but not the file key's use, and by somebody else.
+    proof("commitment-to-another-value", &|name, _, mut commitment| {
+        commitment[0] ^= 1;
+        signed_by(&maker.author, name, &commitment)
+    });
+    proof("unknown-author", &|name, _, commitment| signed_by(&SigningKey::from_bytes(&[7; 32]), name, &commitment));
+    make("signed-files/copied-binding.age", || {
+        let file = maker.signed("copied-binding", b"a value", &|json| json);
+        let binding = flyte_local::crypto::peek(&file).expect("just made").body;
+        maker.file(vec![stanza(SIGNED_TAG, &[], &binding)], b"planted")
+    });
+    make("signed-files/unsigned.age", || maker.good("unsigned"));
+    make("signed-files/unsigned-as-signed.age", || {
+        maker.file(vec![stanza(SIGNED_TAG, &[], binding("unsigned-as-signed").as_bytes())], b"a value")
+    });
+    make("signed-files/both-versions.age", || {
+        let both = |key: &FileKey| {
+            let signed = signed_by(&maker.author, "both-versions", &commitment(key, b"a value"));
+            vec![stanza(SIGNED_TAG, &[], signed.as_bytes()), stanza(TAG, &[], binding("both-versions").as_bytes())]
+        };
+        maker.keyed(&both, b"a value")
+    });
+}
+
+/// The signature with the group's order added to its second half: the same number, in another form.
+fn stretched(signature: &[u8; 64]) -> [u8; 64] {
+    const ORDER: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+    let (mut result, mut carry) = (*signature, 0);
+    for (byte, order) in result[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(order) + carry;
+        (*byte, carry) = (sum as u8, sum >> 8);
+    }
+    result
 }
 
 fn vault(maker: &Maker) {
@@ -297,7 +463,8 @@ fn damaged(maker: &Maker) {
         cut(file, |file| header_length(file) + 16 + (64 << 10) + 16)
     });
     make("files/to-another-recipient.age", || {
-        let other = Maker { recipient: age::x25519::Identity::generate().to_public() };
+        let recipient = age::x25519::Identity::generate().to_public();
+        let other = Maker { recipient, author: maker.author.clone() };
         other.good("to-another-recipient")
     });
 }

@@ -354,3 +354,46 @@ impl Random {
         self.0 % limit
     }
 }
+
+/// The command that a hint says to type, typed; `part` tells the hint.
+impl Sandbox {
+    pub fn type_hint(&self, ran: &Ran, part: &str) -> Ran {
+        let hint = ran.stderr.lines().find(|line| line.contains("flyte-local ") && line.contains(part));
+        let hint = hint.unwrap_or_else(|| panic!("no hint has {part}: {ran:?}"));
+        let command = &hint[hint.rfind(": flyte-local ").expect("a command follows a colon") + 2..];
+        let path = std::env::var_os("PATH").expect("PATH is set");
+        let ours = Path::new(FLYTE_LOCAL).parent().expect("a directory").to_owned();
+        let path = std::env::join_paths(std::iter::once(ours).chain(std::env::split_paths(&path))).expect("it was one");
+        Ran::from(self.program("sh").args(["-c", command]).env("PATH", path).output().expect("sh starts"))
+    }
+}
+
+/// Who knows the recipients of a vault, and makes files for it without flyte-local.
+pub mod forger {
+    use std::collections::HashSet;
+    use std::io::Write;
+
+    use age_core::format::{FileKey, Stanza};
+
+    /// A recipient that puts a stanza after its own.
+    struct With<'a>(age::x25519::Recipient, &'a str, &'a [u8]);
+
+    impl age::Recipient for With<'_> {
+        fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
+            let (mut stanzas, labels) = self.0.wrap_file_key(file_key)?;
+            stanzas.push(Stanza { tag: self.1.to_owned(), args: Vec::new(), body: self.2.to_vec() });
+            Ok((stanzas, labels))
+        }
+    }
+
+    /// A sound age file for `recipient`, with one stanza of this tag and body.
+    pub fn file(recipient: &str, tag: &str, body: &[u8], payload: &[u8]) -> Vec<u8> {
+        let recipient = With(recipient.parse().expect("a recipient"), tag, body);
+        let mut file = Vec::new();
+        let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
+        let mut writer = encryptor.expect("a recipient").wrap_output(&mut file).expect("into memory");
+        writer.write_all(payload).expect("into memory");
+        writer.finish().expect("into memory");
+        file
+    }
+}

@@ -9,7 +9,7 @@ use crate::cli::files::Place;
 use crate::cli::inject::User;
 use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::vault::Vault;
+use flyte_local::vault::{Vault, VaultError};
 
 /// Tell whether this machine is ready for a run, and how it will have file secrets
 ///
@@ -48,8 +48,10 @@ impl Finding {
 pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
     let vault = context.open_vault();
     let identity = identity(context, vault.as_ref().ok());
+    let known = vault.as_ref().ok().map(|vault| Finding::new("known as", known(context, vault)));
     let vault = vault.map(|vault| vault.path().display().to_string());
-    let findings = [Finding::new("vault", vault), Finding::new("identity", identity), file_secrets()];
+    let first = [Finding::new("vault", vault), Finding::new("identity", identity)];
+    let findings: Vec<_> = first.into_iter().chain(known).chain([file_secrets()]).collect();
     context.ui.data(format(context.output_format, &findings).as_bytes())?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
         context.ui.hint(hint);
@@ -59,6 +61,23 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
     // The first is the one that gives the exit code, and is told by it.
     errors.for_each(|error| context.ui.error(&error));
     Err(first)
+}
+
+/// That the vault is the one that this machine knows, and none of its secrets older than it was, or gone.
+fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
+    let failed = |error| CliError::from_vault(&error, &context.command);
+    let changes = vault.changes();
+    if !changes.is_empty() {
+        return Err(failed(VaultError::Changed { path: vault.path().to_owned(), changes }));
+    }
+    let stale = vault.stale().map_err(failed)?;
+    if !stale.is_empty() {
+        let lines: Vec<_> = stale.iter().map(ToString::to_string).collect();
+        return Err(CliError::new(Exit::Refused, lines.join("\n"))
+            .hint(format!("if that is as it should be: {} update vault --accept", context.command)));
+    }
+    let names: Vec<_> = vault.authors().iter().map(|author| format!("{:?}", author.name)).collect();
+    Ok(format!("written by {}; recipients and authors as accepted here", names.join(", ")))
 }
 
 /// Where the identity is, if it opens the vault.
