@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use flyte_local::crypto::{self, EnvelopeError, Identity};
+use flyte_local::crypto::{self, AuthorKey, EnvelopeError, Identity};
 use flyte_local::secret::{self, ScopeFilter, SecretValue};
 use flyte_local::vault::{ManifestError, Metadata, Refusal, Vault, VaultError};
 use serde::Deserialize;
@@ -27,10 +27,13 @@ struct Vectors {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SecretVector {
+    #[serde(default = "unsigned")]
+    vault: String,
     file: String,
     place: String,
     list: String,
     read: String,
+    update: Option<String>,
     value: Option<String>,
     #[serde(rename = "type", default = "regular")]
     secret_type: String,
@@ -39,8 +42,15 @@ struct SecretVector {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManifestVector {
+    #[serde(default = "unsigned")]
+    vault: String,
     file: String,
     open: String,
+    read: Option<String>,
+}
+
+fn unsigned() -> String {
+    "vault".to_owned()
 }
 
 fn regular() -> String {
@@ -75,13 +85,18 @@ fn files(directory: &Path) -> BTreeSet<String> {
     found
 }
 
-/// A copy of the fixtures' vault.
-fn copy() -> tempfile::TempDir {
+/// A copy of one of the fixtures' vaults.
+fn copy(vault: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a temporary directory");
-    for file in files(&fixtures().join("vault")) {
-        put(&file, &copy.path().join(file.strip_prefix("vault/").expect("it is in the vault")));
+    for file in files(&fixtures().join(vault)) {
+        put(&file, &copy.path().join(Path::new(&file).strip_prefix(vault).expect("it is in the vault")));
     }
     copy
+}
+
+fn test_author() -> AuthorKey {
+    let text = std::fs::read_to_string(fixtures().join("author.key")).expect("a signing key");
+    AuthorKey::parse_file(&text).expect("one key")
 }
 
 fn put(file: &str, to: &Path) {
@@ -97,6 +112,9 @@ fn reason(error: &VaultError) -> &'static str {
     };
     match source {
         Refusal::Binding(_) => "binding",
+        Refusal::Unsigned => "unsigned",
+        Refusal::Forged => "forged",
+        Refusal::UnknownAuthor(_) => "unknown-author",
         Refusal::OtherVault => "other-vault",
         Refusal::OtherSecret(_) => "other-secret",
         Refusal::Envelope(EnvelopeError::NotAge) => "not-age",
@@ -129,16 +147,18 @@ fn check_metadata(vector: &SecretVector, metadata: &Metadata) {
 
 /// Lists, reads and updates a vector's file at its place, and deletes it; every difference from what is expected.
 fn try_secret(vector: &SecretVector) -> Vec<String> {
-    let copy = copy();
+    let copy = copy(&vector.vault);
+    let state = tempfile::tempdir().expect("a temporary directory");
     let path = copy.path().join("secrets").join(format!("{}.age", vector.place));
     put(&vector.file, &path);
     let vault = Vault::open(copy.path()).expect("the fixtures' vault opens");
+    let mut vault = vault.with_state(Some(state.path())).expect("it was never seen").with_author(test_author());
     let id = secret_id(&vector.place);
 
     let listing = vault.list(&ScopeFilter::default()).expect("listed");
     let listed = match listing.secrets.iter().find(|metadata| metadata.id == id) {
         Some(metadata) => {
-            if vector.read == "ok" {
+            if vector.read == "ok" || vector.read == "unsigned" {
                 check_metadata(vector, metadata);
             }
             assert!(listing.refused.is_empty(), "{}: {:?}", vector.file, listing.refused);
@@ -151,13 +171,23 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
         let expected = vector.value.clone().unwrap_or_else(|| hexadecimal(&two_chunks()));
         assert!(hexadecimal(value.expose()) == expected, "{}: another value", vector.file);
     }
+    // Whoever updates has no identity: they see what a list sees, and whether the binding is signed.
+    let signed = ["unsigned", "forged", "unknown-author"].contains(&vector.read.as_str());
+    let update = match (&vector.update, vector.list.as_str()) {
+        (Some(update), _) => update.clone(),
+        (None, "ok") if vector.vault == "vault" => "unsigned".to_owned(),
+        (None, "ok") if !signed => "ok".to_owned(),
+        (None, "ok") => vector.read.clone(),
+        (None, refused) => refused.to_owned(),
+    };
+    // A vault of format 1 has no author before it is given one.
+    vault.trust_author("owner", &test_author().author()).expect("pinned");
     let new = SecretValue::new(b"new".to_vec().into()).expect("small enough");
     let found = [
         ("list", listed, &vector.list),
         ("metadata", outcome(&vault.metadata(&id)), &vector.list),
         ("read", outcome(&value), &vector.read),
-        // Whoever updates has no identity: they see what a list sees.
-        ("update", outcome(&vault.update_secret(&id, &new)), &vector.list),
+        ("update", outcome(&vault.update_secret(&id, &new)), &update),
     ];
     vault.delete_secret(&id).expect("any file can be deleted");
     assert!(!path.exists(), "{}", vector.file);
@@ -172,7 +202,7 @@ fn the_list_of_vectors_and_the_files_are_the_same() {
     let listed: Vec<_> = secrets.chain(vectors.manifest.iter().map(|vector| vector.file.clone())).collect();
     let mut expected: BTreeSet<_> = listed.iter().cloned().collect();
     assert_eq!(listed.len(), expected.len(), "a file is listed twice");
-    expected.extend(["README.md", "identity.txt", "vectors.toml"].map(str::to_owned));
+    expected.extend(["README.md", "author.key", "identity.txt", "vectors.toml"].map(str::to_owned));
     assert_eq!(files(&fixtures()), expected);
 }
 
@@ -185,12 +215,13 @@ fn every_file_is_accepted_or_refused_as_the_list_says() {
 #[test]
 fn every_manifest_is_accepted_or_refused_as_the_list_says() {
     for vector in vectors().manifest {
-        let copy = copy();
+        let copy = copy(&vector.vault);
         put(&vector.file, &copy.path().join("vault.toml"));
         let opened = match Vault::open(copy.path()) {
             Ok(vault) => {
                 let id = secret_id("org/text");
-                assert!(vault.value(&id, &test_identity()).is_ok(), "{}", vector.file);
+                let read = vault.value(&id, &test_identity());
+                assert_eq!(Some(outcome(&read)), vector.read.as_deref(), "{}", vector.file);
                 "ok"
             }
             Err(VaultError::Manifest { source, .. }) => match source {
@@ -198,6 +229,7 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
                 ManifestError::Format { .. } => "format",
                 ManifestError::Id => "id",
                 ManifestError::Recipient { .. } => "recipient",
+                ManifestError::Author { .. } => "author",
                 ManifestError::NoRecipient => "no-recipient",
             },
             Err(error) => panic!("{}: {error:?}", vector.file),
@@ -208,7 +240,7 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
 
 #[test]
 fn a_manifest_over_the_limit_is_refused_not_cut() {
-    let copy = copy();
+    let copy = copy("signed");
     let path = copy.path().join("vault.toml");
     let mut text = std::fs::read_to_string(&path).expect("the fixtures' manifest");
     // Cut at the limit it would be a good manifest; as a whole it is not one.
@@ -218,9 +250,10 @@ fn a_manifest_over_the_limit_is_refused_not_cut() {
 }
 
 #[test]
-fn age_prints_the_value_of_every_file_that_is_accepted() {
+fn age_prints_the_value_of_every_file_that_is_sound() {
     require("age", "age");
-    for vector in vectors().secret.iter().filter(|vector| vector.read == "ok") {
+    let is_sound = |vector: &&SecretVector| vector.read == "ok" || vector.value.is_some();
+    for vector in vectors().secret.iter().filter(is_sound) {
         let mut age = std::process::Command::new("age");
         age.arg("-d").arg("-i").arg(fixtures().join("identity.txt")).arg(fixtures().join(&vector.file));
         let output = age.output().expect("age starts");
@@ -259,6 +292,7 @@ fn the_documents_example_of_a_binding_is_one() {
     let example: serde_json::Value = serde_json::from_str(example).expect("JSON");
     let vector = &vectors().secret[0];
     let file = std::fs::read(fixtures().join(&vector.file)).expect("a vector");
-    let written: serde_json::Value = serde_json::from_slice(&crypto::peek(&file).expect("a binding")).expect("JSON");
+    let written: serde_json::Value =
+        serde_json::from_slice(&crypto::peek(&file).expect("a binding").body).expect("JSON");
     assert_eq!(example, written, "the example is the binding of {}", vector.file);
 }
