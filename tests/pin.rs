@@ -6,9 +6,12 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flyte_local::crypto::{AuthorKey, Identity};
-use support::{Ran, Sandbox};
+use flyte_local::secret::{SecretType, SecretValue};
+use flyte_local::vault::VaultError;
+use support::{Ran, Sandbox, secret_id};
 
 /// Alice, who made the vault, and Bob, who has the identity too and a home of his own.
 struct Shared {
@@ -343,4 +346,43 @@ fn a_vault_that_was_moved_is_still_known() {
     sandbox.ok(&["init"]);
     sandbox.ok(&["create", "secret", "s", "another"]);
     silent(&reveal(&sandbox), b"another");
+}
+
+#[test]
+fn two_at_once_raise_no_false_alarm() {
+    let sandbox = Sandbox::new();
+    let (id, identities) = (secret_id("org/s"), sandbox.identities());
+    let value = |round: usize| SecretValue::new(round.to_string().into_bytes().into()).expect("small enough");
+    let is_done = AtomicBool::new(false);
+    let counts = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let vault = sandbox.open_vault().with_strictness(true);
+                    let mut counts = [0, 0];
+                    while !is_done.load(Ordering::Relaxed) {
+                        match vault.value(&id, &identities) {
+                            Ok(_) => counts[0] += 1,
+                            Err(VaultError::SecretMissing { .. }) => counts[1] += 1,
+                            Err(error) => panic!("{error}: {error:?}"),
+                        }
+                    }
+                    counts
+                })
+            })
+            .collect();
+        let vault = sandbox.open_vault();
+        for round in 0..150 {
+            match round % 5 {
+                0 => drop(vault.create_secret(&id, SecretType::Regular, &value(round)).expect("created")),
+                4 => assert!(vault.delete_secret(&id).expect("deleted")),
+                _ => drop(vault.update_secret(&id, &value(round)).expect("updated")),
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+        readers.into_iter().map(|reader| reader.join().expect("no alarm")).collect::<Vec<_>>()
+    });
+    println!("values read, and not there: {counts:?}");
+    assert!(counts.iter().all(|[read, _]| *read > 0), "{counts:?}");
+    assert!(tree(&sandbox.state()).iter().all(|(path, _)| !path.ends_with("s.pin")), "deleted, and yet remembered");
 }

@@ -161,7 +161,7 @@ impl Vault {
             }
             self.memory.listener.tell(&Notice::Stale(&stale));
         } else if let (Some(updated), Some(pins)) = (found.filter(|_| found > known), &self.memory.pins)
-            && let Err(error) = pins.record(id, updated)
+            && let Err(error) = pins.record(id, updated, || self.is_occupied(id))
         {
             return self.unremembered(error);
         }
@@ -170,7 +170,14 @@ impl Vault {
 
     /// Remembers what was just written. It is written, so that it cannot be remembered is told and no error.
     pub(super) fn remember(&self, pins: &Pins, id: &SecretId, updated: Timestamp) {
-        if let Err(error) = pins.record(id, updated) {
+        if let Err(error) = pins.record(id, updated, || Ok(true)) {
+            self.memory.listener.tell(&Notice::Unremembered(&error));
+        }
+    }
+
+    /// Forgets what was just deleted once more: a reader that had opened it before may have remembered it since.
+    pub(super) fn forget_again(&self, pins: &Pins, id: &SecretId) {
+        if let Err(error) = pins.forget(id) {
             self.memory.listener.tell(&Notice::Unremembered(&error));
         }
     }

@@ -117,10 +117,16 @@ impl Pins {
         self.create_scope(&state, scope).map(drop).map_err(VaultError::from)
     }
 
-    /// Records an update, unless a newer one is.
-    pub(super) fn record(&self, id: &SecretId, updated: Timestamp) -> Result<(), VaultError> {
+    /// Records an update, unless a newer one is, or the secret is no longer there. That is asked under the lock: a reader may
+    /// be late, and what was deleted meanwhile must stay forgotten.
+    pub(super) fn record(
+        &self,
+        id: &SecretId,
+        updated: Timestamp,
+        is_there: impl FnOnce() -> Result<bool, VaultError>,
+    ) -> Result<(), VaultError> {
         let (state, lock) = self.lock()?;
-        if self.newest(id)?.is_some_and(|known| known >= updated) {
+        if self.newest(id)?.is_some_and(|known| known >= updated) || !is_there()? {
             return Ok(());
         }
         let directory = self.create_scope(&state, &id.scope)?;

@@ -58,11 +58,15 @@ impl Vault {
     /// # Errors
     /// [`VaultError::SecretExists`].
     pub fn require_absent(&self, id: &SecretId) -> Result<(), VaultError> {
-        let occupied = match self.scope_directory(&id.scope)? {
-            Some(directory) => directory.contains(&layout::file_name(&id.name))?,
-            None => false,
-        };
-        if occupied { Err(VaultError::SecretExists { id: Box::new(id.clone()) }) } else { Ok(()) }
+        if self.is_occupied(id)? { Err(VaultError::SecretExists { id: Box::new(id.clone()) }) } else { Ok(()) }
+    }
+
+    /// Whether there is anything in the place of the secret.
+    pub(super) fn is_occupied(&self, id: &SecretId) -> Result<bool, VaultError> {
+        match self.scope_directory(&id.scope)? {
+            Some(directory) => Ok(directory.contains(&layout::file_name(&id.name))?),
+            None => Ok(false),
+        }
     }
 
     /// The value of a secret.

@@ -118,6 +118,7 @@ impl Vault {
             Some(directory) => directory.remove(&lock, &layout::file_name(&id.name))?,
             None => false,
         };
+        self.forget_again(pins, id);
         if removed || was_known { Ok(removed) } else { Err(VaultError::SecretMissing { id: Box::new(id.clone()) }) }
     }
 
