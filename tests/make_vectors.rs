@@ -282,6 +282,9 @@ fn signed_vault(maker: &Maker) {
     }
 }
 
+/// What to make of a name, the signature it should have, and the commitment.
+type Change = dyn Fn(&str, [u8; 64], Vec<u8>) -> String;
+
 /// Files of the vault of format 2.
 fn signed(maker: &Maker) {
     let json = |name: &str, change: &dyn Fn(String) -> String| {
@@ -298,7 +301,7 @@ fn signed(maker: &Maker) {
         let author = public(maker.author.verifying_key().as_bytes());
         json.replace(&author, &author.to_uppercase())
     });
-    let proof = |name: &str, change: &dyn Fn(&str, [u8; 64], Vec<u8>) -> String| {
+    let proof = |name: &str, change: &Change| {
         let bind = |key: &FileKey| {
             let commitment = commitment(key, b"a value");
             change(name, maker.author.sign(&message(name, &maker.author, &commitment)).to_bytes(), commitment)
@@ -318,7 +321,7 @@ fn signed(maker: &Maker) {
     proof("small-order-author", &|name, signature, commitment| {
         with_proof(&binding(name), &public(&[0; 32]), &commitment, &signature)
     });
-    // Signed all the same: by who knows the recipient but not the file key's use, and by somebody else.
+    // Signed all the same: by the author, of another value, and by somebody else.
     proof("commitment-to-another-value", &|name, _, mut commitment| {
         commitment[0] ^= 1;
         signed_by(&maker.author, name, &commitment)

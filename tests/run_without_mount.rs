@@ -526,14 +526,18 @@ fn check_tells_how_file_secrets_will_be_had() {
     let sandbox = Sandbox::new();
     let (vault, identity) = (sandbox.vault().display().to_string(), sandbox.identity().display().to_string());
     let first = format!("vault         ok      {vault}\nidentity      ok      {identity}\nfile secrets  ok      ");
+    let last = "trust         ok      written by \"me\"; recipients and authors as accepted here";
     let ran = sandbox.run(&["check"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
-    assert_eq!(ran.text(), format!("{first}private mount at {PLACE}\n"));
+    assert_eq!(ran.text(), format!("{first}private mount at {PLACE}\n{last}\n"));
 
     let world = World::of(sandbox, FORBIDDEN);
     let ran = world.flyte_local(&["check"]);
     let base = "/dev/shm/flyte-local-0";
-    assert_eq!((ran.code, ran.text()), (0, format!("{first}memory-backed directory in {base} (link not made)\n")));
+    assert_eq!(
+        (ran.code, ran.text()),
+        (0, format!("{first}memory-backed directory in {base} (link not made)\n{last}\n"))
+    );
     let hint = difference(base, "mkdir -p /etc/flyte");
     assert_eq!(ran.stderr, format!("hint: {hint}\n"));
     let ran = world.flyte_local(&["--output-format", "json-raw", "check"]);
@@ -544,7 +548,7 @@ fn check_tells_how_file_secrets_will_be_had() {
     world.root(MAKE_LINK);
     let ran = world.flyte_local(&["check"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
-    assert_eq!(ran.text(), format!("{first}memory-backed directory in {base} (link made)\n"));
+    assert_eq!(ran.text(), format!("{first}memory-backed directory in {base} (link made)\n{last}\n"));
     assert_eq!(world.left(), "");
 }
 

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use super::error::{CliError, harmless, scope_flags};
 use super::ui::Ui;
-use flyte_local::vault::Notice;
+use flyte_local::vault::{Listen, Notice};
 
 /// Who prints them.
-pub(super) fn listener(ui: Ui, command: String) -> Arc<dyn Fn(&Notice<'_>) + Send + Sync> {
+pub(super) fn listener(ui: Ui, command: String) -> Arc<Listen> {
     let told = Mutex::new(HashSet::new());
     Arc::new(move |notice| {
         let line = words(notice, &command);

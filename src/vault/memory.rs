@@ -30,9 +30,12 @@ pub enum Notice<'a> {
     Unremembered(&'a VaultError),
 }
 
+/// What is called with each notice.
+pub type Listen = dyn Fn(&Notice<'_>) + Send + Sync;
+
 /// Who is told.
 #[derive(Clone, Default)]
-pub(super) struct Listener(Option<Arc<dyn Fn(&Notice<'_>) + Send + Sync>>);
+pub(super) struct Listener(Option<Arc<Listen>>);
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,7 +71,7 @@ impl Memory {
 impl Vault {
     /// Sets who is told what is no error.
     #[must_use]
-    pub fn with_listener(mut self, listener: Arc<dyn Fn(&Notice<'_>) + Send + Sync>) -> Self {
+    pub fn with_listener(mut self, listener: Arc<Listen>) -> Self {
         self.memory.listener = Listener(Some(listener));
         self
     }

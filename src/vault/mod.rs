@@ -17,7 +17,7 @@ mod write;
 pub use binding::Metadata;
 pub use error::{Refusal, VaultError};
 pub use manifest::{ManifestError, NamedAuthor, NamedRecipient};
-pub use memory::Notice;
+pub use memory::{Listen, Notice};
 pub use read::{Listing, Resolved, Seen};
 pub use trust::{Change, Stale};
 pub use write::Adopted;

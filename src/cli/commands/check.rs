@@ -48,10 +48,10 @@ impl Finding {
 pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
     let vault = context.open_vault();
     let identity = identity(context, vault.as_ref().ok());
-    let known = vault.as_ref().ok().map(|vault| Finding::new("known as", known(context, vault)));
+    let known = vault.as_ref().ok().map(|vault| Finding::new("trust", known(context, vault)));
     let vault = vault.map(|vault| vault.path().display().to_string());
     let first = [Finding::new("vault", vault), Finding::new("identity", identity)];
-    let findings: Vec<_> = first.into_iter().chain(known).chain([file_secrets()]).collect();
+    let findings: Vec<_> = first.into_iter().chain([file_secrets()]).chain(known).collect();
     context.ui.data(format(context.output_format, &findings).as_bytes())?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
         context.ui.hint(hint);
