@@ -264,3 +264,24 @@ impl Vault {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+
+    #[test]
+    fn what_was_deleted_while_it_was_read_is_not_missed() {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        let recipient = NamedRecipient { name: "owner".to_owned(), key: Identity::generate().recipient() };
+        let state = keep.path().join("state");
+        let vault = Vault::create(&keep.path().join("vault"), vec![recipient], Vec::new(), &state);
+        let vault = vault.expect("made").with_strictness(true);
+        let id = SecretId { scope: crate::secret::Scope::Organization, name: "s".parse().expect("a good name") };
+        let known = Timestamp::from_second(7).expect("a time");
+        // Its pin was there before the file was looked for, and is not now.
+        assert!(vault.compare(&id, Some(known), None).is_ok());
+        vault.memory.pins.as_ref().expect("made with pins").record(&id, known, || Ok(true)).expect("recorded");
+        assert!(matches!(vault.compare(&id, Some(known), None), Err(VaultError::Stale(_))));
+    }
+}
