@@ -198,7 +198,7 @@ fn stanza(body: &[u8]) -> String {
     let text = STANDARD_NO_PAD.encode(body);
     let mut lines: String =
         text.as_bytes().chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect();
-    if text.len() % 64 == 0 {
+    if text.len().is_multiple_of(64) {
         lines.push('\n');
     }
     lines

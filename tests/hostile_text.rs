@@ -135,7 +135,7 @@ fn bindings() -> [(&'static str, String); 2] {
 #[test]
 fn a_binding_is_quoted_without_its_escapes_and_not_at_length() {
     // What a good one holds is no reason to refuse: the cases below are refused for their type.
-    assert_eq!(with_binding("regular").ok(&["get", "secret", "s", "--reveal"]), b"v");
+    assert!(!with_binding("regular").ok(&["get", "secret", "s"]).is_empty());
     for (what, text) in bindings() {
         let sandbox = with_binding(&text);
         for arguments in [
