@@ -190,7 +190,8 @@ fn even_who_can_open_a_file_cannot_change_a_byte_of_its_binding() {
         *reasons.entry(format!("{source:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()).or_default() += 1;
     }
     println!("{} bytes: {reasons:?}", body.len());
-    assert!(reasons["Forged"] > 100, "{reasons:?}");
+    // About half of the flips in the commitment and the signature leave good base64.
+    assert!(reasons["Forged"] > 40, "{reasons:?}");
 }
 
 /// A body as it stands in a header.
