@@ -283,7 +283,7 @@ fn signed_vault(maker: &Maker) {
 }
 
 /// What to make of a name, the signature it should have, and the commitment.
-type Change = dyn Fn(&str, [u8; 64], Vec<u8>) -> String;
+type Change<'a> = dyn Fn(&str, [u8; 64], Vec<u8>) -> String + 'a;
 
 /// Files of the vault of format 2.
 fn signed(maker: &Maker) {
@@ -301,7 +301,7 @@ fn signed(maker: &Maker) {
         let author = public(maker.author.verifying_key().as_bytes());
         json.replace(&author, &author.to_uppercase())
     });
-    let proof = |name: &str, change: &Change| {
+    let proof = |name: &str, change: &Change<'_>| {
         let bind = |key: &FileKey| {
             let commitment = commitment(key, b"a value");
             change(name, maker.author.sign(&message(name, &maker.author, &commitment)).to_bytes(), commitment)

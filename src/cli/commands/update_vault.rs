@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Read what this author writes, and name them in vault.toml if it does not
     #[arg(long, value_name = "KEY")]
     trust_author: Option<Author>,
-    /// What to call that author in vault.toml [default: the user's name for their own key, else \"author\"]
+    /// What to call that author in vault.toml [default: the user's name for their own key, else author]
     #[arg(long, requires = "trust_author")]
     name: Option<String>,
 }
