@@ -110,7 +110,8 @@ impl<'a> Context<'a> {
     /// The vault, to read it.
     pub(crate) fn open_vault(&self) -> Result<Vault, CliError> {
         let failed = |error| CliError::from_vault(&error, &self.command);
-        let vault = Vault::open_with(self.vault_path()?, permissions()?).map_err(failed)?.with_strictness(self.is_strict);
+        let vault =
+            Vault::open_with(self.vault_path()?, permissions()?).map_err(failed)?.with_strictness(self.is_strict);
         let vault = vault.with_listener(notices::listener(self.ui.clone(), self.command.clone()));
         let vault = vault.with_state(self.state.path.as_deref()).map_err(failed)?;
         Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {

@@ -275,7 +275,13 @@ mod tests {
         let keep = tempfile::tempdir().expect("a temporary directory");
         let recipient = NamedRecipient { name: "owner".to_owned(), key: Identity::generate().recipient() };
         let state = keep.path().join("state");
-        let vault = Vault::create(&keep.path().join("vault"), vec![recipient], Vec::new(), &state);
+        let vault = Vault::create(
+            &keep.path().join("vault"),
+            vec![recipient],
+            Vec::new(),
+            &state,
+            crate::storage::Permissions::Checked,
+        );
         let vault = vault.expect("made").with_strictness(true);
         let id = SecretId { scope: crate::secret::Scope::Organization, name: "s".parse().expect("a good name") };
         let known = Timestamp::from_second(7).expect("a time");
