@@ -157,6 +157,16 @@ impl Maker {
         assert_eq!(header(&file).matches("\n-> ").count(), count);
         file
     }
+
+    /// A good file whose header has this many lines.
+    fn with_lines(&self, name: &str, count: usize) -> Vec<u8> {
+        let long = |lines: usize| stanza("example.com/long", &[], &vec![0; 48 * lines]);
+        // age's own stanza has as many as it likes.
+        let files = (count - 40..count)
+            .cycle()
+            .map(|lines| self.file(vec![stanza(TAG, &[], binding(name).as_bytes()), long(lines)], b"a value"));
+        files.take(1000).find(|file| header(file).lines().count() == count).expect("one of them has it")
+    }
 }
 
 fn header_length(file: &[u8]) -> usize {
@@ -380,6 +390,7 @@ fn accepted(maker: &Maker) {
     json("unknown-member", &|json| json.replacen('{', r#"{"later":{"than":["this"]},"#, 1));
     json("absent-scope", &|json| json.replace(r#""project":null,"domain":null,"#, ""));
     json("spaced-json", &|json| format!(" {}\n", json.replace(',', " ,\n\t").replace(':', ": ").replace(": 0", ":0")));
+    make("files/256-lines.age", || maker.with_lines("256-lines", 256));
     make("files/sixty-four-stanzas.age", || maker.with_stanzas("sixty-four-stanzas", 64));
     make("files/two-chunks.age", || maker.bound(&binding("two-chunks"), &vec![b'x'; (64 << 10) + 1]));
 }
@@ -408,6 +419,7 @@ fn bad_headers(maker: &Maker) {
         vec![stanza(TAG, &[], binding), stanza(TAG, &["argument"], binding)]
     });
     stanzas("long-header", &|binding| vec![stanza(TAG, &[], binding), stanza("example.com/long", &[], &[0; 100_000])]);
+    make("files/257-lines.age", || maker.with_lines("257-lines", 257));
     make("files/sixty-five-stanzas.age", || maker.with_stanzas("sixty-five-stanzas", 65));
     make("files/malformed-header.age", || {
         let file = maker.good("malformed-header");
