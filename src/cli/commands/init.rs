@@ -36,14 +36,17 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
             return Err(CliError::from_vault(&exists, &context.command));
         }
     }
-    if real(identity_path)?.starts_with(real(vault_path)?) {
-        let message = format!("the identity {} would lie in the vault that it opens", identity_path.display());
-        return Err(CliError::new(Exit::Usage, message).hint("name another place with --identity FILE"));
-    }
-    let state = context.state_path()?;
-    if real(context.author_path()?)?.starts_with(real(vault_path)?) {
-        let message = format!("the key {} would lie in the vault that it signs", context.author_path()?.display());
-        return Err(CliError::new(Exit::Usage, message).hint("name another place with FLYTE_LOCAL_AUTHOR=FILE"));
+    let (author_path, state) = (context.author_path()?, context.state_path()?);
+    let vault_itself = real(vault_path)?;
+    for (path, what, option) in [
+        (identity_path, "the identity that opens it", "--identity FILE"),
+        (author_path, "the key that signs it", "FLYTE_LOCAL_AUTHOR=FILE"),
+        (state, "what this machine remembers of it", "FLYTE_LOCAL_STATE=DIR"),
+    ] {
+        if real(path)?.starts_with(&vault_itself) {
+            let message = format!("{}, {what}, would lie in the vault", path.display());
+            return Err(CliError::new(Exit::Usage, message).hint(format!("name another place with {option}")));
+        }
     }
     // The identity comes before the vault: a vault that nobody can open is worse than none.
     let made = context.read_identity_file()?.is_none() && make_identity(context)?;
