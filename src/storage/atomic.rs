@@ -17,6 +17,9 @@ use super::{Directory, Lock, StorageError, beneath};
 /// that was killed leaves at most one behind, which the next write in that directory takes away without a search.
 const TEMPORARY: &str = ".tmp";
 
+/// What the temporary files of [`Directory::write_new`] begin with; they end as that one does.
+const NEW: &str = ".flyte-local-";
+
 /// What a write may do to a file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
@@ -41,6 +44,11 @@ pub enum WriteError<E: std::error::Error + 'static> {
         #[source]
         source: E,
     },
+}
+
+/// Whether a file of this name is one that a write has not finished, or never will.
+pub fn is_leftover(name: &str) -> bool {
+    name == TEMPORARY || name.starts_with(NEW) && name.ends_with(TEMPORARY)
 }
 
 impl Directory {
@@ -73,7 +81,7 @@ impl Directory {
     /// The system's; a file that exists is one.
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let temporary = format!(".flyte-local-{}-{}.tmp", std::process::id(), now.as_nanos());
+        let temporary = format!("{NEW}{}-{}{TEMPORARY}", std::process::id(), now.as_nanos());
         let check = |read_back: &[u8]| match read_back == bytes {
             true => Ok(()),
             false => Err(std::io::Error::other("what was read back is not what was written")),

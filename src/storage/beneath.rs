@@ -22,6 +22,12 @@ pub(super) fn open(directory: impl AsFd, name: &str, flags: OFlags, mode: Mode) 
     rustix::fs::openat(directory, name, flags, mode)
 }
 
+/// Whether the kernel keeps out of links itself, as far as opening something has shown.
+#[cfg(target_os = "linux")]
+pub(super) fn is_in_one_call() -> bool {
+    in_one_call::is_there()
+}
+
 #[cfg(target_os = "linux")]
 mod in_one_call {
     use std::os::fd::{BorrowedFd, OwnedFd};
@@ -31,6 +37,10 @@ mod in_one_call {
     use rustix::io::Errno;
 
     static IS_MISSING: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn is_there() -> bool {
+        !IS_MISSING.load(Ordering::Relaxed)
+    }
 
     /// `None` where the kernel has no such call (before 5.6), or a sandbox forbids it: some answer with `EPERM`.
     pub(super) fn open(

@@ -48,7 +48,7 @@ pub enum Entry {
     Directory(String),
     /// A regular file of this name.
     File(String),
-    /// Something else of this name: a link, a FIFO.
+    /// Something else: a link, a FIFO, what has no proper name.
     Other(String),
 }
 
@@ -192,7 +192,8 @@ impl Directory {
         Ok(Some(bytes))
     }
 
-    /// What is in it, sorted by name. Names that are not UTF-8 are left out: no name of ours is such.
+    /// What is in it, sorted by name. What has a name that is not UTF-8 is nothing of ours: an [`Entry::Other`], under a
+    /// name that it nearly has.
     ///
     /// # Errors
     /// As `readdir(3)`.
@@ -201,7 +202,10 @@ impl Directory {
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
+            let Ok(name) = entry.file_name().to_str() else {
+                entries.push(Entry::Other(entry.file_name().to_string_lossy().into_owned()));
+                continue;
+            };
             if name == "." || name == ".." {
                 continue;
             }

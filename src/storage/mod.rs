@@ -7,11 +7,13 @@ mod beneath;
 mod directory;
 mod exposure;
 mod lock;
+mod system;
 
-pub use atomic::{Replace, WriteError};
+pub use atomic::{Replace, WriteError, is_leftover};
 pub use directory::{Directory, Entry};
 pub use exposure::{Exposure, Permissions};
 pub use lock::{Lock, LockError, LockOwner};
+pub use system::System;
 
 use std::fs::File;
 use std::io::{self, Read};

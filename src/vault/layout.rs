@@ -36,6 +36,45 @@ pub(super) fn components(scope: &Scope) -> Vec<&str> {
     }
 }
 
+/// A directory of the tree of secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// `secrets` itself.
+    Tree,
+    /// `project`.
+    Projects,
+    /// `domain`, in a project's directory or not.
+    Domains(Option<Project>),
+    /// That of a scope's secrets.
+    Scope(Scope),
+}
+
+impl Place {
+    /// What a directory of this name in it is; `None` if it is no part of the tree.
+    pub(super) fn below(&self, name: &str) -> Option<Self> {
+        match (self, name) {
+            (Self::Tree, ORGANIZATION) => Some(Self::Scope(Scope::Organization)),
+            (Self::Tree, PROJECT) => Some(Self::Projects),
+            (Self::Tree, DOMAIN) => Some(Self::Domains(None)),
+            (Self::Projects, name) => name.parse().ok().map(|project| Self::Scope(Scope::Project(project))),
+            (Self::Domains(None), name) => name.parse().ok().map(|domain| Self::Scope(Scope::Domain(domain))),
+            (Self::Domains(Some(project)), name) => {
+                name.parse().ok().map(|domain| Self::Scope(Scope::ProjectDomain(project.clone(), domain)))
+            }
+            (Self::Scope(Scope::Project(project)), DOMAIN) => Some(Self::Domains(Some(project.clone()))),
+            (Self::Tree | Self::Scope(_), _) => None,
+        }
+    }
+
+    /// The scope whose secrets lie in it.
+    pub(super) fn scope(&self) -> Option<Scope> {
+        match self {
+            Self::Scope(scope) => Some(scope.clone()),
+            Self::Tree | Self::Projects | Self::Domains(_) => None,
+        }
+    }
+}
+
 impl Vault {
     /// The directory of a scope; `None` while no secret was ever created in it.
     pub(super) fn scope_directory(&self, scope: &Scope) -> Result<Option<Directory>, StorageError> {

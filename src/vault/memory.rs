@@ -206,6 +206,7 @@ impl Vault {
                 Ok(metadata) => Some(metadata.updated),
                 Err(VaultError::SecretMissing { .. }) => None,
                 Err(VaultError::Refused { .. }) => continue,
+                Err(VaultError::Storage(error)) if error.exposure().is_some() => continue,
                 Err(error) => return Err(error),
             };
             all.extend(staleness(&id, known, found));

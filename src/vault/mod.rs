@@ -6,6 +6,7 @@
 
 mod binding;
 mod error;
+mod inspect;
 mod layout;
 mod manifest;
 mod memory;
@@ -16,6 +17,7 @@ mod write;
 
 pub use binding::Metadata;
 pub use error::{Refusal, VaultError};
+pub use inspect::{Flaw, Inspection};
 pub use manifest::{ManifestError, NamedAuthor, NamedRecipient};
 pub use memory::{Listen, Notice};
 pub use read::{Listing, Resolved, Seen};

@@ -193,16 +193,24 @@ impl Vault {
         // Before the file: a writer remembers it after. So what is known here cannot be newer than an honest file.
         let known = self.known(id)?;
         let found = match self.scope_directory(&id.scope)? {
-            Some(directory) => self.open_value(&directory, id, identities)?.map(|found| (directory, found)),
+            Some(directory) => self.open_judged(&directory, id, identities)?,
             None => None,
         };
-        let Some((directory, found)) = found else {
-            return self.compare(id, known, None).map(|()| None);
-        };
+        self.compare(id, known, found.as_ref().map(|found| found.metadata.updated))?;
+        Ok(found.map(|found| found.value))
+    }
+
+    /// Opens a file to its end, if its author is one of those that this machine knows.
+    pub(super) fn open_judged(
+        &self,
+        directory: &Directory,
+        id: &SecretId,
+        identities: &[Identity],
+    ) -> Result<Option<Found>, VaultError> {
+        let Some(found) = self.open_value(directory, id, identities)? else { return Ok(None) };
         trust::judge(found.claim.as_ref(), &self.manifest, self.memory.pin())
-            .map_err(|source| refused(&directory, id, source))?;
-        self.compare(id, known, Some(found.metadata.updated))?;
-        Ok(Some(found.value))
+            .map_err(|source| refused(directory, id, source))?;
+        Ok(Some(found))
     }
 
     /// Opens a file to its end. Who wrote it is not judged.

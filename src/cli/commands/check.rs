@@ -3,19 +3,21 @@
 use serde_json::{Value, json};
 
 use crate::cli::OutputFormat;
-use crate::cli::context::{Context, runtime_directory};
+use crate::cli::context::{Context, quoted, runtime_directory};
 use crate::cli::error::{CliError, Exit, harmless, harmless_json};
 use crate::cli::files::Place;
 use crate::cli::inject::User;
 use flyte_local::crypto::Identity;
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::vault::{Vault, VaultError};
+use flyte_local::storage::System;
+use flyte_local::vault::{Flaw, Vault, VaultError};
 
-/// Tell whether this machine is ready for a run, and how it will have file secrets
+/// Tell whether all is well with the vault, and how this machine will have file secrets
 ///
-/// Looks at the vault, at the identity that opens it, and for what this system allows: a private mount at
-/// /etc/flyte/secrets, as on a cluster, or a directory in memory, which Python code is led to. The exit
-/// code is that of the first finding that is not ok.
+/// Opens every secret without showing it: that it is whole, in its place, and by an author known here; finds what does
+/// not belong in the vault, and what this machine remembers otherwise. Looks at the identity, and for what this system
+/// allows: a private mount at /etc/flyte/secrets, as on a cluster, or a directory in memory, which Python code is led
+/// to. The exit code is that of the first finding that is not ok.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,7 +25,7 @@ Examples:
   flyte-local --output-format json check")]
 pub(crate) struct Args {}
 
-/// One thing that a run needs.
+/// One thing that was looked at.
 struct Finding {
     what: &'static str,
     /// What there is, or why it will not do.
@@ -40,18 +42,26 @@ impl Finding {
     fn words(&self) -> (&'static str, String) {
         match &self.state {
             Ok(detail) => ("ok", harmless(detail)),
-            Err(error) => ("failed", harmless(error.message()).replace('\n', "; ")),
+            Err(error) => {
+                let reasons = error.causes().iter().map(String::as_str);
+                let reasons: Vec<_> = std::iter::once(error.message()).chain(reasons).collect();
+                ("failed", harmless(&reasons.join(": ")).replace('\n', "; "))
+            }
         }
     }
 }
 
 pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
     let vault = context.open_vault();
-    let identity = identity(context, vault.as_ref().ok());
-    let known = vault.as_ref().ok().map(|vault| Finding::new("trust", known(context, vault)));
-    let vault = vault.map(|vault| vault.path().display().to_string());
-    let first = [Finding::new("vault", vault), Finding::new("identity", identity)];
-    let findings: Vec<_> = first.into_iter().chain([file_secrets()]).chain(known).collect();
+    let identities = identities(context, vault.as_ref().ok());
+    let secrets = vault.as_ref().ok().map(|vault| secrets(context, vault, identities.as_deref().unwrap_or_default()));
+    let trust = vault.as_ref().ok().map(|vault| Finding::new("trust", known(context, vault)));
+    let author = vault.as_ref().ok().map(|vault| author(context, vault));
+    let path_of_vault = vault.map(|vault| vault.path().display().to_string());
+    let path = || context.identity_path().map(|path| path.display().to_string());
+    let first = [Finding::new("vault", path_of_vault), Finding::new("identity", identities.and_then(|_| path()))];
+    let findings = first.into_iter().chain(author).chain(secrets.into_iter().flatten()).chain(trust);
+    let findings: Vec<_> = findings.chain([file_secrets(), system()]).collect();
     context.ui.data(format(context.output_format, &findings).as_bytes())?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
         context.ui.hint(hint);
@@ -61,6 +71,51 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
     // The first is the one that gives the exit code, and is told by it.
     errors.for_each(|error| context.ui.error(&error));
     Err(first)
+}
+
+/// The key that signs what the user writes. Who only reads needs none.
+fn author(context: &Context<'_>, vault: &Vault) -> Finding {
+    const WHAT: &str = "author";
+    let own = context.read_author_file().and_then(|key| Ok((key, context.author_path()?.display().to_string())));
+    let (key, path) = match own {
+        Ok((Some(key), path)) => (key.author(), path),
+        Ok((None, path)) => return Finding::new(WHAT, Ok(format!("none yet: the first write makes {path}"))),
+        Err(error) => return Finding::new(WHAT, Err(error)),
+    };
+    if let Some(known) = vault.authors().iter().find(|author| author.key == key) {
+        return Finding::new(WHAT, Ok(format!("{path}, {:?} in the vault", known.name)));
+    }
+    let hint = format!(
+        "to write secrets that are read, become an author: {} update vault --trust-author {key}",
+        context.command
+    );
+    Finding { hint: Some(hint), ..Finding::new(WHAT, Ok(format!("{path}, none of the vault's authors"))) }
+}
+
+/// What lies in the vault: how many secrets are sound, and each thing that is not.
+fn secrets(context: &Context<'_>, vault: &Vault, identities: &[Identity]) -> Vec<Finding> {
+    let found = match vault.inspect(identities) {
+        Ok(found) => found,
+        Err(error) => return vec![Finding::new("all secrets", Err(CliError::from_vault(&error, &context.command)))],
+    };
+    let sound = match (found.sound, identities) {
+        (0, _) if found.flaws.is_empty() => "none yet".to_owned(),
+        (sound, []) => format!("{sound} with a sound header; not opened, as there is no identity"),
+        (sound, _) => format!("{sound} opened to the end, each by an author known here"),
+    };
+    let flaws = found.flaws.iter().map(|flaw| match flaw {
+        Flaw::Secret(error) => Finding::new("secret", Err(CliError::from_vault(error, &context.command))),
+        Flaw::Directory(error) => Finding::new("directory", Err(CliError::from_storage(error))),
+        Flaw::Stray { path } => {
+            let hint = format!("look at it, and take it away: rm -r {}", quoted(path));
+            Finding::new("stray file", Err(CliError::chain(Exit::Refused, flaw).hint(hint)))
+        }
+        Flaw::Leftover { path } => Finding::new(
+            "leftover",
+            Err(CliError::chain(Exit::Refused, flaw).hint(format!("take it away: rm {}", quoted(path)))),
+        ),
+    });
+    [Finding::new("all secrets", Ok(sound))].into_iter().chain(flaws).collect()
 }
 
 /// That the vault is the one that this machine knows, and none of its secrets older than it was, or gone.
@@ -80,18 +135,30 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
     Ok(format!("written by {}; recipients and authors as accepted here", names.join(", ")))
 }
 
-/// Where the identity is, if it opens the vault.
-fn identity(context: &Context<'_>, vault: Option<&Vault>) -> Result<String, CliError> {
+/// The identities, if one of them opens the vault.
+fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<Vec<Identity>, CliError> {
     let identities = context.identities()?;
-    let path = context.identity_path()?.display().to_string();
-    let Some(vault) = vault else { return Ok(path) };
-    let opens = |identity: &Identity| vault.recipients().iter().any(|known| known.key == identity.recipient());
-    if identities.iter().any(opens) {
-        return Ok(path);
+    let opens = |vault: &Vault| {
+        let recipients: Vec<_> = identities.iter().map(Identity::recipient).collect();
+        vault.recipients().iter().any(|known| recipients.contains(&known.key))
+    };
+    if vault.is_none_or(opens) {
+        return Ok(identities);
     }
     Err(CliError::new(Exit::CannotDecrypt, "the identity is none that the vault's secrets are encrypted to")
         .because(context.identities_tried(&identities))
         .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"))
+}
+
+/// What the system does for the vault's files and for values in memory. None of it is needed.
+fn system() -> Finding {
+    let System { opens_beneath, open_swaps } = System::look();
+    let opens = if opens_beneath { "openat2" } else { "no openat2: paths are opened part by part" };
+    let swap = match &open_swaps[..] {
+        [] => "no swap in the clear".to_owned(),
+        swaps => format!("swap in the clear, to which values in memory may be written: {}", swaps.join(", ")),
+    };
+    Finding::new("system", Ok(format!("{opens}; {swap}")))
 }
 
 fn file_secrets() -> Finding {

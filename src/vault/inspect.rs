@@ -1,0 +1,128 @@
+//! Looking a vault over: everything that lies below `secrets`, and whether each secret is what its place says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::layout::{self, Place};
+use super::{Vault, VaultError};
+use crate::crypto::Identity;
+use crate::secret::{SecretId, SecretName};
+use crate::storage::{Directory, Entry, Lock, StorageError, is_leftover};
+
+/// What lies in a vault.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// How many secrets there are in which nothing was found.
+    pub sound: usize,
+    /// What is not as it should be, a directory's own before those of the directories in it.
+    pub flaws: Vec<Flaw>,
+}
+
+/// Something in a vault that is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Flaw {
+    /// A secret that would not be read.
+    #[error(transparent)]
+    Secret(VaultError),
+    /// A directory that cannot be looked into, or that others can write to.
+    #[error(transparent)]
+    Directory(StorageError),
+    /// What is neither a secret nor a directory of any.
+    #[error("{} is no part of a vault", path.display())]
+    Stray {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The unfinished file of a writer that was killed.
+    #[error("{} was left behind by a writer that was killed; it holds nothing that was acknowledged", path.display())]
+    Leftover {
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+impl Vault {
+    /// Looks at everything below `secrets`: each secret is opened to its end with `identities` and its author judged, or,
+    /// without any, its header alone looked at. Whether secrets are older than they were, [`Vault::stale`] says.
+    ///
+    /// # Errors
+    /// The directory `secrets` cannot be opened. All else is in what is returned.
+    pub fn inspect(&self, identities: &[Identity]) -> Result<Inspection, VaultError> {
+        let mut walk = Walk { vault: self, identities, found: Inspection::default() };
+        for entry in self.root.entries()? {
+            // What else lies beside the secrets is the user's: a vault may be a repository.
+            if let Entry::File(name) = entry
+                && is_leftover(&name)
+            {
+                walk.found.flaws.push(Flaw::Leftover { path: self.root.join(&name) });
+            }
+        }
+        if let Some(secrets) = self.root.subdirectory(layout::SECRETS)? {
+            walk.directory(&secrets, &Place::Tree);
+        }
+        let mut found = walk.found;
+        if found.flaws.iter().any(|flaw| matches!(flaw, Flaw::Leftover { .. })) && self.is_being_written() {
+            found.flaws.retain(|flaw| !matches!(flaw, Flaw::Leftover { .. }));
+        }
+        Ok(found)
+    }
+
+    /// Whether a writer is at work, whose unfinished file is not left behind.
+    fn is_being_written(&self) -> bool {
+        use crate::storage::LockError;
+        matches!(Lock::acquire(&self.root, layout::LOCK, Duration::ZERO), Err(LockError::Held { .. }))
+    }
+}
+
+struct Walk<'a> {
+    vault: &'a Vault,
+    identities: &'a [Identity],
+    found: Inspection,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, directory: &Directory, place: &Place) {
+        let entries = match directory.entries() {
+            Ok(entries) => entries,
+            Err(error) => return self.found.flaws.push(Flaw::Directory(error)),
+        };
+        let mut below = Vec::new();
+        for entry in entries {
+            let (Entry::Directory(name) | Entry::File(name) | Entry::Other(name)) = &entry;
+            let secret = layout::secret_name(name);
+            match (&entry, place.scope(), secret) {
+                // Whatever has the name of a secret is looked at as one, and refused as one.
+                (_, Some(_), Some(secret)) => self.secret(directory, place, secret),
+                (Entry::Directory(name), ..) if place.below(name).is_some() => below.push(name.clone()),
+                (Entry::File(name), ..) if is_leftover(name) => {
+                    self.found.flaws.push(Flaw::Leftover { path: directory.join(name) });
+                }
+                _ => self.found.flaws.push(Flaw::Stray { path: directory.join(name) }),
+            }
+        }
+        for name in below {
+            let (Some(place), subdirectory) = (place.below(&name), directory.subdirectory(&name)) else { continue };
+            match subdirectory {
+                Ok(Some(subdirectory)) => self.directory(&subdirectory, &place),
+                // It was taken away meanwhile.
+                Ok(None) => {}
+                Err(error) => self.found.flaws.push(Flaw::Directory(error)),
+            }
+        }
+    }
+
+    fn secret(&mut self, directory: &Directory, place: &Place, name: SecretName) {
+        let Some(scope) = place.scope() else { return };
+        let id = SecretId { scope, name };
+        let looked_at = match self.identities {
+            [] => self.vault.peek(directory, &id).map(|found| found.is_some()),
+            identities => self.vault.open_judged(directory, &id, identities).map(|found| found.is_some()),
+        };
+        match looked_at {
+            Ok(true) => self.found.sound += 1,
+            // It was deleted meanwhile.
+            Ok(false) => {}
+            Err(error) => self.found.flaws.push(Flaw::Secret(error)),
+        }
+    }
+}
