@@ -1,4 +1,5 @@
-//! The tables of `docs/cluster-parity.md` name tests that exist, in every row, and leave out no suite of a run's behaviour.
+//! The tables of `docs/cluster-parity.md` and of `docs/threat-model.md` name tests that exist, in every row, and leave out
+//! no suite of a run's behaviour and no promise.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -17,9 +18,9 @@ fn tests_in(suite: &str) -> BTreeSet<String> {
     names.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())).collect()
 }
 
-/// The rows of every table, a list of cells each, without the headings.
-fn rows() -> Vec<Vec<String>> {
-    let text = read("docs/cluster-parity.md");
+/// The rows of every table of a document, a list of cells each, without the headings.
+fn rows(document: &str) -> Vec<Vec<String>> {
+    let text = read(document);
     let lines: Vec<&str> = text.lines().collect();
     let is_row = |line: &str| line.starts_with("| ");
     let is_heading = |index: usize| lines.get(index + 1).is_some_and(|next| next.starts_with("|---"));
@@ -35,7 +36,7 @@ fn named(text: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_row_is_whole_and_names_tests_that_exist() {
-    let rows = rows();
+    let rows = rows("docs/cluster-parity.md");
     assert!(rows.len() > 30, "the tables were not found");
     for row in rows {
         let [cluster, local, tests, differs] = &row[..] else { panic!("not four cells: {row:?}") };
@@ -45,6 +46,21 @@ fn every_row_is_whole_and_names_tests_that_exist() {
             assert!(tests_in(&suite).contains(&test), "tests/{suite}.rs has no test {test}");
         }
     }
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let rows = rows("docs/threat-model.md");
+    let promises: Vec<_> = rows.iter().filter(|row| row[0].starts_with("**I")).collect();
+    for (index, row) in promises.iter().enumerate() {
+        let [promise, how, tests, remains] = &row[..] else { panic!("not four cells: {row:?}") };
+        assert!(promise.starts_with(&format!("**I{}** ", index + 1)), "{row:?}");
+        assert!(!how.is_empty() && !remains.is_empty() && !named(tests).is_empty(), "{row:?}");
+        for (suite, test) in named(tests) {
+            assert!(tests_in(&suite).contains(&test), "tests/{suite}.rs has no test {test}");
+        }
+    }
+    assert_eq!(promises.len(), 9);
 }
 
 #[test]
