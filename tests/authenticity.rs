@@ -287,7 +287,7 @@ fn a_vault_from_before_there_were_authors_is_taken_over_step_by_step() {
 
     let listed = sandbox.run(&["get", "secret"]);
     assert_eq!(listed.code, 0, "{listed:?}");
-    assert!(listed.stderr.contains("first use of") && listed.stderr.contains("written by nobody"), "{listed:?}");
+    assert!(listed.stderr.contains("first use of") && !listed.stderr.contains("author"), "{listed:?}");
     let ran = sandbox.run(&["create", "secret", "new", "value"]);
     assert_eq!(ran.code, 13, "{ran:?}");
     assert_eq!(sandbox.type_hint(&ran, "--trust-author").code, 0);

@@ -24,7 +24,7 @@ fn value(text: &str) -> SecretValue {
 /// A vault with a secret in each of [`places`], whose value is the place.
 fn filled() -> (Sandbox, Vault) {
     let sandbox = Sandbox::new();
-    let vault = sandbox.open_vault();
+    let mut vault = sandbox.open_vault();
     for place in places() {
         vault.create_secret(&secret_id(&place), SecretType::Regular, &value(&place)).expect("created");
     }
@@ -50,7 +50,7 @@ fn is_written_as(error: &VaultError, source: &str, place: &Path) -> bool {
 
 #[test]
 fn each_of_380_files_in_the_place_of_another_is_refused() {
-    let (sandbox, vault) = filled();
+    let (sandbox, mut vault) = filled();
     let identities = sandbox.identities();
     let places = places();
     let mut pairs = 0;

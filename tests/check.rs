@@ -58,9 +58,15 @@ fn all_is_well() {
     let (found, ran) = checked(&sandbox, &[]);
     assert_eq!((ran.code, failed(&found).len(), ran.stderr.as_str()), (0, 0, ""), "{ran:?}");
     let what: Vec<_> = found.iter().map(|finding| finding["what"].as_str().expect("text")).collect();
-    assert_eq!(what, ["vault", "identity", "author", "all secrets", "trust", "file secrets", "system"]);
+    assert_eq!(
+        what,
+        ["vault", "identity", "signing key", "recipient", "author", "trust", "all secrets", "file secrets", "system"]
+    );
     assert_eq!(detail(&found, "all secrets"), "8 opened to the end, each by an author known here");
-    assert_eq!(detail(&found, "author"), format!("{}, \"me\" in the vault", sandbox.author().display()));
+    assert_eq!(detail(&found, "signing key"), sandbox.author().display().to_string());
+    let (author, recipient) = (sandbox.author_key().author(), sandbox.identities()[0].recipient());
+    assert_eq!(detail(&found, "author"), format!("\"me\" {author} (yours)"));
+    assert_eq!(detail(&found, "recipient"), format!("\"owner\" {recipient} (yours)"));
     assert!(detail(&found, "system").starts_with("openat2; "), "{ran:?}");
 
     let (found, ran) = checked(&Sandbox::new(), &[]);
@@ -269,7 +275,7 @@ fn without_an_identity_headers_are_looked_at() {
 #[test]
 fn keys_that_others_can_read_are_found() {
     let sandbox = filled();
-    for (key, what) in [(sandbox.identity(), "identity"), (sandbox.author(), "author")] {
+    for (key, what) in [(sandbox.identity(), "identity"), (sandbox.author(), "signing key")] {
         set_mode(&key, 0o644);
         let (found, ran) = checked(&sandbox, &[]);
         assert_eq!((ran.code, failed(&found).len()), (13, 1), "{ran:?}");
@@ -285,13 +291,13 @@ fn who_is_no_author_is_told_how_to_become_one() {
     std::fs::copy(other.author(), sandbox.author()).expect("copied");
     let (found, ran) = checked(&sandbox, &[]);
     assert_eq!((ran.code, failed(&found).len()), (0, 0), "who reads needs to be none: {ran:?}");
-    assert!(detail(&found, "author").ends_with("author.key, none of the vault's authors"), "{ran:?}");
-    let hint = found.iter().find(|finding| finding["what"] == "author").expect("there")["hints"][0].clone();
+    assert!(detail(&found, "signing key").ends_with("author.key, of none of the vault's authors"), "{ran:?}");
+    let hint = found.iter().find(|finding| finding["what"] == "signing key").expect("there")["hints"][0].clone();
     type_command(&sandbox, hint.as_str().expect("text"));
     sandbox.ok(&["update", "secret", "s", "new"]);
 
     std::fs::remove_file(sandbox.author()).expect("there");
     let (found, ran) = checked(&sandbox, &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(detail(&found, "author").starts_with("none yet: "), "{ran:?}");
+    assert!(detail(&found, "signing key").starts_with("none yet: "), "{ran:?}");
 }

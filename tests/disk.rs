@@ -129,7 +129,7 @@ fn init_on_a_full_disk_can_be_done_again() {
     let said = on_a_small_disk(
         "
         head -c 1000000 /dev/zero > disk/filling 2>/dev/null
-        second() { \"$FLYTE_LOCAL\" --vault disk/second --identity disk/identity.txt \"$@\"; }
+        second() { FLYTE_LOCAL_AUTHOR=author.key \"$FLYTE_LOCAL\" --vault disk/second --identity disk/identity.txt \"$@\"; }
         try second init
         rm disk/filling
         try second init; try second create secret a one; try second get secret a --reveal",
@@ -141,6 +141,7 @@ fn init_on_a_full_disk_can_be_done_again() {
 second init: 0
   vault:    disk/second
   identity: disk/identity.txt
+  author:   author.key
   Keep a copy of the identity in a safe place: without it, no secret can be opened again.
 second create: 0
   created secret a (organization)

@@ -231,6 +231,9 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
                 ManifestError::Recipient { .. } => "recipient",
                 ManifestError::Author { .. } => "author",
                 ManifestError::NoRecipient => "no-recipient",
+                ManifestError::TooMany { .. } => "too-many",
+                ManifestError::LongName { .. } => "long-name",
+                ManifestError::Repeated { .. } => "repeated",
             },
             Err(error) => panic!("{}: {error:?}", vector.file),
         };
@@ -269,6 +272,10 @@ fn the_limits_in_the_document_are_those_of_the_code() {
     let document = document.expect("the format's document");
     for (what, limit) in [
         ("stanzas in a header", crypto::MAX_STANZAS),
+        ("lines of a header", 256),
+        ("recipients in `vault.toml`", 62),
+        ("authors in `vault.toml`", 256),
+        ("characters of the name of either", 64),
         ("bytes of a header", crypto::MAX_HEADER_BYTES),
         ("bytes of a value", secret::MAX_VALUE_BYTES),
         ("bytes of a file", crypto::MAX_FILE_BYTES),

@@ -40,7 +40,7 @@ fn vaults_made_at_once_share_the_identity_that_is_on_the_disk() {
         assert_eq!(ours.len(), 1, "round {round}: one identity was made");
         for (vault, ran) in vaults.iter().zip(&all_ran) {
             assert_eq!(ran.code, 0, "round {round}, {vault}: {ran:?}");
-            let vault = sandbox.open_vault_at(&sandbox.work().join(vault));
+            let mut vault = sandbox.open_vault_at(&sandbox.work().join(vault));
             let recipients: Vec<_> = vault.recipients().iter().map(|recipient| recipient.key.clone()).collect();
             assert_eq!(recipients, ours, "round {round}, {}", vault.path().display());
             let (id, value) = (secret_id("org/s"), SecretValue::new(b"a value".to_vec().into()).expect("small enough"));

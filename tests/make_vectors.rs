@@ -287,6 +287,23 @@ fn signed_vault(maker: &Maker) {
     make("manifests/small-order-author.toml", || {
         good.replace(&public(maker.author.verifying_key().as_bytes()), &public(&[0; 32])).into()
     });
+    make("manifests/small-order-recipient.toml", || {
+        let small = bech32::encode::<bech32::Bech32>(bech32::Hrp::parse("age").expect("a prefix"), &[0; 32]);
+        good.replace(&maker.recipient.to_string(), &small.expect("short enough")).into()
+    });
+    let others = |count: usize| -> String {
+        let others = (0..count).map(|_| key("recipients", &age::x25519::Identity::generate().to_public().to_string()));
+        good.clone() + &others.collect::<String>()
+    };
+    make("manifests/sixty-two-recipients.toml", || others(61).into());
+    make("manifests/sixty-three-recipients.toml", || others(62).into());
+    make("manifests/257-authors.toml", || {
+        let more = (0..=255).map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes());
+        (good.clone() + &more.map(|author| key("authors", &public(&author))).collect::<String>()).into()
+    });
+    make("manifests/long-name.toml", || good.replacen("\"owner\"", &format!("\"{}\"", "n".repeat(65)), 1).into());
+    make("manifests/recipient-twice.toml", || (good.clone() + &key("recipients", &maker.recipient.to_string())).into());
+    make("manifests/author-twice.toml", || (good.clone() + &author).into());
     for (name, payload) in [("text", &b"a value"[..]), ("empty", b""), ("not_utf8", &[0xff, 0x00, 0x0a])] {
         make(&format!("signed/secrets/org/{name}.age"), || maker.signed(name, payload, &|json| json));
     }

@@ -58,10 +58,9 @@ fn damaged(good: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
 #[test]
 fn no_cut_and_no_bit_of_a_file_gives_a_wrong_value() {
     let sandbox = Sandbox::new();
-    let vault = sandbox.open_vault();
     let identities = sandbox.identities();
     let look_at = &|place: &str, length: usize| {
-        let (id, value) = (secret_id(place), vec![b'v'; length]);
+        let (mut vault, id, value) = (sandbox.open_vault(), secret_id(place), vec![b'v'; length]);
         let sealed = SecretValue::new(value.clone().into()).expect("small enough");
         vault.create_secret(&id, SecretType::Regular, &sealed).expect("created");
         let file = sandbox.secret_file(place);
@@ -259,7 +258,7 @@ fn an_exchange_at_any_moment_leads_nowhere() {
         let (path, other) = (sandbox.vault().join(place), sandbox.work().join("other"));
         let before = tree(&twin);
         symlink(twin.join(place), &other).expect("a link");
-        let (vault, identities, id) = (sandbox.open_vault(), sandbox.identities(), secret_id("org/s"));
+        let (mut vault, identities, id) = (sandbox.open_vault(), sandbox.identities(), secret_id("org/s"));
         let stop = AtomicBool::new(false);
         let value = SecretValue::new(b"written".to_vec().into()).expect("small enough");
         let (mut read, mut refused) = (0, 0);

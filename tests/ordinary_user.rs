@@ -121,3 +121,19 @@ fn where_private_mounts_are_forbidden_a_file_secret_says_so_and_a_variable_still
     let ran = without_namespaces(&sandbox, &["exec", "--secret", "my_secret", "--", "sh", "-c", "echo $MY_SECRET"]);
     assert_eq!((ran.code, ran.text().as_str()), (0, "a value\n"), "{ran:?}");
 }
+
+#[test]
+fn a_group_of_the_users_own_is_nobody_else() {
+    // As a umask of 002 makes files, and git every one that it checks out.
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "a value"]);
+    let is_own =
+        rustix::process::getuid().is_root() || rustix::process::getuid().as_raw() == rustix::process::getgid().as_raw();
+    let exec = ["exec", "--secret", "s", "--", "sh", "-c", "test \"$S\" = 'a value'"];
+    for (mode, code) in [("g+w", if is_own { 0 } else { 13 }), ("o+w", 13)] {
+        let opened = sandbox.program("chmod").args(["-R", mode]).arg(sandbox.vault()).status();
+        assert!(opened.expect("chmod starts").success());
+        let ran = as_user(&sandbox, Path::new(FLYTE_LOCAL), &exec);
+        assert_eq!(ran.code, code, "{mode}: {ran:?}");
+    }
+}

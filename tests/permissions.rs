@@ -274,7 +274,10 @@ fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
         }
     }
     std::fs::rename(sandbox.vault(), &shared).expect("moved");
-    for path in [sandbox.home().join(".config"), sandbox.home().join(".config/flyte-local"), sandbox.identity()] {
+    let own = [".config", ".config/flyte-local", ".local", ".local/state", ".local/state/flyte-local"];
+    let own = own.map(|path| sandbox.home().join(path)).into_iter().chain([sandbox.identity()]);
+    std::fs::remove_dir_all(sandbox.state()).expect("theirs is another machine");
+    for path in own {
         std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
     }
     let binary = reachable_binary(&sandbox);

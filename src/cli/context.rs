@@ -93,7 +93,7 @@ impl<'a> Context<'a> {
                 path: path_variable("FLYTE_LOCAL_STATE").or(default_state),
                 option: "FLYTE_LOCAL_STATE=DIR",
             },
-            is_strict: global.strict || variable_is_set("FLYTE_LOCAL_STRICT"),
+            is_strict: global.strict || is_strict()?,
             configuration: directories.map(|d| d.config_dir().to_owned()),
             command,
         })
@@ -109,9 +109,17 @@ impl<'a> Context<'a> {
 
     /// The vault, to read it.
     pub(crate) fn open_vault(&self) -> Result<Vault, CliError> {
+        self.open_vault_with(self.is_strict)
+    }
+
+    /// The vault, to say that it is as it should be: also one that was never seen.
+    pub(crate) fn open_vault_to_accept(&self) -> Result<Vault, CliError> {
+        self.open_vault_with(false)
+    }
+
+    fn open_vault_with(&self, is_strict: bool) -> Result<Vault, CliError> {
         let failed = |error| CliError::from_vault(&error, &self.command);
-        let vault =
-            Vault::open_with(self.vault_path()?, permissions()?).map_err(failed)?.with_strictness(self.is_strict);
+        let vault = Vault::open_with(self.vault_path()?, permissions()?).map_err(failed)?.with_strictness(is_strict);
         let vault = vault.with_listener(notices::listener(self.ui.clone(), self.command.clone()));
         let vault = vault.with_state(self.state.path.as_deref()).map_err(failed)?;
         Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {
@@ -123,12 +131,32 @@ impl<'a> Context<'a> {
     /// The vault, to write secrets into it.
     pub(crate) fn open_vault_to_write(&self) -> Result<Vault, CliError> {
         let vault = self.open_vault()?;
+        self.require_outside_of_vault()?;
         let (key, made) = self.author_key()?;
         if made {
             let file = self.author_path()?.display();
             self.ui.say(&format!("made {file}, the key that signs what you write: {}", key.author()));
         }
         Ok(vault.with_author(key))
+    }
+
+    /// That what opens the vault, signs it or remembers it is not in the hands of whoever can write it.
+    pub(crate) fn require_outside_of_vault(&self) -> Result<(), CliError> {
+        let vault = real(self.vault_path()?)?;
+        for (place, what) in [
+            (&self.identity, "the identity that opens it"),
+            (&self.author, "the key that signs it"),
+            (&self.state, "what this machine remembers of it"),
+        ] {
+            let Some(path) = &place.path else { continue };
+            if real(path)?.starts_with(&vault) {
+                let message = format!("{}, {what}, would lie in the vault", path.display());
+                return Err(
+                    CliError::new(Exit::Usage, message).hint(format!("name another place with {}", place.option))
+                );
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn author_path(&self) -> Result<&Path, CliError> {
@@ -246,6 +274,18 @@ pub(crate) fn merged(nearer: &RunScope, farther: &RunScope) -> RunScope {
     }
 }
 
+/// The path without links, as far as it exists.
+fn real(path: &Path) -> Result<PathBuf, CliError> {
+    let absolute =
+        std::path::absolute(path).map_err(|error| CliError::from_io("find the working directory", &error))?;
+    for ancestor in absolute.ancestors() {
+        if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
+            return Ok(found.join(rest));
+        }
+    }
+    Ok(absolute)
+}
+
 /// The directory and the name of a file; a bare name lies in the working directory.
 pub(crate) fn split(path: &Path) -> Option<(&Path, &str)> {
     let name = path.file_name()?.to_str()?;
@@ -262,6 +302,15 @@ pub(crate) fn permissions() -> Result<Permissions, CliError> {
             let error = CliError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS is not one that flyte-local knows");
             Err(error.hint("it may be: ignore"))
         }
+    }
+}
+
+/// Whether the user wants refused what is else only told.
+fn is_strict() -> Result<bool, CliError> {
+    match variable::<String>("FLYTE_LOCAL_STRICT", "text")?.as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(_) => Err(CliError::new(Exit::Usage, "FLYTE_LOCAL_STRICT is neither 0 nor 1")),
     }
 }
 

@@ -115,15 +115,21 @@ impl CliError {
             )),
             VaultError::CannotDecrypt { .. } => Self::chain(Exit::CannotDecrypt, error)
                 .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"),
-            VaultError::Refused { id, source, .. } => {
+            VaultError::Refused { id, source, path: source_path } => {
                 let delete = format!("{command} delete secret {}{}", id.name, scope_flags(&id.scope));
                 let adopt = format!("{command} update secret {}{} --adopt", id.name, scope_flags(&id.scope));
                 let refused = Self::chain(Exit::Refused, error);
+                let adopt = format!("if you know the value, make it yours: {adopt}");
+                let trust = format!("{command} update vault --trust-author");
                 match source {
-                    Refusal::Unsigned => refused.hint(format!("if you know who wrote it, make it yours: {adopt}")),
-                    Refusal::UnknownAuthor(key) | Refusal::UnpinnedAuthor(key) => refused
-                        .hint(format!("if that is somebody you know: {command} update vault --trust-author {key}"))
-                        .hint(format!("or make this one value yours: {adopt}")),
+                    Refusal::Unsigned => refused.hint(adopt).hint(format!("to see it: {}", look(source_path))),
+                    Refusal::FormerAuthor { .. } => refused.hint(adopt).hint(format!("to see it: {}", look(source_path))),
+                    Refusal::UnknownAuthor(key) => refused
+                        .hint(adopt)
+                        .hint(format!("or, if that is somebody whose values are to be read from now on: {trust} {key}")),
+                    Refusal::UnpinnedAuthor { author, .. } => {
+                        refused.hint(format!("if that is somebody you know by this key: {trust} {author}"))
+                    }
                     source => refused.hint(refusal_hint(source, &delete)),
                 }
             }
@@ -144,13 +150,11 @@ impl CliError {
                 .hint("mend it, or restore it from a backup; the secrets are untouched"),
             VaultError::Changed { .. } => Self::chain(Exit::Refused, error)
                 .hint(format!("if that is as it should be: {command} update vault --accept")),
-            VaultError::Stale(stale) => {
-                let (name, scope) = (&stale.id.name, scope_flags(&stale.id.scope));
-                Self::chain(Exit::Refused, error).hint(match stale.found {
-                    Some(_) => format!("if that is as it should be: {command} update secret {name}{scope} --adopt"),
-                    None => format!("if that is as it should be: {command} delete secret {name}{scope}"),
-                })
-            }
+            VaultError::Stale(_) => Self::chain(Exit::Refused, error)
+                .hint(format!("if that is as it should be: {command} update vault --accept-older")),
+            VaultError::FirstUse { .. } => Self::chain(Exit::Refused, error).hint(format!(
+                "once you have compared the keys with those that `flyte-local check` shows its owner: {command} update vault --accept"
+            )),
             VaultError::UnlistedAuthor { key } => Self::chain(Exit::Refused, error)
                 .hint(format!("name yourself as one: {command} update vault --trust-author {key}"))
                 .hint("the vault's other users will be asked to accept you"),
@@ -191,6 +195,11 @@ impl CliError {
             _ => chained,
         }
     }
+}
+
+/// The command that shows the value of a file that is refused here.
+fn look(path: &std::path::Path) -> String {
+    format!("age -d -i IDENTITY {}", quoted(path))
 }
 
 const NO_PERMISSIONS: &str =
@@ -235,22 +244,39 @@ impl From<ConfigError> for CliError {
     }
 }
 
-/// Text that may come from a file of others: nothing of it acts on a terminal, and no flood.
+/// Text that may come from a file of others: nothing of it acts on a terminal, and no flood. Lines are cut each by itself, so
+/// that a long one does not hide those after it.
 pub(crate) fn harmless(text: &str) -> String {
-    const MOST_BYTES: usize = 2000;
+    // More than a vault has recipients and authors, twice.
+    const MOST_LINES: usize = 1000;
     let mut result = String::new();
-    for character in text.chars() {
-        if result.len() >= MOST_BYTES {
-            result.push('…');
+    for (index, line) in text.split('\n').enumerate() {
+        if index == MOST_LINES {
+            result.push_str("\n…");
             break;
         }
-        if acts(character) && character != '\n' {
+        if index > 0 {
+            result.push('\n');
+        }
+        harmless_line(line, &mut result);
+    }
+    result
+}
+
+fn harmless_line(line: &str, result: &mut String) {
+    // Room for the longest name of a recipient, each of its characters by its number, and the key.
+    const MOST_BYTES: usize = 1000;
+    let start = result.len();
+    for character in line.chars() {
+        if result.len() - start >= MOST_BYTES {
+            return result.push('…');
+        }
+        if acts(character) {
             result.extend(character.escape_unicode());
         } else {
             result.push(character);
         }
     }
-    result
 }
 
 /// JSON with the same in JSON's own escapes: it stays the same document. serde escapes the control characters below

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use super::error::{CliError, harmless, scope_flags};
+use super::error::CliError;
 use super::ui::Ui;
 use flyte_local::vault::{Listen, Notice};
 
@@ -22,34 +22,24 @@ pub(super) fn listener(ui: Ui, command: String) -> Arc<Listen> {
 
 fn words(notice: &Notice<'_>, command: &str) -> String {
     match notice {
-        Notice::FirstUse { path, authors, recipients } => {
-            let authors: Vec<_> = authors.iter().map(|author| format!("{:?} {}", author.name, author.key)).collect();
-            let recipients: Vec<_> = recipients.iter().map(|known| format!("{:?} {}", known.name, known.key)).collect();
-            let list = |all: Vec<String>| if all.is_empty() { "nobody".to_owned() } else { all.join(", ") };
-            harmless(&format!(
-                "flyte-local: first use of {} here: written by {}; encrypted to {}",
-                path.display(),
-                list(authors),
-                list(recipients)
-            ))
+        Notice::FirstUse { path, changes } => {
+            let keys: String = changes.iter().map(|key| format!("\n  {key}")).collect();
+            format!("flyte-local: first use of {} here, taken as it is:{keys}", path.display())
+        }
+        Notice::Changed { path } => {
+            format!("flyte-local: {} is not as it was accepted here; to see how: {command} check", path.display())
         }
         Notice::Stale(stale) => {
-            let (name, scope) = (&stale.id.name, scope_flags(&stale.id.scope));
-            let accept = match stale.found {
-                Some(_) => format!("update secret {name}{scope} --adopt"),
-                None => format!("delete secret {name}{scope}"),
-            };
-            harmless(&format!("flyte-local: {stale}; to accept that: {command} {accept}"))
+            format!("flyte-local: {stale}; if that is as it should be: {command} update vault --accept-older")
         }
         Notice::Unremembered(error) => {
             let error = CliError::from_vault(error, command);
             let reasons: Vec<_> =
                 std::iter::once(error.message()).chain(error.causes().iter().map(String::as_str)).collect();
-            harmless(&format!(
-                "flyte-local: what is seen of this vault is not remembered, so an older or other one would not be noticed: {}",
-                reasons.join(": ")
-            ))
-            .replace('\n', " ")
+            let reasons = reasons.join(": ").replace('\n', " ");
+            format!(
+                "flyte-local: nothing is remembered of this vault, so whoever can change it says whose values are read: {reasons}"
+            )
         }
     }
 }

@@ -4,6 +4,9 @@
 //! that has gone away (`flyte-local get secret | head -1`) is no error.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use rustix::termios::{OutputModes, tcgetattr};
 
 use super::error::{CliError, harmless};
 
@@ -77,8 +80,15 @@ impl Ui {
 
     fn talk(&self, text: &str) {
         // There is nowhere left to say that stderr cannot be written to.
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        let mut stderr = io::stderr().lock();
+        let text = if is_raw(&stderr) { text.replace('\n', "\r\n") } else { text.to_owned() };
+        let _ = stderr.write_all(text.as_bytes());
     }
+}
+
+/// Whether this is a terminal that does not begin a line where one ends: a run on a terminal has made it so.
+fn is_raw(stream: impl AsFd) -> bool {
+    tcgetattr(stream).is_ok_and(|settings| !settings.output_modes.contains(OutputModes::OPOST))
 }
 
 /// Harmless text, of which each line after the first is indented, to show whose it is.

@@ -19,7 +19,11 @@ impl FromStr for Recipient {
     type Err = BadRecipient;
 
     fn from_str(text: &str) -> Result<Self, BadRecipient> {
-        text.parse().map(Self).map_err(BadRecipient)
+        let key: age::x25519::Recipient = text.parse().map_err(BadRecipient)?;
+        // To such a key everybody can read, and age does not encrypt to it: it panics.
+        let bytes: Option<[u8; 32]> = bech32::decode(text).ok().and_then(|(_, bytes)| bytes.try_into().ok());
+        let is_small = bytes.is_none_or(|point| x25519_dalek::x25519([1; 32], point) == [0; 32]);
+        if is_small { Err(BadRecipient("it is of small order")) } else { Ok(Self(key)) }
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use super::{Lock, StorageError, beneath, exposure};
+use super::{Lock, Permissions, StorageError, beneath, exposure};
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -105,6 +105,11 @@ impl Directory {
         let safe = exposure::refuse_writable(&stat, None::<BorrowedFd<'_>>);
         safe.map_err(|exposure| StorageError::new("use", &self.path, exposure))?;
         Ok(self)
+    }
+
+    /// Whether what others can write to is refused in it.
+    pub fn permissions(&self) -> Permissions {
+        if self.guarded { Permissions::Checked } else { Permissions::Ignored }
     }
 
     /// The path it was opened by, for messages.

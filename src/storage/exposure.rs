@@ -51,7 +51,14 @@ pub(super) fn refuse_writable(stat: &Stat, within: Option<impl AsFd>) -> Result<
     let accepted = within.and_then(|parent| rustix::fs::fstat(parent).ok()).map(|parent| parent.st_uid);
     refuse_foreign(stat, accepted)?;
     let mode = permissions(stat);
-    if mode & 0o022 != 0 { Err(Exposure::Writable { mode }) } else { Ok(()) }
+    let others = if is_of_private_group(stat) { 0o002 } else { 0o022 };
+    if mode & others != 0 { Err(Exposure::Writable { mode }) } else { Ok(()) }
+}
+
+/// Whether its group is one that most systems make for each user, with the user's number and no other member: there, what
+/// is made is open to that group, by the umask.
+fn is_of_private_group(stat: &Stat) -> bool {
+    stat.st_uid != 0 && stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_gid == stat.st_uid
 }
 
 /// Refuses a regular file that somebody else could have read. A pipe has no permissions to speak of: who can open it is

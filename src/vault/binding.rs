@@ -47,12 +47,24 @@ struct Time {
 }
 
 impl TryFrom<String> for Time {
-    type Error = jiff::Error;
+    type Error = BadTime;
 
-    fn try_from(text: String) -> Result<Self, jiff::Error> {
-        text.parse().map(|instant| Self { text, instant })
+    fn try_from(text: String) -> Result<Self, BadTime> {
+        // More forms than the format has would parse: another reader would refuse them.
+        let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let rest = shape.strip_prefix("0000-00-00T00:00:00").and_then(|rest| rest.strip_suffix('Z')).ok_or(BadTime)?;
+        let is_fraction = |digits: &str| (1..=9).contains(&digits.len()) && digits.bytes().all(|digit| digit == b'0');
+        if !rest.is_empty() && !rest.strip_prefix('.').is_some_and(is_fraction) || &text[17..19] == "60" {
+            return Err(BadTime);
+        }
+        text.parse().map(|instant| Self { text, instant }).map_err(|_| BadTime)
     }
 }
+
+/// Why a time is refused.
+#[derive(Debug, thiserror::Error)]
+#[error("a time is not YYYY-MM-DDThh:mm:ss, with up to nine digits of a fraction, and Z")]
+struct BadTime;
 
 impl From<Timestamp> for Time {
     fn from(instant: Timestamp) -> Self {
@@ -179,6 +191,9 @@ pub(super) fn decode(
         return Err(Refusal::OtherSecret(Box::new(id)));
     }
     let (created, updated) = (body.created.instant, body.updated.instant);
+    if updated < created {
+        return Err(refused("it was updated before it was created"));
+    }
     Ok((Metadata { id, secret_type: body.secret_type, created, updated }, claim))
 }
 
@@ -234,6 +249,41 @@ mod tests {
         assert!(is_authentic(&text.replacen('{', r#"{"later":{"author":1},"#, 1)));
         let unsigned = Binding { is_signed: false, body: text.replace(r#""author":""#, r#""author":4,"x":""#).into() };
         assert!(matches!(decode(&unsigned, "id", &metadata().id), Ok((_, None))), "unsigned, it knows of no author");
+    }
+
+    #[test]
+    fn a_time_has_one_form() {
+        let text = text(&key());
+        let with = |time: &str| read(&text.replace("2026-01-02T03:04:05.5Z", time)).is_ok();
+        for good in [
+            "2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05.50Z",
+            "2026-01-02T03:04:05.123456789Z",
+            "9999-12-30T00:00:00Z",
+        ] {
+            assert!(with(good), "{good}");
+        }
+        for bad in [
+            "2026-01-02 03:04:05Z",
+            "2026-01-02T03:04:05z",
+            "2026-01-02T03:04:05+00:00",
+            "2026-01-02T03:04:05Z[UTC]",
+            "20260102T030405Z",
+            "2026-01-02T03:04Z",
+            "2026-01-02T03:04:60Z",
+            "2026-01-02T03:04:05.Z",
+            "2026-01-02T03:04:05,5Z",
+            "2026-01-02T03:04:05.1234567890Z",
+            "-000001-01-01T00:00:00Z",
+            "+002026-01-02T03:04:05Z",
+            "2026-02-30T00:00:00Z",
+            "２026-01-02T03:04:05Z",
+            "",
+            // Before it was created.
+            "2025-12-31T23:59:59Z",
+        ] {
+            assert!(!with(bad), "{bad}");
+        }
     }
 
     #[test]

@@ -37,8 +37,21 @@ pub enum Refusal {
     #[error("it is signed by {0}, who is none of the vault's authors")]
     UnknownAuthor(Box<Author>),
     /// Its author became one of the vault's without this machine's user having a part in it.
-    #[error("it is signed by {0}, whom vault.toml names as an author, but nobody accepted as one here")]
-    UnpinnedAuthor(Box<Author>),
+    #[error("it is signed by {author}, whom vault.toml names as author {name:?}, but nobody accepted as one here")]
+    UnpinnedAuthor {
+        /// Who signed it.
+        author: Box<Author>,
+        /// What `vault.toml` calls them.
+        name: String,
+    },
+    /// Its author was accepted here, and is one of the vault's no more.
+    #[error("it is signed by {author}, author {name:?} until vault.toml no longer named them")]
+    FormerAuthor {
+        /// Who signed it.
+        author: Box<Author>,
+        /// What they were called when they were accepted.
+        name: String,
+    },
 }
 
 /// A failed operation on a vault.
@@ -112,7 +125,7 @@ pub enum VaultError {
         source: EnvelopeError,
     },
     /// Another process is writing.
-    #[error("the vault is locked by another process: {}", path.display())]
+    #[error("locked by another process: {}", path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,
@@ -148,6 +161,14 @@ pub enum VaultError {
     /// There is no key to sign with.
     #[error("there is no key to sign with")]
     NoAuthor,
+    /// It was never seen here, and what is not known is not to be taken as it is.
+    #[error("the vault at {} was never seen here{}", path.display(), lines(changes))]
+    FirstUse {
+        /// Where it is.
+        path: PathBuf,
+        /// Its id, recipients and authors.
+        changes: Vec<Change>,
+    },
     /// There is nowhere to remember a vault.
     #[error("there is no directory to remember the vault's authors and recipients in")]
     NoState,

@@ -42,8 +42,8 @@ pub enum Flaw {
 }
 
 impl Vault {
-    /// Looks at everything below `secrets`: each secret is opened to its end with `identities` and its author judged, or,
-    /// without any, its header alone looked at. Whether secrets are older than they were, [`Vault::stale`] says.
+    /// Looks at everything below `secrets`: each secret is opened to its end with `identities`, or, without any, its header
+    /// alone looked at, and its author judged. Whether secrets are older than they were, [`Vault::stale`] says.
     ///
     /// # Errors
     /// The directory `secrets` cannot be opened. All else is in what is returned.
@@ -115,7 +115,7 @@ impl Walk<'_> {
         let Some(scope) = place.scope() else { return };
         let id = SecretId { scope, name };
         let looked_at = match self.identities {
-            [] => self.vault.peek(directory, &id).map(|found| found.is_some()),
+            [] => self.vault.peek_judged(directory, &id).map(|found| found.is_some()),
             identities => self.vault.open_judged(directory, &id, identities).map(|found| found.is_some()),
         };
         match looked_at {

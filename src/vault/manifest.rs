@@ -1,5 +1,7 @@
 //! `vault.toml`: the format's version, the vault's id, whom its secrets are encrypted to, and who writes them.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::VaultError;
@@ -13,6 +15,15 @@ const WITHOUT_AUTHORS: u32 = 1;
 
 /// The bytes of a vault's id. It tells vaults apart; it is no secret.
 const ID_BYTES: usize = 16;
+
+/// The header of a file has room for so many.
+pub(super) const MAX_RECIPIENTS: usize = 62;
+
+/// More than any team; a list of them can be shown whole.
+pub(super) const MAX_AUTHORS: usize = 256;
+
+/// The characters of the name of either: more would keep the key from being seen.
+pub(super) const MAX_NAME_CHARACTERS: usize = 64;
 
 /// A recipient, and what its owner calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +86,28 @@ pub enum ManifestError {
     /// There is nobody to encrypt to.
     #[error("it has no recipient")]
     NoRecipient,
+    /// There are more than a list can show, or a header hold.
+    #[error("it has {found} {what}, and may have {most}")]
+    TooMany {
+        /// `recipients` or `authors`.
+        what: &'static str,
+        /// How many.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// A name is too long.
+    #[error("the name of {key} has more than {MAX_NAME_CHARACTERS} characters")]
+    LongName {
+        /// Whose it is.
+        key: String,
+    },
+    /// A key is there twice.
+    #[error("{key} is there twice")]
+    Repeated {
+        /// The key.
+        key: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,7 +142,9 @@ pub(super) fn to_recipients(keys: Vec<FileKey>) -> Result<Vec<NamedRecipient>, M
         Ok(key) => Ok(NamedRecipient { name, key }),
         Err(reason) => Err(ManifestError::Recipient { name, reason }),
     };
-    keys.into_iter().map(recipient).collect()
+    let recipients = keys.into_iter().map(recipient).collect::<Result<Vec<_>, _>>()?;
+    check("recipients", MAX_RECIPIENTS, recipients.iter().map(|known| (&known.name, known.key.to_string())))?;
+    Ok(recipients)
 }
 
 pub(super) fn to_authors(keys: Vec<FileKey>) -> Result<Vec<NamedAuthor>, ManifestError> {
@@ -117,7 +152,30 @@ pub(super) fn to_authors(keys: Vec<FileKey>) -> Result<Vec<NamedAuthor>, Manifes
         Ok(key) => Ok(NamedAuthor { name, key }),
         Err(reason) => Err(ManifestError::Author { name, reason }),
     };
-    keys.into_iter().map(author).collect()
+    let authors = keys.into_iter().map(author).collect::<Result<Vec<_>, _>>()?;
+    check("authors", MAX_AUTHORS, authors.iter().map(|known| (&known.name, known.key.to_string())))?;
+    Ok(authors)
+}
+
+/// That all of them can be shown, each with its key.
+fn check<'a>(
+    what: &'static str,
+    most: usize,
+    keys: impl ExactSizeIterator<Item = (&'a String, String)>,
+) -> Result<(), ManifestError> {
+    if keys.len() > most {
+        return Err(ManifestError::TooMany { what, found: keys.len(), most });
+    }
+    let mut seen = HashSet::new();
+    for (name, key) in keys {
+        if name.chars().count() > MAX_NAME_CHARACTERS {
+            return Err(ManifestError::LongName { key });
+        }
+        if !seen.insert(key.clone()) {
+            return Err(ManifestError::Repeated { key });
+        }
+    }
+    Ok(())
 }
 
 /// The version alone, so that a later format is told as such rather than as a syntax error.
@@ -185,6 +243,11 @@ impl Manifest {
         &self.authors
     }
 
+    /// That it would be read again.
+    pub(super) fn check(&self) -> Result<(), ManifestError> {
+        Self::parse(self.to_toml().as_bytes()).map(drop)
+    }
+
     pub(super) fn add_author(&mut self, author: NamedAuthor) {
         self.authors.push(author);
     }
@@ -229,5 +292,29 @@ mod tests {
         assert!(parse(good.split("\n[[authors]]").next().expect("a part").to_owned()).contains("authors"));
         assert!(parse("format = 1\nid = \"00000000000000000000000000000000\"\nrecipients = []".into()).contains("no"));
         assert!(!parse("\u{0}".into()).is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_shown_whole_is_refused() {
+        let good = manifest();
+        let with = |change: &dyn Fn(&mut Manifest)| {
+            let mut changed = good.clone();
+            change(&mut changed);
+            changed.check().map_err(|error| error.to_string())
+        };
+        let author = |name: String| NamedAuthor { name, key: AuthorKey::generate().expect("randomness").author() };
+        let recipient = || NamedRecipient { name: "r".to_owned(), key: Identity::generate().recipient() };
+        let long = |length: usize| with(&|m| m.authors.push(author("é".repeat(length))));
+        assert_eq!(long(MAX_NAME_CHARACTERS), Ok(()));
+        assert!(long(MAX_NAME_CHARACTERS + 1).is_err_and(|error| error.contains("64 characters")));
+        let recipients =
+            |count: usize| with(&|m| m.recipients = std::iter::repeat_with(recipient).take(count).collect());
+        assert_eq!(recipients(MAX_RECIPIENTS), Ok(()));
+        assert!(recipients(MAX_RECIPIENTS + 1).is_err_and(|error| error.contains("63 recipients")));
+        let authors = |count: usize| with(&|m| m.authors = (0..count).map(|_| author("a".to_owned())).collect());
+        assert_eq!(authors(MAX_AUTHORS), Ok(()));
+        assert!(authors(MAX_AUTHORS + 1).is_err_and(|error| error.contains("257 authors")));
+        assert!(with(&|m| m.authors.push(m.authors[0].clone())).is_err_and(|error| error.contains("twice")));
+        assert!(with(&|m| m.recipients.push(m.recipients[0].clone())).is_err_and(|error| error.contains("twice")));
     }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::pins::Pins;
-use super::trust::{Change, Pin, Stale, staleness};
-use super::{NamedAuthor, NamedRecipient, Vault, VaultError};
+use super::trust::{Change, Newest, Pin, Stale, staleness};
+use super::{NamedAuthor, Vault, VaultError, layout};
 use crate::crypto::Author;
 use crate::secret::SecretId;
+use crate::storage::Lock;
 
 /// Something that is no error but has to be told.
 #[derive(Debug)]
@@ -19,10 +20,13 @@ pub enum Notice<'a> {
     FirstUse {
         /// Where it is.
         path: &'a Path,
-        /// Who writes it.
-        authors: &'a [NamedAuthor],
-        /// To whom it is encrypted.
-        recipients: &'a [NamedRecipient],
+        /// Its id, recipients and authors.
+        changes: &'a [Change],
+    },
+    /// The vault is not as it was accepted: it is read still, but for its new authors.
+    Changed {
+        /// Where it is.
+        path: &'a Path,
     },
     /// A secret is older than it was, or gone.
     Stale(&'a Stale),
@@ -66,6 +70,10 @@ impl Memory {
     pub(super) fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
     }
+
+    pub(super) fn tell_unremembered(&self, error: &VaultError) {
+        self.listener.tell(&Notice::Unremembered(error));
+    }
 }
 
 impl Vault {
@@ -88,43 +96,49 @@ impl Vault {
     /// seen as it is. Without a directory to remember in, a vault can be read but not written.
     ///
     /// # Errors
-    /// What is remembered is not understood. That it cannot be reached is told, and under
-    /// [`Vault::with_strictness`] an error.
+    /// What is remembered is not understood, or cannot be read. Under [`Vault::with_strictness`] also that the vault was
+    /// never seen, and that nothing can be remembered, which is else told.
     pub fn with_state(mut self, state: Option<&Path>) -> Result<Self, VaultError> {
-        let result = match state {
-            Some(state) => self.recall(state),
-            None => Err(VaultError::NoState),
+        let Some(state) = state else { return self.unremembered(VaultError::NoState).map(|()| self) };
+        let pins = Pins::new(state, &self.root, self.manifest.id());
+        // That it is there and cannot be read may be what somebody wants who changed the vault.
+        let pin = pins.load()?;
+        let is_new = match pin {
+            Some(_) => !pins.knows_path()?,
+            None => {
+                self.tell_first_use()?;
+                true
+            }
         };
-        match result {
-            // What is there and not understood may be the one thing that tells of an attack.
-            Err(error @ VaultError::Pin { .. }) => Err(error),
-            Err(error) => self.unremembered(error).map(|()| self),
-            Ok(()) => Ok(self),
+        let pin = pin.unwrap_or_else(|| Pin::of(&self.manifest));
+        let saved = if is_new { pins.save(&pin) } else { Ok(()) };
+        match saved {
+            Ok(()) => (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin)),
+            Err(error) => self.unremembered(error)?,
         }
+        Ok(self)
     }
 
-    fn recall(&mut self, state: &Path) -> Result<(), VaultError> {
-        let pins = Pins::new(state, self.path(), self.manifest.id());
-        if let Some(pin) = pins.load()? {
-            let is_new_path = !pins.knows_path()?;
-            let pins = self.memory.pins.insert(pins);
-            let pin = self.memory.pin.insert(pin);
-            return if is_new_path { pins.save(pin) } else { Ok(()) };
+    fn tell_first_use(&self) -> Result<(), VaultError> {
+        let changes = Pin::all(&self.manifest);
+        if self.memory.is_strict {
+            return Err(VaultError::FirstUse { path: self.path().to_owned(), changes });
         }
-        let pin = Pin::of(&self.manifest);
-        let (path, authors, recipients) = (self.root.path(), self.manifest.authors(), self.recipients());
-        self.memory.listener.tell(&Notice::FirstUse { path, authors, recipients });
-        pins.save(&pin)?;
-        (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin));
+        self.memory.listener.tell(&Notice::FirstUse { path: self.path(), changes: &changes });
         Ok(())
     }
 
     /// Pins a vault that was just made.
     pub(super) fn begin(&mut self, state: &Path) -> Result<(), VaultError> {
-        let (pins, pin) = (Pins::new(state, self.path(), self.manifest.id()), Pin::of(&self.manifest));
+        let (pins, pin) = (Pins::new(state, &self.root, self.manifest.id()), Pin::of(&self.manifest));
         pins.save(&pin)?;
         (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin));
         Ok(())
+    }
+
+    /// Whether anything is remembered of it.
+    pub fn is_remembered(&self) -> bool {
+        self.memory.pin.is_some()
     }
 
     /// How the vault differs from what is pinned.
@@ -144,8 +158,24 @@ impl Vault {
         self.memory.pins.as_ref().ok_or(VaultError::NoState)
     }
 
-    /// When the secret was last updated, as far as this machine knows.
-    pub(super) fn known(&self, id: &SecretId) -> Result<Option<Timestamp>, VaultError> {
+    /// That it may be read: it is the vault that this machine knows under this path, whoever may have changed it.
+    ///
+    /// # Errors
+    /// [`VaultError::Changed`].
+    pub(super) fn require_itself(&self) -> Result<(), VaultError> {
+        let changes = self.changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if self.memory.pin().is_some_and(|pin| pin.id != self.manifest.id()) {
+            return Err(VaultError::Changed { path: self.path().to_owned(), changes });
+        }
+        self.memory.listener.tell(&Notice::Changed { path: self.path() });
+        Ok(())
+    }
+
+    /// What this machine knows last of the secret.
+    pub(super) fn known(&self, id: &SecretId) -> Result<Option<Newest>, VaultError> {
         self.memory.pins.as_ref().map_or(Ok(None), |pins| pins.newest(id))
     }
 
@@ -153,18 +183,22 @@ impl Vault {
     pub(super) fn compare(
         &self,
         id: &SecretId,
-        known: Option<Timestamp>,
+        known: Option<Newest>,
         found: Option<Timestamp>,
     ) -> Result<(), VaultError> {
+        let Some(pins) = &self.memory.pins else { return Ok(()) };
         if staleness(id, known, found).is_some() {
-            // Unless it was deleted meanwhile: a writer forgets a secret before it takes the file away.
-            let Some(stale) = staleness(id, self.known(id)?, found) else { return Ok(()) };
+            // Unless it was deleted meanwhile, and perhaps made anew.
+            let (known, is_there) = pins.settled(id, || self.is_occupied(id))?;
+            let Some(stale) = staleness(id, known, found).filter(|_| found.is_some() || !is_there) else {
+                return Ok(());
+            };
             if self.memory.is_strict {
                 return Err(VaultError::Stale(Box::new(stale)));
             }
             self.memory.listener.tell(&Notice::Stale(&stale));
-        } else if let (Some(updated), Some(pins)) = (found.filter(|_| found > known), &self.memory.pins)
-            && let Err(error) = pins.record(id, updated, || self.is_occupied(id))
+        } else if let Some(updated) = found.filter(|found| known.is_none_or(|known| known.time < *found))
+            && let Err(error) = pins.record(id, updated)
         {
             return self.unremembered(error);
         }
@@ -173,27 +207,31 @@ impl Vault {
 
     /// Remembers what was just written. It is written, so that it cannot be remembered is told and no error.
     pub(super) fn remember(&self, pins: &Pins, id: &SecretId, updated: Timestamp) {
-        if let Err(error) = pins.record(id, updated, || Ok(true)) {
-            self.memory.listener.tell(&Notice::Unremembered(&error));
+        if let Err(error) = pins.record(id, updated) {
+            self.memory.tell_unremembered(&error);
         }
     }
 
-    /// Forgets what was just deleted once more: a reader that had opened it before may have remembered it since.
-    pub(super) fn forget_again(&self, pins: &Pins, id: &SecretId) {
-        if let Err(error) = pins.forget(id) {
-            self.memory.listener.tell(&Notice::Unremembered(&error));
+    /// Takes the lock, and looks anew at what may have changed since the vault was opened: a value may have been asked for.
+    pub(super) fn begin_write(&mut self) -> Result<Lock, VaultError> {
+        let lock = self.lock()?;
+        self.manifest = Self::read_manifest(&self.root)?;
+        if let Some(pins) = &self.memory.pins {
+            self.memory.pin = pins.load()?;
         }
+        Ok(lock)
     }
 
     fn unremembered(&self, error: VaultError) -> Result<(), VaultError> {
         if self.memory.is_strict {
             return Err(error);
         }
-        self.memory.listener.tell(&Notice::Unremembered(&error));
+        self.memory.tell_unremembered(&error);
         Ok(())
     }
 
-    /// The secrets that are older than this machine has seen them, or gone. By their headers, unverified.
+    /// The secrets that are older than this machine has seen them, or gone, or deleted here and there again. By their
+    /// headers, as far as their authors signed them.
     ///
     /// # Errors
     /// The system's, or what is remembered is not understood. A file that is refused is passed over: it is told elsewhere.
@@ -202,9 +240,8 @@ impl Vault {
         let Some(pins) = &self.memory.pins else { return Ok(all) };
         for id in pins.recorded()? {
             let known = self.known(&id)?;
-            let found = match self.metadata(&id) {
-                Ok(metadata) => Some(metadata.updated),
-                Err(VaultError::SecretMissing { .. }) => None,
+            let found = match self.signed_metadata(&id) {
+                Ok(found) => found.map(|metadata| metadata.updated),
                 Err(VaultError::Refused { .. }) => continue,
                 Err(VaultError::Storage(error)) if error.exposure().is_some() => continue,
                 Err(error) => return Err(error),
@@ -214,24 +251,33 @@ impl Vault {
         Ok(all)
     }
 
-    /// Takes the vault as it is now for the one this machine knows: its recipients and authors, and each secret that is
-    /// older than it was, or gone. What was accepted.
+    /// Takes the vault as it is now for the one this machine knows: its id, recipients and authors. What was accepted.
     ///
     /// # Errors
     /// [`VaultError::NoState`], or the system's.
-    pub fn accept(&mut self) -> Result<(Vec<Change>, Vec<Stale>), VaultError> {
-        let _lock = self.lock()?;
-        self.manifest = Self::read_manifest(&self.root)?;
-        let (changes, stale) = (self.changes(), self.stale()?);
+    pub fn accept(&mut self) -> Result<Vec<Change>, VaultError> {
+        let _lock = self.begin_write()?;
+        let changes = self.changes();
         let pins = self.memory.pins.as_ref().ok_or(VaultError::NoState)?;
         let pin = Pin::of(&self.manifest);
         pins.save(&pin)?;
+        self.memory.pin = Some(pin);
+        Ok(changes)
+    }
+
+    /// Takes each secret as it is that is older than it was seen here, or gone, or deleted here and there again. Which.
+    ///
+    /// # Errors
+    /// [`VaultError::NoState`], or the system's.
+    pub fn accept_older(&mut self) -> Result<Vec<Stale>, VaultError> {
+        let _lock = self.begin_write()?;
+        let stale = self.stale()?;
+        let pins = self.memory.pins.as_ref().ok_or(VaultError::NoState)?;
         for stale in &stale {
-            // Forgotten, and not set back: what an unverified header says is not remembered.
+            // Forgotten, and not set back: it is recorded when it is next read to its end.
             pins.forget(&stale.id)?;
         }
-        self.memory.pin = Some(pin);
-        Ok((changes, stale))
+        Ok(stale)
     }
 
     /// Makes an author one whose values are read here: names them in `vault.toml`, if it does not, and pins them. Whether
@@ -240,8 +286,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Changed`] if it would have to be, and is not as this machine knows it.
     pub fn trust_author(&mut self, name: &str, key: &Author) -> Result<bool, VaultError> {
-        let lock = self.lock()?;
-        self.manifest = Self::read_manifest(&self.root)?;
+        let lock = self.begin_write()?;
         let is_in = |authors: &[NamedAuthor]| authors.iter().any(|author| &author.key == key);
         let is_listed = is_in(self.manifest.authors());
         let author = NamedAuthor { name: name.to_owned(), key: key.clone() };
@@ -249,7 +294,7 @@ impl Vault {
             let pins = self.memory.pins.as_ref().ok_or(VaultError::NoState)?;
             let mut pin = self.memory.pin.clone().unwrap_or_else(|| Pin::of(&self.manifest));
             if !is_in(&pin.authors) {
-                pin.authors.push(author);
+                pin.authors.extend(self.manifest.authors().iter().find(|listed| &listed.key == key).cloned());
                 pins.save(&pin)?;
             }
             self.memory.pin = Some(pin);
@@ -258,6 +303,7 @@ impl Vault {
         let pins = self.require_known()?;
         let mut manifest = self.manifest.clone();
         manifest.add_author(author);
+        manifest.check().map_err(|source| VaultError::Manifest { path: self.root.join(layout::MANIFEST), source })?;
         Self::write_manifest(&lock, &self.root, &manifest)?;
         let pin = Pin::of(&manifest);
         pins.save(&pin)?;
@@ -270,6 +316,7 @@ impl Vault {
 mod tests {
     use super::*;
     use crate::crypto::Identity;
+    use crate::vault::NamedRecipient;
 
     #[test]
     fn what_was_deleted_while_it_was_read_is_not_missed() {
@@ -285,10 +332,15 @@ mod tests {
         );
         let vault = vault.expect("made").with_strictness(true);
         let id = SecretId { scope: crate::secret::Scope::Organization, name: "s".parse().expect("a good name") };
-        let known = Timestamp::from_second(7).expect("a time");
-        // Its pin was there before the file was looked for, and is not now.
-        assert!(vault.compare(&id, Some(known), None).is_ok());
-        vault.memory.pins.as_ref().expect("made with pins").record(&id, known, || Ok(true)).expect("recorded");
-        assert!(matches!(vault.compare(&id, Some(known), None), Err(VaultError::Stale(_))));
+        let time = Timestamp::from_second(7).expect("a time");
+        let known = Some(Newest { time, is_deleted: false });
+        // Its pin was there before the file was looked for, and now it is that of a deletion.
+        let pins = vault.memory.pins.as_ref().expect("made with pins");
+        let later = Timestamp::from_second(8).expect("a time");
+        pins.record_deletion(&id, later, || Ok(())).expect("recorded");
+        assert!(vault.compare(&id, known, None).is_ok());
+        pins.forget(&id).expect("forgotten");
+        pins.record(&id, time).expect("recorded");
+        assert!(matches!(vault.compare(&id, known, None), Err(VaultError::Stale(_))));
     }
 }

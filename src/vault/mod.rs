@@ -71,6 +71,7 @@ impl Vault {
             return Err(VaultError::ManifestLost { path: path.to_owned() });
         }
         let manifest = Manifest::new(recipients, authors)?;
+        manifest.check().map_err(|source| VaultError::Manifest { path: root.join(layout::MANIFEST), source })?;
         root.write_new(layout::MANIFEST, manifest.to_toml().as_bytes())?;
         let mut vault = Self::new(root, manifest);
         vault.begin(state)?;

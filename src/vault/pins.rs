@@ -5,10 +5,11 @@
 //! <state>/.lock
 //! <state>/paths/DIGEST            the id of the vault at the path with this SHA-256
 //! <state>/vaults/ID/pin.toml      its recipients and authors
-//! <state>/vaults/ID/seen/…/NAME.pin    the tree of the vault, a time in each file
+//! <state>/vaults/ID/seen/…/NAME.pin    the tree of the vault; in each file a time, and `deleted` if it was deleted then
 //! ```
 //!
-//! By the path too, since whoever can write `vault.toml` can give it another id, and it would be a vault never seen.
+//! By the path too, since whoever can write `vault.toml` can give it another id, and it would be a vault never seen. By the
+//! path as the user has it and by the one without links: whoever can write the vault may put a link in its place.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,11 +19,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{FileKey, Manifest, from_authors, from_recipients, to_authors, to_recipients};
-use super::trust::Pin;
-use super::{VaultError, layout};
+use super::trust::{Newest, Pin};
+use super::{VaultError, guarded, layout};
 use crate::crypto;
 use crate::secret::{Scope, SecretId};
-use crate::storage::{Directory, Entry, Lock, Replace, StorageError};
+use crate::storage::{Directory, Entry, Lock, Permissions, Replace, StorageError};
 
 const LOCK: &str = ".lock";
 const PATHS: &str = "paths";
@@ -30,6 +31,8 @@ const VAULTS: &str = "vaults";
 const SEEN: &str = "seen";
 const PIN: &str = "pin.toml";
 const EXTENSION: &str = ".pin";
+/// What follows the time of a deletion.
+const DELETED: &str = " deleted";
 
 /// Larger than the file of one secret, or of a path.
 const MAX_LINE_BYTES: usize = 100;
@@ -41,9 +44,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Pins {
     state: PathBuf,
-    /// The vault's own path, without links.
-    vault_path: PathBuf,
+    /// The vault's path as the user has it, and without links.
+    vault_paths: [PathBuf; 2],
     id: String,
+    /// Whether what others can write to is refused.
+    permissions: Permissions,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,34 +61,46 @@ struct File {
 }
 
 impl Pins {
-    pub(super) fn new(state: &Path, vault_path: &Path, id: &str) -> Self {
-        let vault_path = vault_path.canonicalize().unwrap_or_else(|_| vault_path.to_owned());
-        Self { state: state.to_owned(), vault_path, id: id.to_owned() }
+    pub(super) fn new(state: &Path, vault: &Directory, id: &str) -> Self {
+        let path = vault.path();
+        let named = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let itself = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let permissions = vault.permissions();
+        Self { state: state.to_owned(), vault_paths: [named, itself], id: id.to_owned(), permissions }
     }
 
     /// What is pinned of the vault at this path, else of the one with this id; `None` for one that was never seen.
     pub(super) fn load(&self) -> Result<Option<Pin>, VaultError> {
-        let Some(state) = existing(&self.state)? else { return Ok(None) };
-        let at_path = match state.subdirectory(PATHS)? {
-            Some(paths) => paths.read(&self.path_key(), MAX_LINE_BYTES)?,
-            None => None,
-        };
-        let at_path = at_path.and_then(|bytes| std::str::from_utf8(&bytes).ok().map(|text| text.trim_end().to_owned()));
+        let Some(state) = self.existing()? else { return Ok(None) };
         let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(None) };
-        // Not as a path before it is known to be an id.
-        if let Some(id) = at_path.filter(|id| Manifest::is_id(id))
-            && let Some(pin) = load_pin(&vaults, &id)?
-        {
-            return Ok(Some(pin));
+        for id in self.ids_at_path(&state)?.into_iter().flatten() {
+            if let Some(pin) = load_pin(&vaults, &id)? {
+                return Ok(Some(pin));
+            }
         }
         load_pin(&vaults, &self.id)
     }
 
-    /// Whether the path is on record, so that a vault which takes its place is noticed.
-    pub(super) fn knows_path(&self) -> Result<bool, StorageError> {
-        let Some(state) = existing(&self.state)? else { return Ok(false) };
-        match state.subdirectory(PATHS)? {
-            Some(paths) => paths.contains(&self.path_key()),
+    /// The ids on record of the vault at each of its paths.
+    fn ids_at_path(&self, state: &Directory) -> Result<[Option<String>; 2], VaultError> {
+        let Some(paths) = state.subdirectory(PATHS)? else { return Ok([None, None]) };
+        let [named, itself] = &self.vault_paths;
+        let id = |path: &Path| -> Result<Option<String>, VaultError> {
+            let Some(bytes) = paths.read(&path_key(path), MAX_LINE_BYTES)? else { return Ok(None) };
+            let id = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
+            // Not as a path before it is known to be an id.
+            if Manifest::is_id(id) {
+                return Ok(Some(id.to_owned()));
+            }
+            Err(VaultError::Pin { path: paths.join(&path_key(path)), reason: "it holds no vault's id".to_owned() })
+        };
+        Ok([id(named)?, id(itself)?])
+    }
+
+    /// Whether both paths are on record, so that a vault which takes its place is noticed.
+    pub(super) fn knows_path(&self) -> Result<bool, VaultError> {
+        match self.existing()? {
+            Some(state) => Ok(self.ids_at_path(&state)?.iter().all(Option::is_some)),
             None => Ok(false),
         }
     }
@@ -91,24 +108,32 @@ impl Pins {
     /// Pins the vault as it is.
     pub(super) fn save(&self, pin: &Pin) -> Result<(), VaultError> {
         let file = File {
-            path: self.vault_path.display().to_string(),
+            path: self.vault_paths[1].display().to_string(),
             recipients: from_recipients(&pin.recipients),
             authors: from_authors(&pin.authors),
         };
         let text = toml::to_string(&file).expect("strings always serialise");
         let (state, lock) = self.lock()?;
         write(&lock, &below(&state, &[VAULTS, &pin.id])?, PIN, text.as_bytes())?;
-        Ok(write(&lock, &below(&state, &[PATHS])?, &self.path_key(), format!("{}\n", pin.id).as_bytes())?)
+        let paths = below(&state, &[PATHS])?;
+        for path in &self.vault_paths {
+            write(&lock, &paths, &path_key(path), format!("{}\n", pin.id).as_bytes())?;
+        }
+        Ok(())
     }
 
-    /// The newest update of a secret that was seen here.
-    pub(super) fn newest(&self, id: &SecretId) -> Result<Option<Timestamp>, VaultError> {
+    /// What is known last of a secret here.
+    pub(super) fn newest(&self, id: &SecretId) -> Result<Option<Newest>, VaultError> {
         let Some(directory) = self.scope(&id.scope)? else { return Ok(None) };
         let file = file_name(id);
         let Some(bytes) = directory.read(&file, MAX_LINE_BYTES)? else { return Ok(None) };
-        let time = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().parse().ok());
-        time.map(Some)
-            .ok_or_else(|| VaultError::Pin { path: directory.join(&file), reason: "it holds no time".to_owned() })
+        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
+        let (time, is_deleted) = match text.strip_suffix(DELETED) {
+            Some(time) => (time, true),
+            None => (text, false),
+        };
+        let newest = time.parse().map(|time| Some(Newest { time, is_deleted }));
+        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: "it holds no time".to_owned() })
     }
 
     /// That a secret of this scope can be recorded: before something is done that has to be.
@@ -117,27 +142,46 @@ impl Pins {
         self.create_scope(&state, scope).map(drop).map_err(VaultError::from)
     }
 
-    /// Records an update, unless a newer one is, or the secret is no longer there. That is asked under the lock: a reader may
-    /// be late, and what was deleted meanwhile must stay forgotten.
-    pub(super) fn record(
-        &self,
-        id: &SecretId,
-        updated: Timestamp,
-        is_there: impl FnOnce() -> Result<bool, VaultError>,
-    ) -> Result<(), VaultError> {
+    /// Records an update, unless something newer is known: a reader may be late.
+    pub(super) fn record(&self, id: &SecretId, updated: Timestamp) -> Result<(), VaultError> {
         let (state, lock) = self.lock()?;
-        if self.newest(id)?.is_some_and(|known| known >= updated) || !is_there()? {
+        if self.newest(id)?.is_some_and(|known| known.time >= updated) {
             return Ok(());
         }
         let directory = self.create_scope(&state, &id.scope)?;
         Ok(write(&lock, &directory, &file_name(id), format!("{updated}\n").as_bytes())?)
     }
 
-    /// Forgets a secret; whether it was known.
-    pub(super) fn forget(&self, id: &SecretId) -> Result<bool, VaultError> {
-        let Some(directory) = self.scope(&id.scope)? else { return Ok(false) };
+    /// Deletes a secret by `delete`, and then records when, so that it cannot come back unnoticed. [`Pins::settled`] sees
+    /// both or neither.
+    pub(super) fn record_deletion(
+        &self,
+        id: &SecretId,
+        time: Timestamp,
+        delete: impl FnOnce() -> Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
+        let (state, lock) = self.lock()?;
+        delete()?;
+        let directory = self.create_scope(&state, &id.scope)?;
+        Ok(write(&lock, &directory, &file_name(id), format!("{time}{DELETED}\n").as_bytes())?)
+    }
+
+    /// As [`Pins::newest`], and whether the secret is there, with no deletion half done.
+    pub(super) fn settled(
+        &self,
+        id: &SecretId,
+        is_there: impl FnOnce() -> Result<bool, VaultError>,
+    ) -> Result<(Option<Newest>, bool), VaultError> {
+        let _lock = self.lock()?;
+        Ok((self.newest(id)?, is_there()?))
+    }
+
+    /// Forgets a secret.
+    pub(super) fn forget(&self, id: &SecretId) -> Result<(), VaultError> {
+        let Some(directory) = self.scope(&id.scope)? else { return Ok(()) };
         let (_state, lock) = self.lock()?;
-        Ok(directory.remove(&lock, &file_name(id))?)
+        directory.remove(&lock, &file_name(id))?;
+        Ok(())
     }
 
     /// Every secret that is recorded.
@@ -156,21 +200,29 @@ impl Pins {
         Ok(ids)
     }
 
-    fn path_key(&self) -> String {
-        crypto::digest(self.vault_path.as_os_str().as_bytes())
-    }
-
     fn lock(&self) -> Result<(Directory, Lock), VaultError> {
-        let state = match existing(&self.state)? {
+        let state = match self.existing()? {
             Some(state) => state,
-            None => Directory::create(&self.state)?,
+            None => guarded(Directory::create(&self.state)?, self.permissions)?,
         };
         let lock = Lock::acquire(&state, LOCK, PATIENCE)?;
         Ok((state, lock))
     }
 
+    fn existing(&self) -> Result<Option<Directory>, StorageError> {
+        match Directory::open(&self.state) {
+            Err(error) if error.is_not_found() || error.source.kind() == std::io::ErrorKind::NotADirectory => Ok(None),
+            opened => guarded(opened?, self.permissions).map(Some),
+        }
+    }
+
     fn seen(&self) -> Result<Option<Directory>, StorageError> {
-        existing(&self.state.join(VAULTS).join(&self.id).join(SEEN))
+        let mut found = self.existing()?;
+        for component in [VAULTS, &self.id, SEEN] {
+            let Some(directory) = found else { return Ok(None) };
+            found = directory.subdirectory(component)?;
+        }
+        Ok(found)
     }
 
     fn scope(&self, scope: &Scope) -> Result<Option<Directory>, StorageError> {
@@ -187,11 +239,8 @@ fn file_name(id: &SecretId) -> String {
     format!("{}{EXTENSION}", id.name)
 }
 
-fn existing(path: &Path) -> Result<Option<Directory>, StorageError> {
-    match Directory::open(path) {
-        Err(error) if error.is_not_found() => Ok(None),
-        opened => opened.map(Some),
-    }
+fn path_key(path: &Path) -> String {
+    crypto::digest(path.as_os_str().as_bytes())
 }
 
 /// A directory below another, made where it is missing. One that is there is not synced again, as the vault's are: that a

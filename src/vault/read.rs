@@ -190,6 +190,7 @@ impl Vault {
     }
 
     fn find_value(&self, id: &SecretId, identities: &[Identity]) -> Result<Option<SecretValue>, VaultError> {
+        self.require_itself()?;
         // Before the file: a writer remembers it after. So what is known here cannot be newer than an honest file.
         let known = self.known(id)?;
         let found = match self.scope_directory(&id.scope)? {
@@ -200,6 +201,22 @@ impl Vault {
         Ok(found.map(|found| found.value))
     }
 
+    /// What the author of a secret says of it, if it is one of those that this machine knows. Not that the value is theirs.
+    pub(super) fn signed_metadata(&self, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
+        let directory = self.scope_directory(&id.scope)?;
+        directory.map_or(Ok(None), |directory| self.peek_judged(&directory, id))
+    }
+
+    pub(super) fn peek_judged(&self, directory: &Directory, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
+        let Some((metadata, claim)) = self.peek(directory, id)? else { return Ok(None) };
+        self.judge(directory, id, claim.as_ref())?;
+        Ok(Some(metadata))
+    }
+
+    fn judge(&self, directory: &Directory, id: &SecretId, claim: Option<&Claim>) -> Result<(), VaultError> {
+        trust::judge(claim, &self.manifest, self.memory.pin()).map_err(|source| refused(directory, id, source))
+    }
+
     /// Opens a file to its end, if its author is one of those that this machine knows.
     pub(super) fn open_judged(
         &self,
@@ -208,8 +225,7 @@ impl Vault {
         identities: &[Identity],
     ) -> Result<Option<Found>, VaultError> {
         let Some(found) = self.open_value(directory, id, identities)? else { return Ok(None) };
-        trust::judge(found.claim.as_ref(), &self.manifest, self.memory.pin())
-            .map_err(|source| refused(directory, id, source))?;
+        self.judge(directory, id, found.claim.as_ref())?;
         Ok(Some(found))
     }
 

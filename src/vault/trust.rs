@@ -51,6 +51,12 @@ impl Pin {
         }
     }
 
+    /// All that there is to pin of a vault.
+    pub(super) fn all(manifest: &Manifest) -> Vec<Change> {
+        let nothing = Self { id: String::new(), recipients: Vec::new(), authors: Vec::new() };
+        nothing.changes(manifest).into_iter().filter(|change| change.is_new).collect()
+    }
+
     /// How the vault differs from what is pinned: by its keys, as the names are for people. Empty if it does not.
     pub(super) fn changes(&self, manifest: &Manifest) -> Vec<Change> {
         let id = |id: &str| vec![(String::new(), id.to_owned())];
@@ -84,15 +90,18 @@ pub(super) fn judge(claim: Option<&Claim>, manifest: &Manifest, pin: Option<&Pin
     if !claim.is_authentic() {
         return Err(Refusal::Forged);
     }
-    let is_in = |authors: &[NamedAuthor]| authors.iter().any(|author| author.key == claim.author);
     let author = Box::new(claim.author.clone());
-    if !is_in(manifest.authors()) {
-        return Err(Refusal::UnknownAuthor(author));
+    let name = |authors: &[NamedAuthor]| {
+        let named = authors.iter().find(|author| author.key == claim.author);
+        named.map(|author| author.name.clone())
+    };
+    let pinned = pin.map(|pin| name(&pin.authors));
+    match (name(manifest.authors()), pinned) {
+        (Some(_), None | Some(Some(_))) => Ok(()),
+        (Some(name), Some(None)) => Err(Refusal::UnpinnedAuthor { author, name }),
+        (None, Some(Some(name))) => Err(Refusal::FormerAuthor { author, name }),
+        (None, None | Some(None)) => Err(Refusal::UnknownAuthor(author)),
     }
-    if pin.is_some_and(|pin| !is_in(&pin.authors)) {
-        return Err(Refusal::UnpinnedAuthor(author));
-    }
-    Ok(())
 }
 
 /// Whether the value is the one that was signed.
@@ -106,32 +115,48 @@ pub(super) fn judge_value(claim: Option<&Claim>, commitment: &Commitment) -> Res
     }
 }
 
+/// What this machine knows last of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Newest {
+    /// When it was last updated, or deleted here.
+    pub(super) time: Timestamp,
+    /// Whether it was deleted here.
+    pub(super) is_deleted: bool,
+}
+
 /// A secret that is older than this machine has seen it, or gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stale {
     /// Which.
     pub id: SecretId,
-    /// When it was last updated, as far as this machine knows.
+    /// When it was last updated, as far as this machine knows, or deleted on it.
     pub known: Timestamp,
+    /// Whether it was deleted on this machine.
+    pub is_deleted: bool,
     /// When the file that is there was; `None` if there is none.
     pub found: Option<Timestamp>,
 }
 
 impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, known, found } = self;
+        let Self { id, known, is_deleted, found } = self;
         match found {
+            Some(found) if *is_deleted => write!(f, "{id} is of {found}, and was deleted here at {known}"),
             Some(found) => write!(f, "{id} is of {found}, older than the one of {known} seen here"),
             None => write!(f, "{id} is gone; one of {known} was seen here"),
         }
     }
 }
 
-/// How what was found compares with the newest that was seen.
-pub(super) fn staleness(id: &SecretId, known: Option<Timestamp>, found: Option<Timestamp>) -> Option<Stale> {
-    let known = known?;
-    // `None`, a file that is gone, is less than any time.
-    (found < Some(known)).then(|| Stale { id: id.clone(), known, found })
+/// How what was found compares with what is known last.
+pub(super) fn staleness(id: &SecretId, known: Option<Newest>, found: Option<Timestamp>) -> Option<Stale> {
+    let Newest { time, is_deleted } = known?;
+    let is_stale = match found {
+        Some(found) => found < time,
+        // Who deleted it does not miss it.
+        None => !is_deleted,
+    };
+    is_stale.then(|| Stale { id: id.clone(), known: time, is_deleted, found })
 }
 
 #[cfg(test)]
@@ -172,11 +197,14 @@ mod tests {
     #[test]
     fn older_and_gone_are_stale_and_newer_is_not() {
         let id = SecretId { scope: crate::secret::Scope::Organization, name: "s".parse().expect("a good name") };
-        let time = |second| Some(Timestamp::from_second(second).expect("a time"));
-        let is_stale = |known, found| staleness(&id, known, found).is_some();
-        assert!(is_stale(time(2), time(1)) && is_stale(time(2), None));
-        assert!(!is_stale(time(2), time(2)) && !is_stale(time(2), time(3)));
-        assert!(!is_stale(None, time(1)) && !is_stale(None, None), "what was never seen cannot be older");
+        let time = |second| Timestamp::from_second(second).expect("a time");
+        let is_stale = |known, found: Option<i64>| staleness(&id, known, found.map(time)).is_some();
+        let seen = Some(Newest { time: time(2), is_deleted: false });
+        assert!(is_stale(seen, Some(1)) && is_stale(seen, None));
+        assert!(!is_stale(seen, Some(2)) && !is_stale(seen, Some(3)));
+        let deleted = Some(Newest { time: time(2), is_deleted: true });
+        assert!(is_stale(deleted, Some(1)) && !is_stale(deleted, None) && !is_stale(deleted, Some(3)));
+        assert!(!is_stale(None, Some(1)) && !is_stale(None, None), "what was never seen cannot be older");
     }
 
     #[test]

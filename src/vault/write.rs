@@ -5,7 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::pins::Pins;
 use super::read::refused;
-use super::{Metadata, Refusal, Vault, VaultError, binding, layout, trust};
+use super::trust::Newest;
+use super::{Metadata, Refusal, Vault, VaultError, binding, layout};
 use crate::crypto::{self, Author, AuthorKey, Identity};
 use crate::secret::{SecretId, SecretType, SecretValue};
 use crate::storage::{Directory, Lock, Replace};
@@ -34,18 +35,18 @@ impl Vault {
     /// # Errors
     /// [`VaultError::SecretExists`]; what is there is left alone. Those of [`Vault::require_writable`].
     pub fn create_secret(
-        &self,
+        &mut self,
         id: &SecretId,
         secret_type: SecretType,
         value: &SecretValue,
     ) -> Result<Metadata, VaultError> {
-        let lock = self.lock()?;
+        let lock = self.begin_write()?;
         let (pins, key) = self.writer()?;
         self.require_absent(id)?;
         pins.prepare(&id.scope)?;
         let directory = self.create_scope_directory(&id.scope)?;
         // Later than one that was lost without our part in it: else the new one would look like an older one put back.
-        let now = after(pins.newest(id)?);
+        let now = after(time(pins.newest(id)?));
         let metadata = Metadata { id: id.clone(), secret_type, created: now, updated: now };
         self.write(&lock, &directory, metadata, value, Replace::Never, (pins, key))
     }
@@ -56,16 +57,14 @@ impl Vault {
     /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] if the file in its place does not belong there, or is not by
     /// one of the vault's authors: what it says of the secret is kept, and would then be said by us. The old value is in
     /// place until the new one was written, read back and opened. Those of [`Vault::require_writable`].
-    pub fn update_secret(&self, id: &SecretId, value: &SecretValue) -> Result<Metadata, VaultError> {
-        let lock = self.lock()?;
+    pub fn update_secret(&mut self, id: &SecretId, value: &SecretValue) -> Result<Metadata, VaultError> {
+        let lock = self.begin_write()?;
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let (pins, key) = self.writer()?;
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
-        let (old, claim) = self.peek(&directory, id)?.ok_or_else(missing)?;
-        trust::judge(claim.as_ref(), &self.manifest, self.memory.pin())
-            .map_err(|source| refused(&directory, id, source))?;
+        let old = self.peek_judged(&directory, id)?.ok_or_else(missing)?;
         pins.prepare(&id.scope)?;
-        let updated = after(pins.newest(id)?.max(Some(old.updated)));
+        let updated = after(time(pins.newest(id)?).max(Some(old.updated)));
         self.write(&lock, &directory, Metadata { updated, ..old }, value, Replace::Existing, (pins, key))
     }
 
@@ -76,10 +75,7 @@ impl Vault {
     pub fn require_updatable(&self, id: &SecretId) -> Result<(), VaultError> {
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         self.writer()?;
-        let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
-        let (_, claim) = self.peek(&directory, id)?.ok_or_else(missing)?;
-        trust::judge(claim.as_ref(), &self.manifest, self.memory.pin())
-            .map_err(|source| refused(&directory, id, source))
+        self.signed_metadata(id)?.map(drop).ok_or_else(missing)
     }
 
     /// Signs the value of a secret as ours, whoever wrote it, unless it is damaged or its signature is forged. What was
@@ -87,8 +83,8 @@ impl Vault {
     ///
     /// # Errors
     /// Those of [`Vault::value`] and [`Vault::require_writable`].
-    pub fn adopt_secret(&self, id: &SecretId, identities: &[Identity]) -> Result<Adopted, VaultError> {
-        let lock = self.lock()?;
+    pub fn adopt_secret(&mut self, id: &SecretId, identities: &[Identity]) -> Result<Adopted, VaultError> {
+        let lock = self.begin_write()?;
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let (pins, key) = self.writer()?;
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
@@ -97,29 +93,41 @@ impl Vault {
             return Err(refused(&directory, id, Refusal::Forged));
         }
         pins.prepare(&id.scope)?;
-        let updated = after(pins.newest(id)?.max(Some(found.metadata.updated)));
+        let updated = after(time(pins.newest(id)?).max(Some(found.metadata.updated)));
         let metadata = Metadata { updated, ..found.metadata.clone() };
         self.write(&lock, &directory, metadata, &found.value, Replace::Existing, (pins, key))?;
         Ok(Adopted { metadata: found.metadata, author: found.claim.map(|claim| claim.author) })
     }
 
     /// Deletes a secret. Needs no identity; a file that would be refused on reading can be deleted. `false` if the file was
-    /// gone already, and the secret is now forgotten.
+    /// gone already, and is now no longer missed.
     ///
     /// # Errors
     /// [`VaultError::SecretMissing`], [`VaultError::Changed`].
-    pub fn delete_secret(&self, id: &SecretId) -> Result<bool, VaultError> {
-        let lock = self.lock()?;
+    pub fn delete_secret(&mut self, id: &SecretId) -> Result<bool, VaultError> {
+        let lock = self.begin_write()?;
         let pins = self.require_known()?;
-        // First: a reader that finds no file looks again whether it is known, and a secret that was forgotten and is there
-        // is remembered when it is next read.
-        let was_known = pins.forget(id)?;
-        let removed = match self.scope_directory(&id.scope)? {
-            Some(directory) => directory.remove(&lock, &layout::file_name(&id.name))?,
-            None => false,
-        };
-        self.forget_again(pins, id);
-        if removed || was_known { Ok(removed) } else { Err(VaultError::SecretMissing { id: Box::new(id.clone()) }) }
+        let known = pins.newest(id)?;
+        let is_there = self.is_occupied(id)?;
+        if !is_there && known.is_none_or(|known| known.is_deleted) {
+            return Err(VaultError::SecretMissing { id: Box::new(id.clone()) });
+        }
+        pins.prepare(&id.scope)?;
+        // Later than the file, as far as its author said when it is of.
+        let found = self.signed_metadata(id).ok().flatten().map(|metadata| metadata.updated);
+        let mut removed = false;
+        let recorded = pins.record_deletion(id, after(time(known).max(found)), || {
+            if let Some(directory) = self.scope_directory(&id.scope)? {
+                removed = directory.remove(&lock, &layout::file_name(&id.name))?;
+            }
+            Ok(())
+        });
+        match recorded {
+            // It is deleted, so that it cannot be remembered is told and no error.
+            Err(error) if removed => self.memory.tell_unremembered(&error),
+            recorded => recorded?,
+        }
+        Ok(removed)
     }
 
     pub(super) fn lock(&self) -> Result<Lock, VaultError> {
@@ -153,6 +161,10 @@ impl Vault {
         self.remember(pins, &metadata.id, metadata.updated);
         Ok(metadata)
     }
+}
+
+fn time(newest: Option<Newest>) -> Option<Timestamp> {
+    newest.map(|newest| newest.time)
 }
 
 /// Now, or just after a time that is later: a clock that was set back must not make a newer value look older.

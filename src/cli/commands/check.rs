@@ -7,7 +7,7 @@ use crate::cli::context::{Context, quoted, runtime_directory};
 use crate::cli::error::{CliError, Exit, harmless, harmless_json};
 use crate::cli::files::Place;
 use crate::cli::inject::User;
-use flyte_local::crypto::Identity;
+use flyte_local::crypto::{Author, AuthorKey, Identity};
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::System;
 use flyte_local::vault::{Flaw, Vault, VaultError};
@@ -54,14 +54,12 @@ impl Finding {
 pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
     let vault = context.open_vault();
     let identities = identities(context, vault.as_ref().ok());
-    let secrets = vault.as_ref().ok().map(|vault| secrets(context, vault, identities.as_deref().unwrap_or_default()));
-    let trust = vault.as_ref().ok().map(|vault| Finding::new("trust", known(context, vault)));
-    let author = vault.as_ref().ok().map(|vault| author(context, vault));
+    let looked_over = vault.as_ref().map(|vault| look_over(context, vault, identities.as_deref().unwrap_or_default()));
+    let looked_over = looked_over.unwrap_or_default();
     let path_of_vault = vault.map(|vault| vault.path().display().to_string());
     let path = || context.identity_path().map(|path| path.display().to_string());
     let first = [Finding::new("vault", path_of_vault), Finding::new("identity", identities.and_then(|_| path()))];
-    let findings = first.into_iter().chain(author).chain(secrets.into_iter().flatten()).chain(trust);
-    let findings: Vec<_> = findings.chain([file_secrets(), system()]).collect();
+    let findings: Vec<_> = first.into_iter().chain(looked_over).chain([file_secrets(), system()]).collect();
     context.ui.data(format(context.output_format, &findings).as_bytes())?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
         context.ui.hint(hint);
@@ -73,23 +71,34 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
     Err(first)
 }
 
+/// Everything about a vault that could be opened.
+fn look_over(context: &Context<'_>, vault: &Vault, identities: &[Identity]) -> Vec<Finding> {
+    let key = context.read_author_file();
+    let own = key.as_ref().ok().and_then(|key| key.as_ref().map(AuthorKey::author));
+    let mut findings = vec![signing_key(context, vault, key)];
+    findings.extend(keys(vault, identities, own.as_ref()));
+    findings.push(Finding::new("trust", known(context, vault)));
+    findings.extend(secrets(context, vault, identities));
+    findings
+}
+
 /// The key that signs what the user writes. Who only reads needs none.
-fn author(context: &Context<'_>, vault: &Vault) -> Finding {
-    const WHAT: &str = "author";
-    let own = context.read_author_file().and_then(|key| Ok((key, context.author_path()?.display().to_string())));
-    let (key, path) = match own {
-        Ok((Some(key), path)) => (key.author(), path),
+fn signing_key(context: &Context<'_>, vault: &Vault, key: Result<Option<AuthorKey>, CliError>) -> Finding {
+    const WHAT: &str = "signing key";
+    let found = key.and_then(|key| Ok((key.map(|key| key.author()), context.author_path()?.display())));
+    let (key, path) = match found {
+        Ok((Some(key), path)) => (key, path),
         Ok((None, path)) => return Finding::new(WHAT, Ok(format!("none yet: the first write makes {path}"))),
         Err(error) => return Finding::new(WHAT, Err(error)),
     };
-    if let Some(known) = vault.authors().iter().find(|author| author.key == key) {
-        return Finding::new(WHAT, Ok(format!("{path}, {:?} in the vault", known.name)));
+    if vault.authors().iter().any(|author| author.key == key) {
+        return Finding::new(WHAT, Ok(path.to_string()));
     }
     let hint = format!(
         "to write secrets that are read, become an author: {} update vault --trust-author {key}",
         context.command
     );
-    Finding { hint: Some(hint), ..Finding::new(WHAT, Ok(format!("{path}, none of the vault's authors"))) }
+    Finding { hint: Some(hint), ..Finding::new(WHAT, Ok(format!("{path}, of none of the vault's authors"))) }
 }
 
 /// What lies in the vault: how many secrets are sound, and each thing that is not.
@@ -121,6 +130,9 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: &[Identity]) -> Vec
 /// That the vault is the one that this machine knows, and none of its secrets older than it was, or gone.
 fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
     let failed = |error| CliError::from_vault(&error, &context.command);
+    if !vault.is_remembered() {
+        return Err(failed(VaultError::NoState));
+    }
     let changes = vault.changes();
     if !changes.is_empty() {
         return Err(failed(VaultError::Changed { path: vault.path().to_owned(), changes }));
@@ -129,10 +141,25 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
     if !stale.is_empty() {
         let lines: Vec<_> = stale.iter().map(ToString::to_string).collect();
         return Err(CliError::new(Exit::Refused, lines.join("\n"))
-            .hint(format!("if that is as it should be: {} update vault --accept", context.command)));
+            .hint(format!("if that is as it should be: {} update vault --accept-older", context.command)));
     }
-    let names: Vec<_> = vault.authors().iter().map(|author| format!("{:?}", author.name)).collect();
-    Ok(format!("written by {}; recipients and authors as accepted here", names.join(", ")))
+    Ok("recipients and authors as accepted here, no secret older than seen here".to_owned())
+}
+
+/// Whom the vault is encrypted to and who writes it: what somebody compares who sees it for the first time.
+fn keys(vault: &Vault, identities: &[Identity], own: Option<&Author>) -> Vec<Finding> {
+    let finding = |what, name: &str, key: String, is_own: bool| {
+        Finding::new(what, Ok(format!("{name:?} {key}{}", if is_own { " (yours)" } else { "" })))
+    };
+    let recipients = vault.recipients().iter().map(|known| {
+        let is_own = identities.iter().any(|identity| identity.recipient() == known.key);
+        finding("recipient", &known.name, known.key.to_string(), is_own)
+    });
+    let authors = vault
+        .authors()
+        .iter()
+        .map(|known| finding("author", &known.name, known.key.to_string(), own == Some(&known.key)));
+    recipients.chain(authors).collect()
 }
 
 /// The identities, if one of them opens the vault.

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let vault = context.open_vault_to_write()?;
+    let mut vault = context.open_vault_to_write()?;
     let id = commands::secret_id(args.name, args.scope);
     let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.

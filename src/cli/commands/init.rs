@@ -1,9 +1,7 @@
 //! `init`
 
-use std::path::{Path, PathBuf};
-
 use crate::cli::context::{Context, permissions};
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::CliError;
 use flyte_local::crypto::Identity;
 use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
 
@@ -27,6 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let (vault_path, identity_path) = (context.vault_path()?, context.identity_path()?);
+    let (author_path, state) = (context.author_path()?, context.state_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
     match Vault::open_with(vault_path, permissions()?) {
         Err(VaultError::Missing { .. }) => {}
@@ -36,36 +35,24 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
             return Err(CliError::from_vault(&exists, &context.command));
         }
     }
-    let (author_path, state) = (context.author_path()?, context.state_path()?);
-    let vault_itself = real(vault_path)?;
-    for (path, what, option) in [
-        (identity_path, "the identity that opens it", "--identity FILE"),
-        (author_path, "the key that signs it", "FLYTE_LOCAL_AUTHOR=FILE"),
-        (state, "what this machine remembers of it", "FLYTE_LOCAL_STATE=DIR"),
-    ] {
-        if real(path)?.starts_with(&vault_itself) {
-            let message = format!("{}, {what}, would lie in the vault", path.display());
-            return Err(CliError::new(Exit::Usage, message).hint(format!("name another place with {option}")));
-        }
-    }
+    context.require_outside_of_vault()?;
     // The identity comes before the vault: a vault that nobody can open is worse than none.
     let made = context.read_identity_file()?.is_none() && make_identity(context)?;
     // What counts is what lies on the disk, should another init have been faster.
     let recipient = context.identities()?[0].recipient();
     let owner = NamedRecipient { name: OWNER.to_owned(), key: recipient };
-    let (key, _) = context.author_key()?;
+    let (key, made_key) = context.author_key()?;
     let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
     let vault = Vault::create(vault_path, vec![owner], vec![author], state, permissions()?)
         .map_err(|error| CliError::from_vault(&error, &context.command))?;
 
-    let identity = identity_path.display();
     let ui = context.ui;
+    let there = |made: bool| if made { "" } else { " (it was there already)" };
     ui.say(&format!("vault:    {}", vault.path().display()));
+    ui.say(&format!("identity: {}{}", identity_path.display(), there(made)));
+    ui.say(&format!("author:   {}{}", author_path.display(), there(made_key)));
     if made {
-        ui.say(&format!("identity: {identity}"));
         ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
-    } else {
-        ui.say(&format!("identity: {identity} (it was there already)"));
     }
     Ok(())
 }
@@ -73,16 +60,4 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 /// Makes the identity file; `false` if it is there by now.
 fn make_identity(context: &Context<'_>) -> Result<bool, CliError> {
     context.write_key_file(context.identity_path()?, Identity::generate().to_file(&context.now()).as_bytes())
-}
-
-/// The path without links, as far as it exists.
-fn real(path: &Path) -> Result<PathBuf, CliError> {
-    let absolute =
-        std::path::absolute(path).map_err(|error| CliError::from_io("find the working directory", &error))?;
-    for ancestor in absolute.ancestors() {
-        if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
-            return Ok(found.join(rest));
-        }
-    }
-    Ok(absolute)
 }

@@ -30,10 +30,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let vault = context.open_vault_to_write()?;
+    let mut vault = context.open_vault_to_write()?;
     let id = commands::secret_id(args.name, args.scope);
     if args.adopt {
-        return adopt(context, &vault, &id);
+        return adopt(context, &mut vault, &id);
     }
     let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
@@ -44,7 +44,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     Ok(())
 }
 
-fn adopt(context: &Context<'_>, vault: &Vault, id: &SecretId) -> Result<(), CliError> {
+fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), CliError> {
     let identities = context.identities()?;
     let adopted = vault
         .adopt_secret(id, &identities)

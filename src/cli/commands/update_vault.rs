@@ -6,18 +6,24 @@ use flyte_local::crypto::Author;
 
 /// Say whose values to read, and that a vault is as it should be
 ///
-/// What a vault's recipients and authors are is remembered on this machine, outside of it. Where they differ, nothing is
-/// written before it is accepted, and nothing read that a new author wrote.
+/// What a vault's recipients and authors are is remembered on this machine, outside of it, and so is when each secret was
+/// last updated. Where recipients or authors differ, nothing is written before it is accepted, and nothing read that a new
+/// author wrote. `check` shows the difference, and all keys.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["accept", "trust_author"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["accept", "accept_older", "trust_author"]))]
 #[command(after_help = "\
 Examples:
+  flyte-local check
   flyte-local update vault --accept
+  flyte-local update vault --accept-older                  after a git checkout of an older state
   flyte-local update vault --trust-author flyteauthor1… --name alice")]
 pub(crate) struct Args {
-    /// Take the vault as it is now: its recipients and authors, and each secret that is older than it was, or gone
+    /// Take the vault's recipients and authors as they are now
     #[arg(long)]
     accept: bool,
+    /// Take each secret as it is that is older than it was seen here, or gone, or deleted here and there again
+    #[arg(long)]
+    accept_older: bool,
     /// Read what this author writes, and name them in vault.toml if it does not
     #[arg(long, value_name = "KEY")]
     trust_author: Option<Author>,
@@ -27,15 +33,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let mut vault = context.open_vault()?;
+    let mut vault = context.open_vault_to_accept()?;
     let failed = |error| CliError::from_vault(&error, &context.command);
     let Some(key) = args.trust_author else {
-        let (changes, stale) = vault.accept().map_err(failed)?;
-        for line in changes.iter().map(ToString::to_string).chain(stale.iter().map(ToString::to_string)) {
-            context.ui.say(&crate::cli::error::harmless(&line));
-        }
-        let nothing = changes.is_empty() && stale.is_empty();
-        context.ui.say(if nothing { "nothing had changed" } else { "accepted" });
+        let lines = match args.accept {
+            true => vault.accept().map_err(failed)?.iter().map(ToString::to_string).collect(),
+            false => vault.accept_older().map_err(failed)?.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        };
+        lines.iter().for_each(|line| context.ui.say(line));
+        context.ui.say(if lines.is_empty() { "nothing had changed" } else { "accepted" });
         return Ok(());
     };
     let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == key));
