@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 #![allow(clippy::print_stdout, reason = "a seed is for the tester")]
 
+pub mod image;
+
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,7 +25,12 @@ pub struct Sandbox {
 impl Sandbox {
     /// An empty one.
     pub fn empty() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::empty_in(&std::env::temp_dir())
+    }
+
+    /// An empty one, in a directory of the caller's.
+    pub fn empty_in(parent: &Path) -> Self {
+        let directory = tempfile::tempdir_in(parent).expect("a temporary directory");
         std::fs::create_dir(directory.path().join("work")).expect("a working directory");
         Self { directory }
     }
@@ -353,6 +360,15 @@ impl Random {
         self.0 ^= self.0 << 17;
         self.0 % limit
     }
+}
+
+/// Says what a suite counted; `scripts/faults` shows it in the end, also of tests that pass.
+pub fn tally(line: &str) {
+    use std::io::Write;
+    println!("{line}");
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("tally");
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    writeln!(file.expect("opened"), "{line}").expect("written");
 }
 
 /// The command that a hint says to type, typed; `part` tells the hint.

@@ -1,0 +1,132 @@
+//! A disk in a file: an ext4 file system that can be mounted, cut off from its power, and looked at from outside.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::require;
+
+/// Set in the process that has mounts of its own.
+const OWN_MOUNTS: &str = "FLYTE_LOCAL_TEST_OWN_MOUNTS";
+
+/// Runs `body` of the test of this name in a process with mounts of its own: so that nothing stays mounted, whatever comes
+/// of it, and no namespace that another process makes meanwhile keeps a copy of a mount and, with it, the file system.
+pub fn with_own_mounts(test: &str, body: impl FnOnce()) {
+    if std::env::var_os(OWN_MOUNTS).is_some() {
+        return body();
+    }
+    assert!(rustix::process::getuid().is_root(), "only root can mount a disk image");
+    require("unshare", "util-linux");
+    let mut command = Command::new("unshare");
+    command.arg("--mount").arg(std::env::current_exe().expect("this test"));
+    command.args(["--exact", test, "--include-ignored", "--nocapture"]).env(OWN_MOUNTS, "yes");
+    let output = command.output().expect("unshare starts");
+    // Through std's own macros, which a test that passes keeps to itself.
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{test}: {}", output.status);
+}
+
+/// One that is mounted, and taken down when dropped.
+pub struct Image {
+    file: PathBuf,
+    mount_point: PathBuf,
+    options: &'static str,
+}
+
+impl Image {
+    /// An empty file system in the file `image` of a directory, mounted on `mount_point` with these options.
+    pub fn new(directory: &Path, mount_point: &Path, mebibytes: u64, options: &'static str) -> Self {
+        for (tool, package) in [("mkfs.ext4", "e2fsprogs"), ("mount", "mount"), ("umount", "mount")] {
+            require(tool, package);
+        }
+        let file = directory.join("image");
+        let made = std::fs::File::create(&file).and_then(|image| image.set_len(mebibytes << 20));
+        made.expect("a file for the image");
+        let mut command = Command::new("mkfs.ext4");
+        // Nothing is left to do for the kernel in the background.
+        command.args(["-q", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"]);
+        succeed(command.arg(&file));
+        std::fs::create_dir_all(mount_point).expect("made");
+        let image = Self { file, mount_point: mount_point.to_owned(), options };
+        image.mount();
+        image
+    }
+
+    /// The whole of the disk, as a file.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    pub fn mount_point(&self) -> &Path {
+        &self.mount_point
+    }
+
+    pub fn mount(&self) {
+        let options = format!("loop,{}", self.options);
+        succeed(Command::new("mount").args(["-t", "ext4", "-o", &options]).arg(&self.file).arg(&self.mount_point));
+    }
+
+    pub fn unmount(&self) {
+        succeed(Command::new("umount").arg(&self.mount_point));
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.mount_point).stderr(Stdio::null()).status();
+    }
+}
+
+fn succeed(command: &mut Command) {
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What becomes of the changes that the file system's log holds in memory when the power goes.
+#[derive(Debug, Clone, Copy)]
+pub enum Log {
+    Lost,
+    /// It was written just before, and what it tells of was not: the kernel may do that at any moment.
+    Written,
+}
+
+/// Cuts the power of images.
+pub struct Power {
+    helper: Child,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Power {
+    pub fn new() -> Self {
+        require("python3", "python3");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/power.py");
+        let mut command = Command::new("python3");
+        let mut helper =
+            command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 starts");
+        let answers = BufReader::new(helper.stdout.take().expect("piped"));
+        Self { helper, answers }
+    }
+
+    /// Cuts it, and gives it back: what is on the disk then is there, and nothing else.
+    pub fn cut(&mut self, image: &Image, log: Log) {
+        let flags = match log {
+            Log::Written => 1,
+            Log::Lost => 2,
+        };
+        let lines = self.helper.stdin.as_mut().expect("piped");
+        writeln!(lines, "{flags} {}", image.mount_point.display()).expect("it listens");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("it answers");
+        assert_eq!(answer, "cut\n", "the file system could not be shut down");
+        image.unmount();
+        image.mount();
+    }
+}
+
+impl Drop for Power {
+    fn drop(&mut self) {
+        drop(self.helper.stdin.take());
+        let _ = self.helper.wait();
+    }
+}
