@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 #![allow(clippy::print_stdout, reason = "a seed is for the tester")]
 
+pub mod canary;
 pub mod image;
 
 use std::ffi::OsStr;

@@ -1,0 +1,271 @@
+//! No command leaves a value on the disk: everything that can be written to is on one image, whose every byte is searched
+//! when they are done. What they write and remove at once is there too, as each write goes to the disk by itself.
+
+#![allow(clippy::disallowed_methods, reason = "a test reads its own variables")]
+
+mod support;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::canary::Canary;
+use support::image::{Image, with_own_mounts};
+use support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python, require, tally, until};
+
+/// Where programs put their temporary files, and Flyte what tasks return.
+const TMP: &str = "/tmp";
+
+const OPTIONS: &str = "sync,dirsync";
+
+/// What is no disk.
+const IN_MEMORY: [&str; 15] = [
+    "proc",
+    "sysfs",
+    "devtmpfs",
+    "devpts",
+    "tmpfs",
+    "ramfs",
+    "cgroup",
+    "cgroup2",
+    "mqueue",
+    "bpf",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "hugetlbfs",
+    "binfmt_misc",
+];
+
+/// A disk image on `/tmp`, for a process with mounts of its own; all other disks are read-only, but for the directory of
+/// this test's own files, which is told to no command.
+fn the_only_disk(kept: &Path) -> Image {
+    let mount = |arguments: &[&str], on: &str| {
+        let output = Command::new("mount").args(arguments).arg(on).output().expect("mount starts");
+        assert!(output.status.success(), "{on}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let place = env!("CARGO_TARGET_TMPDIR");
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
+    mount(&["--bind", place], place);
+    for line in mounts.lines() {
+        let [_, on, kind, ..] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("no mount: {line}") };
+        if !IN_MEMORY.contains(&kind) {
+            mount(&["-o", "remount,bind,ro"], on);
+        }
+    }
+    let image = Image::new(kept, Path::new(TMP), 256, OPTIONS);
+    std::fs::set_permissions(TMP, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).expect("ours");
+    assert!(std::fs::write("/var/tmp/written", "").is_err(), "another disk can be written to");
+    image
+}
+
+/// A directory that is not on the image.
+fn kept() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
+}
+
+/// Reads its secrets, hands them on, and waits at the end if told so; it prints them, and they are masked.
+const TASK: &str = "
+import os
+import subprocess
+import sys
+import flyte
+
+env = flyte.TaskEnvironment(
+    name='env',
+    secrets=[flyte.Secret(key='stdin', as_env_var='VALUE'), flyte.Secret(key='file', mount='/etc/flyte/secrets')],
+)
+
+@env.task
+def main(then: str = 'return') -> int:
+    value = open('/etc/flyte/secrets/file').read()
+    assert value == os.environ['VALUE']
+    print('=>', value, flush=True)
+    subprocess.run(['sh', '-c', 'test -n \"$VALUE\"'], check=True)
+    if then == 'fail':
+        raise ValueError('for a reason')
+    if then == 'wait':
+        open('ready', 'w').close()
+        sys.stdin.read()
+    return len(value)
+";
+
+struct Session {
+    sandbox: Sandbox,
+    canary: Canary,
+    /// A file with the value, which is not on the image.
+    file: String,
+    commands: usize,
+}
+
+impl Session {
+    /// Runs `flyte-local` with the value on standard input, or whatever program.
+    fn ends(&mut self, code: i32, mut command: Command) -> Ran {
+        self.commands += 1;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("RUST_BACKTRACE", "full");
+        let mut child = command.spawn().expect("it starts");
+        // It may end before it has read everything.
+        let _ = child.stdin.take().expect("piped").write_all(&self.canary.value());
+        let ran = Ran::from(child.wait_with_output().expect("it ends"));
+        assert_eq!(ran.code, code, "{command:?}: {ran:?}");
+        ran
+    }
+
+    fn run(&mut self, code: i32, arguments: &[&str]) -> Ran {
+        let command = self.sandbox.command(arguments);
+        self.ends(code, command)
+    }
+
+    fn secrets(&mut self) {
+        let (value, file) = (String::from_utf8(self.canary.value()).expect("text"), self.file.clone());
+        let from_file = ["--from-file", &file];
+        self.run(0, &["init"]);
+        for verb in ["create", "update"] {
+            self.run(0, &[verb, "secret", "stdin"]);
+            self.run(0, &[verb, "secret", "raw", "--raw", "-p", "p"]);
+            self.run(0, &[&[verb, "secret", "file"][..], &from_file].concat());
+            self.run(0, &[&[verb, "secret", "scoped", "-p", "p", "-d", "d"][..], &from_file].concat());
+            self.run(0, &[verb, "secret", "option", "--value", &value]);
+            self.run(0, &[verb, "secret", "positional", &value]);
+        }
+        self.run(12, &["create", "secret", "stdin", &value]);
+        self.run(10, &["update", "secret", "missing", &value]);
+        self.run(2, &["create", "secret", "two", "one", &value]);
+        self.run(10, &["--vault", "/var/none", "create", "secret", "s", "--value", &value]);
+        self.run(0, &["get", "secret"]);
+        self.run(0, &["get", "secret", "stdin", "--output-format", "json"]);
+        self.run(0, &["get", "secret", "--effective", "-p", "p", "-d", "d"]);
+        self.run(0, &["check"]);
+        assert_eq!(self.run(0, &["get", "secret", "stdin", "--reveal"]).stdout, self.canary.value());
+        self.run(1, &["--identity", "/dev/null", "get", "secret", "stdin", "--reveal"]);
+        self.run(0, &["delete", "secret", "positional"]);
+        self.typed();
+    }
+
+    /// At the prompt.
+    fn typed(&mut self) {
+        require("python3", "python3");
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/pty_driver.py");
+        for end in ["\\r", "\\u0003"] {
+            let mut command = self.sandbox.program("python3");
+            command.arg(&driver).arg(format!("type:{}{end}", self.canary.line()));
+            command.args([FLYTE_LOCAL, "create", "secret", "typed"]);
+            self.ends(0, command);
+        }
+    }
+
+    /// Writes that fail or are killed, at each of the calls that matter. (Of SIGSEGV, std makes something else.)
+    fn faults(&mut self) {
+        require("strace", "strace");
+        let file = self.file.clone();
+        for call in ["write", "fsync", "lseek", "renameat"] {
+            for (fault, code) in [("error=ENOSPC", 1), ("signal=KILL", 137), ("signal=ABRT", 134)] {
+                let mut command = self.sandbox.program("sh");
+                command.args(["-c", "ulimit -c unlimited; exec \"$@\"", "sh", "strace", "-o", "/dev/null"]);
+                command.args(["-e", &format!("inject={call}:{fault}:when=1"), FLYTE_LOCAL]);
+                command.args(["update", "secret", "stdin", "--from-file", &file]);
+                self.ends(code, command);
+            }
+        }
+        // What is left of those is swept.
+        self.run(0, &["update", "secret", "stdin"]);
+        let damaged = self.sandbox.secret_file("org/option");
+        let mut bytes = std::fs::read(&damaged).expect("the secret's file");
+        *bytes.last_mut().expect("not empty") ^= 1;
+        std::fs::write(&damaged, bytes).expect("damaged");
+        self.run(13, &["get", "secret", "option", "--reveal"]);
+        self.run(0, &["delete", "secret", "option"]);
+    }
+
+    fn execs(&mut self) {
+        let script = "test -n \"$STDIN\" && grep -c . /etc/flyte/secrets/file";
+        for mask in [&[][..], &["--mask"]] {
+            let secrets = ["exec", "--secret", "stdin", "--mount", "file"];
+            self.run(0, &[&secrets[..], mask, &["--", "sh", "-c", script]].concat());
+            self.run(7, &[&secrets[..], mask, &["--", "sh", "-c", "exit 7"]].concat());
+            self.run(127, &[&secrets[..], mask, &["--", "no-such-command"]].concat());
+        }
+        self.run(0, &["exec", "--all", "-p", "p", "-d", "d", "--mask", "--", "env"]);
+    }
+
+    fn runs(&mut self, sdk: &str) {
+        self.sandbox.file("task.py", TASK);
+        let python = python(sdk).into_os_string().into_string().expect("UTF-8");
+        let run = ["run", "--python", &python];
+        self.run(0, &[&run[..], &["--dry-run", "task.py"]].concat());
+        for options in [&[][..], &["--leaks=deny"], &["--shared-secrets"], &["--no-mask"]] {
+            let ran = self.run(0, &[&run[..], options, &["task.py", "main"]].concat());
+            assert!(ran.text().contains("=>"), "{sdk}: {ran:?}");
+        }
+        self.run(1, &[&run[..], &["task.py", "main", "--then", "fail"]].concat());
+        for signal in [Signal::TERM, Signal::KILL, Signal::ABORT] {
+            self.killed_run(&[&run[..], &["task.py", "main", "--then", "wait"]].concat(), signal);
+        }
+    }
+
+    /// A run whose first process gets a signal while the task has its secrets. It passes some on, and whether a task that
+    /// is ended so leaves a core file is for its caller's limit to say, as with any command.
+    fn killed_run(&mut self, arguments: &[&str], signal: Signal) {
+        self.commands += 1;
+        let ready = self.sandbox.work().join("ready");
+        let mut command = self.sandbox.program("sh");
+        command.args(["-c", "ulimit -c 0; exec \"$@\"", "sh", FLYTE_LOCAL]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("it starts");
+        until("the task has its secrets", || ready.exists());
+        kill_process(Pid::from_child(&child), signal).expect("it runs");
+        // The output ends with the last process that has it.
+        let ran = Ran::from(child.wait_with_output().expect("it ends"));
+        assert_eq!(ran.code, 128 + signal.as_raw(), "{ran:?}");
+        std::fs::remove_file(ready).expect("it was there");
+    }
+}
+
+#[test]
+#[ignore = "mounts a disk image, which takes root"]
+fn no_command_leaves_a_value_on_the_disk() {
+    with_own_mounts("no_command_leaves_a_value_on_the_disk", || {
+        let kept = kept();
+        let image = the_only_disk(kept.path());
+        let canary = Canary::new();
+        let file = kept.path().join("value");
+        std::fs::write(&file, canary.value()).expect("written");
+        let file = file.into_os_string().into_string().expect("UTF-8");
+        let mut session = Session { sandbox: Sandbox::empty(), canary, file, commands: 0 };
+        session.secrets();
+        session.faults();
+        session.execs();
+        let sdks = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { &SDKS[..] } else { &SDKS[1..] };
+        sdks.iter().for_each(|sdk| session.runs(sdk));
+
+        let Session { sandbox, canary, commands, .. } = session;
+        image.unmount();
+        let found = canary.find_in_file(image.file());
+        assert!(found.is_empty(), "{} times, first {:?}", found.len(), &found[..found.len().min(10)]);
+        let forms = canary.forms().count();
+        tally(&format!(
+            "nothing left: {commands} commands, their disk searched for the value in {forms} forms: 0 hits"
+        ));
+        drop(sandbox);
+    });
+}
+
+#[test]
+#[ignore = "mounts a disk image, which takes root"]
+fn a_value_on_the_disk_is_found_in_each_form_after_its_file_was_removed() {
+    with_own_mounts("a_value_on_the_disk_is_found_in_each_form_after_its_file_was_removed", || {
+        let kept = kept();
+        let image = Image::new(kept.path(), &kept.path().join("disk"), 16, OPTIONS);
+        let canary = Canary::new();
+        for (form, bytes) in canary.forms() {
+            let file = image.mount_point().join(form);
+            std::fs::write(&file, bytes).and_then(|()| std::fs::remove_file(&file)).expect("written and removed");
+        }
+        image.unmount();
+        let found = canary.find_in_file(image.file());
+        let missed: Vec<_> = canary.forms().filter(|(form, _)| !found.iter().any(|(_, name)| name == form)).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+        tally(&format!("nothing left, control: found in each of {} forms", canary.forms().count()));
+    });
+}

@@ -1,0 +1,84 @@
+//! A value that can be found again wherever it is, as it is or as programs write such things.
+
+use aho_corasick::AhoCorasick;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// What is looked for. Of a length that three divides: each line of the value is then the same as base64.
+const MARK: &str = "hunter2-c0ffee-7Qzk9;";
+
+/// How often it is in the value: no page, block or buffer can hide them all at its border.
+const LINES: usize = 400;
+
+/// The forms that are looked for, and what finds them.
+pub struct Canary {
+    names: Vec<String>,
+    forms: Vec<Vec<u8>>,
+    finder: AhoCorasick,
+}
+
+impl Canary {
+    pub fn new() -> Self {
+        let mark = MARK.as_bytes();
+        let mut all: Vec<(String, Vec<u8>)> = vec![("raw".into(), mark.to_vec())];
+        for shift in 0..3 {
+            // Whole groups of three bytes, as what surrounds them shows in the others.
+            let rest = &mark[shift..];
+            let groups = &rest[..rest.len() / 3 * 3];
+            all.push((format!("base64, from byte {shift}"), STANDARD_NO_PAD.encode(groups).into()));
+            all.push((format!("base64 for URLs, from byte {shift}"), URL_SAFE_NO_PAD.encode(groups).into()));
+        }
+        let hex: String = mark.iter().map(|byte| format!("{byte:02x}")).collect();
+        all.push(("hex".into(), hex.clone().into()));
+        all.push(("HEX".into(), hex.to_uppercase().into()));
+        all.push(("UTF-16 LE".into(), mark.iter().flat_map(|&byte| [byte, 0]).collect()));
+        // Not from the zero on, which may be another's.
+        all.push(("UTF-16 BE".into(), mark.iter().flat_map(|&byte| [0, byte]).skip(1).collect()));
+        // The two ways to write base64 differ in two characters, which it may not have.
+        all.dedup_by(|one, other| one.1 == other.1);
+        let (names, forms): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        let finder = AhoCorasick::new(&forms).expect("a few patterns");
+        Self { names, forms, finder }
+    }
+
+    /// Several lines without an end.
+    pub fn value(&self) -> Vec<u8> {
+        MARK.repeat(LINES).into_bytes()
+    }
+
+    /// One of them, as text.
+    pub fn line(&self) -> &str {
+        MARK
+    }
+
+    /// Each form, and what it is called.
+    pub fn forms(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.names.iter().map(String::as_str).zip(self.forms.iter().map(Vec::as_slice))
+    }
+
+    /// Where it is, and as what.
+    pub fn find(&self, bytes: &[u8]) -> Vec<(usize, &str)> {
+        let found = self.finder.find_overlapping_iter(bytes);
+        found.map(|found| (found.start(), self.names[found.pattern().as_usize()].as_str())).collect()
+    }
+
+    /// As [`Canary::find`], for a file that is mostly zeros.
+    pub fn find_in_file(&self, file: &std::path::Path) -> Vec<(u64, String)> {
+        use std::os::unix::fs::FileExt;
+        const STEP: u64 = 1 << 16;
+        /// More than the longest form.
+        const OVERLAP: u64 = 128;
+        let opened = std::fs::File::open(file).expect("it is there");
+        let length = opened.metadata().expect("ours").len();
+        let (mut found, zeros) = (Vec::new(), vec![0; (STEP + OVERLAP) as usize]);
+        for start in (0..length).step_by(STEP as usize) {
+            let mut bytes = vec![0; (STEP + OVERLAP).min(length - start) as usize];
+            opened.read_exact_at(&mut bytes, start).expect("read");
+            if bytes != zeros[..bytes.len()] {
+                let here = self.find(&bytes).into_iter().filter(|(at, _)| (*at as u64) < STEP);
+                found.extend(here.map(|(at, form)| (start + at as u64, form.to_owned())));
+            }
+        }
+        found
+    }
+}
