@@ -10,7 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use support::{FLYTE_LOCAL, Ran, Sandbox, require};
+use support::canary::Canary;
+use support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python, require, tally};
 
 const MARKER: &str = "hunter2-c0ffee";
 
@@ -133,7 +134,8 @@ fn traced(sandbox: &Sandbox, calls: &str, arguments: &[&str]) -> Vec<String> {
     require("strace", "strace");
     let input = sandbox.file("input", MARKER);
     let mut command = sandbox.program("strace");
-    command.args(["-f", "-v", "-s", "100000", "-o", "trace", "-e", calls, FLYTE_LOCAL]).args(arguments);
+    command.args(["-f", "-v", "-y", "-s", "100000", "-o", "trace", "-e", calls, FLYTE_LOCAL]).args(arguments);
+    command.env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
     let input = std::fs::File::open(input).expect("just written");
     let ran = Ran::from(command.stdin(input).output().expect("strace starts"));
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -161,18 +163,118 @@ fn no_argument_list_holds_a_value() {
     assert!(!theirs.is_empty() && theirs.iter().all(|call| in_environment(call)), "{theirs:?}");
 }
 
-#[test]
-fn no_file_holds_a_value() {
-    let sandbox = Sandbox::new();
-    let calls = "trace=openat,write,writev,pwrite64,pwritev,memfd_create,sendto";
-    for arguments in [["create", "secret", "s"], ["update", "secret", "s"]] {
-        let trace = traced(&sandbox, calls, &arguments);
-        assert!(trace.iter().any(|line| line.contains("write(")), "a secret was written: {trace:?}");
-        let leaks: Vec<_> = trace.iter().filter(|line| line.contains(MARKER)).collect();
-        assert!(leaks.is_empty(), "{leaks:?}");
+/// A traced call, as far as it says who is given what: its name, the descriptor it is on, and the path of that.
+fn call(line: &str) -> (&str, &str, &str) {
+    let line = line.split_once(' ').map_or(line, |(_process, line)| line.trim_start());
+    // One that was interrupted by another process's shows no descriptor.
+    if let Some(name) = line.strip_prefix("<... ") {
+        return (name.split(' ').next().unwrap_or_default(), "", "");
     }
-    assert_eq!(files_with_the_marker(sandbox.home()), 0);
+    let (name, rest) = line.split_once('(').unwrap_or((line, ""));
+    let on = rest.split([',', ')']).next().unwrap_or_default();
+    let (descriptor, path) = on.split_once('<').unwrap_or((on, ""));
+    (name, descriptor, path)
 }
+
+/// The ways that a value may go.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// It is read from standard input.
+    Stdin,
+    /// It is read from the file that was named.
+    File,
+    /// It is written to standard output, as was asked for.
+    Stdout,
+    /// It is in the environment of what is started.
+    Environment,
+    /// It is written to a file that is in memory, on the private mount.
+    Mount,
+    /// It goes through the socket between flyte-local and the Python that it started.
+    Socket,
+}
+
+impl Way {
+    fn is_of(self, line: &str) -> bool {
+        match (self, call(line)) {
+            (Way::Stdin, ("read", "0", _)) | (Way::Stdout, ("write", "1", _)) => true,
+            (Way::File, ("read", _, path)) => path.ends_with("/work/value>"),
+            (Way::Mount, ("write", _, path)) => path.starts_with("/etc/flyte/secrets/"),
+            (Way::Socket, ("sendto" | "recvfrom", _, path)) => path.starts_with("socket:") || path.is_empty(),
+            (Way::Environment, ("execve", ..)) => {
+                let arguments = line.split_once("], [").map(|(arguments, _environment)| arguments);
+                arguments.is_some_and(|arguments| !arguments.contains(MARKER))
+            }
+            _ => false,
+        }
+    }
+}
+
+#[test]
+fn no_system_call_has_a_value_but_those_that_were_asked_for() {
+    use Way::{Environment, File, Mount, Socket, Stdin, Stdout};
+    let sandbox = Sandbox::new();
+    sandbox.file("value", MARKER);
+    sandbox.file("task.py", TASK);
+    let canary = Canary::of(MARKER);
+    let pythons = SDKS.map(|sdk| python(sdk).into_os_string().into_string().expect("UTF-8"));
+    let cases: &[(&[Way], &[&str])] = &[
+        (&[Stdin], &["create", "secret", "s"]),
+        (&[File], &["create", "secret", "f", "--from-file", "value"]),
+        (&[Stdin], &["create", "secret", "other", "-p", "p", "-d", "d"]),
+        (&[Stdin], &["update", "secret", "s"]),
+        (&[File], &["update", "secret", "f", "--from-file", "value"]),
+        (&[Stdout], &["get", "secret", "s", "--reveal"]),
+        (&[], &["get", "secret"]),
+        (&[], &["get", "secret", "s", "--output-format", "json"]),
+        (&[], &["get", "secret", "--effective", "-p", "p", "-d", "d"]),
+        (&[], &["check"]),
+        (&[], &["--vault", "another", "init"]),
+        (&[], &["update", "vault", "--accept"]),
+        (&[Environment], &["exec", "--secret", "s", "--", "true"]),
+        (&[Environment], &["exec", "--mask", "--secret", "s", "--", "true"]),
+        (&[Mount], &["exec", "--mount", "f", "--", "true"]),
+        (&[Mount], &["exec", "--mask", "--mount", "f", "--", "true"]),
+        (&[Socket], &["run", "--dry-run", "--python", &pythons[0], "task.py"]),
+        (&[Socket, Mount], &["run", "--python", &pythons[0], "task.py", "main"]),
+        (&[Socket, Mount], &["run", "--python", &pythons[1], "task.py", "main"]),
+        (&[Socket, Mount], &["run", "--no-mask", "--python", &pythons[1], "task.py", "main"]),
+        (&[], &["delete", "secret", "s"]),
+    ];
+    let mut calls = 0;
+    for (ways, arguments) in cases {
+        // What Python reads is not written anywhere by that, and is mostly the SDK.
+        let which = if arguments[0] == "run" { "trace=!read,pread64" } else { "trace=all" };
+        let trace = traced(&sandbox, which, arguments);
+        calls += trace.len();
+        let with_it: Vec<_> = trace.iter().filter(|line| !canary.find(line.as_bytes()).is_empty()).collect();
+        let leaks: Vec<_> = with_it.iter().filter(|line| !ways.iter().any(|way| way.is_of(line))).collect();
+        assert!(leaks.is_empty(), "{arguments:?}: {leaks:?}");
+        for way in *ways {
+            assert!(
+                with_it.iter().any(|line| way.is_of(line)),
+                "{arguments:?}: not by {way:?}, so the trace shows nothing"
+            );
+        }
+    }
+    std::fs::remove_file(sandbox.work().join("value")).expect("it was there");
+    assert_eq!(files_with_the_marker(sandbox.home()), 0);
+    tally(&format!("traces: {calls} system calls of {} commands: a value only where it was asked for", cases.len()));
+}
+
+const TASK: &str = "
+import os
+import flyte
+
+env = flyte.TaskEnvironment(
+    name='env',
+    secrets=[flyte.Secret(key='s', as_env_var='VALUE'), flyte.Secret(key='f', mount='/etc/flyte/secrets')],
+)
+
+@env.task
+def main() -> int:
+    assert os.environ['VALUE'] == open('/etc/flyte/secrets/f').read()
+    return 0
+";
 
 fn files_with_the_marker(directory: &Path) -> usize {
     let holds = |path: &Path| {

@@ -12,6 +12,7 @@ const LINES: usize = 400;
 
 /// The forms that are looked for, and what finds them.
 pub struct Canary {
+    mark: &'static str,
     names: Vec<String>,
     forms: Vec<Vec<u8>>,
     finder: AhoCorasick,
@@ -19,7 +20,11 @@ pub struct Canary {
 
 impl Canary {
     pub fn new() -> Self {
-        let mark = MARK.as_bytes();
+        Self::of(MARK)
+    }
+
+    pub fn of(text: &'static str) -> Self {
+        let mark = text.as_bytes();
         let mut all: Vec<(String, Vec<u8>)> = vec![("raw".into(), mark.to_vec())];
         for shift in 0..3 {
             // Whole groups of three bytes, as what surrounds them shows in the others.
@@ -38,17 +43,17 @@ impl Canary {
         all.dedup_by(|one, other| one.1 == other.1);
         let (names, forms): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         let finder = AhoCorasick::new(&forms).expect("a few patterns");
-        Self { names, forms, finder }
+        Self { mark: text, names, forms, finder }
     }
 
     /// Several lines without an end.
     pub fn value(&self) -> Vec<u8> {
-        MARK.repeat(LINES).into_bytes()
+        self.mark.repeat(LINES).into_bytes()
     }
 
     /// One of them, as text.
     pub fn line(&self) -> &str {
-        MARK
+        self.mark
     }
 
     /// Each form, and what it is called.
