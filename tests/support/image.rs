@@ -21,9 +21,8 @@ pub fn with_own_mounts(test: &str, body: impl FnOnce()) {
     command.arg("--mount").arg(std::env::current_exe().expect("this test"));
     command.args(["--exact", test, "--include-ignored", "--nocapture"]).env(OWN_MOUNTS, "yes");
     let output = command.output().expect("unshare starts");
-    // Through std's own macros, which a test that passes keeps to itself.
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    // By the macro, which a test that passes keeps to itself.
+    print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{test}: {}", output.status);
 }
 
