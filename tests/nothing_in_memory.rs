@@ -1,4 +1,4 @@
-//! What is left of a value in the memory of a process that is about to end: nothing. The same code with the plain allocator,
+//! What is left of a value, and of the keys, in the memory of a process that is about to end: nothing. The same code with the plain allocator,
 //! which is this test's own binary, shows that the search would find it.
 
 #![allow(dead_code, unreachable_pub, reason = "the command line's code is a part of this binary, for the control")]
@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
+use aho_corasick::AhoCorasick;
 use rustix::process::{Pid, Signal, kill_process};
 use support::canary::Canary;
 use support::{FLYTE_LOCAL, MARK, Sandbox, marked, python, require, tally, until};
@@ -78,9 +79,39 @@ impl Which {
     }
 }
 
+/// What a process ends with.
+#[derive(Debug, PartialEq)]
+struct Left {
+    code: i32,
+    /// How often the value is in its memory, and how often a part of the identity or of the signing key.
+    values: usize,
+    keys: usize,
+}
+
+impl Left {
+    fn nothing(code: i32) -> Self {
+        Self { code, values: 0, keys: 0 }
+    }
+}
+
+/// What finds the key in a file, as its text or its bytes: the half of each, as a part that is overwritten may be anywhere.
+fn key_finder(files: [PathBuf; 2]) -> AhoCorasick {
+    let halves = files.into_iter().flat_map(|file| {
+        let text = std::fs::read_to_string(file).expect("a key file");
+        let line = text.lines().find(|line| !line.starts_with('#')).expect("a key").to_owned();
+        let (_, bytes) = bech32::decode(&line).expect("it is written so");
+        let texts = [line.clone(), line.to_lowercase()];
+        // From the end, as what each of them begins with is in the program.
+        let halves = texts.iter().flat_map(|text| text.as_bytes().rchunks(20).take(2));
+        halves.chain(bytes.chunks(16)).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    });
+    AhoCorasick::new(halves).expect("a few patterns")
+}
+
 struct Search {
     sandbox: Sandbox,
     canary: Canary,
+    keys: AhoCorasick,
     searched: usize,
 }
 
@@ -92,7 +123,8 @@ impl Search {
         sandbox.file("value", canary.value());
         sandbox.file("large", canary.value().repeat(30));
         sandbox.file("too-large", canary.value().repeat(130));
-        Self { sandbox, canary, searched: 0 }
+        let keys = key_finder([sandbox.identity(), sandbox.author()]);
+        Self { sandbox, canary, keys, searched: 0 }
     }
 
     /// strace with the program, which it holds back as it is about to end. With `fault`, something fails before.
@@ -107,9 +139,9 @@ impl Search {
         words
     }
 
-    /// The exit code of a process that is about to end, and how often the value is in its memory. It has it on its standard input, and what
+    /// What a process that is about to end has in its memory. It has it on its standard input, and what
     /// it prints is read to its end.
-    fn left(&mut self, which: Which, words: &[String], arguments: &[&str], input: &str) -> (i32, usize) {
+    fn left(&mut self, which: Which, words: &[String], arguments: &[&str], input: &str) -> Left {
         let mut command = self.sandbox.program(&words[0]);
         self.searched += 1;
         let mark = format!("memory-{}-{}", std::process::id(), self.searched);
@@ -120,18 +152,18 @@ impl Search {
         let mut stdout = child.stdout.take().expect("piped");
         let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         let (process, code) = at_its_end(&mut child, which, &mark);
-        let found = self.find_in(process);
+        let (values, keys) = self.find_in(process);
         // Else it would wait for the end of the delay.
         for process in marked(&mark) {
             let _ = kill_process(Pid::from_raw(process).expect("not zero"), Signal::KILL);
         }
         child.wait().expect("it ended");
         reader.join().expect("no panic").expect("read");
-        (code, found)
+        Left { code, values, keys }
     }
 
     /// At the prompt, on a terminal.
-    fn typed(&mut self) -> (i32, usize) {
+    fn typed(&mut self) -> Left {
         require("python3", "python3");
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
         let line = self.canary.line().repeat(10);
@@ -142,7 +174,7 @@ impl Search {
     }
 
     /// The first process of a run, which has given the values to a task and masked its output.
-    fn run(&mut self) -> (i32, usize) {
+    fn run(&mut self) -> Left {
         self.sandbox.file("task.py", TASK);
         let python = python("newest").into_os_string().into_string().expect("UTF-8");
         let arguments = ["run", "--python", &python, "task.py", "main"];
@@ -152,20 +184,21 @@ impl Search {
         found
     }
 
-    fn find_in(&self, process: Pid) -> usize {
+    fn find_in(&self, process: Pid) -> (usize, usize) {
         let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).expect("root may");
         let memory = std::fs::File::open(format!("/proc/{process}/mem")).expect("root may");
-        let (mut found, mut searched) = (0, 0);
+        let (mut values, mut keys, mut searched) = (0, 0, 0);
         for map in maps.lines().filter(|map| map.contains(" rw")) {
             let range = map.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
             let [start, end] = [range.0, range.1].map(|text| u64::from_str_radix(text, 16).expect("a number"));
             let mut bytes = vec![0; usize::try_from(end - start).expect("it fits")];
             memory.read_exact_at(&mut bytes, start).unwrap_or_else(|error| panic!("{map}: {error}"));
             searched += bytes.len();
-            found += self.canary.find(&bytes).len();
+            values += self.canary.find(&bytes).len();
+            keys += self.keys.find_iter(&bytes).count();
         }
         assert!(searched > 100_000, "not the memory of a program");
-        found
+        (values, keys)
     }
 }
 
@@ -213,7 +246,7 @@ const fn failing(code: i32, fault: &'static str, arguments: &'static [&'static s
 
 #[test]
 #[ignore = "looks into other processes, which takes root"]
-fn a_command_that_ends_has_no_value_in_its_memory() {
+fn a_command_that_ends_has_no_value_and_no_key_in_its_memory() {
     let mut search = Search::new();
     // What sealed a value and failed then has left more behind than one that went on, and used the same memory again.
     let control = failing(1, "fsync:error=EIO:when=1", &["update", "secret", "s"]);
@@ -243,20 +276,21 @@ fn a_command_that_ends_has_no_value_in_its_memory() {
     for Case { code, arguments, fault, input } in &cases {
         let words = search.traced(Which::Product, *fault, arguments);
         let found = search.left(Which::Product, &words, arguments, input);
-        assert_eq!(found, (*code, 0), "{arguments:?} {fault:?}");
+        assert_eq!(found, Left::nothing(*code), "{arguments:?} {fault:?}");
     }
-    assert_eq!(search.typed(), (0, 0), "at the prompt");
-    assert_eq!(search.run(), (0, 0), "run");
-    let [(code, product), (_, plain)] = [Which::Product, Which::PlainAllocator].map(|which| {
+    assert_eq!(search.typed(), Left::nothing(0), "at the prompt");
+    assert_eq!(search.run(), Left::nothing(0), "run");
+    let [product, plain] = [Which::Product, Which::PlainAllocator].map(|which| {
         let words = search.traced(which, control.fault, control.arguments);
         search.left(which, &words, control.arguments, control.input)
     });
     let searched = search.searched - 1;
     tally(&format!(
-        "nothing in memory: {searched} commands searched at their end for the value in {} forms: 0 hits; \
-         with the plain allocator, after a failed write: {plain} hits",
-        search.canary.forms().count()
+        "nothing in memory: {searched} commands searched at their end for the value in {} forms and for the keys: 0 hits; \
+         with the plain allocator, after a failed write: {} hits",
+        search.canary.forms().count(),
+        plain.values
     ));
-    assert_eq!((code, product), (control.code, 0), "{:?} {:?}", control.arguments, control.fault);
-    assert!(plain > 0, "the control leaves nothing either: the search finds nothing");
+    assert_eq!(product, Left::nothing(control.code), "{:?} {:?}", control.arguments, control.fault);
+    assert!(plain.values > 0, "the control leaves nothing either: the search finds nothing");
 }

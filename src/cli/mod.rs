@@ -155,10 +155,12 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => usage::report(error, &arguments, &ui),
         }
     };
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         ui.error(&error);
         ExitCode::from(error.code())
-    })
+    });
+    flyte_local::launch::wipe_stack();
+    code
 }
 
 fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {

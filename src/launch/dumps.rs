@@ -15,6 +15,16 @@ pub fn forbid_dumps() {
     set_dumpable(false);
 }
 
+/// Wipes the stack below its caller: a key that is moved leaves a copy of itself in each function that it came through,
+/// which nobody owns and no drop wipes. For when what needs keys is done.
+#[inline(never)]
+pub fn wipe_stack() {
+    /// More than those functions use, and a part of the smallest stack that a program has.
+    const BYTES: usize = 256 << 10;
+    let mut stack = [0_u8; BYTES];
+    std::hint::black_box(&mut stack);
+}
+
 /// Starts a program, under the limit of whoever started us.
 pub(super) fn with_callers_limit<T>(start: impl FnOnce() -> T) -> T {
     limit(false);

@@ -24,7 +24,7 @@ mod terminal;
 
 pub use child::{ChildError, Ended, Surroundings, replace, run};
 pub use directory::{DirectoryError, PrivateDirectory};
-pub use dumps::forbid_dumps;
+pub use dumps::{forbid_dumps, wipe_stack};
 pub use environment::changes_how_programs_load;
 pub use memory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
 pub use supervisor::supervise;
