@@ -11,6 +11,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use flyte_local::crypto::AuthorKey;
 use flyte_local::secret::{ScopeFilter, SecretValue};
 use flyte_local::vault::{Vault, VaultError};
 use support::image::{Image, Log, Power, with_own_mounts};
@@ -27,6 +28,8 @@ const CUTS_OF_A_DISK: u64 = 10;
 #[derive(Debug, Clone)]
 enum Write {
     Init,
+    /// Names one more author in `vault.toml`, and remembers that.
+    Trust(String),
     /// The value it leads to, `None` for a delete.
     Secret {
         verb: &'static str,
@@ -39,6 +42,7 @@ impl Write {
     fn name(&self) -> String {
         match self {
             Write::Init => "init".to_owned(),
+            Write::Trust(key) => format!("trust {key}"),
             Write::Secret { verb, place, .. } => format!("{verb} {place}"),
         }
     }
@@ -52,6 +56,7 @@ struct Machine {
     /// Not on that disk.
     elsewhere: tempfile::TempDir,
     known: BTreeMap<String, Vec<u8>>,
+    trusted: Vec<String>,
     has_vault: bool,
     writes: u64,
     /// How many writes were killed: each may have left one file behind, which the next one there takes away.
@@ -63,7 +68,8 @@ impl Machine {
     /// power all the time: then no write to it brings the vault's changes to their disk by the way.
     fn new(is_state_elsewhere: bool) -> Self {
         require("strace", "strace");
-        let elsewhere = tempfile::tempdir().expect("a temporary directory");
+        // In memory, as the image's own disk has power all the time, and would only take its time.
+        let elsewhere = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
         let image = Image::new(elsewhere.path(), &elsewhere.path().join("disk"), 16, OPTIONS);
         let sandbox = Sandbox::empty_in(image.mount_point());
         if is_state_elsewhere {
@@ -73,7 +79,16 @@ impl Machine {
         }
         let disk = std::fs::File::open(image.mount_point()).expect("mounted");
         rustix::fs::syncfs(disk).expect("written");
-        Self { sandbox, image, elsewhere, known: BTreeMap::new(), has_vault: false, writes: 0, killed: 0 }
+        Self {
+            sandbox,
+            image,
+            elsewhere,
+            known: BTreeMap::new(),
+            trusted: Vec::new(),
+            has_vault: false,
+            writes: 0,
+            killed: 0,
+        }
     }
 
     /// A write at random: of a few places again and again, sometimes in a scope that has no directory yet.
@@ -82,6 +97,9 @@ impl Machine {
             return Write::Init;
         }
         self.writes += 1;
+        if random.below(15) == 0 {
+            return Write::Trust(AuthorKey::generate().expect("random bytes").author().to_string());
+        }
         let scopes = ["org", "project/p", "domain/d", "project/p/domain/d"];
         let place = match random.below(12) {
             0 | 1 => format!("project/p{}/domain/d/s", self.writes),
@@ -107,6 +125,7 @@ impl Machine {
         }
         match write {
             Write::Init => command.arg("init"),
+            Write::Trust(key) => command.args(["update", "vault", "--trust-author", key]),
             Write::Secret { verb, place, value } => {
                 command.args([verb, "secret"]).arg(secret_id(place).name.to_string()).args(scope_options(place));
                 match value {
@@ -133,6 +152,7 @@ impl Machine {
     fn take_over(&mut self, write: Write) {
         match write {
             Write::Init => self.has_vault = true,
+            Write::Trust(key) => self.trusted.push(key),
             Write::Secret { place, value: Some(value), .. } => drop(self.known.insert(place, value)),
             Write::Secret { place, value: None, .. } => drop(self.known.remove(&place)),
         }
@@ -164,6 +184,12 @@ impl Machine {
                 self.has_vault = !matches!(Vault::open(&self.sandbox.vault()), Err(VaultError::Missing { .. }));
                 self.has_vault
             }
+            Write::Trust(key) => {
+                let is_new = self.vault().expect("it opens").authors().iter().any(|it| it.key.to_string() == *key);
+                // Two files are written. Where they differ, that is told with every write, until it is done again.
+                self.acknowledged(write, &[]);
+                is_new
+            }
             Write::Secret { place, value, .. } => {
                 let found = self.value(place).unwrap_or_else(|error| panic!("{}: {error:?}", write.name()));
                 let (is_new, is_old) = (found == *value, found.as_ref() == self.known.get(place));
@@ -186,6 +212,8 @@ impl Machine {
         assert!(changes.is_empty(), "a false alarm: {changes:?}");
         let recipient = self.sandbox.identities()[0].recipient();
         assert!(vault.recipients().iter().any(|known| known.key == recipient), "nobody can open it");
+        let authors: Vec<_> = vault.authors().iter().map(|author| author.key.to_string()).collect();
+        assert!(self.trusted.iter().all(|key| authors.contains(key)), "an author who was trusted is forgotten");
         for (place, value) in &self.known {
             let found = self.value_in(&vault, place).unwrap_or_else(|error| panic!("{place}: {error:?}"));
             assert!(found.as_ref() == Some(value), "{place} was acknowledged and is lost");
@@ -236,6 +264,7 @@ type Traces = BTreeMap<&'static str, Vec<(String, usize)>>;
 fn kind(write: &Write) -> &'static str {
     match write {
         Write::Init => "init",
+        Write::Trust(_) => "trust",
         Write::Secret { verb: "create", place, .. } if place.ends_with("/s") => "create in a new directory",
         Write::Secret { verb, .. } => verb,
     }
