@@ -20,7 +20,7 @@ pub fn forbid_dumps() {
 #[inline(never)]
 pub fn wipe_stack() {
     /// More than those functions use, and a part of the smallest stack that a program has.
-    const BYTES: usize = 256 << 10;
+    const BYTES: usize = 128 << 10;
     let mut stack = [0_u8; BYTES];
     std::hint::black_box(&mut stack);
 }
