@@ -6,19 +6,21 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Directory, Lock, StorageError, beneath};
+use super::{Directory, Entry, Lock, StorageError, beneath, lock};
 
 /// The temporary file of [`Directory::write`]. One name is enough, as its callers hold the vault's lock; and so a writer
 /// that was killed leaves at most one behind, which the next write in that directory takes away without a search.
 const TEMPORARY: &str = ".tmp";
 
-/// What the temporary files of [`Directory::write_new`] begin with; they end as that one does.
-const NEW: &str = ".flyte-local-";
+/// What the temporary files of [`Directory::write_new`] begin with. Nobody waits for anybody, so each has a name of its own;
+/// its writer holds a lock on it, which ends with the writer.
+const ANYBODYS: &str = ".flyte-local-";
 
 /// What a write may do to a file that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,11 @@ pub enum WriteError<E: std::error::Error + 'static> {
 
 /// Whether a file of this name is one that a write has not finished, or never will.
 pub fn is_leftover(name: &str) -> bool {
-    name == TEMPORARY || name.starts_with(NEW) && name.ends_with(TEMPORARY)
+    name == TEMPORARY || is_anybodys(name)
+}
+
+fn is_anybodys(name: &str) -> bool {
+    name.starts_with(ANYBODYS) && name.ends_with(TEMPORARY)
 }
 
 impl Directory {
@@ -71,40 +77,76 @@ impl Directory {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(StorageError::new("remove", self.join(TEMPORARY), error).into()),
         }
-        self.write_through(TEMPORARY, name, bytes, replace, check, || lock.confirm())
+        let file = self.create_temporary(TEMPORARY, name)?;
+        self.write_through((TEMPORARY, file), name, bytes, replace, check, || lock.confirm())
     }
 
-    /// Writes a file that is not there yet, mode 0600 whatever the umask, in a directory that may be anybody's: it takes
-    /// no lock and touches nothing that it did not make.
+    /// Writes a file that is not there yet, mode 0600 whatever the umask, in a directory that may be anybody's: it waits for
+    /// nobody, and touches nothing but what it made, or one before it that was killed.
     ///
     /// # Errors
     /// The system's; a file that exists is one.
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let temporary = format!("{NEW}{}-{}{TEMPORARY}", std::process::id(), now.as_nanos());
+        self.sweep();
+        let (temporary, file) = self.create_locked(name)?;
         let check = |read_back: &[u8]| match read_back == bytes {
             true => Ok(()),
             false => Err(std::io::Error::other("what was read back is not what was written")),
         };
-        self.write_through(&temporary, name, bytes, Replace::Never, check, || Ok(())).map_err(|error| match error {
-            WriteError::Storage(error) => error,
-            WriteError::Check { path, source } => StorageError::new("write", path, source),
+        self.write_through((&temporary, file), name, bytes, Replace::Never, check, || Ok(())).map_err(|error| {
+            match error {
+                WriteError::Storage(error) => error,
+                WriteError::Check { path, source } => StorageError::new("write", path, source),
+            }
         })
+    }
+
+    /// Removes what a killed [`Directory::write_new`] left: its writer has no lock on it any more. What cannot be removed
+    /// is in nobody's way.
+    fn sweep(&self) {
+        for entry in self.entries().unwrap_or_default() {
+            let Entry::File(name) = entry else { continue };
+            if !is_anybodys(&name) {
+                continue;
+            }
+            let Ok(fd) = beneath::open(self, &name, OFlags::RDONLY, Mode::empty()) else { continue };
+            let is_own = rustix::fs::fstat(&fd).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
+            if is_own && lock::try_lock(&File::from(fd)).unwrap_or(false) {
+                let _ = rustix::fs::unlinkat(self, &*name, AtFlags::empty());
+            }
+        }
+    }
+
+    /// A new temporary file for `name`, which no other [`Directory::write_new`] takes for one that was left behind.
+    fn create_locked(&self, name: &str) -> Result<(String, File), StorageError> {
+        loop {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let temporary = format!("{ANYBODYS}{}-{}{TEMPORARY}", std::process::id(), now.as_nanos());
+            let file = self.create_temporary(&temporary, name)?;
+            // Between the two, another one may have done so all the same. Where there are no locks, nobody does.
+            let is_locked = lock::try_lock(&file).unwrap_or(true);
+            if is_locked && lock::is_named(&file, self.as_fd(), &temporary).unwrap_or(true) {
+                return Ok((temporary, file));
+            }
+        }
+    }
+
+    /// A temporary file, which must not be there, for `name`.
+    fn create_temporary(&self, temporary: &str, name: &str) -> Result<File, StorageError> {
+        let (flags, mode) = (OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR);
+        let fd = beneath::open(self, temporary, flags, mode);
+        fd.map(File::from).map_err(|error| StorageError::new("write", self.join(name), error))
     }
 
     fn write_through<E: std::error::Error>(
         &self,
-        temporary: &str,
+        (temporary, file): (&str, File),
         name: &str,
         bytes: &[u8],
         replace: Replace,
         check: impl FnOnce(&[u8]) -> Result<(), E>,
         confirm: impl FnOnce() -> Result<(), StorageError>,
     ) -> Result<(), WriteError<E>> {
-        let (flags, mode) = (OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR);
-        let fd = beneath::open(self, temporary, flags, mode)
-            .map_err(|error| StorageError::new("write", self.join(name), error))?;
-        let file = File::from(fd);
         let written = self.fill(&file, name, bytes).map_err(WriteError::from).and_then(|read_back| {
             check(&read_back).map_err(|source| WriteError::Check { path: self.join(name), source })?;
             confirm()?;
@@ -214,6 +256,15 @@ mod tests {
         assert!(directory.write_new("f", b"newer").expect_err("it is there").already_exists());
         assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"new");
         assert_eq!(directory.entries().expect("listed").len(), 2);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_in_anybodys_directory_is_taken_away_and_what_a_living_one_has_is_not() {
+        let (_keep, directory, _lock) = directory();
+        drop(directory.create_locked("f").expect("made"));
+        let (living, _file) = directory.create_locked("f").expect("made");
+        directory.write_new("f", b"new").expect("written");
+        assert_eq!(directory.entries().expect("listed"), [Entry::File(living), Entry::File("f".to_owned())]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 /// Opens `name` in `directory`; a link fails with [`Errno::LOOP`], or, if a directory is wanted, perhaps with
 /// [`Errno::NOTDIR`]. Never waits for the other end of a FIFO.
@@ -19,7 +19,7 @@ pub(super) fn open(directory: impl AsFd, name: &str, flags: OFlags, mode: Mode) 
         None => {}
         Some(opened) => return opened,
     }
-    rustix::fs::openat(directory, name, flags, mode)
+    retry_on_intr(|| rustix::fs::openat(&directory, name, flags, mode))
 }
 
 /// Whether the kernel keeps out of links itself, as far as opening something has shown.
@@ -34,7 +34,7 @@ mod in_one_call {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use rustix::fs::{Mode, OFlags, ResolveFlags};
-    use rustix::io::Errno;
+    use rustix::io::{Errno, retry_on_intr};
 
     static IS_MISSING: AtomicBool = AtomicBool::new(false);
 
@@ -53,7 +53,7 @@ mod in_one_call {
             return None;
         }
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        match rustix::fs::openat2(directory, name, flags, mode, resolve) {
+        match retry_on_intr(|| rustix::fs::openat2(directory, name, flags, mode, resolve)) {
             Err(Errno::NOSYS | Errno::PERM) => {
                 IS_MISSING.store(true, Ordering::Relaxed);
                 None

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
 
 use super::{Lock, Permissions, StorageError, beneath, exposure};
@@ -58,7 +58,7 @@ impl Directory {
     /// # Errors
     /// As `open(2)`.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        let fd = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())
+        let fd = retry_on_intr(|| rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty()))
             .map_err(|error| StorageError::new("open", path, error))?;
         Ok(Self { fd, path: path.to_owned(), guarded: false })
     }
@@ -205,7 +205,7 @@ impl Directory {
     pub fn entries(&self) -> Result<Vec<Entry>, StorageError> {
         let failed = |error: Errno| StorageError::new("list", &self.path, error);
         let mut entries = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(failed)? {
+        for entry in retry_on_intr(|| rustix::fs::Dir::read_from(&self.fd)).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let Ok(name) = entry.file_name().to_str() else {
                 entries.push(Entry::Other(entry.file_name().to_string_lossy().into_owned()));
@@ -261,7 +261,7 @@ impl Directory {
     /// # Errors
     /// As `fsync(2)`.
     pub fn sync(&self) -> Result<(), StorageError> {
-        rustix::fs::fsync(&self.fd).map_err(|error| StorageError::new("sync", &self.path, error))
+        retry_on_intr(|| rustix::fs::fsync(&self.fd)).map_err(|error| StorageError::new("sync", &self.path, error))
     }
 
     fn make(&self, name: &Path) -> Result<(), StorageError> {

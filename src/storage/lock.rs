@@ -1,7 +1,7 @@
 //! One writer at a time.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ impl Lock {
                 }
                 std::thread::sleep(RETRY);
             }
-            if is_named(&file, &handle, name).map_err(|error| failed(&path, error.into()))? {
+            if is_named(&file, handle.as_fd(), name).map_err(|error| failed(&path, error.into()))? {
                 return Ok(Self { file, directory: handle, name: name.to_owned(), path });
             }
             if started.elapsed() >= patience {
@@ -90,7 +90,7 @@ impl Lock {
     /// It was, or that cannot be found out.
     pub fn confirm(&self) -> Result<(), StorageError> {
         let lost = |reason: std::io::Error| StorageError::new("hold the lock", &self.path, reason);
-        match is_named(&self.file, &self.directory, &self.name) {
+        match is_named(&self.file, self.directory.as_fd(), &self.name) {
             Ok(true) => Ok(()),
             Ok(false) => Err(lost(std::io::Error::other(LockLost))),
             Err(error) => Err(lost(error.into())),
@@ -113,7 +113,7 @@ fn open(directory: &Directory, name: &str, path: &Path) -> Result<File, StorageE
 }
 
 /// `false` if another process has it.
-fn try_lock(file: &File) -> std::io::Result<bool> {
+pub(super) fn try_lock(file: &File) -> std::io::Result<bool> {
     loop {
         // Qualified, because std's `File` has methods of the same names that would win.
         match fs2::FileExt::try_lock_exclusive(file) {
@@ -126,7 +126,7 @@ fn try_lock(file: &File) -> std::io::Result<bool> {
 }
 
 /// Whether the open file is the one that the directory has by this name.
-fn is_named(file: &File, directory: &OwnedFd, name: &str) -> Result<bool, Errno> {
+pub(super) fn is_named(file: &File, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     let open = rustix::fs::fstat(file)?;
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => Ok((found.st_dev, found.st_ino) == (open.st_dev, open.st_ino)),

@@ -102,7 +102,8 @@ pub fn read_private_file(
 fn read_file(path: &Path, limit: usize, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
     let failed = |error: io::Error| StorageError::new("read", path, error);
     // Opening a FIFO without a writer must not wait for one; reading it then ends at once.
-    let opened = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let opened = rustix::io::retry_on_intr(|| rustix::fs::openat(CWD, path, flags, Mode::empty()));
     let fd = match opened {
         Ok(fd) => fd,
         Err(rustix::io::Errno::NOENT) => return Ok(None),
