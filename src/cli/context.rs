@@ -109,17 +109,22 @@ impl<'a> Context<'a> {
 
     /// The vault, to read it.
     pub(crate) fn open_vault(&self) -> Result<Vault, CliError> {
-        self.open_vault_with(self.is_strict)
+        self.open(|vault| vault.with_strictness(self.is_strict))
+    }
+
+    /// The vault, to change something in it: it must be possible to remember it.
+    pub(crate) fn open_vault_to_change(&self) -> Result<Vault, CliError> {
+        self.open(|vault| vault.with_strictness(self.is_strict).remembering())
     }
 
     /// The vault, to say that it is as it should be: also one that was never seen.
     pub(crate) fn open_vault_to_accept(&self) -> Result<Vault, CliError> {
-        self.open_vault_with(false)
+        self.open(Vault::remembering)
     }
 
-    fn open_vault_with(&self, is_strict: bool) -> Result<Vault, CliError> {
+    fn open(&self, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {
         let failed = |error| CliError::from_vault(&error, &self.command);
-        let vault = Vault::open_with(self.vault_path()?, permissions()?).map_err(failed)?.with_strictness(is_strict);
+        let vault = set(Vault::open_with(self.vault_path()?, permissions()?).map_err(failed)?);
         let vault = vault.with_listener(notices::listener(self.ui.clone(), self.command.clone()));
         let vault = vault.with_state(self.state.path.as_deref()).map_err(failed)?;
         Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {
@@ -130,7 +135,7 @@ impl<'a> Context<'a> {
 
     /// The vault, to write secrets into it.
     pub(crate) fn open_vault_to_write(&self) -> Result<Vault, CliError> {
-        let vault = self.open_vault()?;
+        let vault = self.open_vault_to_change()?;
         self.require_outside_of_vault()?;
         let (key, made) = self.author_key()?;
         if made {
@@ -179,8 +184,11 @@ impl<'a> Context<'a> {
         if let Some(key) = self.read_author_file()? {
             return Ok((key, false));
         }
-        let key = AuthorKey::generate().map_err(|error| CliError::chain(Exit::Failed, &error))?;
-        let made = self.write_key_file(self.author_path()?, key.to_file(&self.now()).as_bytes())?;
+        let path = self.author_path()?;
+        let key = AuthorKey::generate().map_err(|error| {
+            CliError::new(Exit::Failed, format!("cannot make a key for {}", path.display())).because(error.to_string())
+        })?;
+        let made = self.write_key_file(path, key.to_file(&self.now()).as_bytes())?;
         // What counts is what lies on the disk, should another process have been faster.
         Ok((self.read_author_file()?.unwrap_or(key), made))
     }

@@ -188,6 +188,9 @@ impl CliError {
             return Self::chain(Exit::Refused, error).hint("flyte-local did not make it: remove it by hand");
         }
         let chained = Self::chain(Exit::Failed, error);
+        if error.action == "sync" {
+            return chained.hint("what was changed last may not survive a power cut: try again");
+        }
         match error.source.kind() {
             Kind::ReadOnlyFilesystem => chained.hint("the vault can be read there, but not written"),
             Kind::StorageFull | Kind::QuotaExceeded => chained.hint("nothing was changed; make room and try again"),

@@ -1,6 +1,6 @@
 //! What a vault tells that is no error: one line each, and each only once.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use super::error::CliError;
@@ -9,7 +9,7 @@ use flyte_local::vault::{Listen, Notice};
 
 /// Who prints them.
 pub(super) fn listener(ui: Ui, command: String) -> Arc<Listen> {
-    let told = Mutex::new(HashSet::new());
+    let told = Mutex::new(BTreeSet::new());
     Arc::new(move |notice| {
         let line = words(notice, &command);
         // A run asks for one secret many times.

@@ -64,6 +64,10 @@ impl Ui {
     pub(crate) fn tell_panics(&self) {
         let ui = self.clone();
         std::panic::set_hook(Box::new(move |panic| {
+            if flyte_local::crypto::is_lack_of_randomness(panic.payload()) {
+                // It becomes an error.
+                return;
+            }
             let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
             let error = ui.paint(RED, "error:");
             ui.talk(&format!("{error} flyte-local has a bug{}\n", harmless(&place.unwrap_or_default())));

@@ -20,6 +20,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG, measure};
+use super::randomness::{NoRandomness, with_randomness};
 use super::{Identity, Recipient};
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 
@@ -74,6 +75,9 @@ pub enum EnvelopeError {
     /// It was to be encrypted to nobody.
     #[error("there is no recipient to encrypt to")]
     NoRecipient,
+    /// There is no key to encrypt with.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// age failed to encrypt.
     #[error("age could not encrypt: {0}")]
     Encrypt(String),
@@ -103,8 +107,16 @@ pub struct Opened {
 /// Encrypts `value` to `recipients`, bound to what `bind` makes of the commitment to it.
 ///
 /// # Errors
-/// No recipients, or age's own failure.
+/// No recipients, no randomness, or age's own failure.
 pub fn seal(
+    value: &SecretValue,
+    bind: &dyn Fn(&Commitment) -> Vec<u8>,
+    recipients: &[Recipient],
+) -> Result<Sealed, EnvelopeError> {
+    with_randomness(|| encrypt(value, bind, recipients))?
+}
+
+fn encrypt(
     value: &SecretValue,
     bind: &dyn Fn(&Commitment) -> Vec<u8>,
     recipients: &[Recipient],

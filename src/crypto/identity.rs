@@ -6,6 +6,8 @@ use std::str::FromStr;
 use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
+use super::randomness::{NoRandomness, with_randomness};
+
 /// A public key a secret is encrypted to: `age1…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Recipient(pub(super) age::x25519::Recipient);
@@ -59,8 +61,19 @@ pub struct Identity(pub(super) age::x25519::Identity);
 
 impl Identity {
     /// A new one, from the operating system's randomness.
+    ///
+    /// # Panics
+    /// There is none to be had: see [`Identity::try_generate`].
     pub fn generate() -> Self {
-        Self(age::x25519::Identity::generate())
+        Self::try_generate().expect("the system has random bytes")
+    }
+
+    /// A new one, from the operating system's randomness.
+    ///
+    /// # Errors
+    /// There is none to be had.
+    pub fn try_generate() -> Result<Self, NoRandomness> {
+        with_randomness(age::x25519::Identity::generate).map(Self)
     }
 
     /// The public half.

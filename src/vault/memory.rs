@@ -63,6 +63,8 @@ pub(super) struct Memory {
     /// What the vault was. With it alone, reading goes on but writing does not.
     pin: Option<Pin>,
     is_strict: bool,
+    /// Whether it is an error that nothing can be remembered.
+    must_remember: bool,
     listener: Listener,
 }
 
@@ -89,6 +91,13 @@ impl Vault {
     #[must_use]
     pub fn with_strictness(mut self, is_strict: bool) -> Self {
         self.memory.is_strict = is_strict;
+        self
+    }
+
+    /// Has it be an error that nothing can be remembered: for who means to write.
+    #[must_use]
+    pub fn remembering(mut self) -> Self {
+        self.memory.must_remember = true;
         self
     }
 
@@ -128,12 +137,13 @@ impl Vault {
         Ok(())
     }
 
-    /// Pins a vault that was just made.
-    pub(super) fn begin(&mut self, state: &Path) -> Result<(), VaultError> {
+    /// Pins a vault that was just made. It is made, so that it cannot be remembered is told and no error.
+    pub(super) fn begin(&mut self, state: &Path) {
         let (pins, pin) = (Pins::new(state, &self.root, self.manifest.id()), Pin::of(&self.manifest));
-        pins.save(&pin)?;
-        (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin));
-        Ok(())
+        match pins.save(&pin) {
+            Ok(()) => (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin)),
+            Err(error) => self.memory.tell_unremembered(&error),
+        }
     }
 
     /// Whether anything is remembered of it.
@@ -223,7 +233,7 @@ impl Vault {
     }
 
     fn unremembered(&self, error: VaultError) -> Result<(), VaultError> {
-        if self.memory.is_strict {
+        if self.memory.is_strict || self.memory.must_remember {
             return Err(error);
         }
         self.memory.tell_unremembered(&error);
@@ -329,6 +339,7 @@ mod tests {
             Vec::new(),
             &state,
             crate::storage::Permissions::Checked,
+            Arc::new(|notice: &Notice<'_>| panic!("{notice:?}")),
         );
         let vault = vault.expect("made").with_strictness(true);
         let id = SecretId { scope: crate::secret::Scope::Organization, name: "s".parse().expect("a good name") };

@@ -25,6 +25,7 @@ pub use trust::{Change, Stale};
 pub use write::Adopted;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::AuthorKey;
@@ -47,7 +48,7 @@ pub struct Vault {
 
 impl Vault {
     /// Makes a new vault at `path`, with `recipients` to encrypt to and `authors` who write it, and remembers it below
-    /// `state`.
+    /// `state`. If that fails once there is the vault, `listener` is told, and the vault will be remembered when it is next used.
     ///
     /// # Errors
     /// [`VaultError::Exists`] if there is one already, [`VaultError::ManifestLost`] if there are secrets without their
@@ -58,6 +59,7 @@ impl Vault {
         authors: Vec<NamedAuthor>,
         state: &Path,
         permissions: Permissions,
+        listener: Arc<Listen>,
     ) -> Result<Self, VaultError> {
         // Before there is a vault, which could not be written without.
         Directory::create(state)?;
@@ -73,8 +75,8 @@ impl Vault {
         let manifest = Manifest::new(recipients, authors)?;
         manifest.check().map_err(|source| VaultError::Manifest { path: root.join(layout::MANIFEST), source })?;
         root.write_new(layout::MANIFEST, manifest.to_toml().as_bytes())?;
-        let mut vault = Self::new(root, manifest);
-        vault.begin(state)?;
+        let mut vault = Self::new(root, manifest).with_listener(listener);
+        vault.begin(state);
         Ok(vault)
     }
 

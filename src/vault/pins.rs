@@ -115,9 +115,13 @@ impl Pins {
         let text = toml::to_string(&file).expect("strings always serialise");
         let (state, lock) = self.lock()?;
         write(&lock, &below(&state, &[VAULTS, &pin.id])?, PIN, text.as_bytes())?;
-        let paths = below(&state, &[PATHS])?;
+        let (paths, line) = (below(&state, &[PATHS])?, format!("{}\n", pin.id));
         for path in &self.vault_paths {
-            write(&lock, &paths, &path_key(path), format!("{}\n", pin.id).as_bytes())?;
+            // Most often it is there, and a write costs two syncs.
+            let known = paths.read(&path_key(path), MAX_LINE_BYTES)?;
+            if known.is_none_or(|known| known.as_slice() != line.as_bytes()) {
+                write(&lock, &paths, &path_key(path), line.as_bytes())?;
+            }
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! `init`
 
 use crate::cli::context::{Context, permissions};
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::notices;
 use flyte_local::crypto::Identity;
 use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
 
@@ -43,7 +44,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let owner = NamedRecipient { name: OWNER.to_owned(), key: recipient };
     let (key, made_key) = context.author_key()?;
     let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
-    let vault = Vault::create(vault_path, vec![owner], vec![author], state, permissions()?)
+    let listener = notices::listener(context.ui.clone(), context.command.clone());
+    let vault = Vault::create(vault_path, vec![owner], vec![author], state, permissions()?, listener)
         .map_err(|error| CliError::from_vault(&error, &context.command))?;
 
     let ui = context.ui;
@@ -59,5 +61,10 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 
 /// Makes the identity file; `false` if it is there by now.
 fn make_identity(context: &Context<'_>) -> Result<bool, CliError> {
-    context.write_key_file(context.identity_path()?, Identity::generate().to_file(&context.now()).as_bytes())
+    let path = context.identity_path()?;
+    let identity = Identity::try_generate().map_err(|error| {
+        CliError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
+            .because(error.to_string())
+    })?;
+    context.write_key_file(path, identity.to_file(&context.now()).as_bytes())
 }

@@ -1,0 +1,61 @@
+//! Randomness, where age takes it.
+//!
+//! age, and std for its hash sets, panic where the system gives no random bytes. That is no bug of anybody's, so it becomes an
+//! error here, told as such.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// The operating system gave no random bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the system gave no random bytes{}", .0.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+pub struct NoRandomness(Option<String>);
+
+thread_local! {
+    static IS_WANTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this payload is one that becomes an error here, and is not to be told as a bug.
+pub fn is_lack_of_randomness(payload: &(dyn Any + Send)) -> bool {
+    IS_WANTED.get() && reason(payload).is_some()
+}
+
+/// Does what asks for randomness and panics without.
+pub(super) fn with_randomness<T>(act: impl FnOnce() -> T) -> Result<T, NoRandomness> {
+    IS_WANTED.set(true);
+    // What `act` had begun is dropped, and looked at by nobody.
+    let done = catch_unwind(AssertUnwindSafe(act));
+    IS_WANTED.set(false);
+    done.map_err(|payload| reason(&*payload).unwrap_or_else(|| resume_unwind(payload)))
+}
+
+/// From the words of rand_core, rand and std; no other payload is looked at further, as it might hold a value.
+fn reason(payload: &(dyn Any + Send)) -> Option<NoRandomness> {
+    if let Some(text) = payload.downcast_ref::<String>() {
+        let reason =
+            ["Error: ", "could not initialize thread_rng: "].iter().find_map(|words| text.strip_prefix(words))?;
+        return Some(NoRandomness(Some(reason.to_owned())));
+    }
+    let text = payload.downcast_ref::<&str>()?;
+    text.starts_with("failed to generate random data").then_some(NoRandomness(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As rand_core does it.
+    fn without_randomness(words: &str) {
+        panic!("Error: {words}");
+    }
+
+    #[test]
+    fn that_there_is_none_is_an_error_and_any_other_panic_stays_one() {
+        assert_eq!(with_randomness(|| 7), Ok(7));
+        let error = with_randomness(|| without_randomness("no luck")).expect_err("there is none");
+        assert_eq!(error.to_string(), "the system gave no random bytes: no luck");
+        assert!(catch_unwind(|| with_randomness(|| panic!("a bug"))).is_err());
+        assert!(!is_lack_of_randomness(&"Error: outside".to_owned()), "what is not within stays a panic");
+    }
+}
