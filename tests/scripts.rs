@@ -33,7 +33,7 @@ fn run(script: &str, tools: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn a_missing_tool_is_named_with_its_package() {
-    for script in ["demo", "test"] {
+    for script in ["demo", "test", "faults"] {
         let (code, text) = run(script, &[]);
         assert_eq!(code, Some(1), "{script}");
         assert_eq!(text, "error: cargo is missing\nhint: install it: a Rust toolchain (rustup.rs)\n", "{script}");
