@@ -1,40 +1,18 @@
-//! A write that dies at each of its system calls in turn, and one to which each of them fails. The faults are strace's:
-//! a `signal=KILL` comes before the call is made, an `error=` in its place. (Never `retval=`, which lies.)
+//! What a write makes of a system that fails it, or that lacks what it would rather use; and in which order it syncs. The
+//! faults are strace's: a `signal=KILL` comes before the call is made, an `error=` in its place. `tests/faults_calls/` has
+//! them at every system call.
 
 #![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
 use support::{FLYTE_LOCAL, Ran, Sandbox, require, scope_options, secret_id};
 
-/// 128 and SIGKILL.
-const KILLED: i32 = 137;
-
 const OLD: &[u8] = b"the old value";
 const NEW: &[u8] = b"the new value, of another length";
-
-/// What a write does to the disk, and what lies between.
-const CALLS: [&str; 15] = [
-    "openat",
-    "openat2",
-    "fchmod",
-    "fchmodat",
-    "mkdirat",
-    "flock",
-    "unlinkat",
-    "write",
-    "fsync",
-    "lseek",
-    "read",
-    "renameat",
-    "renameat2",
-    "close",
-    "exit_group",
-];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Verb {
@@ -114,103 +92,6 @@ impl Bench {
         let log = std::fs::read_to_string(&log).expect("strace's log");
         assert!(log.contains("+++"), "strace did not work: {ran:?}");
         Outcome { ran, place, injected: killed || log.contains("(INJECTED)") }
-    }
-
-    /// Takes the secret away, so that the vault does not grow, and what was left behind with it.
-    fn clear(&self, place: &str) {
-        let _ = std::fs::remove_file(self.sandbox.secret_file(place));
-        let _ = std::fs::remove_file(self.sandbox.secret_file(place).with_file_name(".tmp"));
-    }
-}
-
-#[test]
-fn a_write_killed_at_any_system_call_leaves_the_old_value_or_the_new_one() {
-    let mut bench = Bench::new();
-    for verb in [Create, Update, Delete] {
-        let (mut points, mut outcomes) = (BTreeMap::<&str, usize>::new(), [0, 0]);
-        for call in CALLS {
-            for nth in 1.. {
-                let fault = format!("{call}:signal=KILL:when={nth}");
-                let Outcome { ran, place, injected } = bench.run(verb, &fault);
-                let found = bench.sandbox.value(&place);
-                let leftovers = bench.sandbox.sound_but_for_leftovers();
-                assert!(leftovers <= 1, "{verb:?} {fault}: {leftovers} temporary files");
-                bench.clear(&place);
-                if !injected {
-                    assert_eq!(ran.code, 0, "{verb:?} {fault}: {ran:?}");
-                    assert_eq!(found.as_deref(), verb.after(), "{verb:?} was acknowledged and is lost");
-                    break;
-                }
-                assert_eq!(ran.code, KILLED, "{verb:?} {fault}: {ran:?}");
-                let is_new = found.as_deref() == verb.after();
-                assert!(is_new || found.as_deref() == verb.before(), "{verb:?} {fault}: torn");
-                outcomes[usize::from(is_new)] += 1;
-                *points.entry(call).or_default() += 1;
-            }
-        }
-        println!("{verb:?}: {} old, {} new, killed at {points:?}", outcomes[0], outcomes[1]);
-        let decisive: &[&str] = match verb {
-            Create => &["flock", "mkdirat", "fchmodat", "openat2", "fchmod", "write", "fsync", "read", "renameat2"],
-            Update => &["flock", "openat2", "fchmod", "write", "fsync", "read", "renameat"],
-            Delete => &["flock", "openat2", "unlinkat", "fsync"],
-        };
-        for call in decisive {
-            assert!(points.contains_key(call), "{verb:?} was never killed at {call}");
-        }
-        assert!(outcomes[0] > 0 && outcomes[1] > 0, "{verb:?} was not killed on both sides of its moment");
-    }
-}
-
-#[test]
-fn a_write_to_which_a_system_call_fails_says_so_and_leaves_the_old_value() {
-    let mut bench = Bench::new();
-    for verb in [Create, Update, Delete] {
-        let mut failures = BTreeMap::<&str, usize>::new();
-        for (call, error) in [
-            ("write", "EIO"),
-            ("write", "ENOSPC"),
-            ("fsync", "EIO"),
-            ("fsync", "ENOSPC"),
-            ("read", "EIO"),
-            ("fchmod", "EPERM"),
-            ("flock", "ENOLCK"),
-            ("mkdirat", "ENOSPC"),
-            ("openat2", "EMFILE"),
-            ("openat2", "EACCES"),
-            ("renameat", "EIO"),
-            ("renameat", "ENOSPC"),
-            ("renameat2", "EIO"),
-            ("renameat2", "ENOSPC"),
-            ("unlinkat", "EIO"),
-        ] {
-            for nth in 1.. {
-                let fault = format!("{call}:error={error}:when={nth}");
-                let Outcome { ran, place, injected } = bench.run(verb, &fault);
-                let found = bench.sandbox.value(&place);
-                let leftovers = bench.sandbox.sound_but_for_leftovers();
-                bench.clear(&place);
-                if !injected {
-                    break;
-                }
-                let (is_old, is_new) = (found.as_deref() == verb.before(), found.as_deref() == verb.after());
-                // The last sync, of the directory, comes when the file has its place: the write is then not acknowledged,
-                // and a reader sees the new value.
-                let in_doubt = ran.stderr.contains("cannot sync");
-                let expected = if ran.code == 0 { is_new } else { is_old || (in_doubt && is_new) };
-                assert!(expected, "{verb:?} {fault}: {found:?} {ran:?}");
-                assert_eq!(leftovers, 0, "{verb:?} {fault} left a temporary file: {ran:?}");
-                *failures.entry(call).or_default() += usize::from(ran.code == 1);
-            }
-        }
-        println!("{verb:?}: failed at {failures:?}");
-        let decisive: &[&str] = match verb {
-            Create => &["flock", "mkdirat", "openat2", "fchmod", "write", "fsync", "read", "renameat2"],
-            Update => &["flock", "openat2", "fchmod", "write", "fsync", "read", "renameat"],
-            Delete => &["flock", "unlinkat", "fsync"],
-        };
-        for call in decisive {
-            assert!(failures.get(call).is_some_and(|&count| count > 0), "{verb:?} did not fail with {call}");
-        }
     }
 }
 

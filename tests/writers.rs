@@ -1,4 +1,5 @@
 //! Many processes on one vault: no update is lost, one creator wins, readers wait for nobody and see nothing torn.
+//! `tests/faults_holders.rs` does so while those that hold its locks are killed.
 
 mod support;
 
@@ -6,10 +7,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use support::{FLYTE_LOCAL, Ran, Sandbox, require, scope_options, secret_id};
+use support::{FLYTE_LOCAL, Ran, Sandbox, require, scope_options, secret_id, tally};
 
 const WRITERS: usize = 8;
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 8;
 
 /// A value from which a mixture of two would show: one stamp, many times over, and of a length of its own.
 fn value(writer: usize, round: usize) -> Vec<u8> {
@@ -104,8 +105,10 @@ fn eight_writers_lose_no_update_and_readers_see_nothing_torn() {
     let (_, round) = read("shared").expect("it was never deleted");
     assert_eq!(round, ROUNDS - 1, "a later update was lost to an earlier one");
     assert_eq!(sandbox.sound_but_for_leftovers(), 0);
-    println!("{} reads meanwhile", reads.load(Ordering::Relaxed));
-    assert!(reads.load(Ordering::Relaxed) > WRITERS, "the readers hardly read");
+    let reads = reads.into_inner();
+    assert!(reads > WRITERS, "the readers hardly read");
+    let writes = WRITERS * (3 * ROUNDS + ROUNDS / 2);
+    tally(&format!("{WRITERS} writers, {writes} creates, updates and deletes, {reads} reads: 0 lost, 0 torn"));
 }
 
 #[test]

@@ -36,6 +36,13 @@ impl Sandbox {
         Self { directory }
     }
 
+    /// An empty one on a memory file system, where a sync takes no time: for what does not depend on the disk.
+    pub fn in_memory() -> Self {
+        let directory = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
+        std::fs::create_dir(directory.path().join("work")).expect("a working directory");
+        Self { directory }
+    }
+
     /// One with a vault and an identity.
     pub fn new() -> Self {
         let sandbox = Self::empty();
@@ -341,6 +348,15 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Says what a suite counted; `scripts/faults` shows it in the end, also of tests that pass.
+pub fn tally(line: &str) {
+    use std::io::Write;
+    println!("{line}");
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("tally");
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    writeln!(file.expect("opened"), "{line}").expect("written");
+}
+
 /// Random numbers, whose seed is printed: Marsaglia's xorshift64: enough to spread moments and sizes, and the same for a seed everywhere.
 pub struct Random(u64);
 
@@ -350,6 +366,11 @@ impl Random {
         let seed = std::env::var("FLYTE_LOCAL_TEST_SEED").map(|seed| seed.parse().expect("a number"));
         let seed = seed.unwrap_or_else(|_| clock());
         println!("FLYTE_LOCAL_TEST_SEED={seed}");
+        Self::from_seed(seed)
+    }
+
+    /// Those of a seed, for a part of a test that runs beside others.
+    pub fn from_seed(seed: u64) -> Self {
         // A state of zero would stay zero.
         Self(seed | 1 << 63)
     }
