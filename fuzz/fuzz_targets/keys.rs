@@ -1,0 +1,30 @@
+//! Key files and public keys: what is read reads the same when it is printed. Input: the file.
+#![no_main]
+
+use flyte_local::crypto::{Author, AuthorKey, Identity, Recipient};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(found) = Identity::parse_file(text) {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        assert_eq!(lines.count(), found.len());
+        let printed: String = found.iter().map(|identity| identity.to_file("now").to_string()).collect();
+        let again = Identity::parse_file(&printed).expect("our own format");
+        let recipients = |identities: &[Identity]| identities.iter().map(Identity::recipient).collect::<Vec<_>>();
+        assert_eq!(recipients(&again), recipients(&found));
+    }
+    if let Ok(found) = AuthorKey::parse_file(text) {
+        let again = AuthorKey::parse_file(&found.to_file("now")).expect("our own format");
+        assert_eq!(again.author(), found.author());
+        assert!(found.author().has_signed(text.as_bytes(), &again.sign(text.as_bytes())));
+        assert!(Identity::parse_file(text).is_err(), "one key is not taken for the other");
+    }
+    for line in text.lines() {
+        if let Ok(found) = line.parse::<Recipient>() {
+            assert_eq!(found.to_string().parse(), Ok(found));
+        }
+        if let Ok(found) = line.parse::<Author>() {
+            assert_eq!(found.to_string(), line, "a key has one form");
+        }
+    }
+});

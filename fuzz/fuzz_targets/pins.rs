@@ -1,0 +1,83 @@
+//! What is remembered of a vault: what is understood is what another reader finds, decides what is told of the vault, and
+//! reads the same when it is printed. Input: the record of the path, that of a secret, and `pin.toml`, with a NUL between
+//! each.
+#![no_main]
+
+use std::os::unix::ffi::OsStrExt;
+
+use flyte_local::crypto;
+use flyte_local::vault::{Change, Vault, VaultError};
+use flyte_local_fuzz::{Home, VAULT_ID, fixture, id, identities, put};
+use jiff::Timestamp;
+use libfuzzer_sys::fuzz_target;
+
+thread_local!(static HOME: Home = Home::new());
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut parts = bytes.splitn(3, |&byte| byte == 0);
+    let mut next = || parts.next().unwrap_or_default();
+    let (record, seen, pin) = (next(), next(), next());
+    HOME.with(|home| {
+        home.clear();
+        let secret = std::fs::read(fixture("signed/secrets/org/text.age")).expect("readable");
+        home.put("secrets/org/text.age", &secret);
+        let real = home.vault().canonicalize().expect("it is there");
+        put(&home.state().join("paths").join(crypto::digest(real.as_os_str().as_bytes())), record);
+        let own = home.state().join("vaults").join(VAULT_ID);
+        put(&own.join("pin.toml"), pin);
+        put(&own.join("seen/org/text.pin"), seen);
+
+        let open = || Vault::open(&home.vault()).expect("a sound vault").with_strictness(true);
+        let mut vault = match open().with_state(Some(&home.state())) {
+            Ok(vault) => vault,
+            Err(error) => {
+                // Left as it was, so that it goes on being told.
+                assert!(matches!(error, VaultError::Pin { .. } | VaultError::Storage(_)), "{error:?}");
+                assert!(std::fs::read(own.join("pin.toml")).expect("there") == pin);
+                return;
+            }
+        };
+        let pinned: toml::Table = std::str::from_utf8(pin).expect("it was read").parse().expect("it was read");
+        let listed: toml::Table =
+            std::fs::read_to_string(home.vault().join("vault.toml")).expect("there").parse().expect("TOML");
+        assert_eq!(vault.changes().iter().map(plain).collect::<Vec<_>>(), difference(&pinned, &listed));
+
+        let text = id("", "", "text");
+        let updated = vault.metadata(&text).expect("sound").updated;
+        let known = std::str::from_utf8(seen).ok().and_then(|text| text.trim_end().parse::<Timestamp>().ok());
+        // An author who is listed and not pinned is refused before any time is compared.
+        let is_believed = keys(&pinned, "authors").iter().any(|key| keys(&listed, "authors").contains(key));
+        match (vault.value(&text, &identities()), known) {
+            (Ok(value), Some(known)) => assert!(is_believed && known <= updated && value.expose() == b"a value"),
+            (Err(VaultError::Stale(_)), Some(known)) => assert!(is_believed && known > updated),
+            (Err(VaultError::Refused { .. }), Some(_)) => assert!(!is_believed),
+            (Err(VaultError::Pin { .. } | VaultError::Storage(_)), None) => return,
+            (found, known) => panic!("{found:?} {known:?}"),
+        }
+
+        vault.accept().expect("nothing is in the way");
+        let again = open().with_state(Some(&home.state())).expect("our own format");
+        assert!(again.changes().is_empty() && again.stale().expect("our own format").is_empty());
+        assert!(again.value(&text, &identities()).is_ok());
+    });
+});
+
+fn plain(change: &Change) -> (bool, &'static str, String) {
+    (change.is_new, change.what, change.key.clone())
+}
+
+fn keys(table: &toml::Table, member: &str) -> Vec<String> {
+    let list = table[member].as_array().expect("a list").iter();
+    list.map(|entry| entry["key"].as_str().expect("a string").to_ascii_lowercase()).collect()
+}
+
+/// What is in one of the files alone.
+fn difference(pinned: &toml::Table, listed: &toml::Table) -> Vec<(bool, &'static str, String)> {
+    let mut changes = Vec::new();
+    for (what, member) in [("recipient", "recipients"), ("author", "authors")] {
+        let (old, new) = (keys(pinned, member), keys(listed, member));
+        changes.extend(old.iter().filter(|key| !new.contains(key)).map(|key| (false, what, key.clone())));
+        changes.extend(new.iter().filter(|key| !old.contains(key)).map(|key| (true, what, key.clone())));
+    }
+    changes
+}
