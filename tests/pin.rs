@@ -535,6 +535,23 @@ fn a_vault_that_was_moved_is_still_known() {
 }
 
 #[test]
+fn a_vault_that_was_moved_is_known_where_it_is_now_too() {
+    let sandbox = Sandbox::new();
+    let moved = sandbox.work().join("moved");
+    std::fs::rename(sandbox.vault(), &moved).expect("moved");
+    sandbox.ok(&["--vault", "moved", "create", "secret", "s", "a value"]);
+    sandbox.ok(&["init"]);
+    sandbox.ok(&["--vault", "moved", "update", "secret", "s", "another"]);
+    let text = std::fs::read_to_string(moved.join("vault.toml")).expect("there");
+    let id = text.lines().find(|line| line.starts_with("id = ")).expect("it has one");
+    let another = format!("id = \"{}\"", "0".repeat(32));
+    std::fs::write(moved.join("vault.toml"), text.replace(id, &another)).expect("written");
+    let ran = sandbox.run(&["--vault", "moved", "create", "secret", "new", "v"]);
+    assert_eq!(ran.code, 13, "{ran:?}");
+    assert!(ran.stderr.contains("\n  + id ") && !ran.stderr.contains("first use"), "{ran:?}");
+}
+
+#[test]
 fn two_at_once_raise_no_false_alarm() {
     let sandbox = Sandbox::new();
     let (id, identities) = (secret_id("org/s"), sandbox.identities());

@@ -153,6 +153,7 @@ mod tests {
         let file = key.to_file("2026-01-01T00:00:00Z");
         assert_eq!(AuthorKey::parse_file(&file).expect("our own format").author(), key.author());
         assert_eq!(format!("{key:?}"), format!("AuthorKey({})", key.author()));
+        assert_eq!(format!("{:?}", key.author()), format!("Author({})", key.author()));
         assert!(AuthorKey::parse_file("").is_err() && AuthorKey::parse_file(&format!("{0}{0}", *file)).is_err());
         assert!(AuthorKey::parse_file(&key.author().to_string()).is_err(), "a public key is no signing key");
     }

@@ -381,6 +381,40 @@ mod tests {
         assert!(sealed.verify(&sealed.bytes[..sealed.bytes.len() - 1], &value(b"new")).is_err());
     }
 
+    /// Wraps the file key for nobody: it makes stanzas of these tags, and tells the key.
+    struct Nobody<'a>(&'a [&'a str], RefCell<Option<FileKey>>);
+
+    impl age::Recipient for Nobody<'_> {
+        fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
+            *self.1.borrow_mut() = Some(copy(file_key));
+            let stanza = |tag: &&str| Stanza { tag: (*tag).to_owned(), args: Vec::new(), body: b"binding".to_vec() };
+            Ok((self.0.iter().map(stanza).collect(), HashSet::new()))
+        }
+    }
+
+    #[test]
+    fn a_file_that_nobody_can_open_is_no_good_file() {
+        let verify = |tags: &[&str]| {
+            let (nobody, mut bytes) = (Nobody(tags, RefCell::new(None)), Vec::new());
+            let encryptor = age::Encryptor::with_recipients(std::iter::once(&nobody as &dyn age::Recipient));
+            let mut writer = encryptor.expect("a recipient").wrap_output(&mut bytes).expect("into memory");
+            writer.write_all(b"v").and_then(|()| writer.finish().map(drop)).expect("into memory");
+            let file_key = nobody.1.into_inner().expect("it was asked");
+            Sealed { bytes: bytes.clone(), file_key, binding: b"binding".to_vec() }.verify(&bytes, &value(b"v"))
+        };
+        assert!(matches!(verify(&[SIGNED_TAG]), Err(EnvelopeError::NoMatchingIdentity)));
+        assert!(matches!(verify(&[SIGNED_TAG, "x-grease"]), Err(EnvelopeError::NoMatchingIdentity)));
+        assert!(verify(&[SIGNED_TAG, "X25519"]).is_ok());
+        assert!(matches!(verify(&[UNSIGNED_TAG, "X25519"]), Err(EnvelopeError::ReadBack)));
+    }
+
+    #[test]
+    fn a_file_is_measured_before_it_is_looked_at() {
+        assert!(matches!(open(&vec![0; MAX_FILE_BYTES], &[]), Err(EnvelopeError::NotAge)));
+        assert!(matches!(open(&vec![0; MAX_FILE_BYTES + 1], &[]), Err(EnvelopeError::FileTooLarge)));
+        assert!(matches!(open(&vec![0; MAX_FILE_BYTES + 2], &[]), Err(EnvelopeError::FileTooLarge)));
+    }
+
     #[test]
     fn a_plain_age_file_is_foreign() {
         let identity = Identity::generate();

@@ -80,6 +80,12 @@ mod tests {
         let body = |lines: usize| [VERSION_LINE, b"-> x\n", &b"body\n".repeat(lines), b"--- mac\n"].concat();
         assert!(measure(&body(MAX_LINES - 3)).is_ok());
         assert!(matches!(measure(&body(MAX_LINES - 2)), Err(EnvelopeError::HeaderTooLarge)));
+        let of_length = |length: usize| {
+            let rest = [VERSION_LINE, b"-> x\n", b"\n--- mac\n"].concat().len();
+            [VERSION_LINE, b"-> x\n", &b"a".repeat(length - rest), b"\n--- mac\n"].concat()
+        };
+        assert_eq!(measure(&of_length(MAX_HEADER_BYTES)).ok(), Some(MAX_HEADER_BYTES));
+        assert!(matches!(measure(&of_length(MAX_HEADER_BYTES + 1)), Err(EnvelopeError::HeaderTooLarge)));
         let mut long = VERSION_LINE.to_vec();
         long.extend(std::iter::repeat_n(b'a', MAX_HEADER_BYTES));
         assert!(matches!(measure(&long), Err(EnvelopeError::HeaderTooLarge)));

@@ -137,5 +137,6 @@ mod tests {
     fn debug_shows_the_public_half() {
         let identity = Identity::generate();
         assert_eq!(format!("{identity:?}"), format!("Identity({})", identity.recipient()));
+        assert_eq!(format!("{:?}", identity.recipient()), format!("Recipient({})", identity.recipient()));
     }
 }

@@ -282,3 +282,18 @@ fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
     let authors = to_authors(file.authors).map_err(|error| bad(error.to_string()))?;
     Ok(Some(Pin { id: id.to_owned(), recipients, authors }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_reached_is_not_taken_for_nothing() {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        let file = keep.path().join("file");
+        Directory::open(keep.path()).and_then(|keep| keep.write_new("file", b"")).expect("written");
+        assert!(existing(&keep.path().join("none")).expect("no error").is_none());
+        assert!(existing(&file).is_err() && existing(&file.join("below")).is_err());
+        assert!(Pins::new(&file, keep.path(), "id").load().is_err(), "a vault would be met for the first time");
+    }
+}

@@ -175,3 +175,18 @@ fn after(known: Option<Timestamp>) -> Timestamp {
         _ => now,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_older() {
+        let hour = SignedDuration::from_hours(1);
+        let (before, future) = (Timestamp::now(), Timestamp::now() + hour);
+        assert_eq!(after(Some(future)), future + SignedDuration::from_nanos(1));
+        assert!((before..future).contains(&after(Some(before - hour))));
+        assert!((before..future).contains(&after(None)));
+        assert_eq!(after(Some(Timestamp::MAX)), Timestamp::MAX, "there is none later");
+    }
+}
