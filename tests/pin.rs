@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use flyte_local::crypto::{AuthorKey, Identity};
 use flyte_local::secret::{SecretType, SecretValue};
 use flyte_local::vault::VaultError;
-use support::{Ran, Sandbox, secret_id};
+use support::{FLYTE_LOCAL, Ran, Sandbox, require, secret_id};
 
 /// Alice, who made the vault, and Bob, who has the identity too and a home of his own.
 struct Shared {
@@ -532,6 +532,21 @@ fn a_vault_that_was_moved_is_still_known() {
     sandbox.ok(&["init"]);
     sandbox.ok(&["create", "secret", "s", "another"]);
     silent(&reveal(&sandbox), b"another");
+}
+
+#[test]
+fn what_could_not_be_remembered_is_not_written() {
+    require("strace", "strace");
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "other", "v"]);
+    let mut vaults = std::fs::read_dir(sandbox.state().join("vaults")).expect("there");
+    let pinned = vaults.next().expect("one vault").expect("listed").path();
+    std::fs::remove_dir_all(pinned.join("seen")).expect("removed");
+    let mut command = sandbox.program("strace");
+    command.args(["-f", "-o", "/dev/null", "-e", "trace=mkdirat", "-e", "inject=mkdirat:error=ENOSPC", FLYTE_LOCAL]);
+    let ran = Ran::from(command.args(["create", "secret", "s", "v"]).output().expect("strace starts"));
+    assert!(ran.code == 1 && ran.stderr.contains("No space left"), "{ran:?}");
+    assert!(!sandbox.secret_file("org/s").exists());
 }
 
 #[test]
