@@ -2,7 +2,7 @@
 //! call, what a killed writer leaves behind, older states put back as git does it, and files that go. After each step every
 //! file, the list and what is told of older and missing secrets is what the map says; after a crash, old or new.
 //!
-//! `FLYTE_LOCAL_TEST_SEED` repeats a run; `FLYTE_LOCAL_TEST_LONG=1` makes it twenty times as long. A sequence that fails is
+//! `FLYTE_LOCAL_TEST_SEED` repeats a run; `FLYTE_LOCAL_TEST_LONG=1` makes it ten times as long. A sequence that fails is
 //! printed, shortened as far as it still fails.
 
 #![allow(clippy::disallowed_methods, reason = "a test damages files as any program could")]
@@ -452,7 +452,7 @@ fn shortened(mut steps: Vec<Step>) -> Vec<Step> {
 fn whatever_happens_the_vault_is_what_a_map_would_be() {
     require("strace", "strace");
     let mut random = Random::seeded();
-    let sequences = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 20 * SEQUENCES } else { SEQUENCES };
+    let sequences = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * SEQUENCES } else { SEQUENCES };
     let mut all = Counts::default();
     for _ in 0..sequences {
         let steps: Vec<_> = (0..STEPS).map(|_| choose(&mut random)).collect();

@@ -138,6 +138,9 @@ fn a_recipient_that_somebody_added_gets_nothing_before_it_is_accepted() {
         &["update", "secret", "s", "--adopt"],
         &["delete", "secret", "s"],
         &["update", "vault", "--trust-author", &another],
+        // Before a value is asked for, or a file that is not there is read.
+        &["create", "secret", "new", "--from-file", "none"],
+        &["update", "secret", "s", "--from-file", "none"],
     ] {
         let ran = sandbox.run(command);
         assert_eq!(ran.code, 13, "{command:?} {ran:?}");
