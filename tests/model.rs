@@ -81,7 +81,7 @@ enum Step {
     Restore(&'static str, usize),
     /// All files as they were so many steps ago.
     Checkout(usize),
-    /// `update vault --accept`, by the binary or not.
+    /// `update vault --accept-older`, by the binary or not.
     Accept(bool),
 }
 
@@ -129,7 +129,14 @@ struct Secret {
 }
 
 type Secrets = BTreeMap<&'static str, Rc<Secret>>;
-type Known = BTreeMap<&'static str, jiff::Timestamp>;
+type Known = BTreeMap<&'static str, Newest>;
+
+/// What this machine knows last of a secret: its newest update, or when it was deleted here.
+#[derive(Clone, Copy)]
+struct Newest {
+    time: jiff::Timestamp,
+    is_deleted: bool,
+}
 
 #[derive(Default, Debug)]
 struct Counts {
@@ -146,7 +153,6 @@ struct Bench {
     /// It tells what is stale, and goes on.
     vault: Vault,
     secrets: Secrets,
-    /// The newest update of each secret that this machine has seen.
     known: Known,
     /// The secrets before each step.
     history: Vec<Secrets>,
@@ -197,8 +203,10 @@ impl Bench {
         match verb {
             Verb::Create => !self.secrets.contains_key(place),
             Verb::Update => self.secrets.contains_key(place),
-            // A secret that is gone can be forgotten.
-            Verb::Delete => self.secrets.contains_key(place) || self.known.contains_key(place),
+            // One that is gone is no longer missed then.
+            Verb::Delete => {
+                self.secrets.contains_key(place) || self.known.get(place).is_some_and(|known| !known.is_deleted)
+            }
         }
     }
 
@@ -272,33 +280,43 @@ impl Bench {
         if found != old {
             assert!(self.is_allowed(verb, place));
             self.counts.new_after_kill += 1;
-            self.take_over(place, (verb != Verb::Delete).then(|| content.bytes()));
-            // It may not have come to remember what it had written.
-            self.read(place);
-        } else if verb == Verb::Delete && self.is_allowed(verb, place) {
-            // It may have forgotten the secret already, and that is told by what is missed.
-            let missed = self.vault.stale().expect("understood");
-            let is_missed = missed.iter().any(|stale| stale.id == secret_id(place));
-            if !is_missed {
-                self.known.remove(place);
-                self.read(place);
-            }
         }
+        if verb == Verb::Delete {
+            assert!(found.is_none() || found == old);
+            if found.is_none() {
+                self.secrets.remove(place);
+            }
+            // It may not have come to remember that.
+            if self.is_remembered_as_deleted(place) {
+                self.take_over(place, None);
+            }
+        } else if found != old {
+            self.take_over(place, Some(content.bytes()));
+        }
+        self.read(place);
+    }
+
+    fn is_remembered_as_deleted(&self, place: &str) -> bool {
+        let vaults = std::fs::read_dir(self.sandbox.state().join("vaults")).expect("there");
+        let [vault] = &vaults.map(|entry| entry.expect("listed").path()).collect::<Vec<_>>()[..] else {
+            panic!("not one vault")
+        };
+        std::fs::read(vault.join(format!("seen/{place}.pin"))).is_ok_and(|pin| pin.ends_with(b" deleted\n"))
     }
 
     /// The map takes over what was written, or that it was deleted. The value itself is read from the vault.
     fn take_over(&mut self, place: &'static str, value: Option<Vec<u8>>) {
         let Some(value) = value else {
             self.secrets.remove(place);
-            self.known.remove(place);
+            self.known.insert(place, Newest { time: jiff::Timestamp::now(), is_deleted: true });
             return;
         };
         let metadata = self.vault.metadata(&secret_id(place)).expect("there");
         let old = self.secrets.get(place).map(|secret| &secret.metadata);
         assert!(old.is_none_or(|old| (old.created, old.secret_type) == (metadata.created, metadata.secret_type)));
         assert!(old.is_none_or(|old| old.updated < metadata.updated), "an update is newer than what was there");
-        let known = self.known.insert(place, metadata.updated);
-        assert!(known.is_none_or(|known| known < metadata.updated), "an update is newer than any that was seen");
+        let known = self.known.insert(place, Newest { time: metadata.updated, is_deleted: false });
+        assert!(known.is_none_or(|known| known.time < metadata.updated), "an update is newer than any that was seen");
         assert!(metadata.created <= metadata.updated);
         let file = std::fs::read(self.sandbox.secret_file(place)).expect("there");
         self.secrets.insert(place, Rc::new(Secret { value, metadata, file }));
@@ -316,8 +334,10 @@ impl Bench {
         match (self.vault.value(&secret_id(place), &self.identities), self.secrets.get(place)) {
             (Ok(value), Some(found)) => {
                 assert!(value.expose() == found.value, "{place} has another value");
-                let newest = self.known.entry(place).or_insert(found.metadata.updated);
-                *newest = found.metadata.updated.max(*newest);
+                let time = found.metadata.updated;
+                if self.known.get(place).is_none_or(|known| known.time < time) {
+                    self.known.insert(place, Newest { time, is_deleted: false });
+                }
             }
             (Err(VaultError::SecretMissing { .. }), None) => {}
             (value, found) => panic!("{place}: {value:?}, and the map has {}", found.is_some()),
@@ -368,20 +388,23 @@ impl Bench {
         self.secrets.insert(place, secret);
     }
 
-    /// The secrets that are older than they were seen, or gone.
+    /// The secrets that are older than they were seen, or gone, or deleted and there again.
     fn missed(&self) -> BTreeSet<&'static str> {
-        let is_older = |place: &str, known| self.secrets.get(place).is_none_or(|found| found.metadata.updated < known);
-        self.known.iter().filter(|(place, known)| is_older(place, **known)).map(|(place, _)| *place).collect()
+        let is_missed = |place: &str, known: &Newest| match self.secrets.get(place) {
+            Some(found) => found.metadata.updated < known.time,
+            None => !known.is_deleted,
+        };
+        self.known.iter().filter(|(place, known)| is_missed(place, known)).map(|(place, _)| *place).collect()
     }
 
     fn accept(&mut self, by_command: bool) {
         let missed = self.missed();
         self.counts.stale += missed.len();
         if by_command {
-            self.sandbox.ok(&["update", "vault", "--accept"]);
+            self.sandbox.ok(&["update", "vault", "--accept-older"]);
         } else {
-            let (changes, stale) = self.vault.accept().expect("nothing is in the way");
-            assert_eq!((changes.len(), stale.len()), (0, missed.len()));
+            assert_eq!(self.vault.accept().expect("nothing is in the way").len(), 0);
+            assert_eq!(self.vault.accept_older().expect("nothing is in the way").len(), missed.len());
         }
         self.known.retain(|place, _| !missed.contains(place));
     }

@@ -326,32 +326,70 @@ impl Vault {
 mod tests {
     use super::*;
     use crate::crypto::Identity;
+    use crate::secret::Scope;
+    use crate::storage::{Directory, Permissions};
     use crate::vault::NamedRecipient;
+
+    /// A strict vault, the directory of its pins, and a secret's name.
+    fn vault() -> (tempfile::TempDir, Vault, SecretId) {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        let (path, state) = (keep.path().join("vault"), keep.path().join("state"));
+        let recipient = NamedRecipient { name: "owner".to_owned(), key: Identity::generate().recipient() };
+        let listener = Arc::new(|notice: &Notice<'_>| panic!("{notice:?}"));
+        let vault = Vault::create(&path, vec![recipient], Vec::new(), &state, Permissions::Checked, listener);
+        let id = SecretId { scope: Scope::Organization, name: "s".parse().expect("a good name") };
+        (keep, vault.expect("made").with_strictness(true), id)
+    }
+
+    fn time(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn seen(second: i64) -> Option<Newest> {
+        Some(Newest { time: time(second), is_deleted: false })
+    }
 
     #[test]
     fn what_was_deleted_while_it_was_read_is_not_missed() {
-        let keep = tempfile::tempdir().expect("a temporary directory");
-        let recipient = NamedRecipient { name: "owner".to_owned(), key: Identity::generate().recipient() };
-        let state = keep.path().join("state");
-        let vault = Vault::create(
-            &keep.path().join("vault"),
-            vec![recipient],
-            Vec::new(),
-            &state,
-            crate::storage::Permissions::Checked,
-            Arc::new(|notice: &Notice<'_>| panic!("{notice:?}")),
-        );
-        let vault = vault.expect("made").with_strictness(true);
-        let id = SecretId { scope: crate::secret::Scope::Organization, name: "s".parse().expect("a good name") };
-        let time = Timestamp::from_second(7).expect("a time");
-        let known = Some(Newest { time, is_deleted: false });
+        let (_keep, vault, id) = vault();
         // Its pin was there before the file was looked for, and now it is that of a deletion.
         let pins = vault.memory.pins.as_ref().expect("made with pins");
-        let later = Timestamp::from_second(8).expect("a time");
-        pins.record_deletion(&id, later, || Ok(())).expect("recorded");
-        assert!(vault.compare(&id, known, None).is_ok());
+        pins.record_deletion(&id, time(8), || Ok(())).expect("recorded");
+        assert!(vault.compare(&id, seen(7), None).is_ok());
         pins.forget(&id).expect("forgotten");
-        pins.record(&id, time).expect("recorded");
-        assert!(matches!(vault.compare(&id, known, None), Err(VaultError::Stale(_))));
+        pins.record(&id, time(7)).expect("recorded");
+        assert!(matches!(vault.compare(&id, seen(7), None), Err(VaultError::Stale(_))));
+        // It was made anew.
+        let scope = vault.create_scope_directory(&id.scope).expect("made");
+        scope.write_new("s.age", b"anything").expect("written");
+        assert!(vault.compare(&id, seen(7), None).is_ok());
+    }
+
+    #[test]
+    fn what_is_older_is_not_recorded_and_what_could_not_be_deleted_is_not_as_deleted() {
+        let (_keep, vault, id) = vault();
+        let pins = vault.memory.pins.as_ref().expect("made with pins");
+        pins.record(&id, time(8)).expect("recorded");
+        pins.record(&id, time(7)).expect("passed over");
+        assert_eq!(pins.newest(&id).expect("understood"), seen(8));
+        assert!(pins.record_deletion(&id, time(9), || Err(VaultError::NoAuthor)).is_err());
+        assert_eq!(pins.newest(&id).expect("understood"), seen(8));
+        pins.record_deletion(&id, time(9), || Ok(())).expect("recorded");
+        pins.record(&id, time(9)).expect("passed over");
+        assert_eq!(pins.newest(&id).expect("understood"), Some(Newest { time: time(9), is_deleted: true }));
+        pins.record(&id, time(10)).expect("recorded");
+        assert_eq!(pins.newest(&id).expect("understood"), seen(10));
+    }
+
+    #[test]
+    fn a_reader_remembers_what_is_newer_and_waits_for_nobody_else() {
+        let (keep, vault, id) = vault();
+        assert!(vault.compare(&id, None, Some(time(7))).is_ok());
+        assert_eq!(vault.known(&id).expect("understood"), seen(7));
+        assert!(vault.compare(&id, seen(7), Some(time(8))).is_ok());
+        assert_eq!(vault.known(&id).expect("understood"), seen(8));
+        let state = Directory::open(&keep.path().join("state")).expect("made");
+        let _lock = Lock::acquire(&state, ".lock", std::time::Duration::ZERO).expect("free");
+        assert!(vault.compare(&id, seen(8), Some(time(8))).is_ok(), "nothing is to be written");
     }
 }

@@ -291,9 +291,13 @@ mod tests {
     fn what_cannot_be_reached_is_not_taken_for_nothing() {
         let keep = tempfile::tempdir().expect("a temporary directory");
         let file = keep.path().join("file");
-        Directory::open(keep.path()).and_then(|keep| keep.write_new("file", b"")).expect("written");
-        assert!(existing(&keep.path().join("none")).expect("no error").is_none());
-        assert!(existing(&file).is_err() && existing(&file.join("below")).is_err());
-        assert!(Pins::new(&file, keep.path(), "id").load().is_err(), "a vault would be met for the first time");
+        let directory = Directory::open(keep.path()).expect("made");
+        directory.write_new("file", b"").expect("written");
+        let pins = |state: &Path| Pins::new(state, &directory, "id");
+        assert!(pins(&keep.path().join("none")).load().expect("no error").is_none());
+        // There, nothing can have been remembered.
+        assert!(pins(&file.join("below")).load().expect("no error").is_none());
+        directory.create_subdirectory("state").and_then(|state| state.write_new(VAULTS, b"")).expect("written");
+        assert!(pins(&keep.path().join("state")).load().is_err(), "a vault would be met for the first time");
     }
 }

@@ -384,15 +384,6 @@ impl Random {
     }
 }
 
-/// Says what a suite counted; `scripts/faults` shows it in the end, also of tests that pass.
-pub fn tally(line: &str) {
-    use std::io::Write;
-    println!("{line}");
-    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("tally");
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    writeln!(file.expect("opened"), "{line}").expect("written");
-}
-
 /// The command that a hint says to type, typed; `part` tells the hint.
 impl Sandbox {
     pub fn type_hint(&self, ran: &Ran, part: &str) -> Ran {
