@@ -10,9 +10,13 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a readable file")
 }
 
-/// The tests that a file of `tests/` has.
+/// The tests that a file of `tests/` has, or a directory of files.
 fn tests_in(suite: &str) -> BTreeSet<String> {
-    let text = read(format!("tests/{suite}.rs"));
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(suite);
+    let text: String = match std::fs::read_dir(directory) {
+        Ok(files) => files.map(|file| read(file.expect("listed").path())).collect(),
+        Err(_) => read(format!("tests/{suite}.rs")),
+    };
     let after = text.split("#[test]\n").skip(1);
     let names = after.filter_map(|rest| rest.lines().find_map(|line| line.strip_prefix("fn ")));
     names.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())).collect()

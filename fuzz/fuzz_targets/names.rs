@@ -62,7 +62,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn there_and_back(home: &Home, id: &SecretId) {
-    let vault = home.open();
+    let mut vault = home.open();
     let value = SecretValue::new(id.to_string().into_bytes().into()).expect("small enough");
     vault.create_secret(id, SecretType::Regular, &value).expect("created");
     let beneath: Vec<_> = files(&home.vault()).into_iter().filter(|file| file.starts_with("secrets")).collect();

@@ -3,6 +3,7 @@
 #![no_main]
 
 use flyte_local::secret::{SecretType, SecretValue};
+use flyte_local::vault::Vault;
 use flyte_local_fuzz::{Home, id, identities, path};
 use libfuzzer_sys::fuzz_target;
 
@@ -14,10 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
     let value = SecretValue::new(value.to_vec().into()).expect("the fuzzer's inputs are small");
     HOME.with(|home| {
         home.clear();
-        let (vault, id) = (home.open(), id("p", "d", "n"));
+        let (mut vault, id) = (home.open(), id("p", "d", "n"));
         vault.create_secret(&id, SecretType::Regular, &value).expect("created");
-        let read = || vault.value(&id, &identities()).map(|value| value.expose().to_vec());
-        assert!(read().expect("what was sealed opens") == value.expose());
+        let read = |vault: &Vault| vault.value(&id, &identities()).map(|value| value.expose().to_vec());
+        assert!(read(&vault).expect("what was sealed opens") == value.expose());
 
         let file = home.vault().join(path(&id));
         let whole = std::fs::read(&file).expect("there");
@@ -30,15 +31,15 @@ fuzz_target!(|bytes: &[u8]| {
             }
         }
         std::fs::write(&file, &edited).expect("written");
-        assert_eq!(read().is_ok(), edited == whole);
+        assert_eq!(read(&vault).is_ok(), edited == whole);
         let updated = vault.update_secret(&id, &value);
         if edited == whole {
-            assert!(updated.is_ok() && read().expect("what was sealed opens") == value.expose());
+            assert!(updated.is_ok() && read(&vault).expect("what was sealed opens") == value.expose());
         } else if updated.is_err() {
             assert!(std::fs::read(&file).expect("there") == edited, "what was refused was left alone");
         } else {
             // The binding is whole, and that is all an update relies on.
-            assert!(read().expect("what was sealed opens") == value.expose());
+            assert!(read(&vault).expect("what was sealed opens") == value.expose());
         }
     });
 });
