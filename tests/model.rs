@@ -286,9 +286,11 @@ impl Bench {
             if found.is_none() {
                 self.secrets.remove(place);
             }
-            // It may not have come to remember that.
-            if self.is_remembered_as_deleted(place) {
-                self.take_over(place, None);
+            // It is forgotten first, and remembered as deleted last.
+            match self.pin(place) {
+                None => drop(self.known.remove(place)),
+                Some(pin) if pin.ends_with(b" deleted\n") => self.take_over(place, None),
+                Some(_) => {}
             }
         } else if found != old {
             self.take_over(place, Some(content.bytes()));
@@ -296,12 +298,13 @@ impl Bench {
         self.read(place);
     }
 
-    fn is_remembered_as_deleted(&self, place: &str) -> bool {
+    /// What is remembered of a secret, as it lies on the disk.
+    fn pin(&self, place: &str) -> Option<Vec<u8>> {
         let vaults = std::fs::read_dir(self.sandbox.state().join("vaults")).expect("there");
         let [vault] = &vaults.map(|entry| entry.expect("listed").path()).collect::<Vec<_>>()[..] else {
             panic!("not one vault")
         };
-        std::fs::read(vault.join(format!("seen/{place}.pin"))).is_ok_and(|pin| pin.ends_with(b" deleted\n"))
+        std::fs::read(vault.join(format!("seen/{place}.pin"))).ok()
     }
 
     /// The map takes over what was written, or that it was deleted. The value itself is read from the vault.

@@ -482,7 +482,7 @@ fn without_a_place_to_remember_a_vault_is_read_but_not_written() {
     };
     let ran = run(&["get", "secret", "s", "--reveal"]);
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
-    assert_eq!(ran.stderr.matches("nothing is remembered of this vault").count(), 1, "{ran:?}");
+    assert_eq!(ran.stderr.matches("this vault is not remembered").count(), 1, "{ran:?}");
     for command in [&["update", "secret", "s", "v"][..], &["delete", "secret", "s"], &["create", "secret", "t", "v"]] {
         let ran = run(command);
         assert_eq!(ran.code, 1, "{ran:?}");

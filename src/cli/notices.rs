@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::error::CliError;
 use super::ui::Ui;
-use flyte_local::vault::{Listen, Notice};
+use flyte_local::vault::{Listen, Notice, VaultError};
 
 /// Who prints them.
 pub(super) fn listener(ui: Ui, command: String) -> Arc<Listen> {
@@ -32,14 +32,20 @@ fn words(notice: &Notice<'_>, command: &str) -> String {
         Notice::Stale(stale) => {
             format!("flyte-local: {stale}; if that is as it should be: {command} update vault --accept-older")
         }
-        Notice::Unremembered(error) => {
-            let error = CliError::from_vault(error, command);
-            let reasons: Vec<_> =
-                std::iter::once(error.message()).chain(error.causes().iter().map(String::as_str)).collect();
-            let reasons = reasons.join(": ").replace('\n', " ");
-            format!(
-                "flyte-local: nothing is remembered of this vault, so whoever can change it says whose values are read: {reasons}"
-            )
-        }
+        Notice::Unremembered(error) => format!(
+            "flyte-local: what was seen is not remembered, so that an older one would not be noticed: {}",
+            reasons(error, command)
+        ),
+        Notice::Unpinned(error) => format!(
+            "flyte-local: this vault is not remembered, so whoever can change it says whose values are read: {}",
+            reasons(error, command)
+        ),
     }
+}
+
+/// An error in one line.
+fn reasons(error: &VaultError, command: &str) -> String {
+    let error = CliError::from_vault(error, command);
+    let reasons: Vec<_> = std::iter::once(error.message()).chain(error.causes().iter().map(String::as_str)).collect();
+    reasons.join(": ").replace('\n', " ")
 }

@@ -1,6 +1,6 @@
 //! `vault.toml`: the format's version, the vault's id, whom its secrets are encrypted to, and who writes them.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -166,7 +166,7 @@ fn check<'a>(
     if keys.len() > most {
         return Err(ManifestError::TooMany { what, found: keys.len(), most });
     }
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for (name, key) in keys {
         if name.chars().count() > MAX_NAME_CHARACTERS {
             return Err(ManifestError::LongName { key });

@@ -32,6 +32,8 @@ pub enum Notice<'a> {
     Stale(&'a Stale),
     /// What was seen could not be remembered.
     Unremembered(&'a VaultError),
+    /// Nothing is remembered of the vault, and its own word is taken for who writes it.
+    Unpinned(&'a VaultError),
 }
 
 /// What is called with each notice.
@@ -108,7 +110,7 @@ impl Vault {
     /// What is remembered is not understood, or cannot be read. Under [`Vault::with_strictness`] also that the vault was
     /// never seen, and that nothing can be remembered, which is else told.
     pub fn with_state(mut self, state: Option<&Path>) -> Result<Self, VaultError> {
-        let Some(state) = state else { return self.unremembered(VaultError::NoState).map(|()| self) };
+        let Some(state) = state else { return self.unpinned(VaultError::NoState).map(|()| self) };
         let pins = Pins::new(state, &self.root, self.manifest.id());
         // That it is there and cannot be read may be what somebody wants who changed the vault.
         let pin = pins.load()?;
@@ -123,7 +125,7 @@ impl Vault {
         let saved = if is_new { pins.save(&pin) } else { Ok(()) };
         match saved {
             Ok(()) => (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin)),
-            Err(error) => self.unremembered(error)?,
+            Err(error) => self.unpinned(error)?,
         }
         Ok(self)
     }
@@ -142,7 +144,7 @@ impl Vault {
         let (pins, pin) = (Pins::new(state, &self.root, self.manifest.id()), Pin::of(&self.manifest));
         match pins.save(&pin) {
             Ok(()) => (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin)),
-            Err(error) => self.memory.tell_unremembered(&error),
+            Err(error) => self.memory.listener.tell(&Notice::Unpinned(&error)),
         }
     }
 
@@ -232,8 +234,16 @@ impl Vault {
         Ok(lock)
     }
 
-    fn unremembered(&self, error: VaultError) -> Result<(), VaultError> {
+    fn unpinned(&self, error: VaultError) -> Result<(), VaultError> {
         if self.memory.is_strict || self.memory.must_remember {
+            return Err(error);
+        }
+        self.memory.listener.tell(&Notice::Unpinned(&error));
+        Ok(())
+    }
+
+    fn unremembered(&self, error: VaultError) -> Result<(), VaultError> {
+        if self.memory.is_strict {
             return Err(error);
         }
         self.memory.tell_unremembered(&error);
@@ -366,14 +376,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_is_not_recorded_and_what_could_not_be_deleted_is_not_as_deleted() {
+    fn what_is_older_is_not_recorded_and_what_could_not_be_deleted_is_forgotten() {
         let (_keep, vault, id) = vault();
         let pins = vault.memory.pins.as_ref().expect("made with pins");
         pins.record(&id, time(8)).expect("recorded");
         pins.record(&id, time(7)).expect("passed over");
         assert_eq!(pins.newest(&id).expect("understood"), seen(8));
         assert!(pins.record_deletion(&id, time(9), || Err(VaultError::NoAuthor)).is_err());
-        assert_eq!(pins.newest(&id).expect("understood"), seen(8));
+        assert_eq!(pins.newest(&id).expect("understood"), None);
         pins.record_deletion(&id, time(9), || Ok(())).expect("recorded");
         pins.record(&id, time(9)).expect("passed over");
         assert_eq!(pins.newest(&id).expect("understood"), Some(Newest { time: time(9), is_deleted: true }));

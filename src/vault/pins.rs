@@ -157,7 +157,7 @@ impl Pins {
     }
 
     /// Deletes a secret by `delete`, and then records when, so that it cannot come back unnoticed. [`Pins::settled`] sees
-    /// both or neither.
+    /// both or neither. It is forgotten first: who is stopped halfway is not told of what they did themselves.
     pub(super) fn record_deletion(
         &self,
         id: &SecretId,
@@ -165,6 +165,9 @@ impl Pins {
         delete: impl FnOnce() -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
         let (state, lock) = self.lock()?;
+        if let Some(directory) = self.scope(&id.scope)? {
+            directory.remove(&lock, &file_name(id))?;
+        }
         delete()?;
         let directory = self.create_scope(&state, &id.scope)?;
         Ok(write(&lock, &directory, &file_name(id), format!("{time}{DELETED}\n").as_bytes())?)

@@ -112,7 +112,6 @@ impl Vault {
         if !is_there && known.is_none_or(|known| known.is_deleted) {
             return Err(VaultError::SecretMissing { id: Box::new(id.clone()) });
         }
-        pins.prepare(&id.scope)?;
         // Later than the file, as far as its author said when it is of.
         let found = self.signed_metadata(id).ok().flatten().map(|metadata| metadata.updated);
         let mut removed = false;

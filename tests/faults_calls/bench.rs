@@ -240,9 +240,15 @@ impl Bench {
         assert_eq!(listing.secrets.len(), 1 + usize::from(found.is_some()));
         let root = flyte_local::storage::Directory::open(&self.sandbox.vault()).expect("there is a vault");
         flyte_local::storage::Lock::acquire(&root, ".lock", std::time::Duration::ZERO).expect("the lock is free");
-        // The only thing to be told, and only to who never saw the vault: that it is seen.
+        // The only things to be told: to who never saw the vault, that it is seen; and that an author was named, but not yet
+        // accepted.
         let told = told.lock().expect("no panic while it is held").clone();
-        assert!(told.iter().all(|told| self.verb == Verb::Read && told.starts_with("FirstUse")), "{told:?}");
+        let is_expected = |told: &String| match self.verb {
+            Verb::Read => told.starts_with("FirstUse"),
+            Verb::Trust => told.starts_with("Changed"),
+            _ => false,
+        };
+        assert!(told.iter().all(is_expected), "{told:?}");
 
         let trusted = vault.authors().iter().any(|author| author.key == self.newcomer.author());
         let (is_old, is_new) = (found.as_deref() == self.verb.before(), found.as_deref() == self.verb.after());
@@ -308,8 +314,8 @@ impl Bench {
         assert_eq!(again.code, if state.is_new { 12 } else { 0 }, "{again:?}");
         let create = self.sandbox.run(&["create", "secret", "s", "v"]);
         // One that was killed before it remembered its vault has the next command tell that it is seen.
-        let told: Vec<_> =
-            create.stderr.lines().filter(|line| !line.starts_with("flyte-local: first use of ")).collect();
+        let is_first_use = |line: &&str| line.starts_with("flyte-local: first use of ") || line.starts_with("  + ");
+        let told: Vec<_> = create.stderr.lines().filter(|line| !is_first_use(line)).collect();
         assert_eq!((create.code, &*told), (0, &["created secret s (organization)"][..]), "{create:?}");
         let get = self.sandbox.run(&["get", "secret", "s", "--reveal"]);
         assert_eq!((get.code, &*get.stdout, &*get.stderr), (0, &b"v"[..], ""), "{get:?}");
