@@ -340,6 +340,23 @@ fn what_is_remembered_and_cannot_be_read_is_no_first_use() {
 }
 
 #[test]
+fn what_is_remembered_counts_where_nothing_more_can_be() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "a value"]);
+    append(&sandbox, &format!("\n[[recipients]]\nname = \"eve\"\nkey = \"{}\"\n", Identity::generate().recipient()));
+    std::fs::rename(sandbox.vault(), sandbox.work().join("moved")).expect("moved");
+    // The new path is to be remembered, and cannot be.
+    std::fs::remove_file(sandbox.state().join(".lock")).expect("there");
+    std::fs::create_dir(sandbox.state().join(".lock")).expect("made");
+    let ran = sandbox.run(&["--vault", "moved", "get", "secret", "s", "--reveal"]);
+    assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
+    assert!(ran.stderr.contains("is not as it was accepted here"), "{ran:?}");
+    assert!(ran.stderr.contains("what was seen is not remembered"), "{ran:?}");
+    let strict = sandbox.run(&["--vault", "moved", "--strict", "get", "secret", "s", "--reveal"]);
+    assert!(strict.code != 0 && strict.stdout.is_empty(), "{strict:?}");
+}
+
+#[test]
 fn what_is_remembered_is_refused_if_others_can_write_to_it() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);

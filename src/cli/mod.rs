@@ -40,7 +40,8 @@ Examples:
   flyte-local run task.py main --x 3                  runs the task with its secrets
 
 Exit codes: 0 done, 1 failed, 2 usage, 10 not found, 11 cannot decrypt, 12 exists already,
-13 a file was refused, 14 locked; run and exec return the command's own.")]
+13 refused (a file or a vault is not as it should be), 14 locked; run and exec return the
+command's own.")]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,

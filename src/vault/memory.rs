@@ -60,9 +60,9 @@ impl Listener {
 /// What is remembered of a vault.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Nothing can be remembered without.
+    /// Where it is kept. Without it, reading goes on but writing does not.
     pins: Option<Pins>,
-    /// What the vault was. With it alone, reading goes on but writing does not.
+    /// What the vault was.
     pin: Option<Pin>,
     is_strict: bool,
     /// Whether it is an error that nothing can be remembered.
@@ -88,8 +88,8 @@ impl Vault {
         self
     }
 
-    /// Sets whether to refuse what is else only told: a secret that is older than it was seen here, or gone, and that
-    /// nothing can be remembered.
+    /// Sets whether to refuse what is else only told: a vault that was never seen, a secret that is older than it was seen
+    /// here, or gone, and that nothing can be remembered.
     #[must_use]
     pub fn with_strictness(mut self, is_strict: bool) -> Self {
         self.memory.is_strict = is_strict;
@@ -113,20 +113,26 @@ impl Vault {
         let Some(state) = state else { return self.unpinned(VaultError::NoState).map(|()| self) };
         let pins = Pins::new(state, &self.root, self.manifest.id());
         // That it is there and cannot be read may be what somebody wants who changed the vault.
-        let pin = pins.load()?;
-        let is_new = match pin {
-            Some(_) => !pins.knows_path()?,
+        let pin = match pins.load()? {
+            Some(pin) => {
+                // What is known counts, also where the vault's new path cannot be remembered.
+                if !pins.knows_path()?
+                    && let Err(error) = pins.save(&pin)
+                {
+                    self.unremembered(error)?;
+                }
+                pin
+            }
             None => {
                 self.tell_first_use()?;
-                true
+                let pin = Pin::of(&self.manifest);
+                if let Err(error) = pins.save(&pin) {
+                    return self.unpinned(error).map(|()| self);
+                }
+                pin
             }
         };
-        let pin = pin.unwrap_or_else(|| Pin::of(&self.manifest));
-        let saved = if is_new { pins.save(&pin) } else { Ok(()) };
-        match saved {
-            Ok(()) => (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin)),
-            Err(error) => self.unpinned(error)?,
-        }
+        (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin));
         Ok(self)
     }
 
@@ -228,8 +234,10 @@ impl Vault {
     pub(super) fn begin_write(&mut self) -> Result<Lock, VaultError> {
         let lock = self.lock()?;
         self.manifest = Self::read_manifest(&self.root)?;
-        if let Some(pins) = &self.memory.pins {
-            self.memory.pin = pins.load()?;
+        if let Some(pins) = &self.memory.pins
+            && let Some(pin) = pins.load()?
+        {
+            self.memory.pin = Some(pin);
         }
         Ok(lock)
     }
