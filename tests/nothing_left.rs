@@ -26,10 +26,6 @@ const IN_MEMORY: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs 
 /// A disk image on `/tmp`, for a process with mounts of its own; all other disks are read-only, but for the directory of
 /// this test's own files, which is told to no command.
 fn the_only_disk(kept: &Path) -> Image {
-    let mount = |arguments: &[&str], on: &str| {
-        let output = Command::new("mount").args(arguments).arg(on).output().expect("mount starts");
-        assert!(output.status.success(), "{on}: {}", String::from_utf8_lossy(&output.stderr));
-    };
     let place = env!("CARGO_TARGET_TMPDIR");
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
     mount(&["--bind", place], place);
@@ -39,10 +35,32 @@ fn the_only_disk(kept: &Path) -> Image {
             mount(&["-o", "remount,bind,ro"], on);
         }
     }
+    // What is built there has to be seen there still.
+    let hidden = Some(env!("CARGO_MANIFEST_DIR")).filter(|path| Path::new(path).starts_with(TMP));
+    let aside = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
+    let aside = aside.path().to_str().expect("UTF-8");
+    if let Some(path) = hidden {
+        mount(&["--rbind", path], aside);
+    }
     let image = Image::new(kept, Path::new(TMP), 256, OPTIONS);
+    if let Some(path) = hidden {
+        std::fs::create_dir_all(path).expect("made");
+        mount(&["--rbind", aside], path);
+        unmount(aside);
+    }
     std::fs::set_permissions(TMP, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).expect("ours");
     assert!(std::fs::write("/var/tmp/written", "").is_err(), "another disk can be written to");
     image
+}
+
+fn mount(arguments: &[&str], on: &str) {
+    let output = Command::new("mount").args(arguments).arg(on).output().expect("mount starts");
+    assert!(output.status.success(), "{on}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn unmount(path: &str) {
+    let output = Command::new("umount").args(["--recursive", path]).output().expect("umount starts");
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A directory that is not on the image.

@@ -119,7 +119,8 @@ fn a_killed_command_leaves_nothing() {
     let sandbox = Sandbox::new();
     sandbox.secret("a", "a-long-secret-value", &[]);
     sandbox.secret("b", "another-secret-value", &[]);
-    let shm = || files(Path::new("/dev/shm")).into_iter().filter(|file| file.contains("flyte-local")).count();
+    let shm =
+        || files(Path::new("/dev/shm")).into_iter().filter(|file| file.starts_with("/dev/shm/flyte-local-")).count();
     let before = shm();
     let script = "
 sleep 1000 &
