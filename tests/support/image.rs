@@ -67,7 +67,7 @@ impl Image {
     }
 
     pub fn unmount(&self) {
-        succeed(Command::new("umount").arg(&self.mount_point));
+        succeed(Command::new("umount").arg("--recursive").arg(&self.mount_point));
     }
 }
 
