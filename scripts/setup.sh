@@ -14,6 +14,12 @@ need() {
 # Where the build goes, whatever the user's own settings say: the scripts look there.
 export CARGO_TARGET_DIR=$PWD/target
 
+# Whether disk images can be mounted here: as root, and not in a container without devices.
+can_mount_images() {
+    [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null && losetup --find >/dev/null 2>&1
+}
+NOT_RUN="not run, as they need root and loop devices: power cuts, and the searches of disk, memory and system calls for values"
+
 # Sets PYTHON to a Python that Flyte 2 supports: the one it names, or one in PATH.
 find_python() {
     local candidate found=
