@@ -249,13 +249,17 @@ mod tests {
 
     #[test]
     fn a_new_file_in_anybodys_directory_touches_nothing_else() {
-        let (keep, directory, _lock) = directory();
+        let (keep, directory, lock) = directory();
         let keep = keep.path().join("d");
+        // Each has a half of what a file has that a killed writer left.
+        for name in [format!("{ANYBODYS}f"), format!("f{TEMPORARY}")] {
+            directory.write(&lock, &name, b"somebody's own", Replace::Never, accept).expect("written");
+        }
         std::fs::create_dir(keep.join(TEMPORARY)).expect("somebody's own");
         directory.write_new("f", b"new").expect("written");
         assert!(directory.write_new("f", b"newer").expect_err("it is there").already_exists());
         assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"new");
-        assert_eq!(directory.entries().expect("listed").len(), 2);
+        assert_eq!(directory.entries().expect("listed").len(), 4);
     }
 
     #[test]
@@ -268,12 +272,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_writer_leaves_is_for_its_user_from_the_start() {
+        let (_keep, directory, _lock) = directory();
+        let (_, file) = directory.create_locked("f").expect("made");
+        // Its user's next writer must be able to open it, to see whether somebody has a lock on it.
+        assert_eq!(file.metadata().expect("there").permissions().mode() & 0o7777, 0o600);
+    }
+
+    #[test]
     fn its_mode_is_0600() {
         let (keep, directory, lock) = directory();
         let keep = keep.path().join("d");
         directory.write(&lock, "f", b"", Replace::Never, accept).expect("written");
         let mode = std::fs::metadata(keep.join("f")).expect("there").permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let (_keep, directory, lock) = directory();
+        directory.write(&lock, "f", b"four", Replace::Never, accept).expect("written");
+        assert_eq!(directory.read("f", 4).expect("readable").expect("there").as_slice(), b"four");
+        assert!(directory.read("f", 3).expect_err("it is longer").is_too_large());
+        assert_eq!(directory.read_start("f", 3).expect("readable").expect("there").as_slice(), b"fou");
     }
 
     #[test]

@@ -185,12 +185,28 @@ mod tests {
             Err(LockError::Held { path, owner, .. }) => {
                 assert!(path.ends_with(".lock"));
                 #[cfg(target_os = "linux")]
-                assert_eq!(owner.map(|owner| owner.process), Some(std::process::id()));
+                {
+                    let owner = owner.expect("the system tells");
+                    assert_eq!(owner.process, std::process::id());
+                    // A part of the time since the system started, which is more on most.
+                    assert!(owner.age < Duration::from_secs(60 * 60), "{owner:?}");
+                }
             }
             other => panic!("{other:?}"),
         }
+        let other = open(&directory, "other", Path::new("other")).expect("made");
+        assert_eq!(owner(&other), None, "the lock is on another file");
         drop(first);
         assert!(Lock::acquire(&directory, ".lock", Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_cannot_be_locked_is_not_taken_for_locked() {
+        let (keep, _) = directory();
+        // `flock(2)` answers EBADF for such a descriptor.
+        let fd = rustix::fs::open(keep.path(), OFlags::PATH, Mode::empty()).expect("there");
+        assert!(try_lock(&File::from(fd)).is_err());
     }
 
     #[test]

@@ -118,3 +118,57 @@ fn read_file(path: &Path, limit: usize, permissions: Permissions) -> Result<Opti
     File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > limit { Err(StorageError::too_large(path.to_owned(), limit)) } else { Ok(Some(bytes)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_told_from_the_others() {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        let directory = Directory::open(keep.path()).expect("it exists");
+        directory.write_new("file", b"x").expect("written");
+        directory.create_subdirectory("directory").expect("made");
+        let reasons = [
+            directory.read("file", 0).expect_err("it is longer"),
+            directory.read("directory", 10).expect_err("it is no file"),
+            directory.subdirectory("file").expect_err("it is no directory"),
+            Directory::open(&keep.path().join("none")).expect_err("it is not there"),
+            directory.write_new("file", b"y").expect_err("it is there"),
+        ];
+        for (index, reason) in reasons.iter().enumerate() {
+            let mut expected = [false; 5];
+            expected[index] = true;
+            let found = [
+                reason.is_too_large(),
+                reason.is_no_regular_file(),
+                reason.is_no_directory(),
+                reason.is_not_found(),
+                reason.already_exists(),
+            ];
+            assert_eq!(found, expected, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_users_file_is_read_whole_or_not_at_all() {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        Directory::open(keep.path()).and_then(|directory| directory.write_new("f", b"four")).expect("written");
+        let read = |limit| read_users_file(&keep.path().join("f"), limit);
+        assert_eq!(read(4).expect("readable").expect("there").as_slice(), b"four");
+        assert!(read(3).expect_err("it is longer").is_too_large());
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_not_waited_for() {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        let path = keep.path().join("pipe");
+        rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            tell.send(read_users_file(&path, 10).map(|bytes| bytes.map(|bytes| bytes.len())).ok())
+        });
+        let read = told.recv_timeout(std::time::Duration::from_secs(60)).expect("it does not wait");
+        assert_eq!(read, Some(Some(0)));
+    }
+}

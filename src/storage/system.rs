@@ -14,10 +14,7 @@ impl System {
     #[cfg(target_os = "linux")]
     pub fn look() -> Self {
         let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
-        // A line of titles, then `/dev/sda2  partition  8388604  0  -2`.
-        let devices = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next());
-        let open_swaps = devices.filter(|device| !is_closed(device)).map(str::to_owned).collect();
-        Self { opens_beneath: super::beneath::is_in_one_call(), open_swaps }
+        Self { opens_beneath: super::beneath::is_in_one_call(), open_swaps: open_swaps(&swaps) }
     }
 
     /// What another system than Linux does is not known.
@@ -27,6 +24,14 @@ impl System {
     }
 }
 
+/// Those of `/proc/swaps` to which memory is written as it is.
+#[cfg(target_os = "linux")]
+fn open_swaps(swaps: &str) -> Vec<String> {
+    // A line of titles, then `/dev/sda2  partition  8388604  0  -2`.
+    let devices = swaps.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    devices.filter(|device| !is_closed(device)).map(str::to_owned).collect()
+}
+
 /// Whether nothing of a swap device reaches a disk as it is: it lies in memory, or is encrypted (dm-crypt).
 #[cfg(target_os = "linux")]
 fn is_closed(device: &str) -> bool {
@@ -34,4 +39,18 @@ fn is_closed(device: &str) -> bool {
     let Some(name) = device.strip_prefix("/dev").ok().and_then(|name| name.to_str()) else { return false };
     let mapping = std::fs::read_to_string(format!("/sys/block/{name}/dm/uuid"));
     name.starts_with("zram") || mapping.is_ok_and(|uuid| uuid.starts_with("CRYPT-"))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swap_that_stays_in_memory_is_not_told() {
+        let swaps = "Filename Type Size Used Priority\n\
+                     /dev/zram0 partition 4194300 0 100\n\
+                     /dev/none partition 4194300 0 -2\n\
+                     /swapfile file 2097148 0 -3\n";
+        assert_eq!(open_swaps(swaps), ["/dev/none", "/swapfile"]);
+    }
 }
