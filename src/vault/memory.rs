@@ -400,6 +400,48 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_is_remembered_as_later_than_what_it_deleted() {
+        let (_keep, mut vault, id) = vault();
+        let future = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        vault.memory.pins.as_ref().expect("made with pins").record(&id, future).expect("recorded");
+        vault.create_scope_directory(&id.scope).and_then(|scope| scope.write_new("s.age", b"x")).expect("written");
+        assert!(vault.delete_secret(&id).expect("deleted"));
+        let known = vault.known(&id).expect("understood").expect("remembered");
+        assert!(known.is_deleted && known.time > future, "{known:?}");
+    }
+
+    #[test]
+    fn what_could_not_be_deleted_is_an_error_and_what_could_not_be_remembered_is_told() {
+        let (keep, mut vault, id) = vault();
+        let scope = vault.create_scope_directory(&id.scope).expect("made");
+        scope.create_subdirectory("s.age").expect("made");
+        assert!(matches!(vault.delete_secret(&id), Err(VaultError::Storage(_))), "it is a directory");
+        std::fs::remove_dir(keep.path().join("vault/secrets/org/s.age")).expect("removed");
+        scope.write_new("s.age", b"anything").expect("written");
+        // In the way of each file that would be written there.
+        let seen = keep.path().join("state/vaults").join(vault.manifest.id()).join("seen/org");
+        std::fs::create_dir(seen.join(".tmp")).expect("made");
+        let (tell, told) = std::sync::mpsc::channel();
+        let mut vault = vault.with_listener(Arc::new(move |notice: &Notice<'_>| {
+            tell.send(matches!(notice, Notice::Unremembered(_))).expect("it is waited for");
+        }));
+        assert!(vault.delete_secret(&id).expect("it is deleted"));
+        drop(vault);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [true]);
+    }
+
+    #[test]
+    fn that_nothing_can_be_remembered_is_an_error_for_who_asked_for_one() {
+        let open = |is_strict: bool, is_writer: bool| {
+            let (_keep, vault, _) = vault();
+            let vault = vault.with_listener(Arc::new(|_: &Notice<'_>| {})).with_strictness(is_strict);
+            if is_writer { vault.remembering() } else { vault }.with_state(None).is_ok()
+        };
+        assert!(open(false, false));
+        assert!(!open(true, false) && !open(false, true) && !open(true, true));
+    }
+
+    #[test]
     fn a_reader_remembers_what_is_newer_and_waits_for_nobody_else() {
         let (keep, vault, id) = vault();
         assert!(vault.compare(&id, None, Some(time(7))).is_ok());

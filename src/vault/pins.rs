@@ -302,5 +302,7 @@ mod tests {
         assert!(pins(&file.join("below")).load().expect("no error").is_none());
         directory.create_subdirectory("state").and_then(|state| state.write_new(VAULTS, b"")).expect("written");
         assert!(pins(&keep.path().join("state")).load().is_err(), "a vault would be met for the first time");
+        std::os::unix::fs::symlink("loop", keep.path().join("loop")).expect("a link to itself");
+        assert!(pins(&keep.path().join("loop")).load().is_err(), "a vault would be met for the first time");
     }
 }
