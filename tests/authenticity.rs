@@ -248,6 +248,8 @@ fn an_unsigned_value_is_read_once_it_is_adopted_and_age_opens_both() {
     let file = forger::file(&recipient(&sandbox), UNSIGNED_TAG, &body(&sandbox, "org/s"), b"from before");
     let ran = refused(&sandbox, &file, "it is not signed");
     let created = json(&sandbox, "org/s")["created"].clone();
+    let updated = || json(&sandbox, "org/s")["updated"].as_str().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+    let before = updated();
     let age = || {
         let mut age = sandbox.program("age");
         let output = age.arg("-d").arg("-i").arg(sandbox.identity()).arg(sandbox.secret_file("org/s")).output();
@@ -259,6 +261,7 @@ fn an_unsigned_value_is_read_once_it_is_adopted_and_age_opens_both() {
     assert!(adopted.stderr.contains("it was not signed"), "{adopted:?}");
     assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"from before");
     assert_eq!((age(), &json(&sandbox, "org/s")["created"]), ("from before".to_owned(), &created));
+    assert!(updated() > before, "the file that was not ours is an older one");
     assert!(crypto::peek(&std::fs::read(sandbox.secret_file("org/s")).expect("there")).expect("bound").is_signed);
 }
 

@@ -133,6 +133,10 @@ fn a_system_without_openat2_is_served_as_well() {
         let ran = Ran::from(command.args([error, "--reveal"]).output().expect("strace starts"));
         assert_eq!((ran.code, ran.text().as_str()), (13, ""), "a link is followed nowhere: {ran:?}");
         std::fs::remove_file(file).expect("the link");
+        let mut command = bench.sandbox.program("strace");
+        command.args(["-o", "log", "-e", &format!("inject=openat2:error={error}"), FLYTE_LOCAL, "check"]);
+        let ran = Ran::from(command.output().expect("strace starts"));
+        assert!(ran.text().contains("no openat2: paths are opened part by part; "), "{ran:?}");
     }
 }
 
@@ -221,5 +225,16 @@ fn a_directory_that_a_killed_writer_made_is_synced_by_the_next() {
     arguments.extend(scope_options(&place));
     let log = traced(&bench.sandbox, "fsync", &arguments);
     let parent = bench.sandbox.vault().join("secrets").canonicalize().expect("it exists");
+    assert!(log.contains(&format!("<{}>)", parent.display())), "{} was not synced:\n{log}", parent.display());
+}
+
+#[test]
+fn a_directory_that_becomes_a_vault_is_synced_whoever_made_it() {
+    let sandbox = Sandbox::empty();
+    let parent = sandbox.work().join("parent");
+    std::fs::create_dir_all(parent.join("vault")).expect("made");
+    let arguments = ["--vault", "parent/vault", "init"].map(str::to_owned);
+    let log = traced(&sandbox, "fsync", &arguments);
+    let parent = parent.canonicalize().expect("it exists");
     assert!(log.contains(&format!("<{}>)", parent.display())), "{} was not synced:\n{log}", parent.display());
 }

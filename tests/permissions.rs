@@ -226,6 +226,31 @@ fn a_vault_that_others_can_write_to_is_refused_until_it_is_closed_as_told() {
     assert_eq!(place.read_dir().expect("listed").count(), 0, "nothing was made in it");
 }
 
+/// Most systems make a group for each user, and a umask of 002 with it.
+#[test]
+fn what_a_group_of_the_users_own_can_write_to_is_not_refused() {
+    if !rustix::process::getuid().is_root() {
+        return; // Only root gives files to any group.
+    }
+    let sandbox = Sandbox::empty();
+    let binary = reachable_binary(&sandbox);
+    let run = |arguments: &[&str]| under("022", &sandbox, &binary, arguments);
+    for arguments in [&["init"][..], &["create", "secret", "s", "value"]] {
+        assert_eq!(run(arguments).code, 0, "{arguments:?}");
+    }
+    let reveal = ["get", "secret", "s", "--reveal"];
+    for path in [sandbox.vault(), sandbox.vault().join("vault.toml"), sandbox.secret_file("org/s")] {
+        let good = mode(&path);
+        for (group, open, code) in [(USER, 0o020, 0), (USER, 0o002, 13), (USER + 1, 0, 0), (USER + 1, 0o020, 13)] {
+            std::os::unix::fs::chown(&path, None, Some(group)).expect("root may");
+            chmod(&path, good | open);
+            let ran = run(&reveal);
+            assert_eq!(ran.code, code, "{} {group} {open:o}: {ran:?}", path.display());
+        }
+        chmod(&path, good);
+    }
+}
+
 /// The way out where permissions say nothing.
 #[test]
 fn permissions_are_ignored_only_when_told_so() {
@@ -234,6 +259,7 @@ fn permissions_are_ignored_only_when_told_so() {
     sandbox.ok(&["create", "secret", "s", "value"]);
     chmod(&sandbox.identity(), 0o777);
     chmod(&sandbox.vault(), 0o777);
+    chmod(&sandbox.state(), 0o777);
     let with = |value: &str, arguments: &[&str]| {
         Ran::from(sandbox.command(arguments).env("FLYTE_LOCAL_PERMISSIONS", value).output().expect("it starts"))
     };
