@@ -56,6 +56,7 @@ mod tests {
         let error = with_randomness(|| without_randomness("no luck")).expect_err("there is none");
         assert_eq!(error.to_string(), "the system gave no random bytes: no luck");
         assert!(catch_unwind(|| with_randomness(|| panic!("a bug"))).is_err());
+        assert_eq!(with_randomness(|| is_lack_of_randomness(&"Error: within".to_owned())), Ok(true));
         assert!(!is_lack_of_randomness(&"Error: outside".to_owned()), "what is not within stays a panic");
     }
 }
