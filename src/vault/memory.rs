@@ -420,7 +420,7 @@ mod tests {
         scope.write_new("s.age", b"anything").expect("written");
         // In the way of each file that would be written there.
         let seen = keep.path().join("state/vaults").join(vault.manifest.id()).join("seen/org");
-        std::fs::create_dir(seen.join(".tmp")).expect("made");
+        std::fs::create_dir_all(seen.join(".tmp")).expect("made");
         let (tell, told) = std::sync::mpsc::channel();
         let mut vault = vault.with_listener(Arc::new(move |notice: &Notice<'_>| {
             tell.send(matches!(notice, Notice::Unremembered(_))).expect("it is waited for");
