@@ -7,8 +7,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "fixtures need no power cut's worth of care")]
 
-use std::collections::HashSet;
-use std::io::Write;
+mod support;
+
 use std::path::{Path, PathBuf};
 
 use age_core::format::{FileKey, Stanza};
@@ -18,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer, SigningKey};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use support::forger;
 
 const TAG: &str = "flyte-local/secret-v1";
 const SIGNED_TAG: &str = "flyte-local/secret-v2";
@@ -41,17 +42,6 @@ fn make(file: &str, content: impl FnOnce() -> Vec<u8>) {
     if !path.exists() {
         std::fs::create_dir_all(path.parent().expect("below the fixtures")).expect("its directory");
         std::fs::write(&path, content()).expect("written");
-    }
-}
-
-/// A recipient that puts further stanzas after its own: those that this makes of the file key.
-struct With<'a>(&'a age::x25519::Recipient, &'a dyn Fn(&FileKey) -> Vec<Stanza>);
-
-impl age::Recipient for With<'_> {
-    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
-        let (mut stanzas, labels) = self.0.wrap_file_key(file_key)?;
-        stanzas.extend((self.1)(file_key));
-        Ok((stanzas, labels))
     }
 }
 
@@ -126,13 +116,7 @@ impl Maker {
 
     /// An age file with the stanzas that this makes of its key.
     fn keyed(&self, stanzas: &dyn Fn(&FileKey) -> Vec<Stanza>, payload: &[u8]) -> Vec<u8> {
-        let recipient = With(&self.recipient, stanzas);
-        let mut file = Vec::new();
-        let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
-        let mut writer = encryptor.expect("a recipient").wrap_output(&mut file).expect("into memory");
-        writer.write_all(payload).expect("into memory");
-        writer.finish().expect("into memory");
-        file
+        forger::keyed(&self.recipient, stanzas, payload)
     }
 
     fn bound(&self, binding: &str, payload: &[u8]) -> Vec<u8> {
