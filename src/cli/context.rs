@@ -22,8 +22,8 @@ use flyte_local::vault::Vault;
 /// which its permissions protect, and flyte-local may be started by what we start.
 pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
 
-/// Larger than any identity file.
-const MAX_IDENTITY_BYTES: usize = 1 << 20;
+/// Larger than any file of keys.
+const MAX_KEY_FILE_BYTES: usize = 1 << 20;
 
 pub(crate) struct Context<'a> {
     pub(crate) ui: &'a Ui,
@@ -196,9 +196,7 @@ impl<'a> Context<'a> {
     /// The user's signing key; `None` where there is no file.
     pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CliError> {
         let path = self.author_path()?;
-        let bytes = read_private_file(path, MAX_IDENTITY_BYTES, permissions()?);
-        let bytes = bytes.map_err(|error| CliError::from_storage(&error))?;
-        let Some(bytes) = bytes else { return Ok(None) };
+        let Some(bytes) = read_key_file(path)? else { return Ok(None) };
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         let parsed = AuthorKey::parse_file(text).map(Some);
         parsed.map_err(|error| CliError::new(Exit::Failed, format!("{}: {error}", path.display())))
@@ -228,9 +226,7 @@ impl<'a> Context<'a> {
     /// As [`Context::identities`]; `None` where there is no file.
     pub(crate) fn read_identity_file(&self) -> Result<Option<Vec<Identity>>, CliError> {
         let path = self.identity_path()?;
-        let bytes = read_private_file(path, MAX_IDENTITY_BYTES, permissions()?);
-        let bytes = bytes.map_err(|error| CliError::from_storage(&error))?;
-        let Some(bytes) = bytes else { return Ok(None) };
+        let Some(bytes) = read_key_file(path)? else { return Ok(None) };
         let unreadable = |reason: &dyn std::fmt::Display| {
             CliError::new(Exit::Failed, format!("{} is not an age identity file: {reason}", path.display()))
         };
@@ -280,6 +276,11 @@ pub(crate) fn merged(nearer: &RunScope, farther: &RunScope) -> RunScope {
         project: nearer.project.clone().or_else(|| farther.project.clone()),
         domain: nearer.domain.clone().or_else(|| farther.domain.clone()),
     }
+}
+
+/// A file with keys, which nobody else may read; `None` where there is none.
+fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+    read_private_file(path, MAX_KEY_FILE_BYTES, permissions()?).map_err(|error| CliError::from_storage(&error))
 }
 
 /// The path without links, as far as it exists.

@@ -115,15 +115,16 @@ impl CliError {
             )),
             VaultError::CannotDecrypt { .. } => Self::chain(Exit::CannotDecrypt, error)
                 .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"),
-            VaultError::Refused { id, source, path: source_path } => {
+            VaultError::Refused { id, path, source } => {
                 let delete = format!("{command} delete secret {}{}", id.name, scope_flags(&id.scope));
                 let adopt = format!("{command} update secret {}{} --adopt", id.name, scope_flags(&id.scope));
-                let refused = Self::chain(Exit::Refused, error);
                 let adopt = format!("if you know the value, make it yours: {adopt}");
+                let refused = Self::chain(Exit::Refused, error);
                 let trust = format!("{command} update vault --trust-author");
                 match source {
-                    Refusal::Unsigned => refused.hint(adopt).hint(format!("to see it: {}", look(source_path))),
-                    Refusal::FormerAuthor { .. } => refused.hint(adopt).hint(format!("to see it: {}", look(source_path))),
+                    Refusal::Unsigned | Refusal::FormerAuthor { .. } => {
+                        refused.hint(adopt).hint(format!("to see it: {}", look(path)))
+                    }
                     Refusal::UnknownAuthor(key) => refused
                         .hint(adopt)
                         .hint(format!("or, if that is somebody whose values are to be read from now on: {trust} {key}")),

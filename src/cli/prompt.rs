@@ -1,8 +1,9 @@
 //! A question whose answer does not show.
 //!
 //! `rpassword` reads and edits the line. Around it stands what it does not do (7.5): the terminal's settings come back
-//! after a signal, while it is stopped and after a panic, and what it would drop or change in silence is refused: control characters, bytes that are not text, a
-//! line that a hang-up cut short, and all lines but the first of a paste, which the shell would run next.
+//! after a signal, while it is stopped and after a panic, and what it would drop or change in silence is refused: control
+//! characters, bytes that are not text, a line that a hang-up cut short, and all lines but the first of a paste, which the
+//! shell would run next.
 
 use std::cell::Cell;
 use std::fs::File;
