@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::layout::{self, Place};
 use super::{Vault, VaultError};
 use crate::crypto::Identity;
-use crate::secret::{SecretId, SecretName};
-use crate::storage::{Directory, Entry, Lock, StorageError, is_leftover};
+use crate::secret::SecretId;
+use crate::storage::{Directory, Entry, Lock, LockError, StorageError, is_leftover};
 
 /// What lies in a vault.
 #[derive(Debug, Default)]
@@ -69,8 +69,9 @@ impl Vault {
 
     /// Whether a writer is at work, whose unfinished file is not left behind.
     fn is_being_written(&self) -> bool {
-        use crate::storage::LockError;
-        matches!(Lock::acquire(&self.root, layout::LOCK, Duration::ZERO), Err(LockError::Held { .. }))
+        // Who looks makes no file.
+        self.root.contains(layout::LOCK).unwrap_or(false)
+            && matches!(Lock::acquire(&self.root, layout::LOCK, Duration::ZERO), Err(LockError::Held { .. }))
     }
 }
 
@@ -92,7 +93,7 @@ impl Walk<'_> {
             let secret = layout::secret_name(name);
             match (&entry, place.scope(), secret) {
                 // Whatever has the name of a secret is looked at as one, and refused as one.
-                (_, Some(_), Some(secret)) => self.secret(directory, place, secret),
+                (_, Some(scope), Some(name)) => self.secret(directory, &SecretId { scope, name }),
                 (Entry::Directory(name), ..) if place.below(name).is_some() => below.push(name.clone()),
                 (Entry::File(name), ..) if is_leftover(name) => {
                     self.found.flaws.push(Flaw::Leftover { path: directory.join(name) });
@@ -111,12 +112,10 @@ impl Walk<'_> {
         }
     }
 
-    fn secret(&mut self, directory: &Directory, place: &Place, name: SecretName) {
-        let Some(scope) = place.scope() else { return };
-        let id = SecretId { scope, name };
+    fn secret(&mut self, directory: &Directory, id: &SecretId) {
         let looked_at = match self.identities {
-            [] => self.vault.peek_judged(directory, &id).map(|found| found.is_some()),
-            identities => self.vault.open_judged(directory, &id, identities).map(|found| found.is_some()),
+            [] => self.vault.peek_judged(directory, id).map(|found| found.is_some()),
+            identities => self.vault.open_judged(directory, id, identities).map(|found| found.is_some()),
         };
         match looked_at {
             Ok(true) => self.found.sound += 1,
