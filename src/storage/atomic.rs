@@ -48,6 +48,22 @@ pub enum WriteError<E: std::error::Error + 'static> {
     },
 }
 
+impl WriteError<std::io::Error> {
+    fn into_storage(self) -> StorageError {
+        match self {
+            Self::Storage(error) => error,
+            Self::Check { path, source } => StorageError::new("write", path, source),
+        }
+    }
+}
+
+fn same_as(bytes: &[u8]) -> impl FnOnce(&[u8]) -> Result<(), std::io::Error> {
+    move |read_back| match read_back == bytes {
+        true => Ok(()),
+        false => Err(std::io::Error::other("what was read back is not what was written")),
+    }
+}
+
 /// Whether a file of this name is one that a write has not finished, or never will.
 pub fn is_leftover(name: &str) -> bool {
     name == TEMPORARY || is_anybodys(name)
@@ -81,6 +97,14 @@ impl Directory {
         self.write_through((TEMPORARY, file), name, bytes, replace, check, || lock.confirm())
     }
 
+    /// As [`Directory::write`], in place of what is there, for bytes that are sound if they read back as they were written.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put(&self, lock: &Lock, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        self.write(lock, name, bytes, Replace::Existing, same_as(bytes)).map_err(WriteError::into_storage)
+    }
+
     /// Writes a file that is not there yet, mode 0600 whatever the umask, in a directory that may be anybody's: it waits for
     /// nobody, and touches nothing but what it made, or one before it that was killed.
     ///
@@ -89,16 +113,8 @@ impl Directory {
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         self.sweep();
         let (temporary, file) = self.create_locked(name)?;
-        let check = |read_back: &[u8]| match read_back == bytes {
-            true => Ok(()),
-            false => Err(std::io::Error::other("what was read back is not what was written")),
-        };
-        self.write_through((&temporary, file), name, bytes, Replace::Never, check, || Ok(())).map_err(|error| {
-            match error {
-                WriteError::Storage(error) => error,
-                WriteError::Check { path, source } => StorageError::new("write", path, source),
-            }
-        })
+        self.write_through((&temporary, file), name, bytes, Replace::Never, same_as(bytes), || Ok(()))
+            .map_err(WriteError::into_storage)
     }
 
     /// Removes what a killed [`Directory::write_new`] left: its writer has no lock on it any more. What cannot be removed

@@ -1,6 +1,8 @@
 //! `vault.toml`: the format's version, the vault's id, whom its secrets are encrypted to, and who writes them.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,23 +27,20 @@ pub(super) const MAX_AUTHORS: usize = 256;
 /// The characters of the name of either: more would keep the key from being seen.
 pub(super) const MAX_NAME_CHARACTERS: usize = 64;
 
-/// A recipient, and what its owner calls it.
+/// A key, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedRecipient {
-    /// Whose it is.
+pub struct Named<K> {
+    /// Whose it is, for people.
     pub name: String,
     /// The public key.
-    pub key: Recipient,
+    pub key: K,
 }
 
-/// Somebody who writes secrets, and what they are called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedAuthor {
-    /// Who it is.
-    pub name: String,
-    /// The public key that verifies what they sign.
-    pub key: Author,
-}
+/// Whom secrets are encrypted to.
+pub type NamedRecipient = Named<Recipient>;
+
+/// Who writes secrets: the key verifies what they sign.
+pub type NamedAuthor = Named<Author>;
 
 #[derive(Debug, Clone)]
 pub(super) struct Manifest {
@@ -127,55 +126,47 @@ pub(super) struct FileKey {
     pub(super) key: String,
 }
 
-/// Recipients as a file has them.
-pub(super) fn from_recipients(recipients: &[NamedRecipient]) -> Vec<FileKey> {
-    recipients.iter().map(|known| FileKey { name: known.name.clone(), key: known.key.to_string() }).collect()
-}
-
-/// Authors as a file has them.
-pub(super) fn from_authors(authors: &[NamedAuthor]) -> Vec<FileKey> {
-    authors.iter().map(|known| FileKey { name: known.name.clone(), key: known.key.to_string() }).collect()
+/// Keys as a file has them.
+pub(super) fn to_file<K: Display>(keys: &[Named<K>]) -> Vec<FileKey> {
+    keys.iter().map(|known| FileKey { name: known.name.clone(), key: known.key.to_string() }).collect()
 }
 
 pub(super) fn to_recipients(keys: Vec<FileKey>) -> Result<Vec<NamedRecipient>, ManifestError> {
-    let recipient = |FileKey { name, key }: FileKey| match key.parse() {
-        Ok(key) => Ok(NamedRecipient { name, key }),
-        Err(reason) => Err(ManifestError::Recipient { name, reason }),
-    };
-    let recipients = keys.into_iter().map(recipient).collect::<Result<Vec<_>, _>>()?;
-    check("recipients", MAX_RECIPIENTS, recipients.iter().map(|known| (&known.name, known.key.to_string())))?;
-    Ok(recipients)
+    from_file(keys, "recipients", MAX_RECIPIENTS, |name, reason| ManifestError::Recipient { name, reason })
 }
 
 pub(super) fn to_authors(keys: Vec<FileKey>) -> Result<Vec<NamedAuthor>, ManifestError> {
-    let author = |FileKey { name, key }: FileKey| match key.parse() {
-        Ok(key) => Ok(NamedAuthor { name, key }),
-        Err(reason) => Err(ManifestError::Author { name, reason }),
-    };
-    let authors = keys.into_iter().map(author).collect::<Result<Vec<_>, _>>()?;
-    check("authors", MAX_AUTHORS, authors.iter().map(|known| (&known.name, known.key.to_string())))?;
-    Ok(authors)
+    from_file(keys, "authors", MAX_AUTHORS, |name, reason| ManifestError::Author { name, reason })
 }
 
-/// That all of them can be shown, each with its key.
-fn check<'a>(
+/// The keys of a file, if all of them can be shown. Their number is looked at first: parsing one costs a multiplication on
+/// its curve.
+fn from_file<K: FromStr + Display>(
+    keys: Vec<FileKey>,
     what: &'static str,
     most: usize,
-    keys: impl ExactSizeIterator<Item = (&'a String, String)>,
-) -> Result<(), ManifestError> {
+    bad: impl Fn(String, K::Err) -> ManifestError,
+) -> Result<Vec<Named<K>>, ManifestError> {
     if keys.len() > most {
         return Err(ManifestError::TooMany { what, found: keys.len(), most });
     }
     let mut seen = BTreeSet::new();
-    for (name, key) in keys {
+    let named = |FileKey { name, key }: FileKey| {
+        let key: K = match key.parse() {
+            Ok(key) => key,
+            Err(reason) => return Err(bad(name, reason)),
+        };
+        // As it is written here: a file may have it in another way.
+        let text = key.to_string();
         if name.chars().count() > MAX_NAME_CHARACTERS {
-            return Err(ManifestError::LongName { key });
+            return Err(ManifestError::LongName { key: text });
         }
-        if !seen.insert(key.clone()) {
-            return Err(ManifestError::Repeated { key });
+        if !seen.insert(text.clone()) {
+            return Err(ManifestError::Repeated { key: text });
         }
-    }
-    Ok(())
+        Ok(Named { name, key })
+    };
+    keys.into_iter().map(named).collect()
 }
 
 /// The version alone, so that a later format is told as such rather than as a syntax error.
@@ -225,8 +216,8 @@ impl Manifest {
         let file = File {
             format: FORMAT,
             id: self.id.clone(),
-            recipients: from_recipients(&self.recipients),
-            authors: Some(from_authors(&self.authors)),
+            recipients: to_file(&self.recipients),
+            authors: Some(to_file(&self.authors)),
         };
         toml::to_string(&file).expect("strings and a number always serialise")
     }
@@ -314,6 +305,10 @@ mod tests {
         let authors = |count: usize| with(&|m| m.authors = (0..count).map(|_| author("a".to_owned())).collect());
         assert_eq!(authors(MAX_AUTHORS), Ok(()));
         assert!(authors(MAX_AUTHORS + 1).is_err_and(|error| error.contains("257 authors")));
+        // Their number comes before their keys, of which none is one here.
+        let many = "\n[[recipients]]\nname = \"r\"\nkey = \"none\"\n".repeat(MAX_RECIPIENTS + 1);
+        let many = format!("format = 1\nid = \"{}\"\n{many}", good.id());
+        assert!(matches!(Manifest::parse(many.as_bytes()), Err(ManifestError::TooMany { found: 63, .. })));
         assert!(with(&|m| m.authors.push(m.authors[0].clone())).is_err_and(|error| error.contains("twice")));
         assert!(with(&|m| m.recipients.push(m.recipients[0].clone())).is_err_and(|error| error.contains("twice")));
     }

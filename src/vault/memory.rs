@@ -114,11 +114,9 @@ impl Vault {
         let pins = Pins::new(state, &self.root, self.manifest.id());
         // That it is there and cannot be read may be what somebody wants who changed the vault.
         let pin = match pins.load()? {
-            Some(pin) => {
+            Some((pin, is_on_record)) => {
                 // What is known counts, also where the vault's new path cannot be remembered.
-                if !pins.knows_path()?
-                    && let Err(error) = pins.save(&pin)
-                {
+                if !is_on_record && let Err(error) = pins.save(&pin) {
                     self.unremembered(error)?;
                 }
                 pin
@@ -235,7 +233,7 @@ impl Vault {
         let lock = self.lock()?;
         self.manifest = Self::read_manifest(&self.root)?;
         if let Some(pins) = &self.memory.pins
-            && let Some(pin) = pins.load()?
+            && let Some((pin, _)) = pins.load()?
         {
             self.memory.pin = Some(pin);
         }

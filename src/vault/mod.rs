@@ -18,7 +18,7 @@ mod write;
 pub use binding::Metadata;
 pub use error::{Refusal, VaultError};
 pub use inspect::{Flaw, Inspection};
-pub use manifest::{ManifestError, NamedAuthor, NamedRecipient};
+pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
 pub use memory::{Listen, Notice};
 pub use read::{Listing, Resolved, Seen};
 pub use trust::{Change, Stale};
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::AuthorKey;
-use crate::storage::{Directory, Lock, Permissions, Replace, StorageError};
+use crate::storage::{Directory, Lock, Permissions, StorageError};
 use manifest::Manifest;
 use memory::Memory;
 
@@ -116,11 +116,7 @@ impl Vault {
     /// Under the vault's lock.
     fn write_manifest(lock: &Lock, root: &Directory, manifest: &Manifest) -> Result<(), VaultError> {
         let text = manifest.to_toml();
-        let check = |read_back: &[u8]| match read_back == text.as_bytes() {
-            true => Ok(()),
-            false => Err(crate::crypto::EnvelopeError::ReadBack),
-        };
-        Ok(root.write(lock, layout::MANIFEST, text.as_bytes(), Replace::Existing, check)?)
+        Ok(root.put(lock, layout::MANIFEST, text.as_bytes())?)
     }
 
     /// Sets the key that signs what is written.

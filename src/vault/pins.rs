@@ -18,12 +18,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{FileKey, Manifest, from_authors, from_recipients, to_authors, to_recipients};
+use super::manifest::{FileKey, Manifest, to_authors, to_file, to_recipients};
 use super::trust::{Newest, Pin};
 use super::{VaultError, guarded, layout};
 use crate::crypto;
 use crate::secret::{Scope, SecretId};
-use crate::storage::{Directory, Entry, Lock, Permissions, Replace, StorageError};
+use crate::storage::{Directory, Entry, Lock, Permissions, StorageError};
 
 const LOCK: &str = ".lock";
 const PATHS: &str = "paths";
@@ -69,16 +69,19 @@ impl Pins {
         Self { state: state.to_owned(), vault_paths: [named, itself], id: id.to_owned(), permissions }
     }
 
-    /// What is pinned of the vault at this path, else of the one with this id; `None` for one that was never seen.
-    pub(super) fn load(&self) -> Result<Option<Pin>, VaultError> {
+    /// What is pinned of the vault at this path, else of the one with this id, and whether both paths are on record, so that
+    /// a vault which takes its place is noticed; `None` for one that was never seen.
+    pub(super) fn load(&self) -> Result<Option<(Pin, bool)>, VaultError> {
         let Some(state) = self.existing()? else { return Ok(None) };
         let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(None) };
-        for id in self.ids_at_path(&state)?.into_iter().flatten() {
-            if let Some(pin) = load_pin(&vaults, &id)? {
-                return Ok(Some(pin));
+        let at_path = self.ids_at_path(&state)?;
+        let is_on_record = at_path.iter().all(Option::is_some);
+        for id in at_path.iter().flatten().chain([&self.id]) {
+            if let Some(pin) = load_pin(&vaults, id)? {
+                return Ok(Some((pin, is_on_record)));
             }
         }
-        load_pin(&vaults, &self.id)
+        Ok(None)
     }
 
     /// The ids on record of the vault at each of its paths.
@@ -97,30 +100,22 @@ impl Pins {
         Ok([id(named)?, id(itself)?])
     }
 
-    /// Whether both paths are on record, so that a vault which takes its place is noticed.
-    pub(super) fn knows_path(&self) -> Result<bool, VaultError> {
-        match self.existing()? {
-            Some(state) => Ok(self.ids_at_path(&state)?.iter().all(Option::is_some)),
-            None => Ok(false),
-        }
-    }
-
     /// Pins the vault as it is.
     pub(super) fn save(&self, pin: &Pin) -> Result<(), VaultError> {
         let file = File {
             path: self.vault_paths[1].display().to_string(),
-            recipients: from_recipients(&pin.recipients),
-            authors: from_authors(&pin.authors),
+            recipients: to_file(&pin.recipients),
+            authors: to_file(&pin.authors),
         };
         let text = toml::to_string(&file).expect("strings always serialise");
         let (state, lock) = self.lock()?;
-        write(&lock, &below(&state, &[VAULTS, &pin.id])?, PIN, text.as_bytes())?;
+        below(&state, &[VAULTS, &pin.id])?.put(&lock, PIN, text.as_bytes())?;
         let (paths, line) = (below(&state, &[PATHS])?, format!("{}\n", pin.id));
         for path in &self.vault_paths {
             // Most often it is there, and a write costs two syncs.
             let known = paths.read(&path_key(path), MAX_LINE_BYTES)?;
             if known.is_none_or(|known| known.as_slice() != line.as_bytes()) {
-                write(&lock, &paths, &path_key(path), line.as_bytes())?;
+                paths.put(&lock, &path_key(path), line.as_bytes())?;
             }
         }
         Ok(())
@@ -153,7 +148,7 @@ impl Pins {
             return Ok(());
         }
         let directory = self.create_scope(&state, &id.scope)?;
-        Ok(write(&lock, &directory, &file_name(id), format!("{updated}\n").as_bytes())?)
+        Ok(directory.put(&lock, &file_name(id), format!("{updated}\n").as_bytes())?)
     }
 
     /// Deletes a secret by `delete`, and then records when, so that it cannot come back unnoticed. [`Pins::settled`] sees
@@ -170,7 +165,7 @@ impl Pins {
         }
         delete()?;
         let directory = self.create_scope(&state, &id.scope)?;
-        Ok(write(&lock, &directory, &file_name(id), format!("{time}{DELETED}\n").as_bytes())?)
+        Ok(directory.put(&lock, &file_name(id), format!("{time}{DELETED}\n").as_bytes())?)
     }
 
     /// As [`Pins::newest`], and whether the secret is there, with no deletion half done.
@@ -263,16 +258,6 @@ fn below(directory: &Directory, components: &[&str]) -> Result<Directory, Storag
         found = Some(next);
     }
     found.ok_or_else(|| StorageError::new("open", directory.path(), std::io::ErrorKind::InvalidInput))
-}
-
-fn write(lock: &Lock, directory: &Directory, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
-    let check = |read_back: &[u8]| match read_back == bytes {
-        true => Ok(()),
-        false => Err(StorageError::new("write", directory.join(name), std::io::ErrorKind::InvalidData)),
-    };
-    directory.write(lock, name, bytes, Replace::Existing, check).map_err(|error| match error {
-        crate::storage::WriteError::Storage(error) | crate::storage::WriteError::Check { source: error, .. } => error,
-    })
 }
 
 fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::Refusal;
 use super::binding::Claim;
-use super::manifest::{Manifest, NamedAuthor, NamedRecipient};
+use super::manifest::{Manifest, Named, NamedAuthor, NamedRecipient};
 use crate::crypto::Commitment;
 use crate::secret::SecretId;
 
@@ -60,13 +60,15 @@ impl Pin {
     /// How the vault differs from what is pinned: by its keys, as the names are for people. Empty if it does not.
     pub(super) fn changes(&self, manifest: &Manifest) -> Vec<Change> {
         let id = |id: &str| vec![(String::new(), id.to_owned())];
-        let recipients = |all: &[NamedRecipient]| all.iter().map(|r| (r.name.clone(), r.key.to_string())).collect();
-        let authors = |all: &[NamedAuthor]| all.iter().map(|a| (a.name.clone(), a.key.to_string())).collect();
         let mut changes = difference("id", id(&self.id), id(manifest.id()));
-        changes.extend(difference("recipient", recipients(&self.recipients), recipients(manifest.recipients())));
-        changes.extend(difference("author", authors(&self.authors), authors(manifest.authors())));
+        changes.extend(difference("recipient", texts(&self.recipients), texts(manifest.recipients())));
+        changes.extend(difference("author", texts(&self.authors), texts(manifest.authors())));
         changes
     }
+}
+
+fn texts<K: fmt::Display>(keys: &[Named<K>]) -> Vec<(String, String)> {
+    keys.iter().map(|known| (known.name.clone(), known.key.to_string())).collect()
 }
 
 /// What is in one list alone, by the key.
