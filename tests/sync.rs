@@ -1,4 +1,5 @@
-//! A directory that was made survives a power cut: its parent is synced, and so is one that somebody else made.
+//! The order of system calls that no outcome shows. A directory that was made survives a power cut: its parent is synced, and
+//! so is one that somebody else made. And a lock is held for as long as what it guards is worked on.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
 
@@ -80,4 +81,23 @@ fn a_tree_that_was_never_synced_is_synced_by_who_relies_on_it() {
     for directory in above {
         assert!(calls.contains(&Call::Synced(name(directory))), "{} was not: {calls:?}", directory.display());
     }
+}
+
+#[test]
+fn what_a_killed_writer_left_is_removed_while_its_lock_is_held() {
+    require("strace", "strace");
+    let sandbox = Sandbox::empty();
+    let left = sandbox.identity().with_file_name(".flyte-local-1-1.tmp");
+    std::fs::create_dir_all(left.parent().expect("it has one")).expect("made");
+    std::fs::write(&left, "half a key").expect("written");
+    let log = sandbox.work().join("strace.log");
+    let mut command = sandbox.program("strace");
+    command.arg("-y").arg("-o").arg(&log).args(["-e", "trace=flock,unlinkat,close", FLYTE_LOCAL, "init"]);
+    let ran = Ran::from(command.output().expect("strace starts"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let log = std::fs::read_to_string(&log).expect("strace's log");
+    let of_it: Vec<_> = log.lines().filter(|line| line.contains(".flyte-local-1-1.tmp")).collect();
+    let calls: Vec<_> = of_it.iter().filter_map(|line| line.split('(').next()).collect();
+    // Closed before, it would be free for its writer, which would go on with a file that is about to go.
+    assert_eq!(calls, ["flock", "unlinkat", "close"], "{of_it:?}");
 }

@@ -126,8 +126,10 @@ impl Directory {
                 continue;
             }
             let Ok(fd) = beneath::open(self, &name, OFlags::RDONLY, Mode::empty()) else { continue };
-            let is_own = rustix::fs::fstat(&fd).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
-            if is_own && lock::try_lock(&File::from(fd)).unwrap_or(false) {
+            // Open until the name is gone: with the lock given back before, its writer could take it and be robbed of its file.
+            let file = File::from(fd);
+            let is_own = rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
+            if is_own && lock::try_lock(&file).unwrap_or(false) {
                 let _ = rustix::fs::unlinkat(self, &*name, AtFlags::empty());
             }
         }
