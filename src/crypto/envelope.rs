@@ -122,8 +122,8 @@ fn encrypt(
     recipients: &[Recipient],
 ) -> Result<Sealed, EnvelopeError> {
     let (first, rest) = recipients.split_first().ok_or(EnvelopeError::NoRecipient)?;
-    let bound = BoundRecipient { inner: &first.0, value, bind, made: RefCell::new(None) };
-    let others = rest.iter().map(|recipient| &recipient.0 as &dyn age::Recipient);
+    let bound = BoundRecipient { inner: first.as_age(), value, bind, made: RefCell::new(None) };
+    let others = rest.iter().map(Recipient::as_age);
     let all = std::iter::once(&bound as &dyn age::Recipient).chain(others);
     let failed = |error: age::EncryptError| EnvelopeError::Encrypt(error.to_string());
 

@@ -1,45 +1,12 @@
-//! X25519 identities and their recipients.
+//! Identities: private keys that open secrets.
 
 use std::fmt;
-use std::str::FromStr;
 
 use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
+use super::Recipient;
 use super::randomness::{NoRandomness, with_randomness};
-
-/// A public key a secret is encrypted to: `age1…`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Recipient(pub(super) age::x25519::Recipient);
-
-/// A string that is no age X25519 recipient.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an age recipient (age1…): {0}")]
-pub struct BadRecipient(&'static str);
-
-impl FromStr for Recipient {
-    type Err = BadRecipient;
-
-    fn from_str(text: &str) -> Result<Self, BadRecipient> {
-        let key: age::x25519::Recipient = text.parse().map_err(BadRecipient)?;
-        // To such a key everybody can read, and age does not encrypt to it: it panics.
-        let bytes: Option<[u8; 32]> = bech32::decode(text).ok().and_then(|(_, bytes)| bytes.try_into().ok());
-        let is_small = bytes.is_none_or(|point| x25519_dalek::x25519([1; 32], point) == [0; 32]);
-        if is_small { Err(BadRecipient("it is of small order")) } else { Ok(Self(key)) }
-    }
-}
-
-impl fmt::Display for Recipient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Recipient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Recipient({self})")
-    }
-}
 
 /// Text that is no age identity file. It names a line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +45,7 @@ impl Identity {
 
     /// The public half.
     pub fn recipient(&self) -> Recipient {
-        Recipient(self.0.to_public())
+        Recipient::from(self.0.to_public())
     }
 
     /// The identities in a file that `age-keygen` or [`Identity::to_file`] wrote: one a line, `#` starts a comment.

@@ -9,12 +9,14 @@ mod envelope;
 mod header;
 mod identity;
 mod randomness;
+mod recipient;
 
 pub use author::{Author, AuthorKey, BadAuthor, BadAuthorKey, SIGNATURE_BYTES};
 pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Opened, Sealed, open, peek, seal};
 pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
-pub use identity::{BadIdentity, BadRecipient, Identity, Recipient};
+pub use identity::{BadIdentity, Identity};
 pub use randomness::{NoRandomness, is_lack_of_randomness};
+pub use recipient::{BadRecipient, Recipient};
 
 /// A name for bytes that cannot be one themselves: their SHA-256, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {

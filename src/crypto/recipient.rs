@@ -1,0 +1,182 @@
+//! Recipients: public keys that secrets are encrypted to.
+
+use std::fmt;
+use std::str::FromStr;
+
+use age::ssh::ParseRecipientKeyError;
+
+/// A public key that secrets are encrypted to: age's own, `age1…`, or one of OpenSSH's, `ssh-ed25519 …` or `ssh-rsa …`.
+///
+/// Two are the same if their texts are; the comment that follows an OpenSSH key is no part of it.
+#[derive(Clone)]
+pub struct Recipient(Key);
+
+#[derive(Clone)]
+enum Key {
+    X25519(age::x25519::Recipient),
+    Ssh(age::ssh::Recipient),
+}
+
+/// A string that is no recipient. It quotes nothing of it: a private key may have been given by mistake.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRecipient {
+    /// None of the forms that are known.
+    #[error("not a recipient (age1…, ssh-ed25519 … or ssh-rsa …)")]
+    Unknown,
+    /// It begins as an age recipient does.
+    #[error("not an age recipient (age1…): {0}")]
+    Age(&'static str),
+    /// It begins as an OpenSSH key does.
+    #[error("not an OpenSSH key that age can encrypt to: {0}")]
+    Ssh(String),
+    /// Everybody can read what is encrypted to it.
+    #[error("the key is of small order: what is encrypted to it can be read by everybody")]
+    SmallOrder,
+    /// It is the half that must be kept to oneself.
+    #[error("this is a private key, and whoever has seen it can open secrets")]
+    PrivateKey,
+}
+
+impl FromStr for Recipient {
+    type Err = BadRecipient;
+
+    fn from_str(text: &str) -> Result<Self, BadRecipient> {
+        let key = match text {
+            _ if is_private(text) => return Err(BadRecipient::PrivateKey),
+            _ if text.starts_with("age1") => Key::X25519(parse_age(text)?),
+            _ if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") => {
+                Key::Ssh(parse_ssh(text)?)
+            }
+            _ => return Err(BadRecipient::Unknown),
+        };
+        Ok(Self(key))
+    }
+}
+
+fn is_private(text: &str) -> bool {
+    let start = "AGE-SECRET-KEY-";
+    text.get(..start.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(start))
+        || text.contains("PRIVATE KEY-----")
+}
+
+fn parse_age(text: &str) -> Result<age::x25519::Recipient, BadRecipient> {
+    let key = text.parse().map_err(BadRecipient::Age)?;
+    // age does not encrypt to such a key: it panics.
+    let bytes: Option<[u8; 32]> = bech32::decode(text).ok().and_then(|(_, bytes)| bytes.try_into().ok());
+    let is_small = bytes.is_none_or(|point| x25519_dalek::x25519([1; 32], point) == [0; 32]);
+    if is_small { Err(BadRecipient::SmallOrder) } else { Ok(key) }
+}
+
+fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, BadRecipient> {
+    // age's parser wants to see where the key ends.
+    let key = format!("{}\n", text.trim_end()).parse().map_err(|error| {
+        BadRecipient::Ssh(match error {
+            ParseRecipientKeyError::Invalid(_) => "it is malformed".to_owned(),
+            ParseRecipientKeyError::RsaModulusTooLarge => "an RSA key has at most 4096 bits".to_owned(),
+            ParseRecipientKeyError::RsaModulusTooSmall => "an RSA key has at least 2048 bits".to_owned(),
+            // The type is a word of OpenSSH's that was read from the key itself.
+            ParseRecipientKeyError::Unsupported(kind) => format!("of type {kind}, not ssh-ed25519 or ssh-rsa"),
+            _ => "its type is not ssh-ed25519 or ssh-rsa".to_owned(),
+        })
+    })?;
+    if let age::ssh::Recipient::SshEd25519(blob, _) = &key {
+        let point = blob.last_chunk::<32>().and_then(|point| ed25519_dalek::VerifyingKey::from_bytes(point).ok());
+        // age does not look, and would encrypt to everybody.
+        if point.is_none_or(|point| point.is_weak()) {
+            return Err(BadRecipient::SmallOrder);
+        }
+    }
+    Ok(key)
+}
+
+impl Recipient {
+    pub(super) fn as_age(&self) -> &dyn age::Recipient {
+        match &self.0 {
+            Key::X25519(key) => key,
+            Key::Ssh(key) => key,
+        }
+    }
+}
+
+impl From<age::x25519::Recipient> for Recipient {
+    fn from(key: age::x25519::Recipient) -> Self {
+        Self(Key::X25519(key))
+    }
+}
+
+impl PartialEq for Recipient {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}
+
+impl Eq for Recipient {}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Key::X25519(key) => key.fmt(f),
+            Key::Ssh(key) => key.fmt(f),
+        }
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recipient({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    /// The text of an ssh-ed25519 key of this point.
+    fn ssh(point: &[u8; 32]) -> String {
+        let blob = [b"\0\0\0\x0bssh-ed25519".as_slice(), b"\0\0\0\x20", point].concat();
+        format!("ssh-ed25519 {}", STANDARD.encode(blob))
+    }
+
+    fn error(text: &str) -> BadRecipient {
+        text.parse::<Recipient>().expect_err("none")
+    }
+
+    #[test]
+    fn an_openssh_key_is_itself_without_its_comment() {
+        let point = ed25519_dalek::SigningKey::from_bytes(&[7; 32]).verifying_key().to_bytes();
+        let text = ssh(&point);
+        let key: Recipient = text.parse().expect("a key");
+        assert_eq!(key.to_string(), text);
+        assert_eq!(key, format!("{text} alice@laptop\n").parse().expect("with a comment"));
+        assert_ne!(key, crate::crypto::Identity::generate().recipient());
+    }
+
+    #[test]
+    fn a_key_that_everybody_can_read_is_refused() {
+        // The neutral element, a point of order four, and for X25519 the point 0.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        assert_eq!(error(&ssh(&neutral)), BadRecipient::SmallOrder);
+        assert_eq!(error(&ssh(&[0; 32])), BadRecipient::SmallOrder);
+        let hrp = bech32::Hrp::parse("age").expect("age's prefix");
+        let zero = bech32::encode::<bech32::Bech32>(hrp, &[0; 32]).expect("short");
+        assert_eq!(error(&zero), BadRecipient::SmallOrder);
+    }
+
+    #[test]
+    fn what_is_no_recipient_is_told_without_being_quoted() {
+        assert_eq!(error("hunter2"), BadRecipient::Unknown);
+        assert!(matches!(error("age1hunter2"), BadRecipient::Age(_)));
+        assert!(matches!(error("ssh-ed25519 hunter2"), BadRecipient::Ssh(_)));
+        assert!(matches!(error("ssh-rsa AAAA"), BadRecipient::Ssh(_)));
+        assert!(
+            error("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY=").to_string().contains("ecdsa-sha2-nistp256")
+        );
+        for private in ["AGE-SECRET-KEY-1QQQ", "age-secret-key-1qqq", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"] {
+            assert_eq!(error(private), BadRecipient::PrivateKey);
+            assert!(!error(private).to_string().contains("qqq"));
+        }
+    }
+}
