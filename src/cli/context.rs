@@ -117,9 +117,9 @@ impl<'a> Context<'a> {
         self.open(|vault| vault.with_strictness(self.is_strict).remembering())
     }
 
-    /// The vault, to say that it is as it should be: also one that was never seen.
-    pub(crate) fn open_vault_to_accept(&self) -> Result<Vault, CliError> {
-        self.open(Vault::remembering)
+    /// The vault, to say that it is as it should be: also one that was never seen, if it has the fingerprint that is expected.
+    pub(crate) fn open_vault_to_accept(&self, expected: Option<String>) -> Result<Vault, CliError> {
+        self.open(|vault| vault.remembering().expecting(expected))
     }
 
     fn open(&self, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {

@@ -149,12 +149,24 @@ impl CliError {
             }
             VaultError::Manifest { .. } => Self::chain(Exit::Refused, error)
                 .hint("mend it, or restore it from a backup; the secrets are untouched"),
-            VaultError::Changed { .. } => Self::chain(Exit::Refused, error)
-                .hint(format!("if that is as it should be: {command} update vault --accept")),
+            VaultError::Changed { fingerprint, .. } => Self::chain(Exit::Refused, error)
+                .hint(format!("if that is as it should be: {command} update vault --accept --expect {fingerprint}")),
+            VaultError::Unexpected { .. } => Self::chain(Exit::Refused, error).hint(format!(
+                "nothing was accepted; once you have compared the keys with its owner's: {command} check"
+            )),
+            VaultError::RecipientExists { .. } => {
+                Self::chain(Exit::Exists, error).hint(format!("see whom there is: {command} get recipient"))
+            }
+            VaultError::Unfit { .. } => Self::chain(Exit::Usage, error).hint("nothing was changed"),
+            VaultError::RecipientMissing { .. } => {
+                Self::chain(Exit::NotFound, error).hint(format!("see whom there is: {command} get recipient"))
+            }
+            VaultError::LastRecipient { .. } => Self::chain(Exit::Refused, error)
+                .hint("nothing was changed; another recipient of the vault can remove this one"),
             VaultError::Stale(_) => Self::chain(Exit::Refused, error)
                 .hint(format!("if that is as it should be: {command} update vault --accept-older")),
-            VaultError::FirstUse { .. } => Self::chain(Exit::Refused, error).hint(format!(
-                "once you have compared the keys with those that `flyte-local check` shows its owner: {command} update vault --accept"
+            VaultError::FirstUse { fingerprint, .. } => Self::chain(Exit::Refused, error).hint(format!(
+                "once you have compared the keys with those that `flyte-local check` shows its owner: {command} update vault --accept --expect {fingerprint}"
             )),
             VaultError::UnlistedAuthor { key } => Self::chain(Exit::Refused, error)
                 .hint(format!("name yourself as one: {command} update vault --trust-author {key}"))
@@ -268,8 +280,8 @@ pub(crate) fn harmless(text: &str) -> String {
 }
 
 fn harmless_line(line: &str, result: &mut String) {
-    // Room for the longest name of a recipient, each of its characters by its number, and the key.
-    const MOST_BYTES: usize = 1000;
+    // Room for the longest name of a recipient, each of its characters by its number, and the longest key, of RSA.
+    const MOST_BYTES: usize = 2000;
     let start = result.len();
     for character in line.chars() {
         if result.len() - start >= MOST_BYTES {

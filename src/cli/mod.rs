@@ -7,6 +7,7 @@ mod error;
 mod files;
 mod inject;
 mod notices;
+mod progress;
 mod prompt;
 mod table;
 mod ui;
@@ -19,7 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{check, create, delete, exec, get, init, run, supervise, try_mount, update, update_vault};
+use commands::{
+    check, create, delete, exec, get, init, recipient, rekey, run, supervise, try_mount, update, update_vault,
+};
 use context::Context;
 use error::CliError;
 use flyte_local::secret::{Domain, Project};
@@ -102,31 +105,34 @@ struct RunScopeArgs {
 #[derive(Subcommand)]
 enum Command {
     Init(init::Args),
-    /// Create a secret
+    /// Create a secret, or let somebody open them
     #[command(subcommand, arg_required_else_help = true)]
     Create(Create),
-    /// List the secrets, or show one
+    /// List the secrets or whom they are encrypted to, or show one
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
     /// Give a secret another value, or say whom to trust
     #[command(subcommand, arg_required_else_help = true)]
     Update(Update),
-    /// Delete a secret
+    /// Delete a secret, or a recipient
     #[command(subcommand, arg_required_else_help = true)]
     Delete(Delete),
     Run(run::Args),
     Exec(exec::Args),
+    Rekey(rekey::Args),
     Check(check::Args),
 }
 
 #[derive(Subcommand)]
 enum Create {
     Secret(create::Args),
+    Recipient(recipient::CreateArgs),
 }
 
 #[derive(Subcommand)]
 enum Get {
     Secret(get::Args),
+    Recipient(recipient::GetArgs),
 }
 
 #[derive(Subcommand)]
@@ -138,6 +144,7 @@ enum Update {
 #[derive(Subcommand)]
 enum Delete {
     Secret(delete::Args),
+    Recipient(recipient::DeleteArgs),
 }
 
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
@@ -169,12 +176,16 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
     match cli.command {
         Command::Init(args) => init::run(&context, args)?,
         Command::Create(Create::Secret(args)) => create::run(&context, args)?,
+        Command::Create(Create::Recipient(args)) => recipient::create(&context, args)?,
         Command::Get(Get::Secret(args)) => get::run(&context, args)?,
+        Command::Get(Get::Recipient(args)) => recipient::get(&context, args)?,
         Command::Update(Update::Secret(args)) => update::run(&context, args)?,
         Command::Update(Update::Vault(args)) => update_vault::run(&context, args)?,
         Command::Delete(Delete::Secret(args)) => delete::run(&context, args)?,
+        Command::Delete(Delete::Recipient(args)) => recipient::delete(&context, args)?,
         Command::Run(args) => return run::run(context, args),
         Command::Exec(args) => return exec::run(&context, args),
+        Command::Rekey(args) => rekey::run(&context, args)?,
         Command::Check(args) => check::run(&context, args)?,
     }
     Ok(ExitCode::SUCCESS)

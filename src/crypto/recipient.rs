@@ -28,7 +28,10 @@ pub enum BadRecipient {
     Age(&'static str),
     /// It begins as an OpenSSH key does.
     #[error("not an OpenSSH key that age can encrypt to: {0}")]
-    Ssh(String),
+    Ssh(&'static str),
+    /// An OpenSSH key of another type.
+    #[error("age cannot encrypt to a key of type {0}, only to ssh-ed25519 and ssh-rsa")]
+    Unsupported(String),
     /// Everybody can read what is encrypted to it.
     #[error("the key is of small order: what is encrypted to it can be read by everybody")]
     SmallOrder,
@@ -69,15 +72,12 @@ fn parse_age(text: &str) -> Result<age::x25519::Recipient, BadRecipient> {
 
 fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, BadRecipient> {
     // age's parser wants to see where the key ends.
-    let key = format!("{}\n", text.trim_end()).parse().map_err(|error| {
-        BadRecipient::Ssh(match error {
-            ParseRecipientKeyError::Invalid(_) => "it is malformed".to_owned(),
-            ParseRecipientKeyError::RsaModulusTooLarge => "an RSA key has at most 4096 bits".to_owned(),
-            ParseRecipientKeyError::RsaModulusTooSmall => "an RSA key has at least 2048 bits".to_owned(),
-            // The type is a word of OpenSSH's that was read from the key itself.
-            ParseRecipientKeyError::Unsupported(kind) => format!("of type {kind}, not ssh-ed25519 or ssh-rsa"),
-            _ => "its type is not ssh-ed25519 or ssh-rsa".to_owned(),
-        })
+    let key = format!("{}\n", text.trim_end()).parse().map_err(|error| match error {
+        ParseRecipientKeyError::RsaModulusTooLarge => BadRecipient::Ssh("an RSA key may have 4096 bits at most"),
+        ParseRecipientKeyError::RsaModulusTooSmall => BadRecipient::Ssh("an RSA key must have 2048 bits at least"),
+        // A word of OpenSSH's, which the key itself says too.
+        ParseRecipientKeyError::Unsupported(kind) => BadRecipient::Unsupported(kind),
+        _ => BadRecipient::Ssh("it is malformed"),
     })?;
     if let age::ssh::Recipient::SshEd25519(blob, _) = &key {
         let point = blob.last_chunk::<32>().and_then(|point| ed25519_dalek::VerifyingKey::from_bytes(point).ok());

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Refusal;
+use super::manifest::Manifest;
 use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG};
 use crate::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
 
@@ -79,8 +80,10 @@ impl From<Time> for String {
 }
 
 /// The members that a signed binding has besides: read from the same object.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Proof {
+    /// The digest of the recipients it was encrypted to. The first writers left it out.
+    recipients: Option<String>,
     author: String,
     commitment: String,
     signature: String,
@@ -91,9 +94,8 @@ struct Proof {
 struct Signed<'a> {
     #[serde(flatten)]
     body: &'a Body,
-    author: String,
-    commitment: String,
-    signature: String,
+    #[serde(flatten)]
+    proof: Proof,
 }
 
 /// Who says so, not yet believed.
@@ -101,6 +103,8 @@ struct Signed<'a> {
 pub(super) struct Claim {
     pub(super) author: Author,
     pub(super) commitment: Commitment,
+    /// Whom it says the file is encrypted to: the digest of their keys.
+    pub(super) recipients: Option<String>,
     signature: [u8; SIGNATURE_BYTES],
     message: Vec<u8>,
 }
@@ -112,11 +116,11 @@ impl Claim {
     }
 }
 
-/// The binding of a secret whose value has this commitment, signed.
-pub(super) fn encode(vault_id: &str, metadata: &Metadata, key: &AuthorKey, commitment: &Commitment) -> Vec<u8> {
+/// The binding of a secret that is encrypted to the vault's recipients and whose value has this commitment, signed.
+pub(super) fn encode(manifest: &Manifest, metadata: &Metadata, key: &AuthorKey, commitment: &Commitment) -> Vec<u8> {
     let scope = &metadata.id.scope;
     let body = Body {
-        vault: vault_id.to_owned(),
+        vault: manifest.id().to_owned(),
         project: scope.project().cloned(),
         domain: scope.domain().cloned(),
         name: metadata.id.name.clone(),
@@ -125,19 +129,21 @@ pub(super) fn encode(vault_id: &str, metadata: &Metadata, key: &AuthorKey, commi
         updated: metadata.updated.into(),
     };
     let author = key.author();
-    let signature = key.sign(&message(&body, &author, commitment));
-    let signed = Signed {
-        body: &body,
+    let recipients = Some(manifest.recipients_digest());
+    let signature = key.sign(&message(&body, &author, commitment, recipients.as_deref()));
+    let proof = Proof {
+        recipients,
         author: author.to_string(),
         commitment: STANDARD.encode(commitment),
         signature: STANDARD.encode(signature),
     };
+    let signed = Signed { body: &body, proof };
     serde_json::to_vec(&signed).expect("names, words and times always serialise")
 }
 
 /// What is signed. Each part has its length before it, so that no two bindings have the same bytes; the tag comes first,
 /// so that no other use of the key has them either. Neither a project nor a domain can be empty: there, empty is none.
-fn message(body: &Body, author: &Author, commitment: &Commitment) -> Vec<u8> {
+fn message(body: &Body, author: &Author, commitment: &Commitment, recipients: Option<&str>) -> Vec<u8> {
     let parts: [&[u8]; 10] = [
         SIGNED_TAG.as_bytes(),
         body.vault.as_bytes(),
@@ -151,7 +157,7 @@ fn message(body: &Body, author: &Author, commitment: &Commitment) -> Vec<u8> {
         commitment,
     ];
     let mut message = Vec::new();
-    for part in parts {
+    for part in parts.into_iter().chain(recipients.map(str::as_bytes)) {
         message.extend((part.len() as u64).to_be_bytes());
         message.extend(part);
     }
@@ -182,7 +188,9 @@ pub(super) fn decode(
         let author = proof.author.parse().map_err(|_| refused("its author is no author's key"))?;
         let commitment = bytes(&proof.commitment).ok_or_else(|| refused("its commitment is not 32 bytes in base64"))?;
         let signature = bytes(&proof.signature).ok_or_else(|| refused("its signature is not 64 bytes in base64"))?;
-        Some(Claim { message: message(&body, &author, &commitment), author, commitment, signature })
+        let recipients = proof.recipients;
+        let message = message(&body, &author, &commitment, recipients.as_deref());
+        Some(Claim { author, commitment, recipients, signature, message })
     } else {
         None
     };
@@ -219,12 +227,17 @@ mod tests {
         AuthorKey::generate().expect("randomness")
     }
 
+    fn manifest() -> Manifest {
+        Manifest::parse(b"format = 2\nid = \"0123456789abcdef0123456789abcdef\"\nauthors = []\n[[recipients]]\nname = \"r\"\nkey = \"age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq\"\n")
+            .expect("one")
+    }
+
     fn text(key: &AuthorKey) -> String {
-        String::from_utf8(encode("id", &metadata(), key, &[7; 32])).expect("JSON")
+        String::from_utf8(encode(&manifest(), &metadata(), key, &[7; 32])).expect("JSON")
     }
 
     fn read(text: &str) -> Result<(Metadata, Option<Claim>), Refusal> {
-        decode(&Binding { is_signed: true, body: text.into() }, "id", &metadata().id)
+        decode(&Binding { is_signed: true, body: text.into() }, manifest().id(), &metadata().id)
     }
 
     fn is_authentic(text: &str) -> bool {
@@ -235,12 +248,15 @@ mod tests {
     fn it_reads_as_the_format_document_says() {
         let key = key();
         let text = text(&key);
-        let before = r#"{"vault":"id","project":"p","domain":"d","name":"n","type":"regular","created":"2026-01-01T00:00:00Z","updated":"2026-01-02T03:04:05.5Z","author":""#;
-        let signature = text.strip_prefix(before).expect("as the document says");
-        assert!(signature.starts_with(&format!("{}\",\"commitment\":\"BwcH", key.author())), "{signature}");
+        let before = r#"{"vault":"0123456789abcdef0123456789abcdef","project":"p","domain":"d","name":"n","type":"regular","created":"2026-01-01T00:00:00Z","updated":"2026-01-02T03:04:05.5Z","recipients":""#;
+        let rest = text.strip_prefix(before).expect("as the document says");
+        let (digest, author) = (manifest().recipients_digest(), key.author());
+        let start = format!("{digest}\",\"author\":\"{author}\",\"commitment\":\"BwcH");
+        assert!(rest.starts_with(&start), "{rest}");
         let (read, claim) = read(&text).expect("ours");
         let claim = claim.expect("signed");
-        assert_eq!((read, claim.author, claim.commitment), (metadata(), key.author(), [7; 32]));
+        assert_eq!((read, claim.author, claim.commitment), (metadata(), author, [7; 32]));
+        assert_eq!(claim.recipients, Some(digest));
     }
 
     #[test]
@@ -248,7 +264,10 @@ mod tests {
         let text = text(&key());
         assert!(is_authentic(&text.replacen('{', r#"{"later":{"author":1},"#, 1)));
         let unsigned = Binding { is_signed: false, body: text.replace(r#""author":""#, r#""author":4,"x":""#).into() };
-        assert!(matches!(decode(&unsigned, "id", &metadata().id), Ok((_, None))), "unsigned, it knows of no author");
+        assert!(
+            matches!(decode(&unsigned, manifest().id(), &metadata().id), Ok((_, None))),
+            "unsigned, it knows of no author"
+        );
     }
 
     #[test]
@@ -291,10 +310,10 @@ mod tests {
         let binding = Binding { is_signed: true, body: text(&key()).into() };
         assert!(matches!(decode(&binding, "other", &metadata().id), Err(Refusal::OtherVault)));
         let name = SecretId { name: "m".parse().expect("a good name"), ..metadata().id };
-        assert!(matches!(decode(&binding, "id", &name), Err(Refusal::OtherSecret(_))));
+        assert!(matches!(decode(&binding, manifest().id(), &name), Err(Refusal::OtherSecret(_))));
         for scope in [Scope::Organization, Scope::new("p".parse().ok(), None), Scope::new(None, "d".parse().ok())] {
             let place = SecretId { scope, ..metadata().id };
-            assert!(matches!(decode(&binding, "id", &place), Err(Refusal::OtherSecret(_))));
+            assert!(matches!(decode(&binding, manifest().id(), &place), Err(Refusal::OtherSecret(_))));
         }
         assert!(matches!(read("{}"), Err(Refusal::Binding(_))));
     }
@@ -308,7 +327,7 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             changed[index] ^= 1 << (index % 8);
             let binding = Binding { is_signed: true, body: changed };
-            let accepted = decode(&binding, "id", &metadata().id)
+            let accepted = decode(&binding, manifest().id(), &metadata().id)
                 .is_ok_and(|(_, claim)| claim.is_some_and(|claim| claim.is_authentic()));
             assert!(!accepted, "byte {index}: {}", String::from_utf8_lossy(&binding.body));
         }
@@ -320,8 +339,8 @@ mod tests {
         let message = |project: &str, domain: &str, name: &str| {
             let scope = Scope::new(project.parse().ok(), domain.parse().ok());
             let id = SecretId { scope, name: name.parse().expect("a good name") };
-            let body = encode("id", &Metadata { id: id.clone(), ..metadata() }, &key, &[7; 32]);
-            let read = decode(&Binding { is_signed: true, body }, "id", &id).expect("ours");
+            let body = encode(&manifest(), &Metadata { id: id.clone(), ..metadata() }, &key, &[7; 32]);
+            let read = decode(&Binding { is_signed: true, body }, manifest().id(), &id).expect("ours");
             read.1.expect("signed").message
         };
         let all =

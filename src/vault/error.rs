@@ -148,6 +148,45 @@ pub enum VaultError {
         path: PathBuf,
         /// How it differs.
         changes: Vec<Change>,
+        /// What tells it from all others as it is now.
+        fingerprint: String,
+    },
+    /// It is not the one that was to be accepted.
+    #[error("the vault at {} is not the expected one: its fingerprint is {found}", path.display())]
+    Unexpected {
+        /// Where it is.
+        path: PathBuf,
+        /// Its own fingerprint.
+        found: String,
+    },
+    /// Secrets are encrypted to it already.
+    #[error("{key} is a recipient already, {name:?}")]
+    RecipientExists {
+        /// The key.
+        key: String,
+        /// What it is called.
+        name: String,
+    },
+    /// What was to be written into `vault.toml` could not be read again.
+    #[error("cannot change {}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ManifestError,
+    },
+    /// None of the recipients is called so, nor is it the key of one.
+    #[error("the vault has no recipient {name:?}")]
+    RecipientMissing {
+        /// What was looked for.
+        name: String,
+    },
+    /// Without it, no identity of the user's would be a recipient.
+    #[error("without recipient {name:?}, none of your identities could open this vault")]
+    LastRecipient {
+        /// What was to be removed.
+        name: String,
     },
     /// A secret is older than it was seen here, or gone.
     #[error("{0}")]
@@ -168,6 +207,8 @@ pub enum VaultError {
         path: PathBuf,
         /// Its id, recipients and authors.
         changes: Vec<Change>,
+        /// What tells it from all others as it is now.
+        fingerprint: String,
     },
     /// There is nowhere to remember a vault.
     #[error("there is no directory to remember the vault's authors and recipients in")]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::VaultError;
-use crate::crypto::{Author, Recipient};
+use crate::crypto::{self, Author, Recipient};
 
 /// The format this code writes.
 const FORMAT: u32 = 2;
@@ -234,9 +234,31 @@ impl Manifest {
         &self.authors
     }
 
+    /// What tells one set of recipients from another, whatever they are called: the SHA-256 of their keys, sorted, each with a
+    /// newline after it, in hexadecimal.
+    pub(super) fn recipients_digest(&self) -> String {
+        digest(self.recipients.iter().map(|recipient| recipient.key.to_string()))
+    }
+
+    /// The same of all that is accepted of a vault: its id, its recipients and its authors.
+    pub(super) fn fingerprint(&self) -> String {
+        let recipients = self.recipients.iter().map(|known| format!("recipient {}", known.key));
+        let authors = self.authors.iter().map(|known| format!("author {}", known.key));
+        digest(recipients.chain(authors).chain([format!("id {}", self.id)]))
+    }
+
     /// That it would be read again.
     pub(super) fn check(&self) -> Result<(), ManifestError> {
         Self::parse(self.to_toml().as_bytes()).map(drop)
+    }
+
+    pub(super) fn add_recipient(&mut self, recipient: NamedRecipient) {
+        self.recipients.push(recipient);
+    }
+
+    /// Removes the recipients that `is_meant` says; which.
+    pub(super) fn remove_recipients(&mut self, is_meant: impl Fn(&NamedRecipient) -> bool) -> Vec<NamedRecipient> {
+        self.recipients.extract_if(.., |recipient| is_meant(recipient)).collect()
     }
 
     pub(super) fn add_author(&mut self, author: NamedAuthor) {
@@ -247,6 +269,11 @@ impl Manifest {
     pub(super) fn replace(&mut self, recipients: Vec<NamedRecipient>, authors: Vec<NamedAuthor>) {
         (self.recipients, self.authors) = (recipients, authors);
     }
+}
+
+fn digest(lines: impl Iterator<Item = String>) -> String {
+    let lines: BTreeSet<_> = lines.map(|line| line + "\n").collect();
+    crypto::digest(lines.into_iter().collect::<String>().as_bytes())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::manifest::Manifest;
 use super::pins::Pins;
 use super::trust::{Change, Newest, Pin, Stale, staleness};
 use super::{NamedAuthor, Vault, VaultError, layout};
@@ -67,6 +68,8 @@ pub(super) struct Memory {
     is_strict: bool,
     /// Whether it is an error that nothing can be remembered.
     must_remember: bool,
+    /// The fingerprint of the one that is to be accepted.
+    expected: Option<String>,
     listener: Listener,
 }
 
@@ -134,10 +137,27 @@ impl Vault {
         Ok(self)
     }
 
+    /// Has [`Vault::accept`], and the first look at a vault, refuse any but the one that has this fingerprint.
+    #[must_use]
+    pub fn expecting(mut self, fingerprint: Option<String>) -> Self {
+        self.memory.expected = fingerprint;
+        self
+    }
+
+    fn require_expected(&self) -> Result<(), VaultError> {
+        let found = self.fingerprint();
+        match &self.memory.expected {
+            Some(expected) if *expected != found => Err(VaultError::Unexpected { path: self.path().to_owned(), found }),
+            _ => Ok(()),
+        }
+    }
+
     fn tell_first_use(&self) -> Result<(), VaultError> {
+        self.require_expected()?;
         let changes = Pin::all(&self.manifest);
         if self.memory.is_strict {
-            return Err(VaultError::FirstUse { path: self.path().to_owned(), changes });
+            let (path, fingerprint) = (self.path().to_owned(), self.fingerprint());
+            return Err(VaultError::FirstUse { path, changes, fingerprint });
         }
         self.memory.listener.tell(&Notice::FirstUse { path: self.path(), changes: &changes });
         Ok(())
@@ -167,11 +187,21 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Changed`], [`VaultError::NoState`].
     pub(super) fn require_known(&self) -> Result<&Pins, VaultError> {
-        let changes = self.changes();
-        if !changes.is_empty() {
-            return Err(VaultError::Changed { path: self.path().to_owned(), changes });
-        }
+        self.require_unchanged()?;
         self.memory.pins.as_ref().ok_or(VaultError::NoState)
+    }
+
+    /// That its id, recipients and authors are those that are pinned.
+    ///
+    /// # Errors
+    /// [`VaultError::Changed`].
+    pub fn require_unchanged(&self) -> Result<(), VaultError> {
+        let changes = self.changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let (path, fingerprint) = (self.path().to_owned(), self.fingerprint());
+        Err(VaultError::Changed { path, changes, fingerprint })
     }
 
     /// That it may be read: it is the vault that this machine knows under this path, whoever may have changed it.
@@ -179,15 +209,13 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Changed`].
     pub(super) fn require_itself(&self) -> Result<(), VaultError> {
-        let changes = self.changes();
-        if changes.is_empty() {
-            return Ok(());
+        match self.require_unchanged() {
+            Err(VaultError::Changed { .. }) if self.memory.pin().is_some_and(|pin| pin.id == self.manifest.id()) => {
+                self.memory.listener.tell(&Notice::Changed { path: self.path() });
+                Ok(())
+            }
+            compared => compared,
         }
-        if self.memory.pin().is_some_and(|pin| pin.id != self.manifest.id()) {
-            return Err(VaultError::Changed { path: self.path().to_owned(), changes });
-        }
-        self.memory.listener.tell(&Notice::Changed { path: self.path() });
-        Ok(())
     }
 
     /// What this machine knows last of the secret.
@@ -280,9 +308,10 @@ impl Vault {
     /// Takes the vault as it is now for the one this machine knows: its id, recipients and authors. What was accepted.
     ///
     /// # Errors
-    /// [`VaultError::NoState`], or the system's.
+    /// [`VaultError::NoState`], [`VaultError::Unexpected`], or the system's.
     pub fn accept(&mut self) -> Result<Vec<Change>, VaultError> {
         let _lock = self.begin_write()?;
+        self.require_expected()?;
         let changes = self.changes();
         let pins = self.memory.pins.as_ref().ok_or(VaultError::NoState)?;
         let pin = Pin::of(&self.manifest);
@@ -329,12 +358,23 @@ impl Vault {
         let pins = self.require_known()?;
         let mut manifest = self.manifest.clone();
         manifest.add_author(author);
-        manifest.check().map_err(|source| VaultError::Manifest { path: self.root.join(layout::MANIFEST), source })?;
-        Self::write_manifest(&lock, &self.root, &manifest)?;
-        let pin = Pin::of(&manifest);
-        pins.save(&pin)?;
-        (self.manifest, self.memory.pin) = (manifest, Some(pin));
+        let pin = self.write_pinned(&lock, &manifest, pins)?;
+        self.replace_pinned(manifest, pin);
         Ok(true)
+    }
+
+    /// Writes `vault.toml` and pins it: in this order, as the pin is of what is there.
+    pub(super) fn write_pinned(&self, lock: &Lock, manifest: &Manifest, pins: &Pins) -> Result<Pin, VaultError> {
+        manifest.check().map_err(|source| VaultError::Unfit { path: self.root.join(layout::MANIFEST), source })?;
+        Self::write_manifest(lock, &self.root, manifest)?;
+        let pin = Pin::of(manifest);
+        pins.save(&pin)?;
+        Ok(pin)
+    }
+
+    /// The vault as it was just written, and pinned.
+    pub(super) fn replace_pinned(&mut self, manifest: Manifest, pin: Pin) {
+        (self.manifest, self.memory.pin) = (manifest, Some(pin));
     }
 }
 

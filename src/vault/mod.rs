@@ -12,6 +12,7 @@ mod manifest;
 mod memory;
 mod pins;
 mod read;
+mod rekey;
 mod trust;
 mod write;
 
@@ -21,6 +22,7 @@ pub use inspect::{Flaw, Inspection};
 pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
 pub use memory::{Listen, Notice};
 pub use read::{Listing, Resolved, Seen};
+pub use rekey::{Encryption, Rekeyed};
 pub use trust::{Change, Stale};
 pub use write::Adopted;
 

@@ -161,18 +161,31 @@ impl Vault {
     /// The system's. A file that is refused is no error, it is in the listing.
     pub fn list(&self, filter: &ScopeFilter) -> Result<Listing, VaultError> {
         let mut listing = Listing { secrets: Vec::new(), refused: Vec::new() };
-        for scope in self.scopes()?.into_iter().filter(|scope| filter.matches(scope)) {
-            let Some(directory) = self.scope_directory(&scope)? else { continue };
-            for name in secret_names(&directory)? {
-                match self.peek(&directory, &SecretId { scope: scope.clone(), name }) {
-                    Ok(found) => listing.secrets.extend(found.map(|(metadata, _)| metadata)),
-                    Err(error) => listing.refused.push(error),
-                }
-            }
-        }
+        self.each_header(filter, |header| match header {
+            Ok((metadata, _)) => listing.secrets.push(metadata),
+            Err(error) => listing.refused.push(error),
+        })?;
         let key = |m: &Metadata| (m.id.scope.project().cloned(), m.id.scope.domain().cloned(), m.id.name.clone());
         listing.secrets.sort_by_cached_key(key);
         Ok(listing)
+    }
+
+    /// Looks at the header of every secret in a scope that `filter` shows, in no order.
+    pub(super) fn each_header(
+        &self,
+        filter: &ScopeFilter,
+        mut visit: impl FnMut(Result<(Metadata, Option<Claim>), VaultError>),
+    ) -> Result<(), VaultError> {
+        for scope in self.scopes()?.into_iter().filter(|scope| filter.matches(scope)) {
+            let Some(directory) = self.scope_directory(&scope)? else { continue };
+            for name in secret_names(&directory)? {
+                // One that was deleted meanwhile is none.
+                if let Some(header) = self.peek(&directory, &SecretId { scope: scope.clone(), name }).transpose() {
+                    visit(header);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The metadata of a secret in the directory of its scope, and who is said to have written it; `None` if it is not

@@ -7,7 +7,7 @@ use super::pins::Pins;
 use super::read::refused;
 use super::trust::Newest;
 use super::{Metadata, Refusal, Vault, VaultError, binding, layout};
-use crate::crypto::{self, Author, AuthorKey, Identity};
+use crate::crypto::{self, Author, AuthorKey, Identity, Sealed};
 use crate::secret::{SecretId, SecretType, SecretValue};
 use crate::storage::{Directory, Lock, Replace};
 
@@ -134,7 +134,7 @@ impl Vault {
     }
 
     /// What a write of a secret needs.
-    fn writer(&self) -> Result<(&Pins, &AuthorKey), VaultError> {
+    pub(super) fn writer(&self) -> Result<(&Pins, &AuthorKey), VaultError> {
         let pins = self.require_known()?;
         let key = self.author.as_ref().ok_or(VaultError::NoAuthor)?;
         let author = key.author();
@@ -151,14 +151,38 @@ impl Vault {
         replace: Replace,
         (pins, key): (&Pins, &AuthorKey),
     ) -> Result<Metadata, VaultError> {
-        let file = layout::file_name(&metadata.id.name);
-        let bind = |commitment: &_| binding::encode(self.manifest.id(), &metadata, key, commitment);
+        let sealed = self.seal(directory, &metadata, value, key)?;
+        self.put_sealed((lock, replace), directory, &metadata, (value, &sealed), pins)?;
+        Ok(metadata)
+    }
+
+    /// Encrypts a value to the vault's recipients, for its place.
+    pub(super) fn seal(
+        &self,
+        directory: &Directory,
+        metadata: &Metadata,
+        value: &SecretValue,
+        key: &AuthorKey,
+    ) -> Result<Sealed, VaultError> {
+        let bind = |commitment: &_| binding::encode(&self.manifest, metadata, key, commitment);
         let recipients: Vec<_> = self.recipients().iter().map(|recipient| recipient.key.clone()).collect();
-        let sealed = crypto::seal(value, &bind, &recipients)
-            .map_err(|source| VaultError::Seal { path: directory.join(&file), source })?;
+        crypto::seal(value, &bind, &recipients)
+            .map_err(|source| VaultError::Seal { path: directory.join(&layout::file_name(&metadata.id.name)), source })
+    }
+
+    /// Writes what was sealed into its place, once it was read back and opened, and remembers it.
+    pub(super) fn put_sealed(
+        &self,
+        (lock, replace): (&Lock, Replace),
+        directory: &Directory,
+        metadata: &Metadata,
+        (value, sealed): (&SecretValue, &Sealed),
+        pins: &Pins,
+    ) -> Result<(), VaultError> {
+        let file = layout::file_name(&metadata.id.name);
         directory.write(lock, &file, &sealed.bytes, replace, |read_back| sealed.verify(read_back, value))?;
         self.remember(pins, &metadata.id, metadata.updated);
-        Ok(metadata)
+        Ok(())
     }
 }
 

@@ -77,7 +77,9 @@ fn look_over(context: &Context<'_>, vault: &Vault, identities: &[Identity]) -> V
     let own = key.as_ref().ok().and_then(|key| key.as_ref().map(AuthorKey::author));
     let mut findings = vec![signing_key(context, vault, key)];
     findings.extend(keys(vault, identities, own.as_ref()));
+    findings.push(Finding::new("fingerprint", Ok(vault.fingerprint())));
     findings.push(Finding::new("trust", known(context, vault)));
+    findings.push(Finding::new("encryption", encryption(context, vault)));
     findings.extend(secrets(context, vault, identities));
     findings
 }
@@ -133,10 +135,7 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
     if !vault.is_remembered() {
         return Err(failed(VaultError::NoState));
     }
-    let changes = vault.changes();
-    if !changes.is_empty() {
-        return Err(failed(VaultError::Changed { path: vault.path().to_owned(), changes }));
-    }
+    vault.require_unchanged().map_err(failed)?;
     let stale = vault.stale().map_err(failed)?;
     if !stale.is_empty() {
         let lines: Vec<_> = stale.iter().map(ToString::to_string).collect();
@@ -144,6 +143,18 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
             .hint(format!("if that is as it should be: {} update vault --accept-older", context.command)));
     }
     Ok("recipients and authors as accepted here, no secret older than seen here".to_owned())
+}
+
+/// That each secret is encrypted to those whom the vault names, and to nobody else. Files that are refused are told elsewhere.
+fn encryption(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
+    let found = vault.encryption().map_err(|error| CliError::from_vault(&error, &context.command))?;
+    match found.outdated.len() {
+        0 => Ok("each secret to the vault's recipients, and nobody else".to_owned()),
+        count => {
+            let message = format!("{count} secrets are encrypted to others than the vault's recipients");
+            Err(CliError::new(Exit::Refused, message).hint(format!("encrypt them anew: {} rekey", context.command)))
+        }
+    }
 }
 
 /// Whom the vault is encrypted to and who writes it: what somebody compares who sees it for the first time.

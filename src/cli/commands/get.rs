@@ -77,7 +77,7 @@ fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<(), CliError>
     Err(first.with_code(Exit::Refused as u8))
 }
 
-fn format(format: OutputFormat, secrets: &[Metadata]) -> String {
+pub(super) fn format(format: OutputFormat, secrets: &[Metadata]) -> String {
     let cells: Vec<_> = secrets.iter().map(to_cells).collect();
     table::formatted(format, COLUMNS, &cells, &secrets.iter().map(to_json).collect())
 }
@@ -96,7 +96,7 @@ fn to_json(metadata: &Metadata) -> Value {
     json!({ "id": id_to_json(&metadata.id), "secretMetadata": about })
 }
 
-fn id_to_json(id: &SecretId) -> Value {
+pub(super) fn id_to_json(id: &SecretId) -> Value {
     let mut json = json!({ "name": id.name });
     if let Some(project) = id.scope.project() {
         json["project"] = json!(project);
@@ -109,14 +109,13 @@ fn id_to_json(id: &SecretId) -> Value {
 
 fn to_cells(metadata: &Metadata) -> [String; 6] {
     let seconds = |time: Timestamp| format!("{time:.0}");
+    let [project, domain, name] = id_to_cells(&metadata.id);
+    [project, domain, name, metadata.secret_type.to_string(), seconds(metadata.created), seconds(metadata.updated)]
+}
+
+pub(super) fn id_to_cells(id: &SecretId) -> [String; 3] {
     let part = |part: Option<&str>| part.unwrap_or("-").to_owned();
-    let scope = &metadata.id.scope;
-    [
-        part(scope.project().map(|project| project.as_str())),
-        part(scope.domain().map(|domain| domain.as_str())),
-        metadata.id.name.to_string(),
-        metadata.secret_type.to_string(),
-        seconds(metadata.created),
-        seconds(metadata.updated),
-    ]
+    let project = id.scope.project().map(|project| project.as_str());
+    let domain = id.scope.domain().map(|domain| domain.as_str());
+    [part(project), part(domain), id.name.to_string()]
 }

@@ -6,6 +6,8 @@ pub(crate) mod delete;
 pub(crate) mod exec;
 pub(crate) mod get;
 pub(crate) mod init;
+pub(crate) mod recipient;
+pub(crate) mod rekey;
 pub(crate) mod run;
 pub(crate) mod supervise;
 pub(crate) mod try_mount;

@@ -15,12 +15,16 @@ use flyte_local::crypto::Author;
 Examples:
   flyte-local check
   flyte-local update vault --accept
+  flyte-local update vault --accept --expect HASH          where nobody looks, as in CI
   flyte-local update vault --accept-older                  after a git checkout of an older state
   flyte-local update vault --trust-author flyteauthor1… --name alice")]
 pub(crate) struct Args {
     /// Take the vault's recipients and authors as they are now
     #[arg(long)]
     accept: bool,
+    /// Accept it only if this is its fingerprint, as `check` shows it
+    #[arg(long, value_name = "HASH", requires = "accept")]
+    expect: Option<String>,
     /// Take each secret as it is that is older than it was seen here, or gone, or deleted here and there again
     #[arg(long)]
     accept_older: bool,
@@ -33,7 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let mut vault = context.open_vault_to_accept()?;
+    let mut vault = context.open_vault_to_accept(args.expect)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
     let Some(key) = args.trust_author else {
         let lines = match args.accept {

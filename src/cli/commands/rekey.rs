@@ -1,0 +1,91 @@
+//! `rekey`
+
+use serde_json::Value;
+
+use crate::cli::commands::get;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::progress::Progress;
+use crate::cli::table;
+use flyte_local::crypto::{Identity, Recipient};
+use flyte_local::secret::SecretId;
+use flyte_local::vault::{Rekeyed, Vault, VaultError};
+
+/// Encrypt anew each secret that is not encrypted to the vault's recipients
+///
+/// `create recipient` and `delete recipient` do so themselves. What they were stopped in, this goes on with; and it takes
+/// up what others wrote before they knew of a new recipient. It can be stopped at any moment and run again: each secret
+/// opens with the old recipients or with the new. Values, types and times stay as they are; what it writes is signed as yours.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  flyte-local rekey --dry-run
+  flyte-local rekey")]
+pub(crate) struct Args {
+    /// List the secrets that would be encrypted anew, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+    if args.dry_run {
+        let found =
+            context.open_vault()?.encryption().map_err(|error| CliError::from_vault(&error, &context.command))?;
+        context.ui.data(format(context, &found.outdated).as_bytes())?;
+        context.ui.say(&format!("{} to be encrypted anew, {} as they should be", found.outdated.len(), found.current));
+        return report(context, found.refused);
+    }
+    let mut vault = context.open_vault_to_write()?;
+    let identities = identities(context, &vault)?;
+    rekey(context, &mut vault, &identities)
+}
+
+/// The identities, if one of them is a recipient of the vault: else nothing could be encrypted anew.
+pub(super) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Vec<Identity>, CliError> {
+    vault.require_writable().map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let identities = context.identities()?;
+    let own = recipients(&identities);
+    if vault.recipients().iter().any(|known| own.contains(&known.key)) {
+        return Ok(identities);
+    }
+    Err(CliError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault")
+        .because(context.identities_tried(&identities))
+        .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"))
+}
+
+pub(super) fn recipients(identities: &[Identity]) -> Vec<Recipient> {
+    identities.iter().map(Identity::recipient).collect()
+}
+
+/// Encrypts anew what has to be, and says so.
+pub(super) fn rekey(context: &Context<'_>, vault: &mut Vault, identities: &[Identity]) -> Result<(), CliError> {
+    let mut progress = None;
+    let rekeyed = vault.rekey(identities, &mut |total| {
+        progress.get_or_insert_with(|| Progress::start(total, "encrypting anew")).step();
+    });
+    drop(progress);
+    let Rekeyed { done, failed } = rekeyed.map_err(|error| {
+        CliError::from_vault(&error, &context.command)
+            .hint(format!("each secret opens as before or for the new recipients; to go on: {} rekey", context.command))
+    })?;
+    context.ui.say(&match done {
+        0 => "no secret had to be encrypted anew".to_owned(),
+        1 => "encrypted 1 secret anew".to_owned(),
+        done => format!("encrypted {done} secrets anew"),
+    });
+    report(context, failed)
+}
+
+/// Tells of the secrets that were left as they are; the first gives the exit code.
+fn report(context: &Context<'_>, failed: Vec<VaultError>) -> Result<(), CliError> {
+    let mut errors = failed.iter().map(|error| CliError::from_vault(error, &context.command));
+    let Some(first) = errors.next() else { return Ok(()) };
+    errors.for_each(|error| context.ui.error(&error));
+    Err(first)
+}
+
+fn format(context: &Context<'_>, ids: &[SecretId]) -> String {
+    let rows: Vec<_> = ids.iter().map(get::id_to_cells).collect();
+    let json: Value = ids.iter().map(get::id_to_json).collect();
+    table::formatted(context.output_format, ["project", "domain", "name"], &rows, &json)
+}
