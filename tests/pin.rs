@@ -407,7 +407,7 @@ fn a_recipient_that_is_removed_while_a_value_is_asked_for_does_not_get_it() {
         assert_eq!(ran.code, 0, "{ran:?}");
         let file = std::fs::read(sandbox.secret_file(&format!("org/{}", arguments[2]))).expect("there");
         assert!(flyte_local::crypto::open(&file, &sandbox.identities()).is_ok());
-        assert!(flyte_local::crypto::open(&file, std::slice::from_ref(&leaver)).is_err(), "{arguments:?}");
+        assert!(flyte_local::crypto::open(&file, std::array::from_ref(&leaver)).is_err(), "{arguments:?}");
         std::fs::write(manifest(&sandbox), with).expect("written");
         sandbox.ok(&["update", "vault", "--accept"]);
     }

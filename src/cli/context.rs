@@ -4,32 +4,33 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
 use super::error::{CliError, Exit};
+use super::identities::{self, IDENTITY_KEY, Identities, MAX_KEY_FILE_BYTES, Origin, Tried};
 use super::notices;
+use super::passphrases::Passphrases;
 use super::ui::Ui;
 use super::{GlobalArgs, OutputFormat, RunScopeArgs};
 use flyte_local::config::Config;
-use flyte_local::crypto::{AuthorKey, Identity};
+use flyte_local::crypto::AuthorKey;
 use flyte_local::secret::{Domain, Project, RunScope};
 use flyte_local::storage::{Directory, Permissions, StorageError, read_private_file};
 use flyte_local::vault::Vault;
 
-/// A variable that may hold an identity itself: what we start is not to have it. FLYTE_LOCAL_IDENTITY is the path of a file,
-/// which its permissions protect, and flyte-local may be started by what we start.
-pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
-
-/// Larger than any file of keys.
-const MAX_KEY_FILE_BYTES: usize = 1 << 20;
+const NAME_AN_IDENTITY: &str = "--identity FILE or FLYTE_LOCAL_IDENTITY";
 
 pub(crate) struct Context<'a> {
     pub(crate) ui: &'a Ui,
     pub(crate) output_format: OutputFormat,
     vault: Place,
-    identity: Place,
+    /// The files that --identity names.
+    identities: Vec<PathBuf>,
+    default_identity: Place,
+    passphrases: Arc<Passphrases>,
     /// The key that signs what the user writes.
     author: Place,
     /// Where what was seen of vaults is remembered.
@@ -69,10 +70,9 @@ impl<'a> Context<'a> {
         // macOS has no directory for state.
         let default_state = directories.as_ref().map(|d| d.state_dir().unwrap_or(d.data_local_dir()).join("pins"));
         let mut command = "flyte-local".to_owned();
-        for (option, value) in [("--vault", &global.vault), ("--identity", &global.identity)] {
-            if let Some(path) = value {
-                command.push_str(&format!(" {option} {}", quoted(path)));
-            }
+        let chosen = global.vault.iter().map(|path| ("--vault", path));
+        for (option, path) in chosen.chain(global.identity.iter().map(|path| ("--identity", path))) {
+            command.push_str(&format!(" {option} {}", quoted(path)));
         }
         Ok(Self {
             ui,
@@ -81,10 +81,9 @@ impl<'a> Context<'a> {
                 path: global.vault.or_else(|| path_variable("FLYTE_LOCAL_VAULT")).or(default_vault),
                 option: "--vault DIR or FLYTE_LOCAL_VAULT",
             },
-            identity: Place {
-                path: global.identity.or_else(|| path_variable("FLYTE_LOCAL_IDENTITY")).or(default_identity),
-                option: "--identity FILE or FLYTE_LOCAL_IDENTITY",
-            },
+            identities: global.identity,
+            default_identity: Place { path: default_identity, option: NAME_AN_IDENTITY },
+            passphrases: Arc::new(Passphrases::new(global.passphrase_fd, ui.clone())?),
             author: Place {
                 path: path_variable("FLYTE_LOCAL_AUTHOR").or(default_author),
                 option: "FLYTE_LOCAL_AUTHOR=FILE",
@@ -101,10 +100,6 @@ impl<'a> Context<'a> {
 
     pub(crate) fn vault_path(&self) -> Result<&Path, CliError> {
         self.vault.get()
-    }
-
-    pub(crate) fn identity_path(&self) -> Result<&Path, CliError> {
-        self.identity.get()
     }
 
     /// The vault, to read it.
@@ -148,17 +143,16 @@ impl<'a> Context<'a> {
     /// That what opens the vault, signs it or remembers it is not in the hands of whoever can write it.
     pub(crate) fn require_outside_of_vault(&self) -> Result<(), CliError> {
         let vault = real(self.vault_path()?)?;
-        for (place, what) in [
-            (&self.identity, "the identity that opens it"),
-            (&self.author, "the key that signs it"),
-            (&self.state, "what this machine remembers of it"),
-        ] {
-            let Some(path) = &place.path else { continue };
+        let is_known = !self.identities.is_empty() || self.default_identity.path.is_some();
+        let identities = if is_known { self.identity_places()? } else { Vec::new() };
+        let identities = identities.iter().filter_map(Origin::path);
+        let identities = identities.map(|path| (path, "the identity that opens it", NAME_AN_IDENTITY));
+        let places = [(&self.author, "the key that signs it"), (&self.state, "what this machine remembers of it")];
+        let places = places.iter().filter_map(|(place, what)| Some((place.path.as_deref()?, *what, place.option)));
+        for (path, what, option) in identities.chain(places) {
             if real(path)?.starts_with(&vault) {
                 let message = format!("{}, {what}, would lie in the vault", path.display());
-                return Err(
-                    CliError::new(Exit::Usage, message).hint(format!("name another place with {}", place.option))
-                );
+                return Err(CliError::new(Exit::Usage, message).hint(format!("name another place with {option}")));
             }
         }
         Ok(())
@@ -213,32 +207,48 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The identities in the identity file.
-    pub(crate) fn identities(&self) -> Result<Vec<Identity>, CliError> {
-        let path = self.identity_path()?;
-        self.read_identity_file()?.ok_or_else(|| {
-            CliError::new(Exit::NotFound, format!("there is no identity at {}", path.display()))
-                .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
-                .hint("or restore it from your copy: without it, no secret of this vault can be opened")
-        })
+    /// Where identities are: the places that the nearest level names, of the options, the variables, the configuration, and
+    /// the default.
+    pub(crate) fn identity_places(&self) -> Result<Vec<Origin>, CliError> {
+        if !self.identities.is_empty() {
+            return Ok(self.identities.iter().cloned().map(Origin::File).collect());
+        }
+        let file = path_variable("FLYTE_LOCAL_IDENTITY").map(Origin::File);
+        let key = variable_is_set(IDENTITY_KEY).then_some(Origin::Variable);
+        let named: Vec<_> = file.into_iter().chain(key).collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        if let Some(directory) = &self.configuration {
+            let home = directories::BaseDirs::new();
+            let home = home.as_ref().map(directories::BaseDirs::home_dir);
+            let paths = Config::load(directory)?.identity.paths(directory, home);
+            if !paths.is_empty() {
+                return Ok(paths.into_iter().map(Origin::File).collect());
+            }
+        }
+        Ok(vec![Origin::File(self.default_identity.get()?.to_owned())])
     }
 
-    /// As [`Context::identities`]; `None` where there is no file.
-    pub(crate) fn read_identity_file(&self) -> Result<Option<Vec<Identity>>, CliError> {
-        let path = self.identity_path()?;
-        let Some(bytes) = read_key_file(path)? else { return Ok(None) };
-        let unreadable = |reason: &dyn std::fmt::Display| {
-            CliError::new(Exit::Failed, format!("{} is not an age identity file: {reason}", path.display()))
-        };
-        let text = std::str::from_utf8(&bytes).map_err(|error| unreadable(&error))?;
-        Identity::parse_file(text).map(Some).map_err(|error| unreadable(&error))
+    /// The identities that open the vault, of which some may be locked.
+    pub(crate) fn identities(&self) -> Result<Identities, CliError> {
+        let places = self.identity_places()?;
+        self.read_identities(&places)?.ok_or_else(|| identities::none_at(&places[0]))
+    }
+
+    /// Those in these places; `None` where there is nothing at any of them.
+    pub(crate) fn read_identities(&self, places: &[Origin]) -> Result<Option<Identities>, CliError> {
+        Identities::read(places, permissions()?, &self.passphrases)
+    }
+
+    /// Where passphrases come from.
+    pub(crate) fn passphrases(&self) -> &Passphrases {
+        &self.passphrases
     }
 
     /// The identities in words.
-    pub(crate) fn identities_tried(&self, identities: &[Identity]) -> String {
-        let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
-        let file = self.identity.path.as_deref().unwrap_or(Path::new("-"));
-        format!("tried {}, the identity of {}", file.display(), recipients.join(", "))
+    pub(crate) fn identities_tried(&self, identities: &Identities) -> Tried {
+        identities.tried()
     }
 
     /// The time, for a comment in a file.

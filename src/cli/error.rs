@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use super::context::quoted;
+use super::identities::Tried;
 use flyte_local::config::ConfigError;
 use flyte_local::crypto::EnvelopeError;
 use flyte_local::storage::{Exposure, LockOwner, StorageError};
@@ -23,7 +24,7 @@ pub(crate) enum Exit {
 }
 
 /// An error as the user sees it: lower case, without a full stop; never a value.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct CliError {
     message: String,
     causes: Vec<String>,
@@ -184,11 +185,23 @@ impl CliError {
         }
     }
 
-    /// A vault's error on reading a value; if nothing opened it, with the identities that were `tried`, in words.
-    pub(crate) fn from_read(error: &VaultError, command: &str, tried: &str) -> Self {
-        let is_locked_out = matches!(error, VaultError::CannotDecrypt { .. });
-        let error = Self::from_vault(error, command);
-        if is_locked_out { error.because(tried) } else { error }
+    /// A vault's error on reading a value; if nothing opened it, with what was `tried`.
+    pub(crate) fn from_read(error: &VaultError, command: &str, tried: &Tried) -> Self {
+        let said = Self::from_vault(error, command);
+        let VaultError::CannotDecrypt { needs, .. } = error else { return said };
+        let mut needed = format!("the file is encrypted to: {}", needs.wanted);
+        for known in &needs.recipients {
+            needed.push_str(&format!("\na recipient of the vault is {:?} {}", known.name, known.key));
+        }
+        said.tried(tried).because(needed)
+    }
+
+    /// With what was tried, and what would help before anything else.
+    #[must_use]
+    pub(crate) fn tried(mut self, tried: &Tried) -> Self {
+        self.causes.extend(tried.causes.iter().cloned());
+        self.hints.splice(0..0, tried.hints.iter().cloned());
+        self
     }
 
     pub(crate) fn from_storage(error: &StorageError) -> Self {

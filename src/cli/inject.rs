@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::context::{Context, runtime_directory};
 use super::error::{CliError, Exit, harmless, scope_flags};
 use super::files::Files;
-use flyte_local::crypto::Identity;
+use super::identities::Identities;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{DirectoryError, Removal};
 use flyte_local::redact::Watchlist;
@@ -17,7 +17,7 @@ use flyte_local::vault::{Resolved, Vault};
 /// An open vault, the identities to read it with, and the directory for files.
 pub(crate) struct Injector {
     vault: Vault,
-    identities: Vec<Identity>,
+    identities: Identities,
     files: Files,
     user: User,
     /// Each value goes here before it goes anywhere else.
@@ -25,7 +25,6 @@ pub(crate) struct Injector {
     /// The keys of values so short that hiding them spoils the output.
     short: RefCell<Vec<SecretName>>,
     command: String,
-    tried: String,
 }
 
 /// Values of fewer bytes stand in any output by chance.
@@ -58,7 +57,12 @@ impl Injector {
     ) -> Result<Self, CliError> {
         let vault = context.open_vault()?;
         let identities = context.identities()?;
-        let tried = context.identities_tried(&identities);
+        // Before anything else: a keyring is not that of a namespace, and no question can be asked once a child has the
+        // terminal.
+        identities.unlock_for(&vault)?;
+        if user == User::Task {
+            identities.close();
+        }
         let files = match mount {
             Mount::Private => Files::open(user, runtime_directory().as_deref())?,
             Mount::None => {
@@ -66,7 +70,7 @@ impl Injector {
             }
         };
         let command = context.command.clone();
-        Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), command, tried })
+        Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), command })
     }
 
     /// The names that a run in this scope sees.
@@ -168,7 +172,7 @@ impl Injector {
                 Ok(resolved)
             }
             Ok(None) => Err(self.missing(key, run)),
-            Err(error) => Err(CliError::from_read(&error, &self.command, &self.tried)),
+            Err(error) => Err(CliError::from_read(&error, &self.command, &self.identities.tried())),
         }
     }
 

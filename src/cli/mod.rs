@@ -5,8 +5,10 @@ mod commands;
 mod context;
 mod error;
 mod files;
+mod identities;
 mod inject;
 mod notices;
+mod passphrases;
 mod progress;
 mod prompt;
 mod table;
@@ -58,10 +60,14 @@ struct GlobalArgs {
     /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
     #[arg(long, global = true, value_name = "DIR")]
     vault: Option<PathBuf>,
-    /// The age identity file that opens it [default: FLYTE_LOCAL_IDENTITY, or identity.txt in the user's configuration
+    /// An identity file that opens it, age's or OpenSSH's; may be given several times [default: FLYTE_LOCAL_IDENTITY and
+    /// the key in FLYTE_LOCAL_IDENTITY_KEY, else those of config.toml, else identity.txt in the user's configuration
     /// directory]
     #[arg(long, global = true, value_name = "FILE")]
-    identity: Option<PathBuf>,
+    identity: Vec<PathBuf>,
+    /// Read passphrases from this file descriptor, a line each, instead of asking on the terminal
+    #[arg(long, global = true, value_name = "N")]
+    passphrase_fd: Option<u32>,
     /// Refuse what is else only told: a secret that is older than it was seen here, or gone [default: FLYTE_LOCAL_STRICT]
     #[arg(long, global = true)]
     strict: bool,

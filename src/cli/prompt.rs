@@ -25,8 +25,33 @@ use super::error::{CliError, Exit};
 /// How long the rest of a paste may take to arrive after its first line.
 const PASTE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
+/// What is asked for, which decides what helps where the prompt cannot take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Value,
+    Passphrase,
+}
+
+impl Asked {
+    fn other_ways(self) -> &'static str {
+        match self {
+            Self::Value => "give it as it is with --from-file FILE, or on standard input",
+            Self::Passphrase => "give it on a descriptor, with --passphrase-fd",
+        }
+    }
+
+    fn nothing(self) -> CliError {
+        match self {
+            Self::Value => {
+                CliError::new(Exit::Failed, "no value was typed").hint("for an empty value, say so: --value ''")
+            }
+            Self::Passphrase => CliError::new(Exit::Failed, "no passphrase was typed"),
+        }
+    }
+}
+
 /// Asks on the terminal.
-pub(crate) fn hidden(question: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
+pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let failed = |error: io::Error| CliError::from_io("ask on the terminal", &error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
     let quiet = Quiet::start(&terminal, question).map_err(failed)?;
@@ -46,21 +71,18 @@ pub(crate) fn hidden(question: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
     terminal.write_all(b"\n").map_err(failed)?;
     drop(quiet);
 
-    let refuse = |message: &str, hint: &str| Err(CliError::new(Exit::Failed, message).hint(hint));
+    let refuse = |message: &str| Err(CliError::new(Exit::Failed, message).hint(asked.other_ways()));
     match answer {
-        Ok(_) if several => refuse("more than one line was typed, and the prompt takes one", OTHER_WAYS),
-        Ok(answer) if refused.get() || answer.contains(char::REPLACEMENT_CHARACTER) => refuse(
-            "the prompt takes text alone, and there was a tab, a control character or no UTF-8 in it",
-            OTHER_WAYS,
-        ),
+        Ok(_) if several => refuse("more than one line was typed, and the prompt takes one"),
+        Ok(answer) if refused.get() || answer.contains(char::REPLACEMENT_CHARACTER) => {
+            refuse("the prompt takes text alone, and there was a tab, a control character or no UTF-8 in it")
+        }
         Ok(answer) if !answer.is_empty() => Ok(Zeroizing::new(answer.as_bytes().to_vec())),
         // Ctrl-D is an empty answer too.
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed(error)),
-        _ => refuse("no value was typed", "for an empty value, say so: --value ''"),
+        _ => Err(asked.nothing()),
     }
 }
-
-const OTHER_WAYS: &str = "give it as it is with --from-file FILE, or on standard input";
 
 /// What is typed, byte by byte, so that nothing is read ahead.
 struct Keyboard {

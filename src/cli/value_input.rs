@@ -7,7 +7,7 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use super::error::{CliError, Exit};
-use super::prompt;
+use super::prompt::{self, Asked};
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretValue};
 use flyte_local::storage::read_users_file;
 
@@ -48,7 +48,9 @@ impl ValueArgs {
         let bytes = match (given, self.from_file) {
             (Some(text), _) => Zeroizing::new(text.0.as_bytes().to_vec()),
             (None, Some(path)) => from_file(&path)?,
-            (None, None) if std::io::stdin().is_terminal() => prompt::hidden(&format!("value of {name}: "))?,
+            (None, None) if std::io::stdin().is_terminal() => {
+                prompt::hidden(&format!("value of {name}: "), Asked::Value)?
+            }
             (None, None) => from_stdin(self.raw)?,
         };
         SecretValue::new(bytes).map_err(|_| too_large())

@@ -20,6 +20,40 @@ pub struct Config {
     pub project: Option<Project>,
     /// The domain of a run where nothing nearer names one.
     pub domain: Option<Domain>,
+    /// The files of identities, where nothing nearer names any: one, or a list.
+    #[serde(default)]
+    pub identity: Identity,
+}
+
+/// The value of `identity`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "the path of an identity file, or a list of such")]
+pub enum Identity {
+    /// One.
+    File(PathBuf),
+    /// Several, or none.
+    Files(Vec<PathBuf>),
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self::Files(Vec::new())
+    }
+}
+
+impl Identity {
+    /// The paths, with `~/` as the directory `home`, and relative to `directory`, where the configuration lies.
+    pub fn paths(&self, directory: &Path, home: Option<&Path>) -> Vec<PathBuf> {
+        let written = match self {
+            Self::File(path) => std::slice::from_ref(path),
+            Self::Files(paths) => paths,
+        };
+        let absolute = |path: &PathBuf| match (path.strip_prefix("~"), home) {
+            (Ok(rest), Some(home)) => home.join(rest),
+            _ => directory.join(path),
+        };
+        written.iter().map(absolute).collect()
+    }
 }
 
 /// Why the settings were not read.
@@ -69,6 +103,15 @@ mod tests {
     #[test]
     fn a_missing_file_means_the_defaults() {
         assert!(Config::load(Path::new("/nonexistent")).expect("defaults").project.is_none());
+    }
+
+    #[test]
+    fn identities_are_one_path_or_several() {
+        let paths = |text: &str| load(text).expect("good").identity.paths(Path::new("/c"), Some(Path::new("/h")));
+        assert!(paths("").is_empty());
+        assert_eq!(paths("identity = \"~/.ssh/id\""), [Path::new("/h/.ssh/id")]);
+        assert_eq!(paths("identity = [\"a\", \"/b\"]"), [Path::new("/c/a"), Path::new("/b")]);
+        assert!(matches!(load("identity = 1"), Err(ConfigError::Syntax { .. })));
     }
 
     #[test]

@@ -21,7 +21,8 @@ use zeroize::Zeroizing;
 
 use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG, measure};
 use super::randomness::{NoRandomness, with_randomness};
-use super::{Identity, Recipient};
+use super::wanted::Wanted;
+use super::{Identities, Recipient};
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 
 /// The largest file that can hold a value: header, value, and age's 16 bytes for each 64 KiB of it.
@@ -146,7 +147,7 @@ impl Sealed {
     /// It does not open, or to something else.
     pub fn verify(&self, file: &[u8], value: &SecretValue) -> Result<(), EnvelopeError> {
         let key = KnownFileKey(&self.file_key);
-        let opened = decrypt(file, &[&key])?;
+        let opened = decrypt(file, &key)?;
         let same = opened.binding.is_signed && opened.binding.body == self.binding && &opened.value == value;
         if same { Ok(()) } else { Err(EnvelopeError::ReadBack) }
     }
@@ -163,9 +164,21 @@ fn commit(file_key: &FileKey, value: &SecretValue) -> Commitment {
 ///
 /// # Errors
 /// See [`EnvelopeError`].
-pub fn open(file: &[u8], identities: &[Identity]) -> Result<Opened, EnvelopeError> {
-    let identities: Vec<_> = identities.iter().map(|identity| &identity.0 as &dyn age::Identity).collect();
-    decrypt(file, &identities)
+pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
+    decrypt(file, &Finder(identities))
+}
+
+/// To whom a file is encrypted, as its header says, unverified; nothing of a header that is malformed.
+///
+/// `start` is as [`peek`] takes it.
+pub fn wanted(start: &[u8]) -> Wanted {
+    let collector = Collector::default();
+    if let Ok(header) = measure(start)
+        && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)])
+    {
+        let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
+    }
+    collector.0.into_inner()
 }
 
 /// The binding in a file's header, unverified: without an identity nothing can vouch for it.
@@ -192,13 +205,13 @@ fn decryptor(file: &[u8]) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
     })
 }
 
-fn decrypt(file: &[u8], identities: &[&dyn age::Identity]) -> Result<Opened, EnvelopeError> {
+fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, EnvelopeError> {
     if file.len() > MAX_FILE_BYTES {
         return Err(EnvelopeError::FileTooLarge);
     }
     measure(file)?;
     let finder = BindingFinder::default();
-    let opener = Opener { identities, file_key: RefCell::new(None) };
+    let opener = Opener { identity, file_key: RefCell::new(None) };
     let all = [&finder as &dyn age::Identity, &opener].into_iter();
     let mut payload = decryptor(file)?.decrypt(all).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
@@ -214,15 +227,53 @@ fn decrypt(file: &[u8], identities: &[&dyn age::Identity]) -> Result<Opened, Env
     Ok(Opened { binding, commitment: commit(&file_key, &value), value })
 }
 
-/// The identities, as one that remembers the file key it found.
+/// Identities, as one.
+struct Finder<'a>(&'a dyn Identities);
+
+impl age::Identity for Finder<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    /// Each identity sees all stanzas, as the next one may have to be unlocked.
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        let mut found = None;
+        self.0.find(&Wanted::by(stanzas), &mut |identity| {
+            found = identity.as_age().unwrap_stanzas(stanzas);
+            found.is_some()
+        });
+        found
+    }
+}
+
+/// An identity that opens nothing, and keeps what it is shown.
+#[derive(Default)]
+struct Collector(RefCell<Wanted>);
+
+impl age::Identity for Collector {
+    fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        None
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        *self.0.borrow_mut() = Wanted::by(stanzas);
+        None
+    }
+}
+
+/// An identity that remembers the file key it found.
 struct Opener<'a> {
-    identities: &'a [&'a dyn age::Identity],
+    identity: &'a dyn age::Identity,
     file_key: RefCell<Option<FileKey>>,
 }
 
 impl age::Identity for Opener<'_> {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        let found = self.identities.iter().find_map(|identity| identity.unwrap_stanza(stanza));
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        let found = self.identity.unwrap_stanzas(stanzas);
         if let Some(Ok(file_key)) = &found {
             *self.file_key.borrow_mut() = Some(copy(file_key));
         }
@@ -300,6 +351,7 @@ impl age::Identity for BindingFinder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::Identity;
 
     fn value(bytes: &[u8]) -> SecretValue {
         SecretValue::new(Zeroizing::new(bytes.to_vec())).expect("small enough")
@@ -344,7 +396,7 @@ mod tests {
                 Vec::new()
             };
             let sealed = seal(&value(bytes), &bind, &[identity.recipient()]).expect("it seals");
-            let opened = open(&sealed.bytes, std::slice::from_ref(&identity)).expect("it opens");
+            let opened = open(&sealed.bytes, &[identity.clone()]).expect("it opens");
             assert_eq!(*told.borrow(), Some(opened.commitment), "the reader's is the writer's");
             let same_key = |bytes| commit(&sealed.file_key, &value(bytes));
             assert_eq!(same_key(bytes), opened.commitment);
@@ -410,15 +462,16 @@ mod tests {
 
     #[test]
     fn a_file_is_measured_before_it_is_looked_at() {
-        assert!(matches!(open(&vec![0; MAX_FILE_BYTES], &[]), Err(EnvelopeError::NotAge)));
-        assert!(matches!(open(&vec![0; MAX_FILE_BYTES + 1], &[]), Err(EnvelopeError::FileTooLarge)));
-        assert!(matches!(open(&vec![0; MAX_FILE_BYTES + 2], &[]), Err(EnvelopeError::FileTooLarge)));
+        assert!(matches!(open(&vec![0; MAX_FILE_BYTES], &Vec::new()), Err(EnvelopeError::NotAge)));
+        assert!(matches!(open(&vec![0; MAX_FILE_BYTES + 1], &Vec::new()), Err(EnvelopeError::FileTooLarge)));
+        assert!(matches!(open(&vec![0; MAX_FILE_BYTES + 2], &Vec::new()), Err(EnvelopeError::FileTooLarge)));
     }
 
     #[test]
     fn a_plain_age_file_is_foreign() {
         let identity = Identity::generate();
-        let file = age::encrypt(&identity.0.to_public(), b"value").expect("it encrypts");
+        let recipient: age::x25519::Recipient = identity.recipient().to_string().parse().expect("age's own");
+        let file = age::encrypt(&recipient, b"value").expect("it encrypts");
         assert!(matches!(peek(&file), Err(EnvelopeError::NoBinding)));
         assert!(matches!(open(&file, &[identity]), Err(EnvelopeError::NoBinding)));
     }

@@ -5,12 +5,16 @@ use std::fmt;
 use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::Recipient;
 use super::randomness::{NoRandomness, with_randomness};
+use super::wanted::Wanted;
+use super::{BadRecipient, Recipient};
 
-/// Text that is no age identity file. It names a line, never its content.
+/// A file that holds no identity that can be used. It names a line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadIdentity {
+    /// It is not text.
+    #[error(transparent)]
+    NotText(#[from] std::str::Utf8Error),
     /// A line is neither empty, nor a comment, nor an X25519 identity.
     #[error("line {line} is not an age identity (AGE-SECRET-KEY-1…)")]
     Line {
@@ -20,11 +24,60 @@ pub enum BadIdentity {
     /// There is no identity in it.
     #[error("there is no age identity (AGE-SECRET-KEY-1…) in it")]
     Empty,
+    /// It is the half that everybody may have.
+    #[error("it holds a public key, which opens nothing")]
+    PublicKey,
+    /// An age file that is damaged, or not a passphrase's.
+    #[error("it is an age file, but {0}")]
+    AgeFile(&'static str),
+    /// A private key in a form of OpenSSH's or OpenSSL's that cannot be read.
+    #[error("it begins as a private key of OpenSSH's does, and is malformed")]
+    MalformedKey,
+    /// A private key of this type, a word of OpenSSH's, which age does not use.
+    #[error("it is a key of type {0}, and age uses ssh-ed25519 and ssh-rsa")]
+    KeyType(String),
+    /// A private key in this form, which age does not read.
+    #[error("it is a key in {0}, which age does not read")]
+    KeyFormat(&'static str),
+    /// A private key encrypted with this cipher, which age does not have.
+    #[error("it is encrypted with {0}, which age does not read")]
+    Cipher(String),
+    /// Nobody should encrypt to its public half.
+    #[error(transparent)]
+    Recipient(#[from] BadRecipient),
 }
 
-/// A private key that opens secrets. It prints nothing of itself.
+/// A private key that opens secrets: age's own, or one of OpenSSH's. It prints nothing of itself.
 #[derive(Clone)]
-pub struct Identity(pub(super) age::x25519::Identity);
+pub struct Identity(Key);
+
+#[derive(Clone)]
+enum Key {
+    X25519(age::x25519::Identity),
+    /// Only one that is not encrypted, with its public half.
+    OpenSsh(Box<(age::ssh::Identity, Recipient)>),
+}
+
+/// Identities from anywhere, some of which may have to be unlocked first.
+///
+/// Anybody's threads may look for one at once.
+pub trait Identities: Sync {
+    /// Shows one after the other to `opens`, until that is true of one. Those that cost nothing come first; one that is
+    /// locked is unlocked only if it may open what is `wanted`.
+    fn find(&self, wanted: &Wanted, opens: &mut dyn FnMut(&Identity) -> bool);
+}
+
+impl Identities for Vec<Identity> {
+    fn find(&self, _: &Wanted, opens: &mut dyn FnMut(&Identity) -> bool) {
+        let _ = self.iter().any(opens);
+    }
+}
+
+impl<const N: usize> Identities for [Identity; N] {
+    fn find(&self, _: &Wanted, opens: &mut dyn FnMut(&Identity) -> bool) {
+        let _ = self.iter().any(opens);
+    }
+}
 
 impl Identity {
     /// A new one, from the operating system's randomness.
@@ -40,12 +93,28 @@ impl Identity {
     /// # Errors
     /// There is none to be had.
     pub fn try_generate() -> Result<Self, NoRandomness> {
-        with_randomness(age::x25519::Identity::generate).map(Self)
+        with_randomness(age::x25519::Identity::generate).map(|key| Self(Key::X25519(key)))
+    }
+
+    /// One of OpenSSH's, that is not encrypted.
+    pub(super) fn open_ssh(key: age::ssh::Identity) -> Result<Self, BadIdentity> {
+        let recipient = recipient_of(&key)?;
+        Ok(Self(Key::OpenSsh(Box::new((key, recipient)))))
+    }
+
+    pub(super) fn as_age(&self) -> &dyn age::Identity {
+        match &self.0 {
+            Key::X25519(key) => key,
+            Key::OpenSsh(pair) => &pair.0,
+        }
     }
 
     /// The public half.
     pub fn recipient(&self) -> Recipient {
-        Recipient::from(self.0.to_public())
+        match &self.0 {
+            Key::X25519(key) => Recipient::from(key.to_public()),
+            Key::OpenSsh(pair) => pair.1.clone(),
+        }
     }
 
     /// The identities in a file that `age-keygen` or [`Identity::to_file`] wrote: one a line, `#` starts a comment.
@@ -59,18 +128,33 @@ impl Identity {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            identities.push(Self(line.parse().map_err(|_| BadIdentity::Line { line: index + 1 })?));
+            let is_public = ["age1", "ssh-", "ecdsa-", "sk-"].iter().any(|start| line.starts_with(start));
+            let bad = if is_public { BadIdentity::PublicKey } else { BadIdentity::Line { line: index + 1 } };
+            identities.push(Self(Key::X25519(line.parse().map_err(|_| bad)?)));
         }
         if identities.is_empty() { Err(BadIdentity::Empty) } else { Ok(identities) }
     }
 
     /// The text of an identity file, in the form `age-keygen` gives it, so that `age -d -i` reads it.
+    ///
+    /// # Panics
+    /// It is OpenSSH's, which has files of its own.
     pub fn to_file(&self, created: &str) -> Zeroizing<String> {
-        Zeroizing::new(format!(
-            "# created: {created}\n# public key: {}\n{}\n",
-            self.recipient(),
-            self.0.to_string().expose_secret()
-        ))
+        let Key::X25519(key) = &self.0 else { panic!("a key of OpenSSH's is never written") };
+        let (public, secret) = (self.recipient(), key.to_string());
+        Zeroizing::new(format!("# created: {created}\n# public key: {public}\n{}\n", secret.expose_secret()))
+    }
+}
+
+/// The public half of a key of OpenSSH's, which an encrypted one has in the clear.
+pub(super) fn recipient_of(key: &age::ssh::Identity) -> Result<Recipient, BadIdentity> {
+    use age::ssh::ParseRecipientKeyError::{RsaModulusTooLarge, Unsupported};
+    match age::ssh::Recipient::try_from(key.clone()) {
+        // By its text, as that is where all that is refused is looked for.
+        Ok(recipient) => Ok(recipient.to_string().parse()?),
+        Err(Unsupported(kind)) => Err(BadIdentity::KeyType(kind)),
+        Err(RsaModulusTooLarge) => Err(BadRecipient::Ssh("an RSA key may have 4096 bits at most").into()),
+        Err(_) => Err(BadIdentity::MalformedKey),
     }
 }
 

@@ -8,15 +8,21 @@ mod author;
 mod envelope;
 mod header;
 mod identity;
+mod identity_file;
+mod passphrase;
 mod randomness;
 mod recipient;
+mod wanted;
 
 pub use author::{Author, AuthorKey, BadAuthor, BadAuthorKey, SIGNATURE_BYTES};
-pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Opened, Sealed, open, peek, seal};
+pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Opened, Sealed, open, peek, seal, wanted};
 pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
-pub use identity::{BadIdentity, Identity};
+pub use identity::{BadIdentity, Identities, Identity};
+pub use identity_file::{IdentityFile, LockedIdentity, Unlocked};
+pub use passphrase::{LockError, MAX_WORK_FACTOR, Passphrase, UnlockError, WORK_FACTOR, lock};
 pub use randomness::{NoRandomness, is_lack_of_randomness};
 pub use recipient::{BadRecipient, Recipient};
+pub use wanted::Wanted;
 
 /// A name for bytes that cannot be one themselves: their SHA-256, in hexadecimal.
 pub fn digest(bytes: &[u8]) -> String {

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::NamedRecipient;
 use super::manifest::ManifestError;
 use super::trust::{Change, Stale};
-use crate::crypto::{Author, EnvelopeError};
+use crate::crypto::{Author, EnvelopeError, Wanted};
 use crate::secret::SecretId;
 use crate::storage::{LockError, LockOwner, StorageError, WriteError};
 
@@ -52,6 +53,15 @@ pub enum Refusal {
         /// What they were called when they were accepted.
         name: String,
     },
+}
+
+/// What would open a file that nothing opened.
+#[derive(Debug)]
+pub struct Needs {
+    /// To whom the file's header says that it is encrypted.
+    pub wanted: Wanted,
+    /// The recipients of the vault, to whom it should be.
+    pub recipients: Vec<NamedRecipient>,
 }
 
 /// A failed operation on a vault.
@@ -103,6 +113,8 @@ pub enum VaultError {
         id: Box<SecretId>,
         /// Its file.
         path: PathBuf,
+        /// What would open it.
+        needs: Box<Needs>,
     },
     /// The file is not what its place says it is.
     #[error("refused {}, the file of {id}", path.display())]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::layout::{self, Place};
 use super::{Vault, VaultError};
-use crate::crypto::Identity;
+use crate::crypto::Identities;
 use crate::secret::SecretId;
 use crate::storage::{Directory, Entry, Lock, LockError, StorageError, is_leftover};
 
@@ -42,12 +42,12 @@ pub enum Flaw {
 }
 
 impl Vault {
-    /// Looks at everything below `secrets`: each secret is opened to its end with `identities`, or, without any, its header
+    /// Looks at everything below `secrets`: each secret is opened to its end with `identities`, or, without, its header
     /// alone looked at, and its author judged. Whether secrets are older than they were, [`Vault::stale`] says.
     ///
     /// # Errors
     /// The directory `secrets` cannot be opened. All else is in what is returned.
-    pub fn inspect(&self, identities: &[Identity]) -> Result<Inspection, VaultError> {
+    pub fn inspect(&self, identities: Option<&dyn Identities>) -> Result<Inspection, VaultError> {
         let mut walk = Walk { vault: self, identities, found: Inspection::default() };
         for entry in self.root.entries()? {
             // What else lies beside the secrets is the user's: a vault may be a repository.
@@ -77,7 +77,7 @@ impl Vault {
 
 struct Walk<'a> {
     vault: &'a Vault,
-    identities: &'a [Identity],
+    identities: Option<&'a dyn Identities>,
     found: Inspection,
 }
 
@@ -114,8 +114,8 @@ impl Walk<'_> {
 
     fn secret(&mut self, directory: &Directory, id: &SecretId) {
         let looked_at = match self.identities {
-            [] => self.vault.peek_judged(directory, id).map(|found| found.is_some()),
-            identities => self.vault.open_judged(directory, id, identities).map(|found| found.is_some()),
+            None => self.vault.peek_judged(directory, id).map(|found| found.is_some()),
+            Some(identities) => self.vault.open_judged(directory, id, identities).map(|found| found.is_some()),
         };
         match looked_at {
             Ok(true) => self.found.sound += 1,

@@ -17,7 +17,7 @@ mod trust;
 mod write;
 
 pub use binding::Metadata;
-pub use error::{Refusal, VaultError};
+pub use error::{Needs, Refusal, VaultError};
 pub use inspect::{Flaw, Inspection};
 pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
 pub use memory::{Listen, Notice};

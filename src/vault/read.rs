@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::binding::Claim;
-use super::{Metadata, Refusal, Vault, VaultError, binding, layout, trust};
-use crate::crypto::{self, EnvelopeError, Identity, MAX_FILE_BYTES, MAX_HEADER_BYTES};
+use super::{Metadata, Needs, Refusal, Vault, VaultError, binding, layout, trust};
+use crate::crypto::{self, EnvelopeError, Identities, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
 use crate::storage::{Directory, Entry};
 use zeroize::Zeroizing;
@@ -74,7 +74,7 @@ impl Vault {
     /// # Errors
     /// [`VaultError::SecretMissing`]; [`VaultError::CannotDecrypt`] if no identity opens it; [`VaultError::Refused`] for
     /// a file that is damaged, does not belong there, or is not by one of the authors that this machine knows.
-    pub fn value(&self, id: &SecretId, identities: &[Identity]) -> Result<SecretValue, VaultError> {
+    pub fn value(&self, id: &SecretId, identities: &dyn Identities) -> Result<SecretValue, VaultError> {
         let found = self.find_value(id, identities)?;
         found.ok_or_else(|| VaultError::SecretMissing { id: Box::new(id.clone()) })
     }
@@ -88,7 +88,7 @@ impl Vault {
         &self,
         name: &SecretName,
         run: &RunScope,
-        identities: &[Identity],
+        identities: &dyn Identities,
     ) -> Result<Option<Resolved>, VaultError> {
         for scope in run.walk() {
             let id = SecretId { scope, name: name.clone() };
@@ -202,7 +202,7 @@ impl Vault {
         metadata.map(Some).map_err(|source| refused(directory, id, source))
     }
 
-    fn find_value(&self, id: &SecretId, identities: &[Identity]) -> Result<Option<SecretValue>, VaultError> {
+    fn find_value(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<SecretValue>, VaultError> {
         self.require_itself()?;
         // Before the file: a writer remembers it after. So what is known here cannot be newer than an honest file.
         let known = self.known(id)?;
@@ -235,7 +235,7 @@ impl Vault {
         &self,
         directory: &Directory,
         id: &SecretId,
-        identities: &[Identity],
+        identities: &dyn Identities,
     ) -> Result<Option<Found>, VaultError> {
         let Some(found) = self.open_value(directory, id, identities)? else { return Ok(None) };
         self.judge(directory, id, found.claim.as_ref())?;
@@ -247,13 +247,14 @@ impl Vault {
         &self,
         directory: &Directory,
         id: &SecretId,
-        identities: &[Identity],
+        identities: &dyn Identities,
     ) -> Result<Option<Found>, VaultError> {
         let Some(bytes) = read(directory, id, MAX_FILE_BYTES + 1)? else { return Ok(None) };
         let opened = crypto::open(&bytes, identities).map_err(|error| match error {
             EnvelopeError::NoMatchingIdentity => {
                 let path = directory.join(&layout::file_name(&id.name));
-                VaultError::CannotDecrypt { id: Box::new(id.clone()), path }
+                let needs = Needs { wanted: crypto::wanted(&bytes), recipients: self.recipients().to_vec() };
+                VaultError::CannotDecrypt { id: Box::new(id.clone()), path, needs: Box::new(needs) }
             }
             error => refused(directory, id, Refusal::Envelope(error)),
         })?;

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 
 use super::manifest::Manifest;
 use super::{Metadata, NamedRecipient, Vault, VaultError};
-use crate::crypto::{Identity, Recipient, Sealed};
+use crate::crypto::{Identities, Recipient, Sealed};
 use crate::secret::{ScopeFilter, SecretId, SecretValue};
 use crate::storage::{Directory, Replace};
 
@@ -128,7 +128,7 @@ impl Vault {
     /// # Errors
     /// Those of [`Vault::require_writable`], and one of the system's on writing, which ends it; what was done stays done. That
     /// a secret cannot be opened is no error, it is in what is returned.
-    pub fn rekey(&mut self, identities: &[Identity], step: &mut dyn FnMut(usize)) -> Result<Rekeyed, VaultError> {
+    pub fn rekey(&mut self, identities: &dyn Identities, step: &mut dyn FnMut(usize)) -> Result<Rekeyed, VaultError> {
         let lock = self.begin_write()?;
         let (pins, _) = self.writer()?;
         let found = self.encryption()?;
@@ -169,7 +169,7 @@ impl Vault {
     }
 
     /// Opens a secret and encrypts it anew; `None` if it is gone.
-    fn reseal(&self, id: &SecretId, identities: &[Identity]) -> Result<Option<Ready>, VaultError> {
+    fn reseal(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<Ready>, VaultError> {
         let Some(directory) = self.scope_directory(&id.scope)? else { return Ok(None) };
         let Some(found) = self.open_judged(&directory, id, identities)? else { return Ok(None) };
         let (_, key) = self.writer()?;

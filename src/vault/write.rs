@@ -7,7 +7,7 @@ use super::pins::Pins;
 use super::read::refused;
 use super::trust::Newest;
 use super::{Metadata, Refusal, Vault, VaultError, binding, layout};
-use crate::crypto::{self, Author, AuthorKey, Identity, Sealed};
+use crate::crypto::{self, Author, AuthorKey, Identities, Sealed};
 use crate::secret::{SecretId, SecretType, SecretValue};
 use crate::storage::{Directory, Lock, Replace};
 
@@ -83,7 +83,7 @@ impl Vault {
     ///
     /// # Errors
     /// Those of [`Vault::value`] and [`Vault::require_writable`].
-    pub fn adopt_secret(&mut self, id: &SecretId, identities: &[Identity]) -> Result<Adopted, VaultError> {
+    pub fn adopt_secret(&mut self, id: &SecretId, identities: &dyn Identities) -> Result<Adopted, VaultError> {
         let lock = self.begin_write()?;
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let (pins, key) = self.writer()?;

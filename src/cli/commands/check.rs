@@ -6,8 +6,9 @@ use crate::cli::OutputFormat;
 use crate::cli::context::{Context, quoted, runtime_directory};
 use crate::cli::error::{CliError, Exit, harmless, harmless_json};
 use crate::cli::files::Place;
+use crate::cli::identities::Identities;
 use crate::cli::inject::User;
-use flyte_local::crypto::{Author, AuthorKey, Identity};
+use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::System;
 use flyte_local::vault::{Flaw, Vault, VaultError};
@@ -54,12 +55,15 @@ impl Finding {
 pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
     let vault = context.open_vault();
     let identities = identities(context, vault.as_ref().ok());
-    let looked_over = vault.as_ref().map(|vault| look_over(context, vault, identities.as_deref().unwrap_or_default()));
+    let looked_over = vault.as_ref().map(|vault| look_over(context, vault, identities.as_ref().ok()));
     let looked_over = looked_over.unwrap_or_default();
     let path_of_vault = vault.map(|vault| vault.path().display().to_string());
-    let path = || context.identity_path().map(|path| path.display().to_string());
-    let first = [Finding::new("vault", path_of_vault), Finding::new("identity", identities.and_then(|_| path()))];
-    let findings: Vec<_> = first.into_iter().chain(looked_over).chain([file_secrets(), system()]).collect();
+    let found = match identities {
+        Ok(identities) => identities.places().map(|place| Finding::new("identity", Ok(place))).collect(),
+        Err(error) => vec![Finding::new("identity", Err(error))],
+    };
+    let first = [Finding::new("vault", path_of_vault)].into_iter().chain(found);
+    let findings: Vec<_> = first.chain(looked_over).chain([file_secrets(), system()]).collect();
     context.ui.data(format(context.output_format, &findings).as_bytes())?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
         context.ui.hint(hint);
@@ -72,7 +76,7 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
 }
 
 /// Everything about a vault that could be opened.
-fn look_over(context: &Context<'_>, vault: &Vault, identities: &[Identity]) -> Vec<Finding> {
+fn look_over(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>) -> Vec<Finding> {
     let key = context.read_author_file();
     let own = key.as_ref().ok().and_then(|key| key.as_ref().map(AuthorKey::author));
     let mut findings = vec![signing_key(context, vault, key)];
@@ -104,15 +108,15 @@ fn signing_key(context: &Context<'_>, vault: &Vault, key: Result<Option<AuthorKe
 }
 
 /// What lies in the vault: how many secrets are sound, and each thing that is not.
-fn secrets(context: &Context<'_>, vault: &Vault, identities: &[Identity]) -> Vec<Finding> {
-    let found = match vault.inspect(identities) {
+fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>) -> Vec<Finding> {
+    let found = match vault.inspect(identities.map(|identities| identities as _)) {
         Ok(found) => found,
         Err(error) => return vec![Finding::new("all secrets", Err(CliError::from_vault(&error, &context.command)))],
     };
     let sound = match (found.sound, identities) {
         (0, _) if found.flaws.is_empty() => "none yet".to_owned(),
-        (sound, []) => format!("{sound} with a sound header; not opened, as there is no identity"),
-        (sound, _) => format!("{sound} opened to the end, each by an author known here"),
+        (sound, None) => format!("{sound} with a sound header; not opened, as there is no identity"),
+        (sound, Some(_)) => format!("{sound} opened to the end, each by an author known here"),
     };
     let flaws = found.flaws.iter().map(|flaw| match flaw {
         Flaw::Secret(error) => Finding::new("secret", Err(CliError::from_vault(error, &context.command))),
@@ -158,12 +162,13 @@ fn encryption(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> 
 }
 
 /// Whom the vault is encrypted to and who writes it: what somebody compares who sees it for the first time.
-fn keys(vault: &Vault, identities: &[Identity], own: Option<&Author>) -> Vec<Finding> {
+fn keys(vault: &Vault, identities: Option<&Identities>, own: Option<&Author>) -> Vec<Finding> {
     let finding = |what, name: &str, key: String, is_own: bool| {
         Finding::new(what, Ok(format!("{name:?} {key}{}", if is_own { " (yours)" } else { "" })))
     };
+    let ours = identities.map(Identities::recipients).unwrap_or_default();
     let recipients = vault.recipients().iter().map(|known| {
-        let is_own = identities.iter().any(|identity| identity.recipient() == known.key);
+        let is_own = ours.contains(&known.key);
         finding("recipient", &known.name, known.key.to_string(), is_own)
     });
     let authors = vault
@@ -174,18 +179,16 @@ fn keys(vault: &Vault, identities: &[Identity], own: Option<&Author>) -> Vec<Fin
 }
 
 /// The identities, if one of them opens the vault.
-fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<Vec<Identity>, CliError> {
+fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<Identities, CliError> {
     let identities = context.identities()?;
-    let opens = |vault: &Vault| {
-        let recipients: Vec<_> = identities.iter().map(Identity::recipient).collect();
-        vault.recipients().iter().any(|known| recipients.contains(&known.key))
-    };
-    if vault.is_none_or(opens) {
+    let Some(vault) = vault else { return Ok(identities) };
+    identities.unlock_for(vault)?;
+    if identities.open(vault) {
         return Ok(identities);
     }
     Err(CliError::new(Exit::CannotDecrypt, "the identity is none that the vault's secrets are encrypted to")
-        .because(context.identities_tried(&identities))
-        .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"))
+        .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
+        .tried(&identities.tried()))
 }
 
 /// What the system does for the vault's files and for values in memory. None of it is needed.

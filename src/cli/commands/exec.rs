@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::cli::RunScopeArgs;
 use crate::cli::commands::supervise;
-use crate::cli::context::{Context, IDENTITY_KEY, merged};
+use crate::cli::context::{Context, merged};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::identities::IDENTITY_KEY;
 use crate::cli::inject::{Injector, Mount, User};
 use flyte_local::flyte::{SECRETS_DIRECTORY, VARIABLE_MARKERS, default_variable, file_markers};
 use flyte_local::launch::{self, ChildError, Surroundings};

@@ -1,9 +1,12 @@
 //! `init`
 
+use zeroize::Zeroizing;
+
 use crate::cli::context::{Context, permissions};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::identities::Origin;
 use crate::cli::notices;
-use flyte_local::crypto::Identity;
+use flyte_local::crypto::{self, Identity, Recipient};
 use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
 
 /// What the maker of a vault is called in it.
@@ -17,15 +20,20 @@ const OWNER: &str = "owner";
 #[command(after_help = "\
 Examples:
   flyte-local init
+  flyte-local init --passphrase
+  flyte-local --identity ~/.ssh/id_ed25519 init            with a key that you have
   flyte-local --vault ./vault init")]
 pub(crate) struct Args {
     /// What you are called as an author in the vault [default: your user name]
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
+    /// Protect the identity that is made with a passphrase, which is asked for
+    #[arg(long)]
+    passphrase: bool,
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let (vault_path, identity_path) = (context.vault_path()?, context.identity_path()?);
+    let (vault_path, places) = (context.vault_path()?, context.identity_places()?);
     let (author_path, state) = (context.author_path()?, context.state_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
     match Vault::open_with(vault_path, permissions()?) {
@@ -38,9 +46,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     }
     context.require_outside_of_vault()?;
     // The identity comes before the vault: a vault that nobody can open is worse than none.
-    let made = context.read_identity_file()?.is_none() && make_identity(context)?;
-    // What counts is what lies on the disk, should another init have been faster.
-    let recipient = context.identities()?[0].recipient();
+    let (recipient, made) = identity(context, &places, args.passphrase)?;
     let owner = NamedRecipient { name: OWNER.to_owned(), key: recipient };
     let (key, made_key) = context.author_key()?;
     let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
@@ -51,7 +57,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let ui = context.ui;
     let there = |made: bool| if made { "" } else { " (it was there already)" };
     ui.say(&format!("vault:    {}", vault.path().display()));
-    ui.say(&format!("identity: {}{}", identity_path.display(), there(made)));
+    ui.say(&format!("identity: {}{}", places[0], there(made)));
     ui.say(&format!("author:   {}{}", author_path.display(), there(made_key)));
     if made {
         ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
@@ -59,12 +65,29 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Makes the identity file; `false` if it is there by now.
-fn make_identity(context: &Context<'_>) -> Result<bool, CliError> {
-    let path = context.identity_path()?;
-    let identity = Identity::try_generate().map_err(|error| {
+/// The public half of the identity that is there, or was made; whether it was.
+fn identity(context: &Context<'_>, places: &[Origin], passphrase: bool) -> Result<(Recipient, bool), CliError> {
+    if let Some(found) = context.read_identities(places)? {
+        if passphrase {
+            let error = CliError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
+            return Err(error.hint(format!("give it a passphrase: {} update identity --passphrase", context.command)));
+        }
+        return Ok((found.first_recipient()?, false));
+    }
+    let path = places[0].path().expect("a variable that names nothing is no place");
+    let failed = |reason: &dyn std::fmt::Display| {
         CliError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
-            .because(error.to_string())
-    })?;
-    context.write_key_file(path, identity.to_file(&context.now()).as_bytes())
+            .because(reason.to_string())
+    };
+    let identity = Identity::try_generate().map_err(|error| failed(&error))?;
+    let mut file = Zeroizing::new(identity.to_file(&context.now()).as_bytes().to_vec());
+    if passphrase {
+        let chosen = context.passphrases().choose(&places[0].to_string())?;
+        file = crypto::lock(&file, &chosen).map_err(|error| failed(&error))?.into();
+    }
+    match context.write_key_file(path, &file)? {
+        true => Ok((identity.recipient(), true)),
+        // Another init was faster, and what counts is what lies on the disk.
+        false => Ok((context.identities()?.first_recipient()?, false)),
+    }
 }

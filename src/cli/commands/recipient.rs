@@ -93,7 +93,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
     let mut vault = context.open_vault_to_write()?;
     let identities = rekey::identities(context, &vault)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
-    let removed = vault.remove_recipients(&args.name, &rekey::recipients(&identities)).map_err(failed)?;
+    let removed = vault.remove_recipients(&args.name, &identities.recipients()).map_err(failed)?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }

@@ -5,9 +5,9 @@ use serde_json::Value;
 use crate::cli::commands::get;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::identities::Identities;
 use crate::cli::progress::Progress;
 use crate::cli::table;
-use flyte_local::crypto::{Identity, Recipient};
 use flyte_local::secret::SecretId;
 use flyte_local::vault::{Rekeyed, Vault, VaultError};
 
@@ -40,25 +40,20 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     rekey(context, &mut vault, &identities)
 }
 
-/// The identities, if one of them is a recipient of the vault: else nothing could be encrypted anew.
-pub(super) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Vec<Identity>, CliError> {
+/// The identities, unlocked, if one of them is a recipient of the vault: else nothing could be encrypted anew.
+pub(super) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Identities, CliError> {
     vault.require_writable().map_err(|error| CliError::from_vault(&error, &context.command))?;
     let identities = context.identities()?;
-    let own = recipients(&identities);
-    if vault.recipients().iter().any(|known| own.contains(&known.key)) {
+    identities.unlock_for(vault)?;
+    if identities.open(vault) {
         return Ok(identities);
     }
-    Err(CliError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault")
-        .because(context.identities_tried(&identities))
-        .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"))
-}
-
-pub(super) fn recipients(identities: &[Identity]) -> Vec<Recipient> {
-    identities.iter().map(Identity::recipient).collect()
+    let error = CliError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault");
+    Err(error.tried(&identities.tried()).hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"))
 }
 
 /// Encrypts anew what has to be, and says so.
-pub(super) fn rekey(context: &Context<'_>, vault: &mut Vault, identities: &[Identity]) -> Result<(), CliError> {
+pub(super) fn rekey(context: &Context<'_>, vault: &mut Vault, identities: &Identities) -> Result<(), CliError> {
     let mut progress = None;
     let rekeyed = vault.rekey(identities, &mut |total| {
         progress.get_or_insert_with(|| Progress::start(total, "encrypting anew")).step();

@@ -14,8 +14,9 @@ use std::time::SystemTime;
 
 use crate::cli::RunScopeArgs;
 use crate::cli::commands::supervise;
-use crate::cli::context::{Context, IDENTITY_KEY, virtual_env};
+use crate::cli::context::{Context, virtual_env};
 use crate::cli::error::{CliError, Exit};
+use crate::cli::identities::IDENTITY_KEY;
 use crate::cli::inject::{Injector, Mount, User};
 use dry_run::Survey;
 use failure::{Typed, cannot_start, explain, no_environment, not_python};

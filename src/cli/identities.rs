@@ -1,0 +1,294 @@
+//! Where identities come from, which of them are tried first, and unlocking those that are locked: each at most once.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use zeroize::Zeroizing;
+
+use super::context::{inherited, quoted};
+use super::error::{CliError, Exit};
+use super::passphrases::Passphrases;
+use flyte_local::crypto::{self, BadIdentity, Identity, IdentityFile, LockedIdentity, Recipient, Wanted};
+use flyte_local::storage::{Permissions, read_private_file};
+use flyte_local::vault::Vault;
+
+/// A variable that may hold an identity itself: what we start is not to have it. FLYTE_LOCAL_IDENTITY is the path of a file,
+/// which its permissions protect, and flyte-local may be started by what we start.
+pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
+
+/// Larger than any file of keys.
+pub(crate) const MAX_KEY_FILE_BYTES: usize = 1 << 20;
+
+/// A place where identities may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File(PathBuf),
+    /// The variable [`IDENTITY_KEY`].
+    Variable,
+}
+
+impl Origin {
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Variable => None,
+        }
+    }
+
+    /// The bytes that are there; `None` where there is no file.
+    fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+        match self {
+            Self::File(path) => {
+                read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| CliError::from_storage(&error))
+            }
+            Self::Variable => Ok(inherited(IDENTITY_KEY)),
+        }
+    }
+
+    /// What a file of identities holds that was read here.
+    pub(crate) fn parse(&self, bytes: &[u8]) -> Result<IdentityFile, CliError> {
+        IdentityFile::parse(bytes).map_err(|error| self.bad(&error))
+    }
+
+    fn bad(&self, error: &BadIdentity) -> CliError {
+        let what = if self.path().is_some() { "an age identity file" } else { "an identity" };
+        let error_said = CliError::new(Exit::Failed, format!("{self} is not {what}: {error}"));
+        let file = self.path().map_or("FILE".to_owned(), quoted);
+        match error {
+            BadIdentity::PublicKey => error_said.hint("name the file of the private key: the one without .pub"),
+            BadIdentity::KeyType(_) => error_said.hint("make one that is: ssh-keygen -t ed25519, or flyte-local init"),
+            BadIdentity::KeyFormat(_) => {
+                error_said.hint(format!("write it in today's format: ssh-keygen -p -f {file}"))
+            }
+            BadIdentity::Cipher(_) => {
+                error_said.hint(format!("encrypt it with another: ssh-keygen -p -Z aes256-ctr -f {file}"))
+            }
+            _ => error_said,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Variable => f.write_str(IDENTITY_KEY),
+        }
+    }
+}
+
+/// All identities that may open a file. Those that are locked stay so until one is needed.
+pub(crate) struct Identities {
+    sources: Vec<Source>,
+    passphrases: Arc<Passphrases>,
+    /// Whether nothing may be asked any more: the terminal is another's.
+    is_closed: AtomicBool,
+}
+
+struct Source {
+    origin: Origin,
+    content: Content,
+}
+
+enum Content {
+    Open(Vec<Identity>),
+    Locked(Box<Locked>),
+}
+
+struct Locked {
+    file: LockedIdentity,
+    /// Once it was needed.
+    unlocked: OnceLock<Result<Vec<Identity>, CliError>>,
+}
+
+impl Identities {
+    /// What these places hold; `None` if there is nothing at any of them.
+    pub(crate) fn read(
+        origins: &[Origin],
+        permissions: Permissions,
+        passphrases: &Arc<Passphrases>,
+    ) -> Result<Option<Self>, CliError> {
+        let (mut sources, mut missing) = (Vec::new(), Vec::new());
+        for origin in origins {
+            let Some(bytes) = origin.read(permissions)? else {
+                missing.push(origin);
+                continue;
+            };
+            let content = match origin.parse(&bytes)? {
+                IdentityFile::Open(identities) => Content::Open(identities),
+                IdentityFile::Locked(file) => Content::Locked(Box::new(Locked { file, unlocked: OnceLock::new() })),
+            };
+            sources.push(Source { origin: origin.clone(), content });
+        }
+        match missing.first() {
+            _ if sources.is_empty() => Ok(None),
+            Some(origin) => Err(none_at(origin)),
+            None => {
+                let passphrases = Arc::clone(passphrases);
+                Ok(Some(Self { sources, passphrases, is_closed: AtomicBool::new(false) }))
+            }
+        }
+    }
+
+    /// The public half of the first one, which is unlocked if that is what it takes.
+    pub(crate) fn first_recipient(&self) -> Result<Recipient, CliError> {
+        let source = self.sources.first().expect("there is one at least");
+        let known = match &source.content {
+            Content::Locked(locked) => locked.file.recipient().cloned(),
+            Content::Open(_) => None,
+        };
+        known.map_or_else(|| Ok(self.unlock(source)?[0].recipient()), Ok)
+    }
+
+    /// The public halves that are known without unlocking anything.
+    pub(crate) fn recipients(&self) -> Vec<Recipient> {
+        self.sources.iter().flat_map(Source::recipients).collect()
+    }
+
+    /// Whether one that can be used by now is a recipient of the vault.
+    pub(crate) fn open(&self, vault: &Vault) -> bool {
+        self.sources.iter().any(|source| source.opens(vault))
+    }
+
+    /// Unlocks what it takes to open the vault, as far as its recipients tell. That nothing can be asked is no error yet:
+    /// it may not be needed.
+    pub(crate) fn unlock_for(&self, vault: &Vault) -> Result<(), CliError> {
+        for source in &self.sources {
+            if self.open(vault) {
+                break;
+            }
+            if source.may_open(vault)
+                && let Err(error) = self.unlock(source)
+                && self.passphrases.can_ask()
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where they are, and how locked.
+    pub(crate) fn places(&self) -> impl Iterator<Item = String> {
+        self.sources.iter().map(|source| match &source.content {
+            Content::Locked(locked) if locked.unlocked.get().is_none() => format!("{} (locked)", source.origin),
+            _ => source.origin.to_string(),
+        })
+    }
+
+    /// From now on nothing is asked.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    fn unlock<'a>(&'a self, source: &'a Source) -> Result<&'a [Identity], CliError> {
+        let locked = match &source.content {
+            Content::Open(identities) => return Ok(identities),
+            Content::Locked(locked) => locked,
+        };
+        let unlocked = locked.unlocked.get_or_init(|| {
+            if self.is_closed.load(Ordering::Relaxed) {
+                return Err(CliError::new(Exit::CannotDecrypt, "it is locked, and nothing is asked during a run"));
+            }
+            let name = source.origin.to_string();
+            self.passphrases.unlock(&name, &locked.file).map(|unlocked| unlocked.identities)
+        });
+        unlocked.as_deref().map_err(CliError::clone)
+    }
+
+    /// What was tried on a file that nothing opened, in words.
+    pub(crate) fn tried(&self) -> Tried {
+        let mut tried = Tried { causes: Vec::new(), hints: Vec::new() };
+        for Source { origin, content } in &self.sources {
+            let of = |identities: &[Identity]| {
+                let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
+                recipients.join(", ")
+            };
+            let Content::Locked(locked) = content else {
+                let Content::Open(identities) = content else { continue };
+                tried.causes.push(format!("tried {origin}, the identity of {}", of(identities)));
+                continue;
+            };
+            let whose = locked.file.recipient().map(|own| format!(", the identity of {own}")).unwrap_or_default();
+            tried.causes.push(match locked.unlocked.get() {
+                Some(Ok(identities)) => format!("tried {origin}, the identity of {}", of(identities)),
+                Some(Err(error)) => {
+                    tried.hints.extend(error.hints().iter().cloned());
+                    let reasons = [error.message()].into_iter().chain(error.causes().iter().map(String::as_str));
+                    format!("not tried {origin}{whose}: {}", reasons.collect::<Vec<_>>().join(": "))
+                }
+                None => format!("not tried {origin}{whose}: it is locked, and the file needs another"),
+            });
+        }
+        tried
+    }
+}
+
+/// What was tried, for an error's causes, and what to do about it.
+pub(crate) struct Tried {
+    pub(crate) causes: Vec<String>,
+    pub(crate) hints: Vec<String>,
+}
+
+impl Source {
+    /// Those that can be used by now.
+    fn opened(&self) -> &[Identity] {
+        match &self.content {
+            Content::Open(identities) => identities,
+            Content::Locked(locked) => locked.unlocked.get().and_then(|done| done.as_deref().ok()).unwrap_or_default(),
+        }
+    }
+
+    fn opens(&self, vault: &Vault) -> bool {
+        self.opened().iter().any(|own| is_recipient(vault, &own.recipient()))
+    }
+
+    /// Whether it is locked, and might be one to open the vault.
+    fn may_open(&self, vault: &Vault) -> bool {
+        match &self.content {
+            Content::Open(_) => false,
+            Content::Locked(locked) => locked.file.recipient().is_none_or(|own| is_recipient(vault, own)),
+        }
+    }
+
+    fn recipients(&self) -> Vec<Recipient> {
+        let opened = self.opened().iter().map(Identity::recipient);
+        match &self.content {
+            Content::Locked(locked) if self.opened().is_empty() => {
+                locked.file.recipient().cloned().into_iter().collect()
+            }
+            _ => opened.collect(),
+        }
+    }
+}
+
+impl crypto::Identities for Identities {
+    fn find(&self, wanted: &Wanted, opens: &mut dyn FnMut(&Identity) -> bool) {
+        let (cheap, locked): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| !source.opened().is_empty());
+        if cheap.iter().any(|source| source.opened().iter().any(&mut *opens)) {
+            return;
+        }
+        for source in locked {
+            let Content::Locked(locked) = &source.content else { continue };
+            // Why it was not unlocked is kept, and told if nothing else opens the file.
+            if locked.file.may_open(wanted)
+                && let Ok(identities) = self.unlock(source)
+                && identities.iter().any(&mut *opens)
+            {
+                return;
+            }
+        }
+    }
+}
+
+fn is_recipient(vault: &Vault, key: &Recipient) -> bool {
+    vault.recipients().iter().any(|known| known.key == *key)
+}
+
+/// That there is nothing at a place.
+pub(crate) fn none_at(origin: &Origin) -> CliError {
+    CliError::new(Exit::NotFound, format!("there is no identity at {origin}"))
+        .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
+        .hint("or restore it from your copy: without it, no secret of this vault can be opened")
+}

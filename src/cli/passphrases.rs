@@ -1,0 +1,120 @@
+//! Passphrases: from a descriptor that the caller names, else from the terminal.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::sync::Mutex;
+
+use zeroize::Zeroizing;
+
+use super::error::{CliError, Exit};
+use super::prompt::{self, Asked};
+use super::ui::Ui;
+use flyte_local::crypto::{LockedIdentity, Passphrase, UnlockError, Unlocked};
+
+/// How often a passphrase may be typed.
+const ATTEMPTS: usize = 3;
+
+/// Longer than anybody's.
+const MAX_BYTES: usize = 64 << 10;
+
+/// Where passphrases come from.
+pub(crate) struct Passphrases {
+    ui: Ui,
+    /// Each question takes the next line.
+    descriptor: Option<(u32, Mutex<File>)>,
+}
+
+impl Passphrases {
+    pub(crate) fn new(descriptor: Option<u32>, ui: Ui) -> Result<Self, CliError> {
+        let descriptor = match descriptor {
+            Some(number) => Some((number, Mutex::new(open(number)?))),
+            None => None,
+        };
+        Ok(Self { ui, descriptor })
+    }
+
+    /// Whether there is anybody to ask.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.descriptor.is_some() || std::io::stdin().is_terminal()
+    }
+
+    /// Unlocks what `name` says, with the user's passphrase.
+    pub(crate) fn unlock(&self, name: &str, locked: &LockedIdentity) -> Result<Unlocked, CliError> {
+        let attempts = if self.descriptor.is_some() { 1 } else { ATTEMPTS };
+        for attempt in 1.. {
+            match locked.unlock(&self.ask(&format!("passphrase of {name}: "), Exit::CannotDecrypt)?) {
+                Err(UnlockError::WrongPassphrase) if attempt < attempts => {
+                    self.ui.say("the passphrase is wrong: try again");
+                }
+                unlocked => return unlocked.map_err(|error| not_unlocked(name, &error)),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// A new passphrase for what `name` says, asked for twice.
+    pub(crate) fn choose(&self, name: &str) -> Result<Passphrase, CliError> {
+        let first = self.ask(&format!("new passphrase of {name}: "), Exit::Failed)?;
+        if self.descriptor.is_none() {
+            let second = self.ask("the same again: ", Exit::Failed)?;
+            if first != second {
+                return Err(CliError::new(Exit::Failed, "the two passphrases are not the same").hint("try again"));
+            }
+        }
+        Ok(first)
+    }
+
+    fn ask(&self, question: &str, exit: Exit) -> Result<Passphrase, CliError> {
+        let bytes = match &self.descriptor {
+            Some((number, file)) => line(*number, &mut file.lock().expect("no panic"))?,
+            None if self.can_ask() => prompt::hidden(question, Asked::Passphrase)?,
+            None => {
+                let what = question.trim_end_matches(": ");
+                let message = format!("the {what} cannot be asked for: standard input is no terminal");
+                return Err(CliError::new(exit, message).hint(OTHER_WAYS));
+            }
+        };
+        Passphrase::new(&bytes).ok_or_else(|| match bytes.is_empty() {
+            true => CliError::new(Exit::Failed, "an empty passphrase is none"),
+            false => CliError::new(Exit::Failed, "the passphrase is not UTF-8, which age wants"),
+        })
+    }
+}
+
+const OTHER_WAYS: &str = "give it on a descriptor: --passphrase-fd 3 3< <(your-password-manager)";
+
+fn not_unlocked(name: &str, error: &UnlockError) -> CliError {
+    let exit = if *error == UnlockError::WrongPassphrase { Exit::CannotDecrypt } else { Exit::Failed };
+    CliError::new(exit, format!("cannot unlock {name}")).because(error.to_string())
+}
+
+/// A descriptor that our caller left open, by the name that the system has for it.
+fn open(number: u32) -> Result<File, CliError> {
+    let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    let failed = |reason: &str| {
+        CliError::new(Exit::Usage, format!("cannot read descriptor {number}: {reason}"))
+            .hint("open it for flyte-local: --passphrase-fd 3 3< <(your-password-manager)")
+    };
+    let file = File::open(format!("{directory}/{number}")).map_err(|error| failed(&error.to_string()))?;
+    // It would show what is typed.
+    if file.is_terminal() { Err(failed("it is a terminal, which is asked without this option")) } else { Ok(file) }
+}
+
+/// The next line, byte by byte: what follows it is for the next question.
+fn line(number: u32, file: &mut File) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
+    let mut byte = Zeroizing::new([0]);
+    loop {
+        match file.read(&mut *byte) {
+            Ok(0) if bytes.is_empty() => {
+                return Err(CliError::new(Exit::Failed, format!("no passphrase came from descriptor {number}")));
+            }
+            Ok(0) => return Ok(bytes),
+            Ok(_) if byte[0] == b'\n' => return Ok(bytes),
+            Ok(_) if bytes.len() < MAX_BYTES => bytes.push(byte[0]),
+            Ok(_) => return Err(CliError::new(Exit::Failed, format!("descriptor {number} gives no end of line"))),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(CliError::from_io(&format!("read descriptor {number}"), &error)),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Files of identities, in each of the forms that people have, some of which are locked by a passphrase.
+
+use std::fmt;
+
+use age::ssh;
+use zeroize::Zeroizing;
+
+use super::identity::recipient_of;
+use super::passphrase::{self, UnlockError};
+use super::{BadIdentity, Identity, Passphrase, Recipient, Wanted};
+
+/// A file of identities.
+#[derive(Debug, Clone)]
+pub enum IdentityFile {
+    /// They can be used.
+    Open(Vec<Identity>),
+    /// They need a passphrase first.
+    Locked(LockedIdentity),
+}
+
+/// Identities that a passphrase unlocks.
+#[derive(Clone)]
+pub struct LockedIdentity(Lock);
+
+#[derive(Clone)]
+enum Lock {
+    /// An age file, in its binary form, that holds a file of age identities.
+    Age(Vec<u8>),
+    /// A key of OpenSSH's, whose public half is not encrypted.
+    OpenSsh(Box<(ssh::EncryptedKey, Recipient)>),
+}
+
+/// Identities that were unlocked.
+pub struct Unlocked {
+    /// The identities, of which there is at least one.
+    pub identities: Vec<Identity>,
+    /// What unlocks them without the user, for [`LockedIdentity::restore`]: age identities themselves, and for a key of
+    /// OpenSSH's its passphrase, as age gives nobody the key.
+    pub kept: Zeroizing<Vec<u8>>,
+}
+
+impl IdentityFile {
+    /// What a file holds: age identities, an age file that a passphrase opens, or a private key of OpenSSH's.
+    ///
+    /// # Errors
+    /// Something else, or a key of a kind that age does not use.
+    pub fn parse(file: &[u8]) -> Result<Self, BadIdentity> {
+        if file.starts_with(b"age-encryption.org/") || file.trim_ascii_start().starts_with(passphrase::ARMOR) {
+            return Ok(Self::Locked(LockedIdentity(Lock::Age(passphrase::read(file)?))));
+        }
+        let text = std::str::from_utf8(file)?;
+        match text.lines().find_map(|line| line.trim().strip_prefix("-----BEGIN ")) {
+            Some(kind) => private_key(text, kind),
+            None => Identity::parse_file(text).map(Self::Open),
+        }
+    }
+}
+
+/// A private key whose first line is `-----BEGIN `, and this.
+fn private_key(text: &str, kind: &str) -> Result<IdentityFile, BadIdentity> {
+    match kind.trim_end_matches('-') {
+        "OPENSSH PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+        "EC PRIVATE KEY" => return Err(BadIdentity::KeyType("ecdsa".to_owned())),
+        "DSA PRIVATE KEY" => return Err(BadIdentity::KeyType("ssh-dss".to_owned())),
+        "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(BadIdentity::KeyFormat("the format PKCS#8")),
+        "SSH2 ENCRYPTED PRIVATE KEY" => return Err(BadIdentity::KeyFormat("the format of ssh.com")),
+        other if other.contains("PUBLIC KEY") => return Err(BadIdentity::PublicKey),
+        _ => return Err(BadIdentity::MalformedKey),
+    }
+    let start = text.find("-----BEGIN ").unwrap_or_default();
+    let key = ssh::Identity::from_buffer(&text.as_bytes()[start..], None).map_err(|_| BadIdentity::MalformedKey)?;
+    match &key {
+        ssh::Identity::Unencrypted(_) => Ok(IdentityFile::Open(vec![Identity::open_ssh(key)?])),
+        ssh::Identity::Encrypted(locked) => {
+            let recipient = recipient_of(&key)?;
+            Ok(IdentityFile::Locked(LockedIdentity(Lock::OpenSsh(Box::new((locked.clone(), recipient))))))
+        }
+        ssh::Identity::Unsupported(reason) => Err(match reason {
+            ssh::UnsupportedKey::EncryptedPem => BadIdentity::KeyFormat("the old format PEM, encrypted"),
+            ssh::UnsupportedKey::EncryptedSsh(cipher) => BadIdentity::Cipher(cipher.clone()),
+            ssh::UnsupportedKey::Hardware(kind) | ssh::UnsupportedKey::Type(kind) => BadIdentity::KeyType(kind.clone()),
+        }),
+    }
+}
+
+impl LockedIdentity {
+    /// The public half, where it is not locked away too.
+    pub fn recipient(&self) -> Option<&Recipient> {
+        match &self.0 {
+            Lock::Age(_) => None,
+            Lock::OpenSsh(pair) => Some(&pair.1),
+        }
+    }
+
+    /// Whether one of them might open a file.
+    pub fn may_open(&self, wanted: &Wanted) -> bool {
+        match &self.0 {
+            Lock::Age(_) => wanted.has_x25519(),
+            Lock::OpenSsh(pair) => wanted.may_be(&pair.1),
+        }
+    }
+
+    /// Unlocks them.
+    ///
+    /// # Errors
+    /// See [`UnlockError`].
+    pub fn unlock(&self, passphrase: &Passphrase) -> Result<Unlocked, UnlockError> {
+        match &self.0 {
+            Lock::Age(_) => {
+                let text = self.decrypt(passphrase)?;
+                Ok(Unlocked { identities: parse(&text)?, kept: text })
+            }
+            Lock::OpenSsh(pair) => {
+                let (key, recipient) = &**pair;
+                let key = key.decrypt(passphrase.to_age()).map_err(|_| UnlockError::WrongPassphrase)?;
+                let identity = Identity::open_ssh(key.into())?;
+                if identity.recipient() != *recipient {
+                    return Err(BadIdentity::MalformedKey.into());
+                }
+                use age::secrecy::ExposeSecret;
+                let kept = passphrase.to_age().expose_secret().as_bytes().to_vec();
+                Ok(Unlocked { identities: vec![identity], kept: kept.into() })
+            }
+        }
+    }
+
+    /// Unlocks them with what [`LockedIdentity::unlock`] gave for it.
+    ///
+    /// # Errors
+    /// It was given for others.
+    pub fn restore(&self, kept: &[u8]) -> Result<Vec<Identity>, UnlockError> {
+        match &self.0 {
+            Lock::Age(_) => Ok(parse(kept)?),
+            Lock::OpenSsh(_) => {
+                let passphrase = Passphrase::new(kept).ok_or(UnlockError::WrongPassphrase)?;
+                self.unlock(&passphrase).map(|unlocked| unlocked.identities)
+            }
+        }
+    }
+
+    /// The text of the identity file in an age file; that of a key of OpenSSH's is its program's affair.
+    ///
+    /// # Errors
+    /// See [`UnlockError`]; [`BadIdentity::KeyFormat`] for a key of OpenSSH's.
+    pub fn decrypt(&self, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, UnlockError> {
+        match &self.0 {
+            Lock::Age(file) => passphrase::open(file, passphrase),
+            Lock::OpenSsh(_) => Err(BadIdentity::KeyFormat("OpenSSH's own format").into()),
+        }
+    }
+}
+
+/// The identities in a file that was locked: age's own, as age itself takes no others from there.
+fn parse(text: &[u8]) -> Result<Vec<Identity>, BadIdentity> {
+    Identity::parse_file(std::str::from_utf8(text)?)
+}
+
+impl fmt::Debug for LockedIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.recipient() {
+            Some(recipient) => write!(f, "LockedIdentity({recipient})"),
+            None => f.write_str("LockedIdentity(…)"),
+        }
+    }
+}
+
+impl fmt::Debug for Unlocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Unlocked({:?})", self.identities)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::passphrase::lock_at;
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(text.as_bytes()).expect("not empty")
+    }
+
+    fn locked(file: &[u8]) -> LockedIdentity {
+        match IdentityFile::parse(file) {
+            Ok(IdentityFile::Locked(locked)) => locked,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_locked_is_unlocked_by_its_passphrase_alone() {
+        let identity = Identity::generate();
+        let text = identity.to_file("now");
+        let file = lock_at(1, text.as_bytes(), &passphrase("right")).expect("it locks");
+        assert!(file.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----\n"));
+        let locked = locked(&file);
+        assert!(locked.recipient().is_none());
+        assert_eq!(locked.unlock(&passphrase("wrong")).expect_err("wrong"), UnlockError::WrongPassphrase);
+        let unlocked = locked.unlock(&passphrase("right")).expect("right");
+        assert_eq!(unlocked.identities[0].recipient(), identity.recipient());
+        assert_eq!(locked.restore(&unlocked.kept).expect("kept")[0].recipient(), identity.recipient());
+        assert_eq!(&**locked.decrypt(&passphrase("right")).expect("right"), text.as_bytes());
+    }
+
+    #[test]
+    fn no_changed_byte_of_a_locked_file_goes_unseen() {
+        let file = lock_at(1, Identity::generate().to_file("now").as_bytes(), &passphrase("right")).expect("it locks");
+        // A passphrase is tried for most of them, which takes a while.
+        for index in (0..file.len()).step_by(3) {
+            let mut changed = file.clone();
+            changed[index] ^= 1;
+            let opened = IdentityFile::parse(&changed).map(|file| match file {
+                IdentityFile::Locked(locked) => locked.unlock(&passphrase("right")).is_ok(),
+                IdentityFile::Open(_) => true,
+            });
+            assert!(opened != Ok(true), "byte {index} changed");
+        }
+    }
+
+    #[test]
+    fn work_without_end_is_refused() {
+        let file = passphrase::read(&lock_at(1, b"text", &passphrase("p")).expect("it locks")).expect("our own");
+        let text = String::from_utf8_lossy(&file).into_owned();
+        let line = text.lines().nth(1).expect("a stanza");
+        let dear = line.strip_suffix(" 1").expect("the factor is last").to_owned() + " 23";
+        let file = [file[..22].to_vec(), dear.into_bytes(), file[22 + line.len()..].to_vec()].concat();
+        assert_eq!(locked(&file).unlock(&passphrase("p")).expect_err("dear"), UnlockError::TooMuchWork(23));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told_by_name() {
+        let error = |file: &[u8]| IdentityFile::parse(file).expect_err("none").to_string();
+        let identity = Identity::generate();
+        let public = format!("{}\n", identity.recipient());
+        assert_eq!(error(public.as_bytes()), BadIdentity::PublicKey.to_string());
+        let recipient: age::x25519::Recipient = identity.recipient().to_string().parse().expect("age's own");
+        let file = age::encrypt(&recipient, b"text").expect("it encrypts");
+        assert_eq!(error(&file), "it is an age file, but it is encrypted to keys, not with a passphrase");
+        assert_eq!(error(&file[..30]), "it is an age file, but it is cut short");
+        assert!(error(b"-----BEGIN EC PRIVATE KEY-----\nhunter2").contains("type ecdsa"));
+        assert!(error(b"-----BEGIN PRIVATE KEY-----\nhunter2").contains("PKCS#8"));
+        assert_eq!(error(b"-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"), BadIdentity::MalformedKey.to_string());
+    }
+}

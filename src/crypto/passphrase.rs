@@ -1,0 +1,141 @@
+//! Passphrases, and the age files that protect identities with them. No secret is ever encrypted to one.
+
+use std::io::{Read, Write};
+
+use age::secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::header::measure;
+use super::randomness::{NoRandomness, with_randomness};
+use super::{BadIdentity, EnvelopeError};
+
+/// The cost of trying a passphrase, as the power of two of scrypt's N: 256 MiB and about a second. age would choose it by
+/// timing, and a busy machine would make a weak file.
+pub const WORK_FACTOR: u8 = 18;
+
+/// The highest cost that is accepted: 4 GiB. A file that asks for more would use up the machine.
+pub const MAX_WORK_FACTOR: u8 = 22;
+
+/// What the text of an age file begins with.
+pub(super) const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
+
+/// Words that unlock an identity. They print nothing of themselves, and are wiped when dropped.
+#[derive(Clone)]
+pub struct Passphrase(SecretString);
+
+impl Passphrase {
+    /// `None` for one that is empty, or no UTF-8: age takes text.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())?;
+        Some(Self(SecretString::from(text.to_owned())))
+    }
+
+    pub(super) fn to_age(&self) -> SecretString {
+        self.0.clone()
+    }
+}
+
+impl PartialEq for Passphrase {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(…)")
+    }
+}
+
+/// Why a locked identity stays so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnlockError {
+    /// Another passphrase is needed.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// The file asks for more work than is reasonable.
+    #[error("it asks for a work factor of {0}, and at most {MAX_WORK_FACTOR} is accepted")]
+    TooMuchWork(u8),
+    /// It was unlocked, and is no identity that can be used.
+    #[error(transparent)]
+    Bad(#[from] BadIdentity),
+}
+
+/// Why nothing was locked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LockError {
+    /// There is no key to encrypt with.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// age failed to encrypt.
+    #[error("age could not encrypt: {0}")]
+    Encrypt(String),
+}
+
+/// The text of an age file that `passphrase` opens, and that holds `text`.
+///
+/// # Errors
+/// No randomness, or age's own failure.
+pub fn lock(text: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, LockError> {
+    lock_at(WORK_FACTOR, text, passphrase)
+}
+
+pub(super) fn lock_at(work_factor: u8, text: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, LockError> {
+    let failed = |error: &dyn std::fmt::Display| LockError::Encrypt(error.to_string());
+    with_randomness(|| {
+        let mut recipient = age::scrypt::Recipient::new(passphrase.to_age());
+        recipient.set_work_factor(work_factor);
+        let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
+        let mut file = Vec::with_capacity(4 << 10);
+        let armor = age::armor::ArmoredWriter::wrap_output(&mut file, age::armor::Format::AsciiArmor);
+        let mut writer = encryptor
+            .map_err(|error| failed(&error))?
+            .wrap_output(armor.map_err(|error| failed(&error))?)
+            .map_err(|error| failed(&error))?;
+        let written = writer.write_all(text).and_then(|()| writer.finish()).and_then(age::armor::ArmoredWriter::finish);
+        written.map_err(|error| failed(&error))?;
+        Ok(file)
+    })?
+}
+
+/// The binary form of an age file that a passphrase opens, given in either form.
+pub(super) fn read(file: &[u8]) -> Result<Vec<u8>, BadIdentity> {
+    let malformed = BadIdentity::AgeFile("its header is malformed");
+    let mut binary = Vec::with_capacity(file.len());
+    if file.trim_ascii_start().starts_with(ARMOR) {
+        let damaged = |_| BadIdentity::AgeFile("it is cut short, or damaged");
+        age::armor::ArmoredReader::new(file).read_to_end(&mut binary).map_err(damaged)?;
+    } else {
+        binary.extend_from_slice(file);
+    }
+    measure(&binary).map_err(|error| match error {
+        EnvelopeError::Truncated => BadIdentity::AgeFile("it is cut short"),
+        EnvelopeError::HeaderTooLarge => BadIdentity::AgeFile("its header is larger than any identity's"),
+        _ => malformed.clone(),
+    })?;
+    match age::Decryptor::new_buffered(&binary[..]) {
+        Ok(decryptor) if decryptor.is_scrypt() => Ok(binary),
+        Ok(_) => Err(BadIdentity::AgeFile("it is encrypted to keys, not with a passphrase")),
+        Err(_) => Err(malformed),
+    }
+}
+
+/// What `file`, as [`read`] gave it, holds.
+pub(super) fn open(file: &[u8], passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, UnlockError> {
+    let damaged = || UnlockError::Bad(BadIdentity::AgeFile("it was changed or damaged after it was written"));
+    let mut identity = age::scrypt::Identity::new(passphrase.to_age());
+    identity.set_max_work_factor(MAX_WORK_FACTOR);
+    let decryptor = age::Decryptor::new_buffered(file).map_err(|_| damaged())?;
+    let mut payload = match decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)) {
+        Ok(payload) => payload,
+        Err(age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed) => {
+            return Err(UnlockError::WrongPassphrase);
+        }
+        Err(age::DecryptError::ExcessiveWork { required, .. }) => return Err(UnlockError::TooMuchWork(required)),
+        Err(_) => return Err(damaged()),
+    };
+    // With the room reserved at once, the vector never grows and leaves no copy behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(file.len()));
+    payload.read_to_end(&mut text).map_err(|_| damaged())?;
+    Ok(text)
+}

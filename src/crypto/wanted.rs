@@ -1,0 +1,96 @@
+//! To whom a file is encrypted, as far as its header says.
+
+use std::fmt;
+
+use age_core::format::Stanza;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use sha2::{Digest, Sha256};
+
+use super::Recipient;
+use super::header::{SIGNED_TAG, UNSIGNED_TAG};
+
+/// The recipients in the header of a file. An X25519 stanza names nobody; one of OpenSSH's has a tag that follows from the key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    x25519: usize,
+    /// The type of the key, and the tag.
+    ssh: Vec<(String, String)>,
+    /// Stanzas that no identity here opens.
+    others: usize,
+}
+
+impl Wanted {
+    pub(super) fn by(stanzas: &[Stanza]) -> Self {
+        let mut wanted = Self::default();
+        for stanza in stanzas {
+            match (stanza.tag.as_str(), stanza.args.first()) {
+                ("X25519", _) => wanted.x25519 += 1,
+                (kind @ ("ssh-ed25519" | "ssh-rsa"), Some(tag)) => wanted.ssh.push((kind.to_owned(), tag.clone())),
+                (SIGNED_TAG | UNSIGNED_TAG, _) => {}
+                (tag, _) if tag.ends_with("-grease") => {}
+                _ => wanted.others += 1,
+            }
+        }
+        wanted
+    }
+
+    pub(super) fn has_x25519(&self) -> bool {
+        self.x25519 > 0
+    }
+
+    /// Whether the private half of `recipient` might open the file.
+    pub fn may_be(&self, recipient: &Recipient) -> bool {
+        let text = recipient.to_string();
+        match text.split_once(' ') {
+            None => self.has_x25519(),
+            Some((kind, blob)) => {
+                let tag = STANDARD.decode(blob).map(|blob| STANDARD_NO_PAD.encode(&Sha256::digest(blob)[..4]));
+                tag.is_ok_and(|tag| self.ssh.contains(&(kind.to_owned(), tag)))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |kind: &str| self.ssh.iter().filter(|(other, _)| other == kind).count();
+        let counts = [
+            (self.x25519, "X25519 key (age1…)"),
+            (count("ssh-ed25519"), "ssh-ed25519 key"),
+            (count("ssh-rsa"), "ssh-rsa key"),
+            (self.others, "recipient of a kind unknown here"),
+        ];
+        let words = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let words: Vec<_> = words.collect();
+        f.write_str(&if words.is_empty() { "nobody".to_owned() } else { words.join(", ") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{self, Identity};
+    use crate::secret::SecretValue;
+
+    #[test]
+    fn a_header_tells_the_keys_of_openssh_from_each_other_and_no_others() {
+        let ssh = |seed: u8| {
+            let point = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes();
+            let blob = [b"\0\0\0\x0bssh-ed25519".as_slice(), b"\0\0\0\x20", &point].concat();
+            format!("ssh-ed25519 {}", STANDARD.encode(blob)).parse::<Recipient>().expect("a key")
+        };
+        let identity = Identity::generate();
+        let value = SecretValue::new(b"v".to_vec().into()).expect("small");
+        let of = |recipients: &[Recipient]| {
+            crypto::wanted(&crypto::seal(&value, &|_| b"b".to_vec(), recipients).expect("it seals").bytes)
+        };
+        let both = of(&[identity.recipient(), ssh(1)]);
+        assert_eq!(both.to_string(), "1 X25519 key (age1…), 1 ssh-ed25519 key");
+        assert!(both.may_be(&identity.recipient()) && both.may_be(&Identity::generate().recipient()));
+        assert!(both.may_be(&ssh(1)) && !both.may_be(&ssh(2)));
+        assert!(!of(&[ssh(1)]).may_be(&identity.recipient()));
+        assert_eq!(crypto::wanted(b"no age file"), Wanted::default());
+        assert_eq!(Wanted::default().to_string(), "nobody");
+    }
+}
