@@ -10,6 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use flyte_local::crypto::Identity;
+use flyte_local::vault::NamedRecipient;
 use serde_json::Value;
 use support::{FLYTE_LOCAL, Ran, Sandbox, forger, require};
 
@@ -60,7 +62,19 @@ fn all_is_well() {
     let what: Vec<_> = found.iter().map(|finding| finding["what"].as_str().expect("text")).collect();
     assert_eq!(
         what,
-        ["vault", "identity", "signing key", "recipient", "author", "trust", "all secrets", "file secrets", "system"]
+        [
+            "vault",
+            "identity",
+            "signing key",
+            "recipient",
+            "author",
+            "fingerprint",
+            "trust",
+            "encryption",
+            "all secrets",
+            "file secrets",
+            "system"
+        ]
     );
     assert_eq!(detail(&found, "all secrets"), "8 opened to the end, each by an author known here");
     assert_eq!(detail(&found, "signing key"), sandbox.author().display().to_string());
@@ -99,7 +113,7 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("set");
 }
 
-const DAMAGES: [Damage; 15] = [
+const DAMAGES: [Damage; 16] = [
     Damage {
         name: "a bit of the value",
         done: |sandbox| change(&file(sandbox), |bytes| *bytes.last_mut().expect("not empty") ^= 1),
@@ -202,6 +216,15 @@ const DAMAGES: [Damage; 15] = [
         },
         what: "trust",
         detail: "secret s (project p, domain d) is of ",
+    },
+    Damage {
+        name: "a rekey that was not done",
+        done: |sandbox| {
+            let bob = NamedRecipient { name: "bob".to_owned(), key: Identity::generate().recipient() };
+            sandbox.open_vault().add_recipients(vec![bob]).expect("added");
+        },
+        what: "encryption",
+        detail: "8 secrets are encrypted to others than the vault's recipients",
     },
 ];
 

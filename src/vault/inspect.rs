@@ -14,6 +14,8 @@ use crate::storage::{Directory, Entry, Lock, LockError, StorageError, is_leftove
 pub struct Inspection {
     /// How many secrets there are in which nothing was found.
     pub sound: usize,
+    /// How many of them are encrypted to others than the vault's recipients: [`Vault::rekey`] is for them.
+    pub outdated: usize,
     /// What is not as it should be, a directory's own before those of the directories in it.
     pub flaws: Vec<Flaw>,
 }
@@ -114,13 +116,18 @@ impl Walk<'_> {
 
     fn secret(&mut self, directory: &Directory, id: &SecretId) {
         let looked_at = match self.identities {
-            None => self.vault.peek_judged(directory, id).map(|found| found.is_some()),
-            Some(identities) => self.vault.open_judged(directory, id, identities).map(|found| found.is_some()),
+            None => self.vault.peek_judged(directory, id).map(|found| found.map(|(_, claim)| claim)),
+            Some(identities) => {
+                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.claim))
+            }
         };
         match looked_at {
-            Ok(true) => self.found.sound += 1,
+            Ok(Some(claim)) => {
+                self.found.sound += 1;
+                self.found.outdated += usize::from(!self.vault.is_for_its_recipients(claim.as_ref()));
+            }
             // It was deleted meanwhile.
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => self.found.flaws.push(Flaw::Secret(error)),
         }
     }

@@ -217,13 +217,19 @@ impl Vault {
     /// What the author of a secret says of it, if it is one of those that this machine knows. Not that the value is theirs.
     pub(super) fn signed_metadata(&self, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
         let directory = self.scope_directory(&id.scope)?;
-        directory.map_or(Ok(None), |directory| self.peek_judged(&directory, id))
+        let found = directory.map_or(Ok(None), |directory| self.peek_judged(&directory, id))?;
+        Ok(found.map(|(metadata, _)| metadata))
     }
 
-    pub(super) fn peek_judged(&self, directory: &Directory, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
+    /// As [`Vault::peek`], of an author whom this machine knows.
+    pub(super) fn peek_judged(
+        &self,
+        directory: &Directory,
+        id: &SecretId,
+    ) -> Result<Option<(Metadata, Option<Claim>)>, VaultError> {
         let Some((metadata, claim)) = self.peek(directory, id)? else { return Ok(None) };
         self.judge(directory, id, claim.as_ref())?;
-        Ok(Some(metadata))
+        Ok(Some((metadata, claim)))
     }
 
     fn judge(&self, directory: &Directory, id: &SecretId, claim: Option<&Claim>) -> Result<(), VaultError> {

@@ -8,6 +8,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use super::binding::Claim;
 use super::manifest::Manifest;
 use super::{Metadata, NamedRecipient, Vault, VaultError};
 use crate::crypto::{Identities, Recipient, Sealed};
@@ -56,16 +57,18 @@ impl Vault {
     /// # Errors
     /// The system's. A file that is refused is no error, it is in what is returned.
     pub fn encryption(&self) -> Result<Encryption, VaultError> {
-        let digest = self.manifest.recipients_digest();
         let mut found = Encryption::default();
         self.each_header(&ScopeFilter::default(), |header| match header {
-            Ok((metadata, claim)) => match claim.and_then(|claim| claim.recipients) {
-                Some(recipients) if recipients == digest => found.current += 1,
-                _ => found.outdated.push(metadata.id),
-            },
+            Ok((_, claim)) if self.is_for_its_recipients(claim.as_ref()) => found.current += 1,
+            Ok((metadata, _)) => found.outdated.push(metadata.id),
             Err(error) => found.refused.push(error),
         })?;
         Ok(found)
+    }
+
+    /// Whether a file says that it is encrypted to the vault's recipients, and nobody else.
+    pub(super) fn is_for_its_recipients(&self, claim: Option<&Claim>) -> bool {
+        claim.is_some_and(|claim| claim.recipients.as_ref() == Some(&self.manifest.recipients_digest()))
     }
 
     /// Adds recipients to `vault.toml`, from now on the ones that secrets are encrypted to. Those that are there stay as they

@@ -62,7 +62,7 @@ impl Vault {
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let (pins, key) = self.writer()?;
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
-        let old = self.peek_judged(&directory, id)?.ok_or_else(missing)?;
+        let (old, _) = self.peek_judged(&directory, id)?.ok_or_else(missing)?;
         pins.prepare(&id.scope)?;
         let updated = after(time(pins.newest(id)?).max(Some(old.updated)));
         self.write(&lock, &directory, Metadata { updated, ..old }, value, Replace::Existing, (pins, key))

@@ -83,7 +83,6 @@ fn look_over(context: &Context<'_>, vault: &Vault, identities: Option<&Identitie
     findings.extend(keys(vault, identities, own.as_ref()));
     findings.push(Finding::new("fingerprint", Ok(vault.fingerprint())));
     findings.push(Finding::new("trust", known(context, vault)));
-    findings.push(Finding::new("encryption", encryption(context, vault)));
     findings.extend(secrets(context, vault, identities));
     findings
 }
@@ -130,7 +129,8 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>
             Err(CliError::chain(Exit::Refused, flaw).hint(format!("take it away: rm {}", quoted(path)))),
         ),
     });
-    [Finding::new("all secrets", Ok(sound))].into_iter().chain(flaws).collect()
+    let all = [encryption(context, found.outdated), Finding::new("all secrets", Ok(sound))];
+    all.into_iter().chain(flaws).collect()
 }
 
 /// That the vault is the one that this machine knows, and none of its secrets older than it was, or gone.
@@ -149,16 +149,16 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
     Ok("recipients and authors as accepted here, no secret older than seen here".to_owned())
 }
 
-/// That each secret is encrypted to those whom the vault names, and to nobody else. Files that are refused are told elsewhere.
-fn encryption(context: &Context<'_>, vault: &Vault) -> Result<String, CliError> {
-    let found = vault.encryption().map_err(|error| CliError::from_vault(&error, &context.command))?;
-    match found.outdated.len() {
+/// That each secret is encrypted to those whom the vault names, and to nobody else.
+fn encryption(context: &Context<'_>, outdated: usize) -> Finding {
+    let state = match outdated {
         0 => Ok("each secret to the vault's recipients, and nobody else".to_owned()),
         count => {
             let message = format!("{count} secrets are encrypted to others than the vault's recipients");
             Err(CliError::new(Exit::Refused, message).hint(format!("encrypt them anew: {} rekey", context.command)))
         }
-    }
+    };
+    Finding::new("encryption", state)
 }
 
 /// Whom the vault is encrypted to and who writes it: what somebody compares who sees it for the first time.
