@@ -10,4 +10,5 @@ pub mod launch;
 pub mod redact;
 pub mod secret;
 pub mod storage;
+pub mod transfer;
 pub mod vault;

@@ -117,9 +117,18 @@ impl<'a> Context<'a> {
         self.open(|vault| vault.remembering().expecting(expected))
     }
 
+    /// Another vault than the one that is worked on, to read it.
+    pub(crate) fn open_other_vault(&self, path: &Path) -> Result<Vault, CliError> {
+        self.open_at(path, |vault| vault.with_strictness(self.is_strict))
+    }
+
     fn open(&self, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {
+        self.open_at(self.vault_path()?, set)
+    }
+
+    fn open_at(&self, path: &Path, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {
         let failed = |error| CliError::from_vault(&error, &self.command);
-        let vault = set(Vault::open_with(self.vault_path()?, permissions()?).map_err(failed)?);
+        let vault = set(Vault::open_with(path, permissions()?).map_err(failed)?);
         let vault = vault.with_listener(notices::listener(self.ui.clone(), self.command.clone()));
         let vault = vault.with_state(self.state.path.as_deref()).map_err(failed)?;
         Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {

@@ -8,6 +8,7 @@ mod files;
 mod identities;
 mod inject;
 mod notices;
+mod opener;
 mod passphrases;
 mod progress;
 mod prompt;
@@ -23,7 +24,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use commands::{
-    check, create, delete, exec, get, init, recipient, rekey, run, supervise, try_mount, update, update_vault,
+    check, create, delete, exec, export, get, import, init, recipient, rekey, run, supervise, try_mount, update,
+    update_vault,
 };
 use context::Context;
 use error::CliError;
@@ -127,6 +129,8 @@ enum Command {
     Exec(exec::Args),
     Rekey(rekey::Args),
     Check(check::Args),
+    Import(import::Args),
+    Export(export::Args),
 }
 
 #[derive(Subcommand)]
@@ -193,6 +197,8 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Exec(args) => return exec::run(&context, args),
         Command::Rekey(args) => rekey::run(&context, args)?,
         Command::Check(args) => check::run(&context, args)?,
+        Command::Import(args) => import::run(&context, args)?,
+        Command::Export(args) => export::run(&context, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,20 +1,28 @@
-//! The progress of long work: one line on stderr, redrawn, and only on a terminal.
+//! How far long work is, on a terminal: the position, the rate and an estimate. Nothing elsewhere.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar with a count, a rate and an estimate. It is gone once dropped.
+use super::ui::Ui;
+
+/// Less is done before it could be read.
+const MANY: usize = 20;
+
+/// A bar, taken away when this is dropped.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Begins one of `total` steps; `what` is a word for them.
-    pub(crate) fn start(total: usize, what: &'static str) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  {per_sec}  {eta} left");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self(bar.with_message(what))
+    /// One of `total` steps; `what` is a word for what is being done.
+    pub(crate) fn start(ui: &Ui, total: usize, what: &'static str) -> Self {
+        if total < MANY {
+            return Self(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template("{msg} {pos}/{len} {wide_bar} {per_sec}, {eta} left");
+        let bar = ProgressBar::with_draw_target(Some(total as u64), ui.progress_target())
+            .with_style(style.expect("a template that is understood"))
+            .with_message(what);
+        Self(bar)
     }
 
-    /// One more is done.
     pub(crate) fn step(&self) {
         self.0.inc(1);
     }

@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr};
 
 use super::error::{CliError, harmless};
@@ -33,6 +34,16 @@ impl Ui {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether data is shown rather than passed on.
+    pub(crate) fn shows_data(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// What a progress bar draws on: stderr, and nothing where that is no terminal.
+    pub(crate) fn progress_target(&self) -> ProgressDrawTarget {
+        ProgressDrawTarget::stderr()
     }
 
     /// A line of talk, to stderr.

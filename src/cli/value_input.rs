@@ -75,13 +75,25 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
         });
     };
     // A file may be empty; a pipe is when what should have written to it failed.
-    if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}"))) } else { Ok(bytes) }
+    if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}")).hint(EMPTY)) } else { Ok(bytes) }
 }
 
 fn from_stdin(raw: bool) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    // Not through std's reader, whose buffer would keep the value's first 8 KiB for the rest of the process. One byte
-    // over the limit, and one for the newline, are enough to know that it is too long.
-    let mut bytes = Zeroizing::new(vec![0; MAX_VALUE_BYTES + 2]);
+    // One byte over the limit, and one for the newline, are enough to know that it is too long.
+    let mut bytes = read_stdin(MAX_VALUE_BYTES + 2)?;
+    if bytes.is_empty() {
+        return Err(nothing_came("standard input").hint(EMPTY));
+    }
+    if !raw && bytes.ends_with(b"\n") {
+        bytes.pop();
+    }
+    Ok(bytes)
+}
+
+/// Standard input to its end, or to its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
+/// first 8 KiB for the rest of the process.
+pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let mut bytes = Zeroizing::new(vec![0; limit]);
     let mut length = 0;
     while length < bytes.len() {
         match rustix::io::read(rustix::stdio::stdin(), &mut bytes[length..]) {
@@ -91,19 +103,15 @@ fn from_stdin(raw: bool) -> Result<Zeroizing<Vec<u8>>, CliError> {
             Err(error) => return Err(CliError::from_io("read standard input", &error.into())),
         }
     }
-    if length == 0 {
-        return Err(nothing_came("standard input"));
-    }
-    if !raw && bytes[..length].ends_with(b"\n") {
-        length -= 1;
-    }
     bytes.truncate(length);
     Ok(bytes)
 }
 
+const EMPTY: &str = "for an empty value, say so: --value ''";
+
 /// `false | flyte-local update secret NAME` must not empty a secret.
-fn nothing_came(whence: &str) -> CliError {
-    CliError::new(Exit::Failed, format!("nothing came from {whence}")).hint("for an empty value, say so: --value ''")
+pub(crate) fn nothing_came(whence: &str) -> CliError {
+    CliError::new(Exit::Failed, format!("nothing came from {whence}"))
 }
 
 fn too_large() -> CliError {

@@ -56,7 +56,7 @@ pub(super) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Identit
 pub(super) fn rekey(context: &Context<'_>, vault: &mut Vault, identities: &Identities) -> Result<(), CliError> {
     let mut progress = None;
     let rekeyed = vault.rekey(identities, &mut |total| {
-        progress.get_or_insert_with(|| Progress::start(total, "encrypting anew")).step();
+        progress.get_or_insert_with(|| Progress::start(context.ui, total, "encrypting anew")).step();
     });
     drop(progress);
     let Rekeyed { done, failed } = rekeyed.map_err(|error| {

@@ -1,0 +1,183 @@
+//! `export`
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use zeroize::Zeroizing;
+
+use crate::cli::ScopeArgs;
+use crate::cli::context::{Context, split};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::opener::Opener;
+use flyte_local::launch::changes_how_programs_load;
+use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
+use flyte_local::storage::Directory;
+use flyte_local::transfer::{Unfit, dotenv, json, kubernetes, shell};
+use flyte_local::vault::Vault;
+
+/// Write secrets out, in plain text: as a .env file, JSON, a shell script or a Kubernetes Secret
+///
+/// Those of the scope that -p and -d name, without them of the organization; with --effective, what a task deployed to that
+/// project and domain sees. Into a new file that only you can read, or a pipe; to a terminal only with --reveal. If the
+/// format cannot hold one of them, nothing is written. Image pull secrets are left out unless they are named.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  flyte-local export -o .env
+  flyte-local export --effective -p my_project -d development --format json | jq -r .api_key
+  flyte-local export api_key my_cert --format kubernetes --name my-app | kubectl apply -f -
+  eval \"$(flyte-local export --format shell)\"")]
+pub(crate) struct Args {
+    /// The secrets [default: all]
+    #[arg(value_name = "NAME")]
+    names: Vec<SecretName>,
+    #[arg(long, value_enum, default_value_t = Format::Dotenv)]
+    /// How to write them
+    format: Format,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// What a task in the project and domain sees: of each name, the scope that wins
+    #[arg(long)]
+    effective: bool,
+    /// A new file, mode 0600 [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write to standard output even if that is a terminal
+    #[arg(long, conflicts_with = "output")]
+    reveal: bool,
+    /// What the Kubernetes Secret is called [default: flyte-local]
+    #[arg(long, value_parser = kubernetes_name)]
+    name: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Dotenv,
+    Json,
+    Shell,
+    Kubernetes,
+}
+
+fn kubernetes_name(text: &str) -> Result<String, &'static str> {
+    match kubernetes::is_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err("a Kubernetes name has lower-case letters, digits, '-' and '.', at most 253"),
+    }
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+    require_place(context, &args)?;
+    let vault = context.open_vault()?;
+    let ids = chosen(context, &vault, &args)?;
+    let opener = Opener::new(context);
+    let mut secrets = Vec::with_capacity(ids.len());
+    for id in ids {
+        let value = opener.value(&vault, &id)?;
+        secrets.push((id.name, value));
+    }
+    secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let bytes = render(&args, &secrets).map_err(unfit)?;
+    tell(context, &args, &secrets);
+    let Some(path) = &args.output else { return context.ui.data(&bytes) };
+    write(path, &bytes)?;
+    let count = if secrets.len() == 1 { "one secret".to_owned() } else { format!("{} secrets", secrets.len()) };
+    context.ui.say(&format!("wrote {count} to {}, in plain text: only you can read it", path.display()));
+    Ok(())
+}
+
+/// Before a secret is opened.
+fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CliError> {
+    if args.name.is_some() && args.format != Format::Kubernetes {
+        return Err(CliError::new(Exit::Usage, "--name is for --format kubernetes"));
+    }
+    match &args.output {
+        Some(path) if path.symlink_metadata().is_ok() => Err(exists(path)),
+        None if context.ui.shows_data() && !args.reveal => {
+            Err(CliError::new(Exit::Usage, "standard output is a terminal, which would show the values")
+                .hint("to write them to a file: --output FILE")
+                .hint("to see them: --reveal"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn exists(path: &Path) -> CliError {
+    CliError::new(Exit::Exists, format!("there is a {} already, and nothing is replaced", path.display()))
+        .hint("name another file")
+}
+
+/// Which secrets, by the scopes they are in.
+fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<SecretId>, CliError> {
+    let failed = |error| CliError::from_vault(&error, &context.command);
+    let (project, domain) = (args.scope.project.clone(), args.scope.domain.clone());
+    let mut ids = Vec::new();
+    let mut left_out = Vec::new();
+    let mut choose = |metadata: flyte_local::vault::Metadata| match metadata.secret_type {
+        SecretType::ImagePull if args.names.is_empty() => left_out.push(metadata.id.name),
+        _ => ids.push(metadata.id),
+    };
+    let is_wanted = |name: &SecretName| args.names.is_empty() || args.names.contains(name);
+    let from = if args.effective {
+        let run = RunScope { project, domain };
+        for seen in vault.seen(&run).map_err(failed)?.into_iter().filter(|seen| is_wanted(&seen.id.name)) {
+            choose(seen.metadata.map_err(failed)?);
+        }
+        run.walk().iter().map(Scope::to_string).collect::<Vec<_>>().join("; ")
+    } else {
+        let scope = Scope::new(project.clone(), domain.clone());
+        let listing = vault.list(&ScopeFilter { project, domain }).map_err(failed)?;
+        if let Some(refused) = listing.refused.into_iter().next() {
+            return Err(failed(refused));
+        }
+        let here = |id: &SecretId| id.scope == scope && is_wanted(&id.name);
+        listing.secrets.into_iter().filter(|metadata| here(&metadata.id)).for_each(choose);
+        scope.to_string()
+    };
+    if let Some(name) = args.names.iter().find(|name| !ids.iter().any(|id| id.name == **name)) {
+        return Err(CliError::new(Exit::NotFound, format!("there is no secret {name} ({from})"))
+            .hint(format!("see what there is: {} get secret", context.command)));
+    }
+    for name in left_out {
+        context.ui.say(&format!("flyte-local: left out {name}, an image pull secret; name it to have it"));
+    }
+    if ids.is_empty() {
+        context.ui.say(&format!("flyte-local: there are no secrets ({from})"));
+    }
+    Ok(ids)
+}
+
+fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+    match args.format {
+        Format::Dotenv => dotenv::render(secrets),
+        Format::Json => json::render(secrets),
+        Format::Shell => {
+            let loading = secrets.iter().filter(|(name, _)| changes_how_programs_load(name.as_str()));
+            let reason = "a variable of its name changes how programs load, and a shell would set it";
+            let unfit: Vec<_> = loading.map(|(name, _)| Unfit { name: name.clone(), reason }).collect();
+            if unfit.is_empty() { shell::render(secrets) } else { Err(unfit) }
+        }
+        Format::Kubernetes => kubernetes::render(args.name.as_deref().unwrap_or("flyte-local"), secrets),
+    }
+}
+
+fn unfit(unfit: Vec<Unfit>) -> CliError {
+    let error = CliError::new(Exit::Failed, "cannot export: nothing was written");
+    let error = unfit.iter().fold(error, |error, unfit| error.because(unfit.to_string()));
+    error.hint("name the others, or take another format: kubernetes holds any bytes, as base64")
+}
+
+fn tell(context: &Context<'_>, args: &Args, secrets: &[(SecretName, SecretValue)]) {
+    let is_expanded = |value: &SecretValue| std::str::from_utf8(value.expose()).is_ok_and(dotenv::is_expanded);
+    for (name, _) in secrets.iter().filter(|(_, value)| args.format == Format::Dotenv && is_expanded(value)) {
+        context.ui.say(&format!(
+            "flyte-local: {name} has a ${{…}}: python-dotenv reads it as it is only with interpolate=False"
+        ));
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let no_name = || CliError::new(Exit::Usage, format!("{} is not a file name", path.display()));
+    let (directory, name) = split(path).ok_or_else(no_name)?;
+    let written = Directory::open(directory).and_then(|directory| directory.write_new(name, bytes));
+    written.map_err(|error| if error.already_exists() { exists(path) } else { CliError::from_storage(&error) })
+}

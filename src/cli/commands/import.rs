@@ -1,0 +1,165 @@
+//! `import`
+
+mod plan;
+mod source;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+use crate::cli::ScopeArgs;
+use crate::cli::context::{Context, quoted};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::opener::Opener;
+use crate::cli::progress::Progress;
+use flyte_local::secret::{NameError, SecretName, SecretType, SecretValue};
+use flyte_local::vault::Vault;
+use plan::{Action, Plan, Step};
+
+/// Take secrets from a .env, JSON or YAML file, or from another vault
+///
+/// Shows what is created, changed and left alone, and writes each secret whole. If a line is not understood or a name is none
+/// that Flyte takes, nothing is written. A secret that is there keeps its value, unless --overwrite; the exit code is 12
+/// then. The file is never changed nor deleted.
+///
+/// A .env file is read as python-dotenv reads it, save that ${…} stays as it stands. A JSON or YAML file has one object of
+/// names and texts; numbers and booleans are taken as they are written. From another vault come all secrets with their scopes
+/// and types, or those that `get secret` lists for -p and -d.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  flyte-local import .env --dry-run
+  flyte-local import .env -p my_project -d development
+  flyte-local import .env --lower                          API_KEY becomes api_key, which a task gets as API_KEY
+  flyte-local import .env --only TOKEN --map TOKEN=api_token
+  pass show team.json | flyte-local import - --format json
+  flyte-local import --from-vault ~/old/vault")]
+pub(crate) struct Args {
+    /// The file; '-' is standard input
+    #[arg(required_unless_present = "from_vault", conflicts_with = "from_vault")]
+    file: Option<PathBuf>,
+    /// Another vault's directory, which your identity opens
+    #[arg(long, value_name = "DIR")]
+    from_vault: Option<PathBuf>,
+    /// The file's format [default: by its name, else dotenv]
+    #[arg(long, value_enum, conflicts_with = "from_vault")]
+    format: Option<Format>,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// Show what would be done, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Give secrets that are there the file's values
+    #[arg(long)]
+    overwrite: bool,
+    /// Take only this one, by its name in the file; may be repeated
+    #[arg(long, value_name = "VAR")]
+    only: Vec<String>,
+    /// Call the secret of this variable NAME; may be repeated
+    #[arg(long, value_name = "VAR=NAME", conflicts_with = "from_vault")]
+    map: Vec<Mapping>,
+    /// Call the others by their names in lower case
+    #[arg(long, conflicts_with = "from_vault")]
+    lower: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Dotenv,
+    Json,
+    Yaml,
+}
+
+/// `VAR=NAME`.
+#[derive(Debug, Clone)]
+struct Mapping {
+    variable: String,
+    name: SecretName,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BadMapping {
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("it is not of the form VAR=NAME")]
+    Form,
+}
+
+impl FromStr for Mapping {
+    type Err = BadMapping;
+
+    fn from_str(text: &str) -> Result<Self, BadMapping> {
+        let (variable, name) = text.split_once('=').ok_or(BadMapping::Form)?;
+        Ok(Self { variable: variable.to_owned(), name: name.parse()? })
+    }
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+    let failed = |error| CliError::from_vault(&error, &context.command);
+    let mut vault = if args.dry_run {
+        context.open_vault()?
+    } else {
+        let vault = context.open_vault_to_write()?;
+        // Before anything is read; the vault checks again under its lock.
+        vault.require_writable().map_err(failed)?;
+        vault
+    };
+    let opener = Opener::new(context);
+    let source = source::Source::of(&args);
+    let incoming = source::read(context, &args, &source, &opener)?;
+    let plan = Plan::make(&vault, incoming, args.overwrite, &opener, &source)?;
+    context.ui.data(plan.format(context.output_format).as_bytes())?;
+    if !args.dry_run {
+        write(context, &mut vault, &plan)?;
+    }
+    context.ui.say(&plan.summary(args.dry_run));
+    let kept = plan.count(Action::Keep);
+    if kept > 0 {
+        let message = match kept {
+            1 => "one secret has another value than the file's, and was left alone".to_owned(),
+            _ => format!("{kept} secrets have other values than the file's, and were left alone"),
+        };
+        return Err(CliError::new(Exit::Exists, message)
+            .hint("to give them those values, add --overwrite; to pass them over, name the others with --only"));
+    }
+    let all_is_there = !args.dry_run && args.only.is_empty();
+    if let Some(file) = source.plaintext().filter(|_| all_is_there) {
+        context.ui.hint(&format!(
+            "{} still has the values in plain text; to delete it: rm {}",
+            file.display(),
+            quoted(file)
+        ));
+    }
+    Ok(())
+}
+
+/// Writes what the plan says, one secret after another.
+fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), CliError> {
+    let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.action.writes()).collect();
+    let progress = Progress::start(context.ui, steps.len(), "importing");
+    for (done, Step { incoming, action, .. }) in steps.iter().enumerate() {
+        let written = match action {
+            Action::Create => vault.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
+            _ => vault.update_secret(&incoming.id, &incoming.value),
+        };
+        written.map_err(|error| {
+            let error = CliError::from_vault(&error, &context.command);
+            let before = format!("of {} secrets, {done} were written before it", steps.len());
+            error.because(before).hint("type the same again: it goes on where it stopped")
+        })?;
+        progress.step();
+    }
+    Ok(())
+}
+
+/// A secret that is to be there.
+struct Incoming {
+    id: flyte_local::secret::SecretId,
+    secret_type: SecretType,
+    value: SecretValue,
+    /// Where in the file it stands.
+    line: Option<usize>,
+    /// What the file calls it.
+    variable: Option<String>,
+}

@@ -1,0 +1,34 @@
+//! Reading the values of several secrets.
+
+use std::cell::OnceCell;
+
+use super::context::Context;
+use super::error::CliError;
+use super::identities::Identities;
+use flyte_local::secret::{SecretId, SecretValue};
+use flyte_local::vault::{Vault, VaultError};
+
+/// Reads values; the identities are looked for when the first one is.
+pub(crate) struct Opener<'a> {
+    context: &'a Context<'a>,
+    identities: OnceCell<Identities>,
+}
+
+impl<'a> Opener<'a> {
+    pub(crate) fn new(context: &'a Context<'a>) -> Self {
+        Self { context, identities: OnceCell::new() }
+    }
+
+    pub(crate) fn value(&self, vault: &Vault, id: &SecretId) -> Result<SecretValue, CliError> {
+        if self.identities.get().is_none() {
+            let _ = self.identities.set(self.context.identities()?);
+        }
+        let identities = self.identities.get().expect("just set");
+        let read = vault.value(id, identities);
+        read.map_err(|error| CliError::from_read(&error, &self.context.command, &identities.tried()))
+    }
+
+    pub(crate) fn failed(&self, error: &VaultError) -> CliError {
+        CliError::from_vault(error, &self.context.command)
+    }
+}

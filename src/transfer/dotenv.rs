@@ -1,0 +1,241 @@
+//! `.env` files, as `python-dotenv` reads them with `interpolate=False`. A test compares the two.
+//!
+//! It differs where `python-dotenv` would go on with less than there is: a line that it warns of and skips is refused.
+//! Its default is to expand `${VAR}`, in single quotes too, and there is no way to write those characters; expanded, a
+//! secret would hold what happened to be in somebody's environment. So they are kept, and [`is_expanded`] tells.
+
+use zeroize::Zeroizing;
+
+use super::entry::{self, Entry, Malformed, Unfit};
+use crate::secret::{SecretName, SecretValue};
+
+/// Reads a file. Of entries with one name the last counts, in the place of the first.
+///
+/// # Errors
+/// Each line that is not understood.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
+    // As Python opens a text file.
+    let text = Zeroizing::new(entry::text(bytes).map_err(|error| vec![error])?.replace("\r\n", "\n"));
+    let text = Zeroizing::new(text.replace('\r', "\n"));
+    let (mut entries, mut malformed) = (Vec::<Entry>::new(), Vec::new());
+    let mut places = std::collections::BTreeMap::new();
+    let mut reader = Reader { rest: &text, line: 1 };
+    loop {
+        reader.take(is_space);
+        if reader.rest.is_empty() {
+            break;
+        }
+        let line = reader.line;
+        match reader.binding() {
+            Ok(None) => {}
+            Ok(Some((name, value))) => {
+                let new = Entry { line, name: Zeroizing::new(name.to_owned()), value, replaces: None };
+                match places.entry(name) {
+                    std::collections::btree_map::Entry::Vacant(place) => {
+                        place.insert(entries.len());
+                        entries.push(new);
+                    }
+                    std::collections::btree_map::Entry::Occupied(place) => {
+                        let old = &mut entries[*place.get()];
+                        *old = Entry { replaces: Some(old.line), ..new };
+                    }
+                }
+            }
+            Err(reason) => {
+                malformed.push(Malformed { line, column: None, reason });
+                reader.take(|c| c != '\n');
+                reader.take_one("\n");
+            }
+        }
+    }
+    if malformed.is_empty() { Ok(entries) } else { Err(malformed) }
+}
+
+/// What is left of a file.
+struct Reader<'a> {
+    rest: &'a str,
+    line: usize,
+}
+
+/// A name, and its value unless it stands alone.
+type Binding<'a> = (&'a str, Option<Zeroizing<String>>);
+
+impl<'a> Reader<'a> {
+    /// What stands from here to the end of a line: nothing, if it is a comment.
+    fn binding(&mut self) -> Result<Option<Binding<'a>>, &'static str> {
+        if let Some(after) = self.rest.strip_prefix("export").filter(|after| after.starts_with(is_blank)) {
+            self.rest = after;
+            self.take(is_blank);
+        }
+        let name = self.name()?;
+        self.take(is_blank);
+        let value = if self.take_one("=") { Some(self.value()?) } else { None };
+        // A comment may follow anything but an unquoted value, in whose place it was dealt with.
+        self.take(is_blank);
+        if self.rest.starts_with('#') {
+            self.take(|c| c != '\n');
+        }
+        if !self.rest.is_empty() && !self.take_one("\n") {
+            return Err("after the name or its value there is something else");
+        }
+        Ok(name.map(|name| (name, value)))
+    }
+
+    fn name(&mut self) -> Result<Option<&'a str>, &'static str> {
+        if self.rest.starts_with('#') {
+            return Ok(None);
+        }
+        let name = if self.take_one("'") {
+            let name = self.take(|c| c != '\'');
+            if !self.take_one("'") {
+                return Err("a quoted name has no end");
+            }
+            name
+        } else {
+            self.take(|c| !is_space(c) && c != '=' && c != '#')
+        };
+        if name.is_empty() { Err("there is no name") } else { Ok(Some(name)) }
+    }
+
+    /// What follows the `=`.
+    fn value(&mut self) -> Result<Zeroizing<String>, &'static str> {
+        let is_apart = !self.take(is_blank).is_empty();
+        match self.rest.chars().next() {
+            None | Some('\n') => Ok(Zeroizing::default()),
+            Some('#') if is_apart => Ok(Zeroizing::default()),
+            Some(quote @ ('\'' | '"')) => self.quoted(quote),
+            Some(_) => Ok(Zeroizing::new(unquoted(self.take(|c| c != '\n')).to_owned())),
+        }
+    }
+
+    fn quoted(&mut self, quote: char) -> Result<Zeroizing<String>, &'static str> {
+        let start = &self.rest[1..];
+        // Large enough from the start: no copy is left behind by growth.
+        let mut value = Zeroizing::new(String::with_capacity(end_of_quotes(start, quote).ok_or(NO_END)?));
+        let mut characters = start.chars();
+        loop {
+            match characters.next().ok_or(NO_END)? {
+                c if c == quote => break,
+                '\\' => {
+                    let escaped = characters.next().ok_or(NO_END)?;
+                    match unescaped(escaped, quote) {
+                        Some(character) => value.push(character),
+                        None => value.extend(['\\', escaped]),
+                    }
+                }
+                c => value.push(c),
+            }
+        }
+        let rest = characters.as_str();
+        self.line += entry::lines_in(&start.as_bytes()[..start.len() - rest.len()]);
+        self.rest = rest;
+        Ok(value)
+    }
+
+    /// The characters from here on that pass.
+    fn take(&mut self, passes: impl Fn(char) -> bool) -> &'a str {
+        let (taken, rest) = self.rest.split_at(self.rest.find(|c| !passes(c)).unwrap_or(self.rest.len()));
+        self.line += entry::lines_in(taken.as_bytes());
+        self.rest = rest;
+        taken
+    }
+
+    /// Whether this stood here.
+    fn take_one(&mut self, what: &str) -> bool {
+        let Some(rest) = self.rest.strip_prefix(what) else { return false };
+        self.line += entry::lines_in(what.as_bytes());
+        self.rest = rest;
+        true
+    }
+}
+
+const NO_END: &str = "a quoted value has no end";
+
+/// How many bytes there are before the quote that ends a value.
+fn end_of_quotes(text: &str, quote: char) -> Option<usize> {
+    let mut characters = text.char_indices();
+    while let Some((index, character)) = characters.next() {
+        match character {
+            '\\' => drop(characters.next()),
+            c if c == quote => return Some(index),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What a backslash before this character makes of it; `None` where both stay.
+fn unescaped(character: char, quote: char) -> Option<char> {
+    match (character, quote) {
+        ('\\' | '\'', _) => Some(character),
+        (_, '\'') => None,
+        ('"', _) => Some('"'),
+        ('a', _) => Some('\u{7}'),
+        ('b', _) => Some('\u{8}'),
+        ('f', _) => Some('\u{c}'),
+        ('n', _) => Some('\n'),
+        ('r', _) => Some('\r'),
+        ('t', _) => Some('\t'),
+        ('v', _) => Some('\u{b}'),
+        _ => None,
+    }
+}
+
+/// A value without quotes ends before a comment, which white space precedes.
+fn unquoted(line: &str) -> &str {
+    let begins_comment = |&(index, _): &(usize, &str)| line[..index].ends_with(is_space);
+    let end = line.match_indices('#').find(begins_comment).map_or(line.len(), |(index, _)| index);
+    line[..end].trim_end_matches(is_space)
+}
+
+/// Python's white space: Unicode's, and four separators.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
+}
+
+fn is_blank(c: char) -> bool {
+    is_space(c) && c != '\n'
+}
+
+/// Whether `python-dotenv` would expand something in the value, as it does by default: `${NAME}` or `${NAME:-text}`.
+pub fn is_expanded(value: &str) -> bool {
+    value.match_indices("${").any(|(index, start)| {
+        let rest = value[index + start.len()..].trim_start_matches(|c| c != ':' && c != '}');
+        rest.starts_with('}') || rest.strip_prefix(":-").is_some_and(|default| default.contains('}'))
+    })
+}
+
+/// Writes a file. Quotes are single, which the most other readers take as they stand.
+///
+/// # Errors
+/// Each secret that a `.env` file cannot hold.
+pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+    let mut file = Zeroizing::new(String::new());
+    entry::each(secrets, |name, value| {
+        entry::refuse_nul(name, value)?;
+        let value = entry::as_text(name, value)?;
+        file.push_str(name.as_str());
+        file.push('=');
+        push_value(&mut file, value);
+        file.push('\n');
+        Ok(())
+    })?;
+    Ok(Zeroizing::new(file.as_bytes().to_vec()))
+}
+
+fn push_value(file: &mut String, value: &str) {
+    if value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c)) {
+        return file.push_str(value);
+    }
+    // A carriage return of the file itself becomes a line feed when Python reads it.
+    let quote = if value.contains('\r') { '"' } else { '\'' };
+    file.push(quote);
+    for character in value.chars() {
+        match character {
+            '\r' => file.push_str("\\r"),
+            c if c == quote || c == '\\' => file.extend(['\\', c]),
+            c => file.push(c),
+        }
+    }
+    file.push(quote);
+}

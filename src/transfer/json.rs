@@ -1,0 +1,90 @@
+//! A JSON object of names and values.
+//!
+//! A number, `true` and `false` are taken as they are written, so that nothing is lost. What has no one text is refused:
+//! `null`, an array, an object in the object, a name that stands there twice.
+
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::entry::{self, Entry, Malformed, Unfit};
+use crate::secret::{SecretName, SecretValue};
+
+/// Reads a file.
+///
+/// # Errors
+/// Each value that is refused, or the place at which it is not JSON.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
+    let text = entry::text(bytes).map_err(|error| vec![error])?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = deserializer.deserialize_map(Members).and_then(|members| deserializer.end().map(|()| members));
+    let members = members.map_err(|error| {
+        let reason = if error.is_data() { "it is no JSON object" } else { "it is not JSON" };
+        // The message may repeat what stands there.
+        vec![Malformed { line: error.line().max(1), column: Some(error.column()), reason }]
+    })?;
+
+    let (mut entries, mut malformed) = (Vec::new(), Vec::new());
+    let (mut at, mut line) = (0, 1);
+    for (name, raw) in members {
+        // Where in the text it lies.
+        let offset = raw.get().as_ptr().addr() - text.as_ptr().addr();
+        line += entry::lines_in(&text.as_bytes()[at..offset]);
+        at = offset;
+        match value(raw) {
+            Ok(value) => entries.push(Entry { line, name, value: Some(value), replaces: None }),
+            Err(reason) => malformed.push(Malformed { line, column: None, reason }),
+        }
+    }
+    if !malformed.is_empty() {
+        return Err(malformed);
+    }
+    entry::refuse_repeated(&entries)?;
+    Ok(entries)
+}
+
+fn value(raw: &RawValue) -> Result<Zeroizing<String>, &'static str> {
+    match raw.get().as_bytes()[0] {
+        b'"' => serde_json::from_str(raw.get()).map(Zeroizing::new).map_err(|_| "its value is no text"),
+        b'{' | b'[' => Err("its value is not one value, but an object or an array"),
+        b'n' => Err("its value is null: write \"\" for an empty one, or leave it out"),
+        _ => Ok(Zeroizing::new(raw.get().to_owned())),
+    }
+}
+
+/// The members of an object, also those of one name.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(Zeroizing<String>, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            members.push((Zeroizing::new(name), map.next_value()?));
+        }
+        Ok(members)
+    }
+}
+
+/// Writes an object.
+///
+/// # Errors
+/// Each secret whose value is no text.
+pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+    let mut members = std::collections::BTreeMap::new();
+    entry::each(secrets, |name, value| {
+        members.insert(name.as_str(), entry::as_text(name, value)?);
+        Ok(())
+    })?;
+    let mut file = Zeroizing::new(Vec::new());
+    serde_json::to_writer_pretty(&mut *file, &members).expect("text, into memory");
+    file.push(b'\n');
+    Ok(file)
+}

@@ -1,0 +1,40 @@
+//! A Kubernetes Secret, as the YAML that `kubectl apply` takes. Its values are base64, so they may be any bytes.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use zeroize::Zeroizing;
+
+use super::entry::Unfit;
+use crate::secret::{MAX_VALUE_BYTES, SecretName, SecretValue};
+
+/// Writes the manifest of a Secret that is called `name`, a good name for one.
+///
+/// # Errors
+/// The first secret that is too much: a Kubernetes Secret holds 1 MiB, as one of ours does.
+pub fn render(name: &str, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+    let mut manifest = Zeroizing::new(format!(
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: \"{name}\"\ntype: Opaque\ndata:{}\n",
+        if secrets.is_empty() { " {}" } else { "" }
+    ));
+    let mut size = 0;
+    for (name, value) in secrets {
+        size += value.expose().len();
+        if size > MAX_VALUE_BYTES {
+            let reason = "with it, the values are more than the 1 MiB that a Kubernetes Secret holds";
+            return Err(vec![Unfit { name: name.clone(), reason }]);
+        }
+        // Quoted: without quotes, `null` and `1` are no text in YAML.
+        manifest.push_str(&format!("  \"{name}\": \""));
+        BASE64_STANDARD.encode_string(value.expose(), &mut manifest);
+        manifest.push_str("\"\n");
+    }
+    Ok(Zeroizing::new(manifest.as_bytes().to_vec()))
+}
+
+/// Whether Kubernetes takes it as the name of a Secret: a DNS subdomain.
+pub fn is_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label =
+        |label: &str| label.starts_with(good) && label.ends_with(good) && label.chars().all(|c| good(c) || c == '-');
+    name.len() <= 253 && name.split('.').all(is_label)
+}
