@@ -117,19 +117,19 @@ impl<'a> Context<'a> {
         self.open(|vault| vault.remembering().expecting(expected))
     }
 
-    /// Another vault than the one that is worked on, to read it.
-    pub(crate) fn open_other_vault(&self, path: &Path) -> Result<Vault, CliError> {
-        self.open_at(path, |vault| vault.with_strictness(self.is_strict))
+    /// Another vault than the one that is worked on, to read it; `command` is what a hint about it begins with.
+    pub(crate) fn open_other_vault(&self, path: &Path, command: &str) -> Result<Vault, CliError> {
+        self.open_at(path, command, |vault| vault.with_strictness(self.is_strict))
     }
 
     fn open(&self, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {
-        self.open_at(self.vault_path()?, set)
+        self.open_at(self.vault_path()?, &self.command, set)
     }
 
-    fn open_at(&self, path: &Path, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {
-        let failed = |error| CliError::from_vault(&error, &self.command);
+    fn open_at(&self, path: &Path, command: &str, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {
+        let failed = |error| CliError::from_vault(&error, command);
         let vault = set(Vault::open_with(path, permissions()?).map_err(failed)?);
-        let vault = vault.with_listener(notices::listener(self.ui.clone(), self.command.clone()));
+        let vault = vault.with_listener(notices::listener(self.ui.clone(), command.to_owned()));
         let vault = vault.with_state(self.state.path.as_deref()).map_err(failed)?;
         Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {
             Some(seconds) => vault.with_patience(std::time::Duration::from_secs(seconds)),

@@ -19,13 +19,14 @@ impl<'a> Opener<'a> {
         Self { context, identities: OnceCell::new() }
     }
 
-    pub(crate) fn value(&self, vault: &Vault, id: &SecretId) -> Result<SecretValue, CliError> {
+    /// A value of a vault; `command` is what a hint about it begins with.
+    pub(crate) fn value(&self, vault: &Vault, id: &SecretId, command: &str) -> Result<SecretValue, CliError> {
         if self.identities.get().is_none() {
             let _ = self.identities.set(self.context.identities()?);
         }
         let identities = self.identities.get().expect("just set");
         let read = vault.value(id, identities);
-        read.map_err(|error| CliError::from_read(&error, &self.context.command, &identities.tried()))
+        read.map_err(|error| CliError::from_read(&error, command, &identities.tried()))
     }
 
     pub(crate) fn failed(&self, error: &VaultError) -> CliError {

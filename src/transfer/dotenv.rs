@@ -85,11 +85,14 @@ impl<'a> Reader<'a> {
         if self.rest.starts_with('#') {
             return Ok(None);
         }
-        let name = if self.take_one("'") {
-            let name = self.take(|c| c != '\'');
-            if !self.take_one("'") {
+        let name = if let Some(after) = self.rest.strip_prefix('\'') {
+            // What is not understood is not consumed: the next line may be.
+            if !after.contains('\'') {
                 return Err("a quoted name has no end");
             }
+            self.rest = after;
+            let name = self.take(|c| c != '\'');
+            self.take_one("'");
             name
         } else {
             self.take(|c| !is_space(c) && c != '=' && c != '#')

@@ -23,7 +23,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
     let members = members.map_err(|error| {
         let reason = if error.is_data() { "it is no JSON object" } else { "it is not JSON" };
         // The message may repeat what stands there.
-        vec![Malformed { line: error.line().max(1), column: Some(error.column()), reason }]
+        vec![Malformed { line: error.line().max(1), column: Some(error.column()).filter(|&column| column > 0), reason }]
     })?;
 
     let (mut entries, mut malformed) = (Vec::new(), Vec::new());

@@ -15,7 +15,7 @@ use flyte_local::storage::Directory;
 use flyte_local::transfer::{Unfit, dotenv, json, kubernetes, shell};
 use flyte_local::vault::Vault;
 
-/// Write secrets out, in plain text: as a .env file, JSON, a shell script or a Kubernetes Secret
+/// Write secrets out in plain text: a .env file, JSON, shell or a Kubernetes Secret
 ///
 /// Those of the scope that -p and -d name, without them of the organization; with --effective, what a task deployed to that
 /// project and domain sees. Into a new file that only you can read, or a pipe; to a terminal only with --reveal. If the
@@ -72,7 +72,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let opener = Opener::new(context);
     let mut secrets = Vec::with_capacity(ids.len());
     for id in ids {
-        let value = opener.value(&vault, &id)?;
+        let value = opener.value(&vault, &id, &context.command)?;
         secrets.push((id.name, value));
     }
     secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -125,12 +125,17 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
         run.walk().iter().map(Scope::to_string).collect::<Vec<_>>().join("; ")
     } else {
         let scope = Scope::new(project.clone(), domain.clone());
-        let listing = vault.list(&ScopeFilter { project, domain }).map_err(failed)?;
-        if let Some(refused) = listing.refused.into_iter().next() {
-            return Err(failed(refused));
+        if args.names.is_empty() {
+            let listing = vault.list(&ScopeFilter { project, domain }).map_err(failed)?;
+            if let Some(refused) = listing.refused.into_iter().next() {
+                return Err(failed(refused));
+            }
+            listing.secrets.into_iter().filter(|metadata| metadata.id.scope == scope).for_each(choose);
+        } else {
+            for name in &args.names {
+                choose(vault.metadata(&SecretId { scope: scope.clone(), name: name.clone() }).map_err(failed)?);
+            }
         }
-        let here = |id: &SecretId| id.scope == scope && is_wanted(&id.name);
-        listing.secrets.into_iter().filter(|metadata| here(&metadata.id)).for_each(choose);
         scope.to_string()
     };
     if let Some(name) = args.names.iter().find(|name| !ids.iter().any(|id| id.name == **name)) {

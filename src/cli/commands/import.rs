@@ -117,13 +117,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let kept = plan.count(Action::Keep);
     if kept > 0 {
         let message = match kept {
-            1 => "one secret has another value than the file's, and was left alone".to_owned(),
-            _ => format!("{kept} secrets have other values than the file's, and were left alone"),
+            1 => "one secret has another value, and was left alone".to_owned(),
+            _ => format!("{kept} secrets have other values, and were left alone"),
         };
         return Err(CliError::new(Exit::Exists, message)
-            .hint("to give them those values, add --overwrite; to pass them over, name the others with --only"));
+            .hint("to change them: --overwrite; to pass them over, name the others: --only VAR"));
     }
-    let all_is_there = !args.dry_run && args.only.is_empty();
+    let all_is_there = !args.dry_run && args.only.is_empty() && !plan.steps.is_empty();
     if let Some(file) = source.plaintext().filter(|_| all_is_there) {
         context.ui.hint(&format!(
             "{} still has the values in plain text; to delete it: rm {}",

@@ -4,11 +4,10 @@ use serde_json::{Value, json};
 
 use super::Incoming;
 use super::source::Source;
-use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::opener::Opener;
 use crate::cli::{OutputFormat, table};
-use flyte_local::secret::{SecretId, SecretValue};
+use flyte_local::secret::SecretId;
 use flyte_local::vault::{Vault, VaultError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +67,7 @@ impl Plan {
             let action = match vault.require_absent(id) {
                 Ok(()) => Action::Create,
                 Err(VaultError::SecretExists { .. }) => {
-                    let value = opener.value(vault, id)?;
+                    let value = opener.value(vault, id, &opener.context.command)?;
                     let found = vault.metadata(id).map_err(|error| opener.failed(&error))?.secret_type;
                     if found != incoming.secret_type {
                         reasons.push(format!("{id} is of type {found}, not {}", incoming.secret_type));

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Args, Format, Incoming};
-use crate::cli::context::Context;
+use crate::cli::context::{Context, quoted};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::value_input::{nothing_came, read_stdin};
@@ -126,7 +126,10 @@ fn from_file(
         Format::Json => json::parse(bytes),
         Format::Yaml => yaml::parse(bytes),
     };
-    let entries = parsed.map_err(|malformed| source.refused(malformed.iter().map(ToString::to_string)))?;
+    let entries = parsed.map_err(|malformed| {
+        let error = source.refused(malformed.iter().map(ToString::to_string));
+        if format == Format::Dotenv { error.hint("a value of more than one line stands in quotes") } else { error }
+    })?;
     require_named(args, source, |name| entries.iter().any(|entry| *entry.name == name))?;
     let scope = Scope::new(args.scope.project.clone(), args.scope.domain.clone());
     let (mut incoming, mut reasons, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
@@ -199,8 +202,9 @@ fn secret(args: &Args, scope: &Scope, entry: &Entry) -> Result<Incoming, String>
 }
 
 fn from_vault(context: &Context<'_>, args: &Args, path: &Path, opener: &Opener<'_>) -> Result<Vec<Incoming>, CliError> {
-    let failed = |error| CliError::from_vault(&error, &context.command);
-    let vault = context.open_other_vault(path)?;
+    let command = format!("flyte-local --vault {}", quoted(path));
+    let failed = |error| CliError::from_vault(&error, &command);
+    let vault = context.open_other_vault(path, &command)?;
     let filter = ScopeFilter { project: args.scope.project.clone(), domain: args.scope.domain.clone() };
     let listing = vault.list(&filter).map_err(failed)?;
     if let Some(refused) = listing.refused.into_iter().next() {
@@ -210,7 +214,7 @@ fn from_vault(context: &Context<'_>, args: &Args, path: &Path, opener: &Opener<'
     require_named(args, &Source::Vault(path.to_owned()), is_there)?;
     let chosen = listing.secrets.into_iter().filter(|known| is_chosen(args, known.id.name.as_str()));
     let incoming = chosen.map(|known| {
-        let value = opener.value(&vault, &known.id)?;
+        let value = opener.value(&vault, &known.id, &command)?;
         Ok(Incoming { id: known.id, secret_type: known.secret_type, value, line: None, variable: None })
     });
     incoming.collect()
