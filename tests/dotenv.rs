@@ -1,5 +1,7 @@
 //! `.env` files: read as the real python-dotenv reads them, and written so that it reads the same.
 
+#![allow(clippy::disallowed_methods, reason = "tests read their own variables")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +80,7 @@ fn compare(files: &[Vec<u8>]) -> (usize, usize) {
 /// Each way to begin, with each value.
 fn systematic() -> Vec<Vec<u8>> {
     let starts = ["A=", "export A=", "A = ", "  'A'=", "A=\t", "\u{feff}A=", "# c\n\nA=", "B='x'\r\nA="];
-    let values: [&str; 46] = [
+    let values: [&str; 49] = [
         "",
         "x",
         " x ",
@@ -122,6 +124,9 @@ fn systematic() -> Vec<Vec<u8>> {
         "${B}",
         "'${B:-d}'",
         "\"$B $${B} ${} ${B:x} ${B\"",
+        "${B:x${C:-}",
+        "${B:x} ${C:-",
+        "${B:${C:-d} }",
         "naïve 日本 🔑",
         "x\u{a0}#\u{2028}y\u{85}\u{1c}",
         "x\0y",

@@ -202,10 +202,17 @@ fn is_blank(c: char) -> bool {
 
 /// Whether `python-dotenv` would expand something in the value, as it does by default: `${NAME}` or `${NAME:-text}`.
 pub fn is_expanded(value: &str) -> bool {
-    value.match_indices("${").any(|(index, start)| {
-        let rest = value[index + start.len()..].trim_start_matches(|c| c != ':' && c != '}');
-        rest.starts_with('}') || rest.strip_prefix(":-").is_some_and(|default| default.contains('}'))
-    })
+    let Some(last) = value.rfind('}') else { return false };
+    let mut rest = &value[..=last];
+    while let Some((_, name)) = rest.split_once("${") {
+        let Some(end) = name.find([':', '}']) else { return false };
+        let after = &name[end..];
+        if after.starts_with('}') || after.starts_with(":-") {
+            return true;
+        }
+        rest = &after[1..];
+    }
+    false
 }
 
 /// Writes a file. Quotes are single, which the most other readers take as they stand.

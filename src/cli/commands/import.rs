@@ -31,7 +31,7 @@ use plan::{Action, Plan, Step};
 Examples:
   flyte-local import .env --dry-run
   flyte-local import .env -p my_project -d development
-  flyte-local import .env --lower                          API_KEY becomes api_key, which a task gets as API_KEY
+  flyte-local import .env --lower                          API_KEY becomes api_key
   flyte-local import .env --only TOKEN --map TOKEN=api_token
   pass show team.json | flyte-local import - --format json
   flyte-local import --from-vault ~/old/vault")]
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     /// Call the secret of this variable NAME; may be repeated
     #[arg(long, value_name = "VAR=NAME", conflicts_with = "from_vault")]
     map: Vec<Mapping>,
-    /// Call the others by their names in lower case
+    /// Call the others by their names in lower case: a task that declares api_key gets it as API_KEY
     #[arg(long, conflicts_with = "from_vault")]
     lower: bool,
 }
