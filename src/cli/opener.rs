@@ -10,7 +10,7 @@ use flyte_local::vault::{Vault, VaultError};
 
 /// Reads values; the identities are looked for when the first one is.
 pub(crate) struct Opener<'a> {
-    context: &'a Context<'a>,
+    pub(crate) context: &'a Context<'a>,
     identities: OnceCell<Identities>,
 }
 
