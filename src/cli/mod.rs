@@ -3,6 +3,7 @@
 
 mod commands;
 mod context;
+mod docker;
 mod error;
 mod files;
 mod identities;

@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rpassword::ConfigBuilder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
+};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTOU};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::{emulate_default_handler, raise};
@@ -82,6 +84,24 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(failed(error)),
         _ => Err(asked.nothing()),
     }
+}
+
+/// Asks on the terminal for a line, which shows.
+pub(crate) fn line(question: &str) -> Result<String, CliError> {
+    let failed = |error: io::Error| CliError::from_io("ask on the terminal", &error);
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
+    // What was typed before the question was not meant for it.
+    tcflush(&terminal, QueueSelector::IFlush).map_err(|error| failed(error.into()))?;
+    terminal.write_all(question.as_bytes()).map_err(failed)?;
+    let mut answer = Vec::new();
+    let mut byte = [0];
+    while terminal.read(&mut byte).map_err(failed)? == 1 && byte != *b"\n" {
+        answer.push(byte[0]);
+    }
+    let answer = String::from_utf8(answer).ok().filter(|text| !text.chars().any(char::is_control));
+    let refused = |message| CliError::new(Exit::Failed, message);
+    let answer = answer.ok_or_else(|| refused("the prompt takes text alone"))?;
+    if answer.trim().is_empty() { Err(refused("nothing was typed")) } else { Ok(answer.trim().to_owned()) }
 }
 
 /// What is typed, byte by byte, so that nothing is read ahead.

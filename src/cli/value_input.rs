@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::docker::{DockerArgs, check_document};
 use super::error::{CliError, Exit};
 use super::prompt::{self, Asked};
-use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretValue};
+use super::ui::Ui;
+use flyte_local::secret::{MAX_VALUE_BYTES, Recipe, SecretName, SecretType, SecretValue};
 use flyte_local::storage::read_users_file;
 
 #[derive(Args)]
@@ -28,11 +30,26 @@ pub(crate) struct ValueArgs {
     /// Keep the newline at the end of standard input
     #[arg(long)]
     raw: bool,
+    /// Make a random value, which is not shown: 32 letters and digits, or as SPEC says
+    ///
+    /// SPEC is a number of letters and digits; `uuid`; `hex:N` or `base64:N`, which are N random bytes written so, as by
+    /// `openssl rand -hex N` (twice as many digits) and `openssl rand -base64 N`.
+    #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "32")]
+    #[arg(conflicts_with_all = ["value", "value_option", "from_file", "raw"])]
+    generate: Option<Recipe>,
+    #[command(flatten)]
+    docker: DockerArgs,
 }
 
 /// A value on its way from the command line: nothing prints it, and it is wiped.
 #[derive(Clone)]
-struct Hidden(Zeroizing<String>);
+pub(super) struct Hidden(Zeroizing<String>);
+
+impl Hidden {
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 impl From<String> for Hidden {
     fn from(text: String) -> Self {
@@ -41,19 +58,41 @@ impl From<String> for Hidden {
 }
 
 impl ValueArgs {
-    /// Gets the value. With none given, asks for it on a terminal; otherwise reads standard input, less one newline at
-    /// its end unless `--raw`.
-    pub(crate) fn read(self, name: &SecretName) -> Result<SecretValue, CliError> {
+    /// Gets the value of a secret of this type. With none given, asks for it on a terminal; otherwise reads standard input,
+    /// less one newline at its end unless `--raw`.
+    pub(crate) fn read(self, ui: &Ui, name: &SecretName, secret_type: SecretType) -> Result<SecretValue, CliError> {
+        let is_image_pull = secret_type == SecretType::ImagePull;
+        let misplaced = |option: &str, secret_type: SecretType| {
+            Err(CliError::new(Exit::Usage, format!("{option} is not for secrets of type {secret_type}")))
+        };
+        match (self.docker.given(), self.generate) {
+            (Some(option), _) if !is_image_pull => return misplaced(option, secret_type),
+            (Some(option), Some(_)) => return misplaced(&format!("--generate with {option}"), secret_type),
+            (None, Some(_)) if is_image_pull => return misplaced("--generate", secret_type),
+            (None, Some(recipe)) => {
+                let made = recipe.make(|bytes| getrandom::getrandom(bytes));
+                return made.map_err(|error| CliError::from_io("get random bytes", &error.into()));
+            }
+            _ => {}
+        }
         let given = self.value.or(self.value_option);
         let bytes = match (given, self.from_file) {
             (Some(text), _) => Zeroizing::new(text.0.as_bytes().to_vec()),
             (None, Some(path)) => from_file(&path)?,
+            (None, None) if is_image_pull => match self.docker.read(ui)? {
+                Some(document) => document,
+                None => from_stdin(self.raw)?,
+            },
             (None, None) if std::io::stdin().is_terminal() => {
                 prompt::hidden(&format!("value of {name}: "), Asked::Value)?
             }
             (None, None) => from_stdin(self.raw)?,
         };
-        SecretValue::new(bytes).map_err(|_| too_large())
+        let value = SecretValue::new(bytes).map_err(|_| too_large())?;
+        if is_image_pull {
+            check_document(value.expose())?;
+        }
+        Ok(value)
     }
 }
 
@@ -78,7 +117,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
     if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}")).hint(EMPTY)) } else { Ok(bytes) }
 }
 
-fn from_stdin(raw: bool) -> Result<Zeroizing<Vec<u8>>, CliError> {
+pub(super) fn from_stdin(raw: bool) -> Result<Zeroizing<Vec<u8>>, CliError> {
     // One byte over the limit, and one for the newline, are enough to know that it is too long.
     let mut bytes = read_stdin(MAX_VALUE_BYTES + 2)?;
     if bytes.is_empty() {
@@ -114,7 +153,7 @@ pub(crate) fn nothing_came(whence: &str) -> CliError {
     CliError::new(Exit::Failed, format!("nothing came from {whence}"))
 }
 
-fn too_large() -> CliError {
+pub(super) fn too_large() -> CliError {
     CliError::new(
         Exit::Failed,
         format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most a secret holds"),

@@ -2,6 +2,7 @@
 //!
 //! No error here repeats what a file holds: it says the line.
 
+pub mod docker;
 pub mod dotenv;
 mod entry;
 pub mod json;

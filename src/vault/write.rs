@@ -68,14 +68,14 @@ impl Vault {
         self.write(&lock, &directory, Metadata { updated, ..old }, value, Replace::Existing, (pins, key))
     }
 
-    /// That the file of a secret can be updated, as far as it can be known beforehand.
+    /// That the file of a secret can be updated, as far as it can be known beforehand; what its author says of it.
     ///
     /// # Errors
     /// Those of [`Vault::update_secret`].
-    pub fn require_updatable(&self, id: &SecretId) -> Result<(), VaultError> {
+    pub fn require_updatable(&self, id: &SecretId) -> Result<Metadata, VaultError> {
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         self.writer()?;
-        self.signed_metadata(id)?.map(drop).ok_or_else(missing)
+        self.signed_metadata(id)?.ok_or_else(missing)
     }
 
     /// Signs the value of a secret as ours, whoever wrote it, unless it is damaged or its signature is forged. What was

@@ -17,27 +17,32 @@ Examples:
   flyte-local create secret my_secret my_value
   flyte-local create secret my_cert --from-file cert.pem
   pass show api | flyte-local create secret api_key
-  flyte-local create secret my_secret -p my_project -d development")]
+  flyte-local create secret session_key --generate=hex:32
+  flyte-local create secret my_secret -p my_project -d development
+  flyte-local create secret ghcr --type image_pull --registry ghcr.io --username me
+  flyte-local create secret ghcr --type image_pull --from-docker-config --registries ghcr.io")]
 pub(crate) struct Args {
     /// The secret's name: letters, digits, '-' and '_'
     name: SecretName,
     #[command(flatten)]
-    value: ValueArgs,
-    #[command(flatten)]
     scope: ScopeArgs,
-    /// The secret's type
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["regular"], default_value = "regular")]
-    _type: String,
+    /// regular, or image_pull: credentials for registries of images, for the whole organization
+    #[arg(long = "type", value_name = "TYPE", value_parser = commands::secret_type(), default_value = "regular")]
+    #[arg(hide_possible_values = true)]
+    secret_type: SecretType,
+    #[command(flatten)]
+    value: ValueArgs,
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let mut vault = context.open_vault_to_write()?;
     let id = commands::secret_id(args.name, args.scope);
+    commands::require_scope(&id, args.secret_type)?;
+    let mut vault = context.open_vault_to_write()?;
     let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
     vault.require_writable().and_then(|()| vault.require_absent(&id)).map_err(failed)?;
-    let value = args.value.read(&id.name)?;
-    vault.create_secret(&id, SecretType::Regular, &value).map_err(failed)?;
+    let value = args.value.read(context.ui, &id.name, args.secret_type)?;
+    vault.create_secret(&id, args.secret_type, &value).map_err(failed)?;
     context.ui.say(&format!("created {id}"));
     Ok(())
 }

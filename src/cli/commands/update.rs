@@ -1,10 +1,10 @@
 //! `update secret`
 
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit, scope_flags};
 use crate::cli::value_input::ValueArgs;
 use crate::cli::{ScopeArgs, commands};
-use flyte_local::secret::{SecretId, SecretName};
+use flyte_local::secret::{SecretId, SecretName, SecretType};
 use flyte_local::vault::Vault;
 
 /// Give a secret another value
@@ -16,17 +16,23 @@ use flyte_local::vault::Vault;
 Examples:
   flyte-local update secret my_secret                      asks for the value
   flyte-local update secret my_cert --from-file cert.pem -p my_project
+  flyte-local update secret session_key --generate=hex:32
+  gh auth token | flyte-local update secret ghcr --registry ghcr.io --username me
   flyte-local update secret my_secret --adopt              once you know whose it is")]
 pub(crate) struct Args {
     /// The secret's name
     name: SecretName,
     #[command(flatten)]
-    value: ValueArgs,
-    #[command(flatten)]
     scope: ScopeArgs,
     /// Sign the value that is there as yours; needs the identity
-    #[arg(long, conflicts_with_all = ["value", "value_option", "from_file", "raw"])]
+    #[arg(long, conflicts_with_all = ["value", "value_option", "from_file", "raw", "generate", "secret_type"])]
+    #[arg(conflicts_with_all = ["registry", "username", "password", "password_stdin", "from_docker_config"])]
     adopt: bool,
+    /// The type that the secret has, regular or image_pull: an update does not change it
+    #[arg(long = "type", value_name = "TYPE", value_parser = commands::secret_type(), hide_possible_values = true)]
+    secret_type: Option<SecretType>,
+    #[command(flatten)]
+    value: ValueArgs,
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
@@ -37,8 +43,16 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     }
     let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
-    vault.require_updatable(&id).map_err(failed)?;
-    let value = args.value.read(&id.name)?;
+    let secret_type = vault.require_updatable(&id).map_err(failed)?.secret_type;
+    if args.secret_type.is_some_and(|given| given != secret_type) {
+        let error =
+            CliError::new(Exit::Failed, format!("{id} is of type {secret_type}, which an update does not change"));
+        let flags = scope_flags(&id.scope);
+        return Err(
+            error.hint(format!("delete it, and create it anew: {} delete secret {}{flags}", context.command, id.name))
+        );
+    }
+    let value = args.value.read(context.ui, &id.name, secret_type)?;
     vault.update_secret(&id, &value).map_err(failed)?;
     context.ui.say(&format!("updated {id}"));
     Ok(())

@@ -1,0 +1,307 @@
+//! Docker's credentials: its configuration file, what its credential helpers answer, and the `.dockerconfigjson` documents
+//! that Flyte's image pull secrets are.
+//!
+//! A document is made byte for byte as the SDK makes it, which is as Python's `json.dumps` writes. What is told of a file
+//! that is not understood is the place in it, as the rest may be a password.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use base64::Engine;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
+use zeroize::Zeroizing;
+
+/// Docker's configuration, as far as it says where credentials are.
+#[derive(serde::Deserialize)]
+pub struct Config {
+    #[serde(default)]
+    auths: Ordered<Entry>,
+    #[serde(default, rename = "credHelpers")]
+    helpers: Ordered<Option<String>>,
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
+}
+
+/// What the configuration has for a registry.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Entry {
+    auth: Option<Zeroizing<String>>,
+    username: Option<Zeroizing<String>>,
+    password: Option<Zeroizing<String>>,
+    identitytoken: Option<Zeroizing<String>>,
+}
+
+/// Where a registry's credentials are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Source<'a> {
+    /// In the configuration: a user name and a password, as the document has them.
+    Stored(&'a str),
+    /// With the helper of this name.
+    Helper(&'a str),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// Why bytes are no configuration or no document. Nothing of them is in it but the names of registries.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DockerError {
+    /// They are not JSON.
+    #[error("it is not JSON: line {line}, column {column}")]
+    Syntax {
+        /// Where it ends to be.
+        line: usize,
+        /// The byte of that line.
+        column: usize,
+    },
+    /// They are JSON of another form.
+    #[error("it is not of the form {{\"auths\": {{REGISTRY: {{\"auth\": …}}}}}}: line {line}, column {column}")]
+    Form {
+        /// Where it begins to be something else.
+        line: usize,
+        /// The byte of that line.
+        column: usize,
+    },
+    /// No registry is named.
+    #[error("it names no registry")]
+    Empty,
+    /// A registry has no credentials in it.
+    #[error("it has no credentials for {0:?}")]
+    NoCredentials(String),
+    /// What a registry has is no user name and password.
+    #[error("what it has for {0:?} is not a user name and a password in base64")]
+    NotBase64(String),
+}
+
+impl From<serde_json::Error> for DockerError {
+    fn from(error: serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        match error.classify() {
+            Category::Data => DockerError::Form { line, column },
+            Category::Syntax | Category::Eof | Category::Io => DockerError::Syntax { line, column },
+        }
+    }
+}
+
+impl Config {
+    /// Reads Docker's `config.json`.
+    ///
+    /// # Errors
+    /// It is not JSON, or not of that form.
+    pub fn parse(bytes: &[u8]) -> Result<Self, DockerError> {
+        // serde would also take an array of the members.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(DockerError::Form { line: 1, column: 1 });
+        }
+        Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// The registries that it names, in its order.
+    pub fn registries(&self) -> impl Iterator<Item = &str> {
+        self.auths.0.iter().map(|(registry, _)| registry.as_str())
+    }
+
+    /// Where the SDK would look for a registry's credentials.
+    pub fn source(&self, registry: &str) -> Source<'_> {
+        let entry = self.auths.get(registry);
+        if let Some(auth) = entry.and_then(|entry| entry.auth.as_deref()).filter(|auth| !auth.is_empty()) {
+            return Source::Stored(auth);
+        }
+        // A registry's own helper goes before the store, also where it is nothing.
+        let helper = match self.helpers.get(registry).filter(|_| !registry.is_empty()) {
+            Some(helper) => helper.as_deref(),
+            None => self.store.as_deref(),
+        };
+        helper.filter(|helper| !helper.is_empty()).map_or(Source::Nowhere, Source::Helper)
+    }
+
+    /// Whether what it has for a registry is a token that no document carries.
+    pub fn has_identity_token(&self, registry: &str) -> bool {
+        let token = self.auths.get(registry).and_then(|entry| entry.identitytoken.as_deref());
+        token.is_some_and(|token| !token.is_empty())
+    }
+}
+
+/// What a credential helper answers to `get`.
+#[derive(serde::Deserialize)]
+pub struct Answer {
+    /// The user's name.
+    #[serde(rename = "Username")]
+    pub username: Zeroizing<String>,
+    /// The password, or what stands for it.
+    #[serde(rename = "Secret")]
+    pub secret: Zeroizing<String>,
+}
+
+impl Answer {
+    /// Reads it; `None` if it is none.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// A user name and a password, as a document has them.
+pub fn auth(username: &str, password: &[u8]) -> Zeroizing<String> {
+    let pair = Zeroizing::new([username.as_bytes(), b":", password].concat());
+    Zeroizing::new(STANDARD.encode(&*pair))
+}
+
+/// The document for registries, each with its [`auth`].
+pub fn document(auths: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
+    // All of it at once: a vector that grows leaves a copy behind.
+    let length = auths.iter().map(|(registry, auth)| 6 * (registry.len() + auth.len()) + 32).sum::<usize>();
+    let mut text = Zeroizing::new(String::with_capacity(length + 16));
+    text.push_str("{\"auths\": {");
+    for (index, (registry, auth)) in auths.iter().enumerate() {
+        text.push_str(if index == 0 { "" } else { ", " });
+        push_string(&mut text, registry);
+        text.push_str(": {\"auth\": ");
+        push_string(&mut text, auth);
+        text.push('}');
+    }
+    text.push_str("}}");
+    Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// A string as Python writes it in JSON: in ASCII.
+fn push_string(text: &mut String, string: &str) {
+    text.push('"');
+    for character in string.chars() {
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            ' '..='~' => text.push(character),
+            other => {
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    text.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    text.push('"');
+}
+
+/// That bytes are a document with which images can be pulled: there are registries, and each has its credentials.
+///
+/// # Errors
+/// See [`DockerError`].
+pub fn check(document: &[u8]) -> Result<(), DockerError> {
+    /// As Kubernetes reads it.
+    const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+        &ALPHABET,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let config = Config::parse(document)?;
+    if config.auths.0.is_empty() {
+        return Err(DockerError::Empty);
+    }
+    for (registry, entry) in &config.auths.0 {
+        let has = |part: &Option<Zeroizing<String>>| part.as_ref().is_some_and(|part| !part.is_empty());
+        if has(&entry.auth) {
+            let decoded = entry.auth.as_ref().and_then(|auth| PADDED_OR_NOT.decode(auth.as_bytes()).ok());
+            if !Zeroizing::new(decoded.unwrap_or_default()).contains(&b':') {
+                return Err(DockerError::NotBase64(registry.clone()));
+            }
+        } else if !has(&entry.username) || !has(&entry.password) {
+            return Err(DockerError::NoCredentials(registry.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// An object's members in their order. Of two with one name, the place of the first and the value of the last, as in
+/// Python.
+struct Ordered<V>(Vec<(String, V)>);
+
+impl<V> Default for Ordered<V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<V> Ordered<V> {
+    fn get(&self, name: &str) -> Option<&V> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value)
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Ordered<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<V>(PhantomData<V>);
+
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for Members<V> {
+            type Value = Ordered<V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Ordered<V>, M::Error> {
+                let mut ordered: Vec<(String, V)> = Vec::new();
+                while let Some((name, value)) = members.next_entry::<String, V>()? {
+                    match ordered.iter_mut().find(|(other, _)| *other == name) {
+                        Some(member) => member.1 = value,
+                        None => ordered.push((name, value)),
+                    }
+                }
+                Ok(Ordered(ordered))
+            }
+        }
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registrys_own_helper_goes_before_the_store_and_what_is_stored_before_both() {
+        let text = r#"{"auths": {"stored": {"auth": "YTpi"}, "empty": {"auth": ""}, "own": {}, "none": {}},
+            "credHelpers": {"stored": "h", "own": "h", "none": ""}, "credsStore": "s"}"#;
+        let config = Config::parse(text.as_bytes()).expect("a configuration");
+        assert_eq!(config.registries().collect::<Vec<_>>(), ["stored", "empty", "own", "none"]);
+        assert!(config.source("stored") == Source::Stored("YTpi"));
+        assert!(config.source("empty") == Source::Helper("s"));
+        assert!(config.source("own") == Source::Helper("h"));
+        assert!(config.source("none") == Source::Nowhere);
+        assert!(config.source("elsewhere") == Source::Helper("s"));
+    }
+
+    #[test]
+    fn a_document_has_credentials_for_each_registry() {
+        let good = [
+            r#"{"auths": {"a": {"auth": "YTpi"}}}"#,
+            r#"{"auths": {"a": {"auth": "YWE6Yg"}}}"#,
+            r#"{"auths": {"a": {"username": "u", "password": "p", "email": "e"}}, "HttpHeaders": {}}"#,
+        ];
+        for text in good {
+            assert_eq!(check(text.as_bytes()), Ok(()), "{text}");
+        }
+        let bad = [
+            (r#"hunter2"#, DockerError::Syntax { line: 1, column: 1 }),
+            (r#""hunter2""#, DockerError::Form { line: 1, column: 9 }),
+            (r#"[["hunter2"]]"#, DockerError::Form { line: 1, column: 1 }),
+            (r#"{"auths": "hunter2"}"#, DockerError::Form { line: 1, column: 19 }),
+            ("{}", DockerError::Empty),
+            (r#"{"auths": {}}"#, DockerError::Empty),
+            (r#"{"auths": {"a": {}}}"#, DockerError::NoCredentials("a".into())),
+            (r#"{"auths": {"a": {"username": "u"}}}"#, DockerError::NoCredentials("a".into())),
+            (r#"{"auths": {"a": {"auth": "hunter2!"}}}"#, DockerError::NotBase64("a".into())),
+            (r#"{"auths": {"a": {"auth": "YWI="}}}"#, DockerError::NotBase64("a".into())),
+        ];
+        for (text, error) in bad {
+            assert!(!error.to_string().contains("hunter2"));
+            assert_eq!(check(text.as_bytes()), Err(error), "{text}");
+        }
+    }
+}
