@@ -109,6 +109,7 @@ impl CliError {
             VaultError::SecretMissing { .. } => {
                 Self::chain(Exit::NotFound, error).hint(format!("see what there is: {command} get secret"))
             }
+            VaultError::Overtaken { .. } => Self::chain(Exit::Refused, error).hint("nothing was changed: look at it anew"),
             VaultError::SecretExists { id } => Self::chain(Exit::Exists, error).hint(format!(
                 "change its value: {command} update secret {}{}",
                 id.name,

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use commands::{
-    check, create, delete, exec, export, get, import, init, recipient, rekey, run, supervise, try_mount, update,
+    check, create, delete, edit, exec, export, get, import, init, recipient, rekey, run, supervise, try_mount, update,
     update_vault,
 };
 use context::Context;
@@ -123,6 +123,9 @@ enum Command {
     /// Give a secret another value, or say whom to trust
     #[command(subcommand, arg_required_else_help = true)]
     Update(Update),
+    /// Change a secret's value in an editor
+    #[command(subcommand, arg_required_else_help = true)]
+    Edit(Edit),
     /// Delete a secret, or a recipient
     #[command(subcommand, arg_required_else_help = true)]
     Delete(Delete),
@@ -150,6 +153,11 @@ enum Get {
 enum Update {
     Secret(update::Args),
     Vault(update_vault::Args),
+}
+
+#[derive(Subcommand)]
+enum Edit {
+    Secret(edit::Args),
 }
 
 #[derive(Subcommand)]
@@ -192,6 +200,7 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Get(Get::Recipient(args)) => recipient::get(&context, args)?,
         Command::Update(Update::Secret(args)) => update::run(&context, args)?,
         Command::Update(Update::Vault(args)) => update_vault::run(&context, args)?,
+        Command::Edit(Edit::Secret(args)) => edit::run(&context, args)?,
         Command::Delete(Delete::Secret(args)) => delete::run(&context, args)?,
         Command::Delete(Delete::Recipient(args)) => recipient::delete(&context, args)?,
         Command::Run(args) => return run::run(context, args),

@@ -88,6 +88,17 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
 
 /// Asks on the terminal for a line, which shows.
 pub(crate) fn line(question: &str) -> Result<String, CliError> {
+    let answer = shown(question)?;
+    if answer.is_empty() { Err(CliError::new(Exit::Failed, "nothing was typed")) } else { Ok(answer) }
+}
+
+/// Asks on the terminal for a yes; whatever else is typed is a no.
+pub(crate) fn confirm(question: &str) -> Result<bool, CliError> {
+    let answer = shown(&format!("{question} [y/N] "))?;
+    Ok(["y", "yes"].contains(&answer.to_ascii_lowercase().as_str()))
+}
+
+fn shown(question: &str) -> Result<String, CliError> {
     let failed = |error: io::Error| CliError::from_io("ask on the terminal", &error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
     // What was typed before the question was not meant for it.
@@ -98,10 +109,9 @@ pub(crate) fn line(question: &str) -> Result<String, CliError> {
     while terminal.read(&mut byte).map_err(failed)? == 1 && byte != *b"\n" {
         answer.push(byte[0]);
     }
-    let answer = String::from_utf8(answer).ok().filter(|text| !text.chars().any(char::is_control));
-    let refused = |message| CliError::new(Exit::Failed, message);
-    let answer = answer.ok_or_else(|| refused("the prompt takes text alone"))?;
-    if answer.trim().is_empty() { Err(refused("nothing was typed")) } else { Ok(answer.trim().to_owned()) }
+    let text = String::from_utf8(answer).ok().filter(|text| !text.chars().any(char::is_control));
+    let text = text.ok_or_else(|| CliError::new(Exit::Failed, "the prompt takes text alone"))?;
+    Ok(text.trim().to_owned())
 }
 
 /// What is typed, byte by byte, so that nothing is read ahead.

@@ -17,7 +17,7 @@ use super::keyboard::Keyboard;
 use super::leftovers::{self, Patience};
 use super::signals::{Signals, is_passed_on};
 use super::streams::Streams;
-use super::supervisor::{SESSION, SHARED};
+use super::supervisor::{END, KEEP, SESSION, SHARED};
 use crate::redact::Watchlist;
 
 /// How a child ended.
@@ -76,9 +76,21 @@ pub struct Surroundings<'a> {
     pub mask: Option<&'a Watchlist>,
     /// The run's directory in memory, which is removed even if this process is killed.
     pub directory: Option<&'a Path>,
+    /// What becomes of what the child leaves.
+    pub leftovers: Leftovers,
 }
 
-/// Runs a child below a supervisor, and waits for its end. By then nothing that it started runs any more.
+/// What becomes of the processes that a child leaves, and of the directory. If this process is killed, they end with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Leftovers {
+    /// They end with the child.
+    #[default]
+    End,
+    /// The processes go on, and the directory is the caller's to remove.
+    Keep,
+}
+
+/// Runs a child below a supervisor, and waits for its end. By then nothing that it started runs any more, unless it is to.
 ///
 /// `supervisor` is the command that calls [`super::supervise`] with the arguments that are added here. `started` gets the
 /// supervisor's process id, the child's parent, before the child can have done anything.
@@ -94,13 +106,14 @@ pub fn run(
     surroundings: Surroundings<'_>,
     started: impl FnOnce(u32),
 ) -> Result<Ended, ChildError> {
-    let Surroundings { mask, directory } = surroundings;
+    let Surroundings { mask, directory, leftovers: kept } = surroundings;
     let mut command = supervisor;
     let mut streams = match mask {
         Some(_) => Streams::masked(&mut command).map_err(step("make the child's streams"))?,
         None => Streams::default(),
     };
     command.arg(if streams.has_session { SESSION } else { SHARED }).arg(directory.unwrap_or(Path::new("")));
+    command.arg(if kept == Leftovers::Keep { KEEP } else { END });
     command.arg(child.get_program()).args(child.get_args());
     for (name, value) in child.get_envs() {
         match value {

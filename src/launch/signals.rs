@@ -3,9 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::Signal;
 use signal_hook::consts::SIGCHLD;
+use signal_hook::flag;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 
@@ -67,6 +70,40 @@ impl Signals {
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.delivery.get_read().as_fd()
+    }
+}
+
+/// While this lives, what a user ends a program with does not end this process; from then on it does again. (Signals that
+/// [`Signals`] caught would be lost: their handlers stay, and do nothing.)
+pub(super) struct Held {
+    released: Arc<AtomicBool>,
+    arrived: Arc<AtomicUsize>,
+}
+
+impl Held {
+    pub(super) fn start() -> io::Result<Self> {
+        let held = Self { released: Arc::default(), arrived: Arc::default() };
+        let ignored = ignored_signals();
+        for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+            let number = signal.as_raw();
+            if ignored(number) {
+                continue;
+            }
+            flag::register_conditional_default(number, Arc::clone(&held.released))?;
+            flag::register_usize(number, Arc::clone(&held.arrived), number as usize)?;
+        }
+        Ok(held)
+    }
+
+    /// The last one that arrived.
+    pub(super) fn arrived(&self) -> Option<i32> {
+        i32::try_from(self.arrived.load(Ordering::Relaxed)).ok().filter(|&number| number != 0)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.released.store(true, Ordering::Relaxed);
     }
 }
 

@@ -28,12 +28,17 @@ pub(super) const SESSION: &str = "session";
 /// Or that the child shares the terminal, the session and the process group of whoever started us.
 pub(super) const SHARED: &str = "shared";
 
+/// The argument that says that what the child leaves ends with it.
+pub(super) const END: &str = "end";
+/// Or that it goes on, and that whoever started us removes the directory, if they live.
+pub(super) const KEEP: &str = "keep";
+
 /// How long after a signal to our process group the same signal may arrive as an order. It takes microseconds; the limit is
 /// there because two signals in a row may arrive as one.
 const ECHO: Duration = Duration::from_secs(2);
 
-/// Supervises: `arguments` are `session` or `shared`, the directory to remove in the end (or nothing), the program and its
-/// arguments; the standard input is the control socket.
+/// Supervises: `arguments` are `session` or `shared`, the directory to remove in the end (or nothing), `end` or `keep`, the
+/// program and its arguments; the standard input is the control socket.
 ///
 /// # Errors
 /// Whatever keeps it from doing so; whoever started it sees the socket close.
@@ -42,6 +47,7 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let mut arguments = arguments.into_iter();
     let leads = arguments.next().ok_or_else(missing)? == SESSION;
     let directory = arguments.next().ok_or_else(missing)?;
+    let keeps = arguments.next().ok_or_else(missing)? == KEEP;
     let mut command = Command::new(arguments.next().ok_or_else(missing)?);
     command.args(arguments);
 
@@ -65,8 +71,9 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let _ = control.report(Report::Started);
     let mut supervisor = Supervisor { control, signals, child, leads, terminal, echoes: Vec::new() };
     let ended = supervisor.watch();
-    let finished = supervisor.finish(ended);
-    if !directory.is_empty() {
+    let is_alone = ended.is_none();
+    let finished = supervisor.finish(ended, keeps);
+    if !directory.is_empty() && (!keeps || is_alone || finished.is_err()) {
         // What could not be removed, the next run's sweep tries again.
         let _ = super::memory::remove(Path::new(&directory));
     }
@@ -177,7 +184,7 @@ impl Supervisor {
         }
     }
 
-    fn finish(mut self, ended: Option<Report>) -> io::Result<()> {
+    fn finish(mut self, ended: Option<Report>, keeps: bool) -> io::Result<()> {
         let Some(report) = ended else {
             if let Some(terminal) = &self.terminal {
                 terminal.restore_if_raw();
@@ -186,7 +193,9 @@ impl Supervisor {
             leftovers::end_all(&mut self.signals, Patience::Brief);
             return Ok(());
         };
-        leftovers::end_all(&mut self.signals, Patience::Full);
+        if !keeps {
+            leftovers::end_all(&mut self.signals, Patience::Full);
+        }
         self.control.report(report)
     }
 }

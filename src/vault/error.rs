@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::NamedRecipient;
 use super::manifest::ManifestError;
 use super::trust::{Change, Stale};
+use super::{Metadata, NamedRecipient};
 use crate::crypto::{Author, EnvelopeError, Wanted};
 use crate::secret::SecretId;
 use crate::storage::{LockError, LockOwner, StorageError, WriteError};
@@ -99,6 +99,12 @@ pub enum VaultError {
     SecretMissing {
         /// Which.
         id: Box<SecretId>,
+    },
+    /// It was written meanwhile.
+    #[error("{} was updated by somebody else meanwhile, at {:.0}", .metadata.id, .metadata.updated)]
+    Overtaken {
+        /// As it is now.
+        metadata: Box<Metadata>,
     },
     /// There is such a secret already.
     #[error("there is a {id} already")]

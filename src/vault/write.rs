@@ -58,11 +58,32 @@ impl Vault {
     /// one of the vault's authors: what it says of the secret is kept, and would then be said by us. The old value is in
     /// place until the new one was written, read back and opened. Those of [`Vault::require_writable`].
     pub fn update_secret(&mut self, id: &SecretId, value: &SecretValue) -> Result<Metadata, VaultError> {
+        self.update(id, value, |_| true)
+    }
+
+    /// As [`Vault::update_secret`], unless the secret was written since it was as `known`.
+    ///
+    /// # Errors
+    /// [`VaultError::Overtaken`]; as there.
+    pub fn update_secret_from(&mut self, known: &Metadata, value: &SecretValue) -> Result<Metadata, VaultError> {
+        // No two writes of a secret have one time.
+        self.update(&known.id, value, |found| found.updated == known.updated)
+    }
+
+    fn update(
+        &mut self,
+        id: &SecretId,
+        value: &SecretValue,
+        is_expected: impl FnOnce(&Metadata) -> bool,
+    ) -> Result<Metadata, VaultError> {
         let lock = self.begin_write()?;
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let (pins, key) = self.writer()?;
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
         let (old, _) = self.peek_judged(&directory, id)?.ok_or_else(missing)?;
+        if !is_expected(&old) {
+            return Err(VaultError::Overtaken { metadata: Box::new(old) });
+        }
         pins.prepare(&id.scope)?;
         let updated = after(time(pins.newest(id)?).max(Some(old.updated)));
         self.write(&lock, &directory, Metadata { updated, ..old }, value, Replace::Existing, (pins, key))

@@ -112,7 +112,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     if !args.mask {
         return Err(cannot_run(program, &launch::replace(&mut command)));
     }
-    let surroundings = Surroundings { mask: Some(&watchlist), directory: None };
+    let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
     match launch::run(supervise::command()?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
         Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),

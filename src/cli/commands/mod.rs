@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod edit;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod get;

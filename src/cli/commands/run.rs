@@ -115,6 +115,7 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let surroundings = Surroundings {
         mask: (!args.no_mask).then_some(&watchlist),
         directory: removal.as_ref().map(Removal::directory),
+        ..Surroundings::default()
     };
     if !args.dry_run {
         let began = SystemTime::now();

@@ -1,0 +1,207 @@
+//! `edit secret`
+
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::process::Command;
+
+use zeroize::Zeroizing;
+
+use crate::cli::commands::supervise;
+use crate::cli::context::{Context, inherited, runtime_directory};
+use crate::cli::docker::check_document;
+use crate::cli::error::{CliError, Exit, scope_flags};
+use crate::cli::identities::IDENTITY_KEY;
+use crate::cli::value_input::too_large;
+use crate::cli::{ScopeArgs, commands, prompt};
+use flyte_local::flyte::SECRETS_DIRECTORY;
+use flyte_local::launch::{self, EditError, Ended, MemoryBase};
+use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretType, SecretValue};
+use flyte_local::vault::{Metadata, Vault, VaultError};
+
+/// Change a secret's value in an editor
+///
+/// The editor is VISUAL, else EDITOR, as a shell understands them, else vi. It gets the value in a file of a directory in
+/// memory, which is removed whatever happens; where there is no memory for it, nothing is edited. What the editor keeps
+/// elsewhere is the editor's: turn off an undo file or a history of what is copied (vim: undofile, viminfo).
+///
+/// Nothing is written if the value is as it was, the editor fails, or the file is empty. Editors end a file with a
+/// newline: if the old value had none at its end, one is taken off the new one. If the secret was updated
+/// meanwhile, you are asked before yours is written over it.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  flyte-local edit secret my_secret
+  flyte-local edit secret my_secret -p my_project -d development
+  EDITOR='code --wait' flyte-local edit secret my_config")]
+pub(crate) struct Args {
+    /// The secret's name
+    name: SecretName,
+    #[command(flatten)]
+    scope: ScopeArgs,
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+    let editor = editor()?;
+    let mut vault = context.open_vault_to_write()?;
+    let id = commands::secret_id(args.name, args.scope);
+    let type_at = |verb: &str| format!("{} {verb} secret {}{}", context.command, id.name, scope_flags(&id.scope));
+    // Before the value, so that a value that is newer than this is one that was updated meanwhile.
+    let known = vault.require_updatable(&id).map_err(|error| {
+        let is_missing = matches!(error, VaultError::SecretMissing { .. });
+        let error = CliError::from_vault(&error, &context.command);
+        if is_missing { error.hint(format!("or create it: {}", type_at("create"))) } else { error }
+    })?;
+    let identities = context.identities()?;
+    let read = vault.value(&id, &identities);
+    let tried = || context.identities_tried(&identities);
+    let old = read.map_err(|error| CliError::from_read(&error, &context.command, &tried()))?;
+    drop(identities);
+    if std::str::from_utf8(old.expose()).is_err() {
+        return Err(CliError::new(
+            Exit::Failed,
+            format!("{id} is not text in UTF-8, and an editor could change more of it than you do"),
+        )
+        .hint(format!("give it another value from a file: {} --from-file FILE", type_at("update"))));
+    }
+    let base = MemoryBase::find(runtime_directory().as_deref(), Path::new(SECRETS_DIRECTORY)).map_err(no_memory)?;
+    let command = |path: &Path| command(&editor, path);
+    let edited =
+        launch::edit(supervise::command()?, command, &base, id.name.as_str(), old.expose(), MAX_VALUE_BYTES + 2);
+    let (new, is_shortened) = typed(old.expose(), edited.map_err(|error| failed(&error))?);
+    if new.as_slice() == old.expose() {
+        context.ui.say(&format!("not changed: {id}"));
+        return Ok(());
+    }
+    if new.is_empty() {
+        return Err(CliError::new(Exit::Failed, "the file is empty now, and nothing was changed")
+            .hint(format!("for an empty value, say so: {} --value ''", type_at("update"))));
+    }
+    let new = SecretValue::new(new).map_err(|_| too_large())?;
+    if known.secret_type == SecretType::ImagePull {
+        check_document(new.expose())?;
+    }
+    write(context, &mut vault, known, &new)?;
+    let how = if is_shortened { ", without the newline at the end of the file" } else { "" };
+    context.ui.say(&format!("updated {id}{how}"));
+    Ok(())
+}
+
+/// Writes what was typed. On a terminal it is not lost while it can be written in another way, or later.
+fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &SecretValue) -> Result<(), CliError> {
+    let mut there = There::As(known);
+    loop {
+        let written = match &there {
+            There::As(known) => vault.update_secret_from(known, value),
+            There::Gone(known) => vault.create_secret(&known.id, known.secret_type, value),
+        };
+        let Err(error) = written else { return Ok(()) };
+        let told = CliError::from_vault(&error, &context.command);
+        if !std::io::stdin().is_terminal() {
+            return Err(told);
+        }
+        context.ui.error(&told);
+        let question;
+        (question, there) = match (error, there) {
+            (VaultError::Overtaken { metadata }, _) => ("write what you typed over it?", There::As(*metadata)),
+            (VaultError::SecretMissing { .. }, There::As(known)) => {
+                ("create it again, with what you typed?", There::Gone(known))
+            }
+            (_, there) => ("try once more to write what you typed?", there),
+        };
+        if !prompt::confirm(question)? {
+            return Err(CliError::new(Exit::Failed, "nothing was changed").with_code(told.code()));
+        }
+    }
+}
+
+/// What is known to be in the secret's place.
+enum There {
+    As(Metadata),
+    /// Nothing any more.
+    Gone(Metadata),
+}
+
+/// What was typed, and whether a newline was taken off its end.
+fn typed(old: &[u8], mut new: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec<u8>>, bool) {
+    let is_added = new.ends_with(b"\n") && !old.ends_with(b"\n");
+    if is_added {
+        // As the other lines end.
+        let has_returns = new.ends_with(b"\r\n") && old.windows(2).any(|pair| pair == b"\r\n");
+        let length = new.len() - if has_returns { 2 } else { 1 };
+        new.truncate(length);
+    }
+    (new, is_added)
+}
+
+/// The user's editor, a shell's command line.
+fn editor() -> Result<OsString, CliError> {
+    let variable = |name| inherited(name).filter(|value| !value.trim_ascii().is_empty());
+    match variable("VISUAL").or_else(|| variable("EDITOR")) {
+        Some(editor) => Ok(OsString::from_vec(editor.to_vec())),
+        None if std::io::stdin().is_terminal() => Ok("vi".into()),
+        None => Err(CliError::new(Exit::Usage, "there is no terminal for vi, and neither VISUAL nor EDITOR is set")
+            .hint("to give the secret a value without an editor: flyte-local update secret NAME")),
+    }
+}
+
+/// `sh -c 'EDITOR "$@"' EDITOR FILE`, as git does.
+fn command(editor: &OsStr, file: &Path) -> Command {
+    let mut line = editor.to_owned();
+    line.push(" \"$@\"");
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line).arg(editor).arg(file).env_remove(IDENTITY_KEY);
+    command
+}
+
+fn no_memory(error: launch::DirectoryError) -> CliError {
+    CliError::new(Exit::Failed, "there is no memory to keep the value in while it is edited, and a disk is not used")
+        .because(error.to_string())
+        .hint("set XDG_RUNTIME_DIR to a directory on a tmpfs that is yours, mode 0700")
+        .hint("or do without an editor: flyte-local update secret NAME")
+}
+
+fn failed(error: &EditError) -> CliError {
+    let told = CliError::chain(Exit::Failed, error).hint("nothing was changed");
+    match error {
+        EditError::Failed(Ended::Code(126 | 127)) => told.hint("name an editor with VISUAL or EDITOR"),
+        EditError::Failed(ended @ Ended::Signal(_)) => told.with_code(ended.exit_code()),
+        EditError::TooLarge => too_large(),
+        _ => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newline_that_the_old_value_had_not_is_taken_off_once() {
+        let typed = |old: &str, new: &str| {
+            let (typed, is_shortened) = typed(old.as_bytes(), Zeroizing::new(new.as_bytes().to_vec()));
+            (String::from_utf8(typed.to_vec()).expect("UTF-8"), is_shortened)
+        };
+        for (old, new, kept) in [
+            ("a", "a", "a"),
+            ("a", "b", "b"),
+            ("a\n", "b", "b"),
+            ("a\n", "b\n", "b\n"),
+            ("a\n", "b\n\n", "b\n\n"),
+            ("", "", ""),
+        ] {
+            assert_eq!(typed(old, new), (kept.to_owned(), false), "{old:?} {new:?}");
+        }
+        for (old, new, kept) in [
+            ("a", "a\n", "a"),
+            ("a", "a\n\n", "a\n"),
+            ("a\nb", "c\n", "c"),
+            ("", "\n", ""),
+            ("a", "a\r\n", "a\r"),
+            ("a\r\nb", "a\r\nc\r\n", "a\r\nc"),
+            ("a\r\nb", "a\r\nc\n", "a\r\nc"),
+        ] {
+            assert_eq!(typed(old, new), (kept.to_owned(), true), "{old:?} {new:?}");
+        }
+    }
+}

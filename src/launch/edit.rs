@@ -1,0 +1,115 @@
+//! A file in memory, for an editor to change.
+//!
+//! It lies in a directory of its own, where the editor's own files beside it (a backup, what was not saved yet) lie too, and
+//! which is removed whatever happens: by this process, which signals do not end meanwhile; if it is killed, by the
+//! supervisor; if that is killed too, by the next one who makes such a directory.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::child::{ChildError, Ended, Leftovers, Surroundings, run};
+use super::directory::{DirectoryError, PrivateDirectory, step};
+use super::memory::{MemoryBase, remove};
+use super::signals::Held;
+
+/// Why there is nothing edited.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// There is no directory in memory, or it cannot be removed.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The editor could not be started.
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    /// It ended otherwise than well.
+    #[error("the editor {}", match .0 {
+        Ended::Code(code) => format!("ended with code {code}"),
+        Ended::Signal(signal) => format!("was ended by signal {signal}"),
+    })]
+    Failed(Ended),
+    /// It left no regular file of that name.
+    #[error("the editor left no file")]
+    NoFile,
+    /// What it left is larger than the caller allows.
+    #[error("the editor left a file that is too large")]
+    TooLarge,
+    /// A step failed.
+    #[error("cannot catch signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Has an editor change `content`, in a file called `name`, and returns what it left, of at most `limit` bytes.
+///
+/// `supervisor` is as in [`run`]; `editor` makes the editor's command for the file's path. Processes that the editor leaves go
+/// on: it may be a window of a program that was there before, or that stays.
+///
+/// # Errors
+/// See [`EditError`]. The directory is gone then too.
+pub fn edit(
+    supervisor: Command,
+    editor: impl FnOnce(&Path) -> Command,
+    base: &MemoryBase,
+    name: &str,
+    content: &[u8],
+    limit: usize,
+) -> Result<Zeroizing<Vec<u8>>, EditError> {
+    let held = Held::start().map_err(EditError::Signals)?;
+    let directory = base.create_directory()?;
+    // Should anything panic.
+    let removal = directory.removal();
+    let files = directory.files();
+    let path = files.path().to_owned();
+    let edited = begin(files, name, content).map_err(EditError::from).and_then(|file| {
+        if let Some(signal) = held.arrived() {
+            return Err(EditError::Failed(Ended::Signal(signal)));
+        }
+        let surroundings = Surroundings { mask: None, directory: Some(&path), leftovers: Leftovers::Keep };
+        match run(supervisor, &editor(&file), surroundings, |_| ())? {
+            Ended::Code(0) => read(files, name, limit),
+            ended => Err(EditError::Failed(ended)),
+        }
+    });
+    let removed = remove(&path);
+    drop(removal);
+    let edited = edited?;
+    removed?;
+    Ok(edited)
+}
+
+/// Writes the file, which its owner alone may read and write; its path.
+fn begin(files: &PrivateDirectory, name: &str, content: &[u8]) -> Result<PathBuf, DirectoryError> {
+    let path = files.path.join(name);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    // The umask may have taken our own permissions away.
+    let file = rustix::fs::openat(&files.fd, name, flags, mode)
+        .and_then(|file| rustix::fs::fchmod(&file, mode).map(|()| file))
+        .map_err(step("create", &path))?;
+    let written = File::from(file).write_all(content);
+    written.map_err(|source| DirectoryError::Step { action: "write", path: path.clone(), source })?;
+    Ok(path)
+}
+
+/// What the editor left: the same file, or another one in its place.
+fn read(files: &PrivateDirectory, name: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, EditError> {
+    let path = files.path.join(name);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(&files.fd, name, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Err(EditError::NoFile),
+        opened => opened.map_err(step("read", &path))?,
+    };
+    let stat = rustix::fs::fstat(&file).map_err(step("read", &path))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(EditError::NoFile);
+    }
+    let mut content = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
+    let read = File::from(file).take(limit as u64 + 1).read_to_end(&mut content);
+    read.map_err(|source| DirectoryError::Step { action: "read", path, source })?;
+    if content.len() > limit { Err(EditError::TooLarge) } else { Ok(content) }
+}
