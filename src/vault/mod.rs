@@ -6,6 +6,7 @@
 
 mod binding;
 mod error;
+mod git;
 mod inspect;
 mod layout;
 mod manifest;

@@ -22,7 +22,8 @@ Examples:
   flyte-local init
   flyte-local init --passphrase
   flyte-local --identity ~/.ssh/id_ed25519 init            with a key that you have
-  flyte-local --vault ./vault init")]
+  flyte-local --vault ./vault init
+  flyte-local --vault ./vault init --git                   for a vault in a git repository")]
 pub(crate) struct Args {
     /// What you are called as an author in the vault [default: your user name]
     #[arg(long, value_name = "NAME")]
@@ -30,6 +31,10 @@ pub(crate) struct Args {
     /// Protect the identity that is made with a passphrase, which is asked for
     #[arg(long)]
     passphrase: bool,
+    /// Have git keep secrets as they are and leave out what is of this machine: lines in the vault's .gitattributes and
+    /// .gitignore, also of a vault that is there
+    #[arg(long)]
+    git: bool,
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
@@ -39,6 +44,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     match Vault::open_with(vault_path, permissions()?) {
         Err(VaultError::Missing { .. }) => {}
         Err(error) => return Err(CliError::from_vault(&error, &context.command)),
+        Ok(_) if args.git => return suit_git(context, &context.open_vault_to_change()?),
         Ok(_) => {
             let exists = VaultError::Exists { path: vault_path.to_owned() };
             return Err(CliError::from_vault(&exists, &context.command));
@@ -62,6 +68,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     if made {
         ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
     }
+    if args.git { suit_git(context, &vault) } else { Ok(()) }
+}
+
+fn suit_git(context: &Context<'_>, vault: &Vault) -> Result<(), CliError> {
+    let changed = vault.suit_git().map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let what = if changed.is_empty() { "nothing to add".to_owned() } else { format!("added {}", changed.join(", ")) };
+    context.ui.say(&format!("git:      {what}"));
     Ok(())
 }
 
