@@ -189,9 +189,13 @@ fn credentials(config: &Config, registry: &str) -> Result<Zeroizing<String>, Str
         Source::Stored(stored) => Ok(Zeroizing::new(stored.to_owned())),
         Source::Nowhere => Err("there are no credentials for it".to_owned()),
         Source::Helper(helper) => {
-            let answer = ask_helper(helper, registry, PATIENCE)?;
-            let answer = Answer::parse(&answer)
-                .ok_or_else(|| format!("docker-credential-{helper} did not answer in its form"))?;
+            // Of a path, another program than one in PATH.
+            if !helper.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c)) {
+                return Err(format!("{helper:?} is no name of a credential helper"));
+            }
+            let program = format!("docker-credential-{helper}");
+            let answer = ask_helper(&program, &["get"], registry, PATIENCE)?;
+            let answer = Answer::parse(&answer).ok_or_else(|| format!("{program} did not answer in its form"))?;
             Ok(auth(&answer.username, answer.secret.as_bytes()))
         }
     }
@@ -199,19 +203,19 @@ fn credentials(config: &Config, registry: &str) -> Result<Zeroizing<String>, Str
 
 /// What a credential helper answers; else why it does not. Its messages are for the terminal, and what it says on standard
 /// output is not shown, as it may be a password.
-fn ask_helper(helper: &str, registry: &str, patience: Duration) -> Result<Zeroizing<Vec<u8>>, String> {
-    // Of a path, another program than one in PATH.
-    if !helper.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c)) {
-        return Err(format!("{:?} is no name of a credential helper", helper));
-    }
-    let program = format!("docker-credential-{helper}");
-    let failed = |error: std::io::Error| format!("{program}: {error}");
-    let mut command = Command::new(&program);
-    command.arg("get").env_remove(IDENTITY_KEY).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| match error.kind() {
+fn ask_helper(
+    program: &str,
+    arguments: &[&str],
+    registry: &str,
+    patience: Duration,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let failed = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("{program} is not in PATH"),
-        _ => failed(error),
-    })?;
+        _ => format!("{program}: {error}"),
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove(IDENTITY_KEY).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(failed)?;
     let answer = answer_of(&mut child, registry, Instant::now() + patience);
     if !matches!(answer, Ok(Some(_))) {
         let _ = child.kill();
@@ -260,5 +264,34 @@ fn answer_of(child: &mut Child, registry: &str, until: Instant) -> std::io::Resu
             return Ok(None);
         }
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of a helper that is this shell script.
+    fn asked(script: &str, patience: Duration) -> Result<Vec<u8>, String> {
+        ask_helper("sh", &["-c", script], "ghcr.io", patience).map(|answer| answer.to_vec())
+    }
+
+    #[test]
+    fn a_helper_is_asked_once_and_told_no_newline() {
+        let asked = |script| asked(script, PATIENCE);
+        assert_eq!(asked("cat; echo; echo more"), Ok(b"ghcr.io\nmore\n".to_vec()));
+        assert_eq!(asked("exec <&-; echo answer"), Ok(b"answer\n".to_vec()));
+        assert_eq!(asked("echo hunter2; exit 3"), Err("sh ended with code 3".to_owned()));
+        assert_eq!(asked("kill -9 $$"), Err("sh was killed".to_owned()));
+    }
+
+    #[test]
+    fn a_helper_that_does_not_come_to_an_end_is_not_waited_for() {
+        let instant = Duration::from_millis(50);
+        let patience = [("exec sleep 1000", instant), ("exec >&-; exec sleep 1000", instant), ("exec yes", PATIENCE)];
+        for (script, patience) in patience {
+            let refused = asked(script, patience).expect_err("no answer");
+            assert!(refused.contains("took longer than"), "{script}: {refused}");
+        }
     }
 }
