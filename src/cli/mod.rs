@@ -139,7 +139,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum Create {
-    Secret(create::Args),
+    Secret(Box<create::Args>),
     Recipient(recipient::CreateArgs),
 }
 
@@ -194,7 +194,7 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
     let context = Context::new(cli.global, ui)?;
     match cli.command {
         Command::Init(args) => init::run(&context, args)?,
-        Command::Create(Create::Secret(args)) => create::run(&context, args)?,
+        Command::Create(Create::Secret(args)) => create::run(&context, *args)?,
         Command::Create(Create::Recipient(args)) => recipient::create(&context, args)?,
         Command::Get(Get::Secret(args)) => get::run(&context, args)?,
         Command::Get(Get::Recipient(args)) => recipient::get(&context, args)?,

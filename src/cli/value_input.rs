@@ -70,7 +70,7 @@ impl ValueArgs {
             (Some(option), Some(_)) => return misplaced(&format!("--generate with {option}"), secret_type),
             (None, Some(_)) if is_image_pull => return misplaced("--generate", secret_type),
             (None, Some(recipe)) => {
-                let made = recipe.make(|bytes| getrandom::getrandom(bytes));
+                let made = recipe.make(getrandom::getrandom);
                 return made.map_err(|error| CliError::from_io("get random bytes", &error.into()));
             }
             _ => {}
