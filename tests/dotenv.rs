@@ -16,7 +16,7 @@ use flyte_local::transfer::dotenv;
 use serde::Deserialize;
 use support::{Random, python, tally};
 
-/// How many are made up; a hundred times as many in the long form.
+/// How many are made up; ten times as many in the long form.
 const GENERATED: usize = 3000;
 
 /// What python-dotenv says of a file.
@@ -193,7 +193,7 @@ fn generated(random: &mut Random, count: usize) -> Vec<Vec<u8>> {
 }
 
 fn many() -> usize {
-    if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 100 * GENERATED } else { GENERATED }
+    if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * GENERATED } else { GENERATED }
 }
 
 #[test]

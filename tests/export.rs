@@ -195,7 +195,7 @@ fn a_vault_goes_out_and_into_another_and_is_the_same() {
     let (from, to) = (Sandbox::new(), Sandbox::new());
     let mut vault = from.open_vault();
     let mut values = Values::new();
-    for index in 0..40 {
+    for index in 0..20 {
         let bytes = loop {
             let bytes = bytes(&mut random);
             if holds("dotenv", "", &bytes) {

@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use flyte_local::secret::{SecretType, SecretValue};
+use flyte_local::transfer::{Entry, yaml};
 use support::{FLYTE_LOCAL, Ran, Random, Sandbox, python, require, secret_id, tally, until};
 
 /// A `.env` file of so many variables, N0 to the last.
@@ -50,7 +52,7 @@ fn a_write_that_fails_says_how_far_it_came_and_typing_it_again_goes_on() {
 fn one_that_is_killed_leaves_whole_secrets_and_can_be_typed_again() {
     const COUNT: usize = 25;
     let mut random = Random::seeded();
-    let rounds = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 100 } else { 8 };
+    let rounds = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 100 } else { 5 };
     let mut total = 0;
     for _ in 0..rounds {
         let sandbox = Sandbox::in_memory();
@@ -176,6 +178,10 @@ fn who_else_can_read_the_file_is_told() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("changed");
         let ran = sandbox.run(&["import", "x.env"]);
         assert_eq!(ran.stderr.contains("others can read x.env"), is_told, "{mode:o}: {ran:?}");
+        // Where permissions say nothing, nothing is said of them.
+        let mut command = sandbox.command(&["import", "x.env"]);
+        let ran = Ran::from(command.env("FLYTE_LOCAL_PERMISSIONS", "ignore").output().expect("it starts"));
+        assert!(!ran.stderr.contains("others can read"), "{mode:o}: {ran:?}");
     }
 }
 
@@ -206,4 +212,45 @@ fn the_lines_of_the_readme_do_what_they_say() {
         assert!(sandbox.value(place).is_some(), "{place}");
     }
     assert!(sandbox.work().join("secret.yaml").exists());
+}
+
+/// Text that styles of YAML treat in different ways.
+fn text(random: &mut Random) -> String {
+    const PIECES: [&str; 30] = [
+        "a", "Z", "0", "10", ".5", "true", "null", "~", "yes", " ", " ", "  ", "\n", "\n\n", "\t", "'", "\"", "\\",
+        "#", " #", ": ", ":", "- ", "{", "[", "&a", "*a", "!", "é", "🔑",
+    ];
+    let length = random.below(10);
+    (0..length).map(|_| PIECES[random.below(PIECES.len() as u64) as usize]).collect()
+}
+
+#[test]
+fn yaml_is_read_in_every_style_that_pyyaml_writes() {
+    use base64::Engine;
+    use std::io::Write;
+    let count = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 2000 } else { 60 };
+    let mut random = Random::seeded();
+    let mut object = || ["a", "null", "1", "-"].map(|name| (name.to_owned(), text(&mut random)));
+    let objects: Vec<BTreeMap<_, _>> = (0..count).map(|_| object().into()).collect();
+    let lines: String = objects.iter().map(|object| serde_json::to_string(object).expect("text") + "\n").collect();
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/yaml_writer.py");
+    let mut command = std::process::Command::new(python("newest"));
+    let mut child = command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python starts");
+    let mut input = child.stdin.take().expect("piped");
+    let asking = std::thread::spawn(move || input.write_all(lines.as_bytes()));
+    let written = Ran::from(child.wait_with_output().expect("it ends"));
+    asking.join().expect("no panic").expect("written");
+    assert_eq!(written.code, 0);
+    let mut read = 0;
+    for (object, line) in objects.iter().zip(written.text().lines()) {
+        for document in serde_json::from_str::<Vec<String>>(line).expect("JSON") {
+            let document = base64::prelude::BASE64_STANDARD.decode(document).expect("base64");
+            let shown = String::from_utf8_lossy(&document);
+            let entries = yaml::parse(&document).unwrap_or_else(|error| panic!("{error:?}: {shown}"));
+            let value = |entry: Entry| (entry.name.to_string(), entry.value.expect("a value").to_string());
+            assert_eq!(&entries.into_iter().map(value).collect::<BTreeMap<_, _>>(), object, "{shown}");
+            read += 1;
+        }
+    }
+    tally(&format!("import: {read} YAML documents in 15 styles of PyYAML, read as they were meant"));
 }

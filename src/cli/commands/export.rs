@@ -13,7 +13,7 @@ use flyte_local::launch::changes_how_programs_load;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::Directory;
 use flyte_local::transfer::{Unfit, dotenv, json, kubernetes, shell};
-use flyte_local::vault::Vault;
+use flyte_local::vault::{Metadata, Vault};
 
 /// Write secrets out in plain text: a .env file, JSON, shell or a Kubernetes Secret
 ///
@@ -112,7 +112,7 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
     let (project, domain) = (args.scope.project.clone(), args.scope.domain.clone());
     let mut ids = Vec::new();
     let mut left_out = Vec::new();
-    let mut choose = |metadata: flyte_local::vault::Metadata| match metadata.secret_type {
+    let mut choose = |metadata: Metadata| match metadata.secret_type {
         SecretType::ImagePull if args.names.is_empty() => left_out.push(metadata.id.name),
         _ => ids.push(metadata.id),
     };

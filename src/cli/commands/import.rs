@@ -13,7 +13,7 @@ use crate::cli::context::{Context, quoted};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::progress::Progress;
-use flyte_local::secret::{NameError, SecretName, SecretType, SecretValue};
+use flyte_local::secret::{NameError, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::vault::Vault;
 use plan::{Action, Plan, Step};
 
@@ -155,7 +155,7 @@ fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), Cl
 
 /// A secret that is to be there.
 struct Incoming {
-    id: flyte_local::secret::SecretId,
+    id: SecretId,
     secret_type: SecretType,
     value: SecretValue,
     /// Where in the file it stands.

@@ -6,12 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Args, Format, Incoming};
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::{Context, permissions, quoted};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::value_input::{nothing_came, read_stdin};
 use flyte_local::secret::{MAX_VALUE_BYTES, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
-use flyte_local::storage::read_users_file;
+use flyte_local::storage::{Permissions, read_users_file};
 use flyte_local::transfer::{Entry, dotenv, json, yaml};
 
 /// Larger than any file of secrets that somebody wrote; sixteen values of the most bytes.
@@ -83,7 +83,9 @@ pub(super) fn read(
             if bytes.is_empty() && !path.is_file() {
                 return Err(nothing_came(&source.to_string()));
             }
-            warn_of_readers(context, path);
+            if permissions()? == Permissions::Checked {
+                warn_of_readers(context, path);
+            }
             from_file(context, args, source, args.format.unwrap_or_else(|| format_of(path)), &bytes)
         }
         Source::Stdin => {
