@@ -13,7 +13,7 @@ use flyte_local::launch::changes_how_programs_load;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::Directory;
 use flyte_local::transfer::{Unfit, dotenv, json, kubernetes, shell};
-use flyte_local::vault::{Metadata, Vault};
+use flyte_local::vault::{Metadata, Vault, VaultError};
 
 /// Write secrets out in plain text: a .env file, JSON, shell or a Kubernetes Secret
 ///
@@ -65,7 +65,9 @@ fn kubernetes_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError> {
+    args.names.sort();
+    args.names.dedup();
     require_place(context, &args)?;
     let vault = context.open_vault()?;
     let ids = chosen(context, &vault, &args)?;
@@ -127,7 +129,9 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
         let scope = Scope::new(project.clone(), domain.clone());
         if args.names.is_empty() {
             let listing = vault.list(&ScopeFilter { project, domain }).map_err(failed)?;
-            if let Some(refused) = listing.refused.into_iter().next() {
+            // The filter shows other scopes too, whose files are nothing to this one.
+            let elsewhere = |error: &VaultError| matches!(error, VaultError::Refused { id, .. } if id.scope != scope);
+            if let Some(refused) = listing.refused.into_iter().find(|error| !elsewhere(error)) {
                 return Err(failed(refused));
             }
             listing.secrets.into_iter().filter(|metadata| metadata.id.scope == scope).for_each(choose);
