@@ -27,11 +27,14 @@ fn is_uuid(text: &str) -> bool {
     lengths == [8, 4, 4, 4, 12] && parts.iter().all(|part| is_hex(part)) && parts[2].starts_with('4')
 }
 
+/// The option, the length, and what else holds.
+type Form = (&'static str, usize, fn(&str) -> bool);
+
 #[test]
 fn each_value_has_its_form_and_is_another() {
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
-    let forms: [(&str, usize, fn(&str) -> bool); 6] = [
+    let forms: [Form; 6] = [
         ("--generate", 32, is_alphanumeric),
         ("--generate=48", 48, is_alphanumeric),
         ("--generate=1", 1, is_alphanumeric),

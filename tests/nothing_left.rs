@@ -146,6 +146,20 @@ impl Session {
         self.typed();
     }
 
+    /// In an editor that replaces the file and keeps a copy beside it, in one that fails, and in one whose parent is killed.
+    fn edits(&mut self) {
+        let editors = [("sed -i.bak s/7/8/g", 0), ("sed -i.bak s/8/7/g", 0), ("false", 1), ("kill -9 $PPID; :", 137)];
+        for (editor, code) in editors {
+            let mut command = self.sandbox.command(&["edit", "secret", "stdin"]);
+            command.env("EDITOR", editor);
+            self.ends(code, command);
+        }
+        self.run(0, &["create", "secret", "generated", "--generate=hex:32"]);
+        let document = format!("--password={}", self.canary.line());
+        let options = ["--type=image_pull", "--registry=ghcr.io", "--username=me", &document];
+        self.run(0, &[&["create", "secret", "pull"][..], &options].concat());
+    }
+
     /// At the prompt.
     fn typed(&mut self) {
         require("python3", "python3");
@@ -237,6 +251,7 @@ fn no_command_leaves_a_value_on_the_disk() {
         let file = file.into_os_string().into_string().expect("UTF-8");
         let mut session = Session { sandbox: Sandbox::empty(), canary, file, commands: 0 };
         session.secrets();
+        session.edits();
         session.faults();
         session.execs();
         let sdks = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { &SDKS[..] } else { &SDKS[1..] };

@@ -91,7 +91,9 @@ impl DockerArgs {
         }
         let password = match self.password {
             Some(password) if !password.expose().is_empty() => Zeroizing::new(password.expose().as_bytes().to_vec()),
-            _ if self.password_stdin || !is_asked => from_stdin(false)?,
+            _ if self.password_stdin || !is_asked => {
+                from_stdin(false, "it is to have the password, for example: echo $TOKEN | flyte-local …")?
+            }
             _ => prompt::hidden("Password: ", prompt::Asked::Value)?,
         };
         if password.len() > MAX_VALUE_BYTES {

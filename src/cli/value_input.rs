@@ -62,13 +62,16 @@ impl ValueArgs {
     /// less one newline at its end unless `--raw`.
     pub(crate) fn read(self, ui: &Ui, name: &SecretName, secret_type: SecretType) -> Result<SecretValue, CliError> {
         let is_image_pull = secret_type == SecretType::ImagePull;
-        let misplaced = |option: &str, secret_type: SecretType| {
+        let misplaced = |option: &str| {
             Err(CliError::new(Exit::Usage, format!("{option} is not for secrets of type {secret_type}")))
         };
         match (self.docker.given(), self.generate) {
-            (Some(option), _) if !is_image_pull => return misplaced(option, secret_type),
-            (Some(option), Some(_)) => return misplaced(&format!("--generate with {option}"), secret_type),
-            (None, Some(_)) if is_image_pull => return misplaced("--generate", secret_type),
+            (Some(option), _) if !is_image_pull => {
+                let error = misplaced(option);
+                return error.map_err(|error| error.hint("for an image pull secret, add --type image_pull"));
+            }
+            (Some(option), Some(_)) => return misplaced(&format!("--generate with {option}")),
+            (None, Some(_)) if is_image_pull => return misplaced("--generate"),
             (None, Some(recipe)) => {
                 let made = recipe.make(getrandom::getrandom);
                 return made.map_err(|error| CliError::from_io("get random bytes", &error.into()));
@@ -81,12 +84,12 @@ impl ValueArgs {
             (None, Some(path)) => from_file(&path)?,
             (None, None) if is_image_pull => match self.docker.read(ui)? {
                 Some(document) => document,
-                None => from_stdin(self.raw)?,
+                None => from_stdin(self.raw, "give what it is made of: --registry HOST --username NAME")?,
             },
             (None, None) if std::io::stdin().is_terminal() => {
                 prompt::hidden(&format!("value of {name}: "), Asked::Value)?
             }
-            (None, None) => from_stdin(self.raw)?,
+            (None, None) => from_stdin(self.raw, SAY_EMPTY)?,
         };
         let value = SecretValue::new(bytes).map_err(|_| too_large())?;
         if is_image_pull {
@@ -114,14 +117,15 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
         });
     };
     // A file may be empty; a pipe is when what should have written to it failed.
-    if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}")).hint(EMPTY)) } else { Ok(bytes) }
+    if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}")).hint(SAY_EMPTY)) } else { Ok(bytes) }
 }
 
-pub(super) fn from_stdin(raw: bool) -> Result<Zeroizing<Vec<u8>>, CliError> {
+/// Reads standard input; `hint` is for when there is nothing.
+pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
     // One byte over the limit, and one for the newline, are enough to know that it is too long.
     let mut bytes = read_stdin(MAX_VALUE_BYTES + 2)?;
     if bytes.is_empty() {
-        return Err(nothing_came("standard input").hint(EMPTY));
+        return Err(nothing_came("standard input").hint(hint));
     }
     if !raw && bytes.ends_with(b"\n") {
         bytes.pop();
@@ -146,12 +150,12 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
     Ok(bytes)
 }
 
-const EMPTY: &str = "for an empty value, say so: --value ''";
-
 /// `false | flyte-local update secret NAME` must not empty a secret.
 pub(crate) fn nothing_came(whence: &str) -> CliError {
     CliError::new(Exit::Failed, format!("nothing came from {whence}"))
 }
+
+const SAY_EMPTY: &str = "for an empty value, say so: --value ''";
 
 pub(super) fn too_large() -> CliError {
     CliError::new(
