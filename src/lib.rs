@@ -6,6 +6,7 @@
 pub mod config;
 pub mod crypto;
 pub mod flyte;
+pub mod keyring;
 pub mod launch;
 pub mod redact;
 pub mod secret;

@@ -101,6 +101,7 @@ fn what_has_one_place_is_only_there() {
     let only = [
         ("age::", "src/crypto/"),
         ("age_core::", "src/crypto/"),
+        ("linux_keyutils::", "src/keyring/"),
         ("fs2::", "src/storage/lock.rs"),
         ("env::var", "src/cli/context.rs"),
         ("rpassword::", "src/cli/prompt.rs"),

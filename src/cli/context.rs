@@ -250,6 +250,11 @@ impl<'a> Context<'a> {
         Identities::read(places, permissions()?, &self.passphrases)
     }
 
+    /// The bytes in a place of identities; `None` where there is nothing.
+    pub(crate) fn read_origin(&self, origin: &Origin) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+        origin.read(permissions()?)
+    }
+
     /// Where passphrases come from.
     pub(crate) fn passphrases(&self) -> &Passphrases {
         &self.passphrases

@@ -4,13 +4,16 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::commands::unlock::Time;
 use super::context::{inherited, quoted};
 use super::error::{CliError, Exit};
 use super::passphrases::Passphrases;
 use flyte_local::crypto::{self, BadIdentity, Identity, IdentityFile, LockedIdentity, Recipient, Wanted};
+use flyte_local::keyring::{self, Kept, KeyringError};
 use flyte_local::storage::{Permissions, read_private_file};
 use flyte_local::vault::Vault;
 
@@ -38,7 +41,7 @@ impl Origin {
     }
 
     /// The bytes that are there; `None` where there is no file.
-    fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+    pub(crate) fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
         match self {
             Self::File(path) => {
                 read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| CliError::from_storage(&error))
@@ -99,6 +102,9 @@ enum Content {
 
 struct Locked {
     file: LockedIdentity,
+    /// What `unlock` keeps it under: a file that changes is another one.
+    name: String,
+    kept: Option<Kept>,
     /// Once it was needed.
     unlocked: OnceLock<Result<Vec<Identity>, CliError>>,
 }
@@ -118,7 +124,12 @@ impl Identities {
             };
             let content = match origin.parse(&bytes)? {
                 IdentityFile::Open(identities) => Content::Open(identities),
-                IdentityFile::Locked(file) => Content::Locked(Box::new(Locked { file, unlocked: OnceLock::new() })),
+                IdentityFile::Locked(file) => {
+                    let name = kept_under(&bytes);
+                    // Where there is no keyring, nothing is in it.
+                    let kept = keyring::find(&name).unwrap_or_default();
+                    Content::Locked(Box::new(Locked { file, name, kept, unlocked: OnceLock::new() }))
+                }
             };
             sources.push(Source { origin: origin.clone(), content });
         }
@@ -152,10 +163,16 @@ impl Identities {
         self.sources.iter().any(|source| source.opens(vault))
     }
 
+    /// Whether one of them was needed and not unlocked.
+    pub(crate) fn are_locked(&self) -> bool {
+        self.locked().any(|(_, locked)| matches!(locked.unlocked.get(), Some(Err(_))))
+    }
+
     /// Unlocks what it takes to open the vault, as far as its recipients tell. That nothing can be asked is no error yet:
     /// it may not be needed.
     pub(crate) fn unlock_for(&self, vault: &Vault) -> Result<(), CliError> {
-        for source in &self.sources {
+        let (kept, others): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| source.is_kept());
+        for source in kept.into_iter().chain(others) {
             if self.open(vault) {
                 break;
             }
@@ -172,8 +189,45 @@ impl Identities {
     /// Where they are, and how locked.
     pub(crate) fn places(&self) -> impl Iterator<Item = String> {
         self.sources.iter().map(|source| match &source.content {
-            Content::Locked(locked) if locked.unlocked.get().is_none() => format!("{} (locked)", source.origin),
-            _ => source.origin.to_string(),
+            Content::Open(_) => source.origin.to_string(),
+            Content::Locked(locked) => match &locked.kept {
+                Some(kept) => format!("{} (unlocked for {})", source.origin, Time(kept.left)),
+                None => format!("{} (locked)", source.origin),
+            },
+        })
+    }
+
+    /// Unlocks all that are locked, and keeps them so for a while; where they are.
+    pub(crate) fn keep(&self, time: Duration) -> Result<Vec<&Origin>, CliError> {
+        let mut kept = Vec::new();
+        for (origin, locked) in self.locked() {
+            // Before anything is asked for.
+            let there = keyring::find(&locked.name).map_err(|error| no_keyring(&error))?;
+            let payload = match there {
+                Some(kept) => kept.payload,
+                None => self.passphrases.unlock(&origin.to_string(), &locked.file)?.kept,
+            };
+            keyring::keep(&locked.name, &payload, time).map_err(|error| no_keyring(&error))?;
+            kept.push(origin);
+        }
+        Ok(kept)
+    }
+
+    /// Drops what [`Identities::keep`] keeps; where it was from.
+    pub(crate) fn drop_kept(&self) -> Result<Vec<&Origin>, CliError> {
+        let mut dropped = Vec::new();
+        for (origin, locked) in self.locked() {
+            if keyring::drop(&locked.name).map_err(|error| no_keyring(&error))? {
+                dropped.push(origin);
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn locked(&self) -> impl Iterator<Item = (&Origin, &Locked)> {
+        self.sources.iter().filter_map(|source| match &source.content {
+            Content::Open(_) => None,
+            Content::Locked(locked) => Some((&source.origin, &**locked)),
         })
     }
 
@@ -188,6 +242,9 @@ impl Identities {
             Content::Locked(locked) => locked,
         };
         let unlocked = locked.unlocked.get_or_init(|| {
+            if let Some(Ok(identities)) = locked.kept.as_ref().map(|kept| locked.file.restore(&kept.payload)) {
+                return Ok(identities);
+            }
             if self.is_closed.load(Ordering::Relaxed) {
                 return Err(CliError::new(Exit::CannotDecrypt, "it is locked, and nothing is asked during a run"));
             }
@@ -215,8 +272,9 @@ impl Identities {
                 Some(Ok(identities)) => format!("tried {origin}, the identity of {}", of(identities)),
                 Some(Err(error)) => {
                     tried.hints.extend(error.hints().iter().cloned());
-                    let reasons = [error.message()].into_iter().chain(error.causes().iter().map(String::as_str));
-                    format!("not tried {origin}{whose}: {}", reasons.collect::<Vec<_>>().join(": "))
+                    // The message names the place as well.
+                    let reason = error.causes().last().map_or(error.message(), String::as_str);
+                    format!("not tried {origin}{whose}: {reason}")
                 }
                 None => format!("not tried {origin}{whose}: it is locked, and the file needs another"),
             });
@@ -238,6 +296,11 @@ impl Source {
             Content::Open(identities) => identities,
             Content::Locked(locked) => locked.unlocked.get().and_then(|done| done.as_deref().ok()).unwrap_or_default(),
         }
+    }
+
+    /// Whether nothing need be asked to unlock it.
+    fn is_kept(&self) -> bool {
+        matches!(&self.content, Content::Locked(locked) if locked.kept.is_some())
     }
 
     fn opens(&self, vault: &Vault) -> bool {
@@ -265,10 +328,11 @@ impl Source {
 
 impl crypto::Identities for Identities {
     fn find(&self, wanted: &Wanted, opens: &mut dyn FnMut(&Identity) -> bool) {
-        let (cheap, locked): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| !source.opened().is_empty());
+        let (cheap, mut locked): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| !source.opened().is_empty());
         if cheap.iter().any(|source| source.opened().iter().any(&mut *opens)) {
             return;
         }
+        locked.sort_by_key(|source| !source.is_kept());
         for source in locked {
             let Content::Locked(locked) = &source.content else { continue };
             // Why it was not unlocked is kept, and told if nothing else opens the file.
@@ -284,6 +348,26 @@ impl crypto::Identities for Identities {
 
 fn is_recipient(vault: &Vault, key: &Recipient) -> bool {
     vault.recipients().iter().any(|known| known.key == *key)
+}
+
+/// What the identities of a locked file are kept under.
+fn kept_under(file: &[u8]) -> String {
+    format!("flyte-local:{}", crypto::digest(file))
+}
+
+/// Drops what is kept of a file with these bytes.
+pub(crate) fn drop_kept(file: &[u8]) -> Result<bool, KeyringError> {
+    keyring::drop(&kept_under(file))
+}
+
+fn no_keyring(error: &KeyringError) -> CliError {
+    let error_said = CliError::new(Exit::Failed, error.to_string());
+    match error {
+        KeyringError::Unavailable(_) => {
+            error_said.hint("without one, the passphrase is asked for each time, or read with --passphrase-fd")
+        }
+        KeyringError::Failed(_) => error_said,
+    }
 }
 
 /// That there is nothing at a place.

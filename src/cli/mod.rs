@@ -24,10 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{
-    check, create, delete, edit, exec, export, get, import, init, recipient, rekey, run, supervise, try_mount, update,
-    update_vault,
-};
+use commands::{check, create, delete, edit, exec, export, get, import, init, lock, recipient, rekey};
+use commands::{run, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
 use error::CliError;
 use flyte_local::secret::{Domain, Project};
@@ -120,7 +118,7 @@ enum Command {
     /// List the secrets or whom they are encrypted to, or show one
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
-    /// Give a secret another value, or say whom to trust
+    /// Give a secret another value, an identity a passphrase, or say whom to trust
     #[command(subcommand, arg_required_else_help = true)]
     Update(Update),
     /// Change a secret's value in an editor
@@ -135,6 +133,8 @@ enum Command {
     Check(check::Args),
     Import(import::Args),
     Export(export::Args),
+    Unlock(unlock::Args),
+    Lock(lock::Args),
 }
 
 #[derive(Subcommand)]
@@ -152,6 +152,7 @@ enum Get {
 #[derive(Subcommand)]
 enum Update {
     Secret(update::Args),
+    Identity(update_identity::Args),
     Vault(update_vault::Args),
 }
 
@@ -199,6 +200,7 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Get(Get::Secret(args)) => get::run(&context, args)?,
         Command::Get(Get::Recipient(args)) => recipient::get(&context, args)?,
         Command::Update(Update::Secret(args)) => update::run(&context, args)?,
+        Command::Update(Update::Identity(args)) => update_identity::run(&context, args)?,
         Command::Update(Update::Vault(args)) => update_vault::run(&context, args)?,
         Command::Edit(Edit::Secret(args)) => edit::run(&context, args)?,
         Command::Delete(Delete::Secret(args)) => delete::run(&context, args)?,
@@ -209,6 +211,8 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Check(args) => check::run(&context, args)?,
         Command::Import(args) => import::run(&context, args)?,
         Command::Export(args) => export::run(&context, args)?,
+        Command::Unlock(args) => unlock::run(&context, args)?,
+        Command::Lock(args) => lock::run(&context, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

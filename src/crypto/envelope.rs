@@ -396,7 +396,7 @@ mod tests {
                 Vec::new()
             };
             let sealed = seal(&value(bytes), &bind, &[identity.recipient()]).expect("it seals");
-            let opened = open(&sealed.bytes, &vec![identity.clone()]).expect("it opens");
+            let opened = open(&sealed.bytes, std::array::from_ref(&identity)).expect("it opens");
             assert_eq!(*told.borrow(), Some(opened.commitment), "the reader's is the writer's");
             let same_key = |bytes| commit(&sealed.file_key, &value(bytes));
             assert_eq!(same_key(bytes), opened.commitment);

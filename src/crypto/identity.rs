@@ -102,6 +102,10 @@ impl Identity {
         Ok(Self(Key::OpenSsh(Box::new((key, recipient)))))
     }
 
+    pub(super) fn is_open_ssh(&self) -> bool {
+        matches!(self.0, Key::OpenSsh(_))
+    }
+
     pub(super) fn as_age(&self) -> &dyn age::Identity {
         match &self.0 {
             Key::X25519(key) => key,

@@ -34,8 +34,8 @@ enum Lock {
 pub struct Unlocked {
     /// The identities, of which there is at least one.
     pub identities: Vec<Identity>,
-    /// What unlocks them without the user, for [`LockedIdentity::restore`]: age identities themselves, and for a key of
-    /// OpenSSH's its passphrase, as age gives nobody the key.
+    /// What unlocks them without the user, for [`LockedIdentity::restore`]: the text of the file of age identities, and for a
+    /// key of OpenSSH's its passphrase, as age gives nobody the key.
     pub kept: Zeroizing<Vec<u8>>,
 }
 
@@ -52,6 +52,14 @@ impl IdentityFile {
         match text.lines().find_map(|line| line.trim().strip_prefix("-----BEGIN ")) {
             Some(kind) => private_key(text, kind),
             None => Identity::parse_file(text).map(Self::Open),
+        }
+    }
+
+    /// Whether it is OpenSSH's, and so not ours to write.
+    pub fn is_open_ssh(&self) -> bool {
+        match self {
+            Self::Open(identities) => identities.iter().any(Identity::is_open_ssh),
+            Self::Locked(locked) => matches!(locked.0, Lock::OpenSsh(_)),
         }
     }
 }
@@ -106,8 +114,8 @@ impl LockedIdentity {
     /// See [`UnlockError`].
     pub fn unlock(&self, passphrase: &Passphrase) -> Result<Unlocked, UnlockError> {
         match &self.0 {
-            Lock::Age(_) => {
-                let text = self.decrypt(passphrase)?;
+            Lock::Age(file) => {
+                let text = passphrase::open(file, passphrase)?;
                 Ok(Unlocked { identities: parse(&text)?, kept: text })
             }
             Lock::OpenSsh(pair) => {
@@ -135,17 +143,6 @@ impl LockedIdentity {
                 let passphrase = Passphrase::new(kept).ok_or(UnlockError::WrongPassphrase)?;
                 self.unlock(&passphrase).map(|unlocked| unlocked.identities)
             }
-        }
-    }
-
-    /// The text of the identity file in an age file; that of a key of OpenSSH's is its program's affair.
-    ///
-    /// # Errors
-    /// See [`UnlockError`]; [`BadIdentity::KeyFormat`] for a key of OpenSSH's.
-    pub fn decrypt(&self, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, UnlockError> {
-        match &self.0 {
-            Lock::Age(file) => passphrase::open(file, passphrase),
-            Lock::OpenSsh(_) => Err(BadIdentity::KeyFormat("OpenSSH's own format").into()),
         }
     }
 }
@@ -198,7 +195,7 @@ mod tests {
         let unlocked = locked.unlock(&passphrase("right")).expect("right");
         assert_eq!(unlocked.identities[0].recipient(), identity.recipient());
         assert_eq!(locked.restore(&unlocked.kept).expect("kept")[0].recipient(), identity.recipient());
-        assert_eq!(&**locked.decrypt(&passphrase("right")).expect("right"), text.as_bytes());
+        assert_eq!(*unlocked.kept, text.as_bytes());
     }
 
     #[test]

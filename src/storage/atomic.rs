@@ -117,6 +117,21 @@ impl Directory {
             .map_err(WriteError::into_storage)
     }
 
+    /// As [`Directory::write_new`], in place of the file that is there; `check` is given what was read back, before the rename.
+    ///
+    /// # Errors
+    /// The system's, or the check's.
+    pub fn replace<E: std::error::Error>(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        check: impl FnOnce(&[u8]) -> Result<(), E>,
+    ) -> Result<(), WriteError<E>> {
+        self.sweep();
+        let (temporary, file) = self.create_locked(name)?;
+        self.write_through((&temporary, file), name, bytes, Replace::Existing, check, || Ok(()))
+    }
+
     /// Removes what a killed [`Directory::write_new`] left: its writer has no lock on it any more. What cannot be removed
     /// is in nobody's way.
     fn sweep(&self) {
@@ -278,6 +293,22 @@ mod tests {
         assert!(directory.write_new("f", b"newer").expect_err("it is there").already_exists());
         assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"new");
         assert_eq!(directory.entries().expect("listed").len(), 4);
+    }
+
+    #[test]
+    fn a_file_in_anybodys_directory_is_replaced_whole_or_not_at_all() {
+        let (_keep, directory, _lock) = directory();
+        directory.write_new("f", b"old").expect("written");
+        drop(directory.create_locked("f").expect("what a killed writer left"));
+        let refused = directory.replace("f", b"new", |read_back| {
+            assert_eq!(read_back, b"new");
+            Err(std::io::Error::other("no"))
+        });
+        assert!(matches!(refused, Err(WriteError::Check { .. })));
+        assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"old");
+        directory.replace("f", b"new", accept).expect("replaced");
+        assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"new");
+        assert_eq!(directory.entries().expect("listed").len(), 1);
     }
 
     #[test]

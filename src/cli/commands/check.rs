@@ -186,7 +186,11 @@ fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<Identities
     if identities.open(vault) {
         return Ok(identities);
     }
-    Err(CliError::new(Exit::CannotDecrypt, "the identity is none that the vault's secrets are encrypted to")
+    let message = match identities.are_locked() {
+        true => "the identity is locked, and no other opens the vault",
+        false => "the identity is none that the vault's secrets are encrypted to",
+    };
+    Err(CliError::new(Exit::CannotDecrypt, message)
         .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .tried(&identities.tried()))
 }

@@ -9,12 +9,15 @@ pub(crate) mod export;
 pub(crate) mod get;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod lock;
 pub(crate) mod recipient;
 pub(crate) mod rekey;
 pub(crate) mod run;
 pub(crate) mod supervise;
 pub(crate) mod try_mount;
+pub(crate) mod unlock;
 pub(crate) mod update;
+pub(crate) mod update_identity;
 pub(crate) mod update_vault;
 
 use std::path::PathBuf;

@@ -1,0 +1,107 @@
+//! `update identity`
+
+use std::io;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::cli::context::{Context, quoted, split};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::identities::{self, Origin};
+use flyte_local::crypto::{self, IdentityFile, Passphrase};
+use flyte_local::storage::{Directory, WriteError};
+
+/// Give an identity a passphrase, another one, or none
+///
+/// The file is replaced by one that has been read back and opened. The key in it stays what it is, so no secret changes. What
+/// the old file held may stay readable on the disk, and in copies of it.
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["passphrase", "no_passphrase"]))]
+#[command(after_help = "\
+Examples:
+  flyte-local update identity --passphrase                 asks for the old one, if any, and for the new one
+  flyte-local update identity --no-passphrase")]
+pub(crate) struct Args {
+    /// Protect it with a passphrase, which is asked for
+    #[arg(long)]
+    passphrase: bool,
+    /// Keep it without one
+    #[arg(long)]
+    no_passphrase: bool,
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+    let origin = only_file(context)?;
+    let path = origin.path().expect("a file");
+    let before = context.read_origin(&origin)?.ok_or_else(|| identities::none_at(&origin))?;
+    let file = origin.parse(&before)?;
+    if file.is_open_ssh() {
+        let error = CliError::new(Exit::Failed, format!("{origin} is a key of OpenSSH's"));
+        return Err(error.hint(format!("change its passphrase there: ssh-keygen -p -f {}", quoted(path))));
+    }
+    let text = match &file {
+        IdentityFile::Open(_) if args.no_passphrase => {
+            context.ui.say(&format!("{origin} has no passphrase"));
+            return Ok(());
+        }
+        IdentityFile::Open(_) => before.clone(),
+        IdentityFile::Locked(locked) => context.passphrases().unlock(&origin.to_string(), locked)?.kept,
+    };
+    let new = if args.passphrase { Some(context.passphrases().choose(&origin.to_string())?) } else { None };
+    replace(path, &before, &text, new.as_ref())?;
+    // It was kept for a file that is no more.
+    let _ = identities::drop_kept(&before);
+    context.ui.say(&match new {
+        Some(_) => format!("{origin} has a passphrase now"),
+        None => format!("{origin} has no passphrase any more"),
+    });
+    Ok(())
+}
+
+/// The file of the identity, if one is named.
+fn only_file(context: &Context<'_>) -> Result<Origin, CliError> {
+    let mut places = context.identity_places()?;
+    match (places.pop(), places.is_empty()) {
+        (Some(origin @ Origin::File(_)), true) => Ok(origin),
+        (Some(Origin::Variable), true) => {
+            Err(CliError::new(Exit::Usage, format!("{} is a variable, not a file", Origin::Variable)))
+        }
+        _ => Err(CliError::new(Exit::Usage, "several identities are in use, and one is to be changed")
+            .hint("name it: --identity FILE")),
+    }
+}
+
+/// Puts the identities into the place of what was there `before`, locked if there is a passphrase.
+fn replace(path: &Path, before: &[u8], text: &[u8], passphrase: Option<&Passphrase>) -> Result<(), CliError> {
+    let failed = |error: &dyn std::fmt::Display| {
+        CliError::new(Exit::Failed, format!("cannot write {}", path.display())).because(error.to_string())
+    };
+    let bytes = match passphrase {
+        Some(passphrase) => crypto::lock(text, passphrase).map_err(|error| failed(&error))?.into(),
+        None => Zeroizing::new(text.to_vec()),
+    };
+    // Where a link leads: the link stays.
+    let target = path.canonicalize().map_err(|error| failed(&error))?;
+    let (directory, name) = split(&target).ok_or_else(|| failed(&"it has no name"))?;
+    let directory = Directory::open(directory).map_err(|error| CliError::from_storage(&error))?;
+    let limit = identities::MAX_KEY_FILE_BYTES;
+    let check = |read_back: &[u8]| {
+        let opened = match (IdentityFile::parse(read_back), passphrase) {
+            (Ok(IdentityFile::Open(_)), None) => read_back == text,
+            (Ok(IdentityFile::Locked(locked)), Some(passphrase)) => {
+                locked.unlock(passphrase).is_ok_and(|unlocked| *unlocked.kept == *text)
+            }
+            _ => false,
+        };
+        let now = directory.read(name, limit).map_err(io::Error::other)?;
+        match (opened, now) {
+            (false, _) => Err(io::Error::other("what was read back does not open")),
+            (true, Some(now)) if *now == *before => Ok(()),
+            (true, _) => Err(io::Error::other("it was changed meanwhile, and was left as it is")),
+        }
+    };
+    directory.replace(name, &bytes, check).map_err(|error| match error {
+        WriteError::Storage(error) => CliError::from_storage(&error),
+        error => CliError::chain(Exit::Failed, &error),
+    })
+}
