@@ -5,30 +5,8 @@ mod support;
 use std::path::Path;
 use std::process::Stdio;
 
-use serde::Deserialize;
+use support::terminal::{Session, on_a_terminal};
 use support::{FLYTE_LOCAL, Ran, Sandbox, require};
-
-#[derive(Debug, Deserialize)]
-struct Session {
-    /// All that appeared on the terminal.
-    shown: String,
-    code: i32,
-    settings_are_back: bool,
-    /// Whether there was a question, with the echo off.
-    asked: bool,
-    /// What was typed and not read.
-    left_over: String,
-}
-
-/// Runs `flyte-local` on a terminal; `action` is the driver's.
-fn on_a_terminal(sandbox: &Sandbox, action: &str, arguments: &[&str]) -> Session {
-    require("python3", "python3");
-    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/pty_driver.py");
-    let mut command = sandbox.program("python3");
-    let ran = Ran::from(command.arg(driver).args([action, FLYTE_LOCAL]).args(arguments).output().expect("it starts"));
-    assert_eq!(ran.code, 0, "{ran:?}");
-    serde_json::from_slice(&ran.stdout).expect("the driver's JSON")
-}
 
 fn typed(sandbox: &Sandbox, text: &str) -> Session {
     let session = on_a_terminal(sandbox, &format!("type:{text}"), &["create", "secret", "a"]);

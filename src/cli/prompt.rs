@@ -163,7 +163,7 @@ struct Quiet {
     /// Set when the question was asked once more, after a stop: what was typed before counts no more.
     asked_again: Arc<AtomicBool>,
     signals: signal_hook::iterator::Handle,
-    guard: Option<std::thread::JoinHandle<()>>,
+    guard: Option<std::thread::JoinHandle<Thread>>,
 }
 
 impl Quiet {
@@ -191,7 +191,7 @@ impl Quiet {
                 if signal != SIGTSTP {
                     // The process ends here.
                     let _ = emulate_default_handler(signal);
-                    return;
+                    break;
                 }
                 // SIGTSTP would be caught again, and SIGSTOP stop it where no shell could continue it. In the background
                 // the next line stops it too, until it is in the foreground.
@@ -200,6 +200,7 @@ impl Quiet {
                 asked_again.store(true, Ordering::Relaxed);
                 let _ = guarded.write_all(question.as_bytes());
             }
+            Thread::this()
         });
         let started =
             Self { terminal: terminal.try_clone()?, before, asked_again, signals: handle, guard: Some(guard) };
@@ -209,12 +210,40 @@ impl Quiet {
     }
 }
 
+/// A thread that was joined may be there for a moment yet, and the kernel lets nobody into a user namespace who has two: what
+/// was asked may be for a run, which enters one next.
+struct Thread(#[cfg(target_os = "linux")] rustix::thread::Pid);
+
+impl Thread {
+    #[cfg(target_os = "linux")]
+    fn this() -> Self {
+        Self(rustix::thread::gettid())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn wait_until_gone(&self) {
+        let directory = format!("/proc/self/task/{}", self.0);
+        let started = std::time::Instant::now();
+        while std::path::Path::new(&directory).exists() && started.elapsed().as_secs() < 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn this() -> Self {
+        Self()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn wait_until_gone(&self) {}
+}
+
 impl Drop for Quiet {
     fn drop(&mut self) {
         // First, or a signal that comes now would turn the echo off again.
         self.signals.close();
-        if let Some(guard) = self.guard.take() {
-            let _ = guard.join();
+        if let Some(Ok(thread)) = self.guard.take().map(std::thread::JoinHandle::join) {
+            thread.wait_until_gone();
         }
         // Flushed, so that the rest of a paste does not reach the shell.
         let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);

@@ -3,7 +3,8 @@
     python3 pty_driver.py ACTION COMMAND [ARGS…]
 
 ACTION is `type:TEXT` (a Python string literal's inside), or `signal:NUMBER`, done once the question is shown and the echo
-is off; or `none`, for a command that is expected to ask nothing.
+is off; `answers:JSON`, a list of such texts, one for each question; or `none`, for a command that is expected to ask
+nothing.
 """
 
 import ast
@@ -34,7 +35,9 @@ def main():
     child = subprocess.Popen(
         command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True, preexec_fn=take_terminal
     )
-    shown, acted = b"", action == "none"
+    kind, _, argument = action.partition(":")
+    left = {"none": [], "answers": json.loads(argument) if kind == "answers" else []}.get(kind, [argument])
+    shown, acted, answered = b"", 0, b""
     while True:
         ended = child.poll() is not None
         # A short wait, as a change of the terminal's settings wakes no one.
@@ -42,11 +45,12 @@ def main():
             shown += os.read(keyboard, 65536)
         elif ended:
             break
-        if not acted and shown.endswith(b": ") and not echo(terminal):
-            acted = True
-            kind, _, argument = action.partition(":")
+        if left and shown != answered and shown.endswith(b": ") and not echo(terminal):
+            acted, answered, argument = acted + 1, shown, left.pop(0)
             if kind == "type":
                 os.write(keyboard, ast.literal_eval(f'"{argument}"').encode("utf-8", "surrogateescape"))
+            elif kind == "answers":
+                os.write(keyboard, argument.encode())
             else:
                 os.kill(child.pid, int(argument))
         if time.monotonic() > DEADLINE:
@@ -56,7 +60,8 @@ def main():
         "shown": shown.decode("utf-8", "replace"),
         "code": child.returncode if child.returncode >= 0 else 128 - child.returncode,
         "settings_are_back": termios.tcgetattr(terminal) == before and echo(terminal),
-        "asked": acted and action != "none",
+        "asked": acted > 0,
+        "questions": acted,
     }
     # What was typed and not read goes to the shell next.
     os.set_blocking(terminal, False)

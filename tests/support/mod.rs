@@ -5,7 +5,9 @@
 #![allow(clippy::print_stdout, reason = "a seed is for the tester")]
 
 pub mod canary;
+pub mod identities;
 pub mod image;
+pub mod terminal;
 
 use std::ffi::OsStr;
 use std::io::Write;
