@@ -4,7 +4,7 @@ mod support;
 
 use support::identities::private;
 use support::terminal::{answering, on_a_terminal};
-use support::{FLYTE_LOCAL, Ran, Sandbox, require};
+use support::{FLYTE_LOCAL, Ran, Sandbox, require, tally};
 
 const PASSPHRASE: &str = "correct horse";
 const ANOTHER: &str = "battery staple";
@@ -209,6 +209,75 @@ fn a_descriptor_gives_a_line_for_each_question() {
     }
     let session = on_a_terminal(&sandbox, "none", &["--passphrase-fd", "0", "get", "secret", "s", "--reveal"]);
     assert!(session.code == 2 && session.shown.contains("it is a terminal"), "{session:?}");
+}
+
+/// It inherits the descriptor, whether or not anything was asked.
+#[test]
+fn a_child_does_not_find_the_passphrase_where_it_was_given() {
+    let (locked, open) = (locked_vault(), Sandbox::new());
+    open.ok(&["create", "secret", "s", "its value"]);
+    for sandbox in [&locked, &open] {
+        let ran = sandbox.with_passphrases(&[PASSPHRASE, "the rest"], &["exec", "--secret", "s", "--", "cat"]);
+        assert_eq!((ran.code, ran.text().as_str()), (0, "the rest\n"), "{ran:?}");
+        let script = format!(r#""$0" --passphrase-fd 3 exec --secret s -- cat /dev/fd/3 3< <(echo '{PASSPHRASE}')"#);
+        let ran = Ran::from(sandbox.program("bash").args(["-c", &script, FLYTE_LOCAL]).output().expect("bash starts"));
+        assert_eq!((ran.code, ran.text().as_str()), (0, ""), "{ran:?}");
+    }
+}
+
+/// In the file system's calls that `update identity` makes, before each.
+#[test]
+fn whenever_it_is_killed_there_is_a_good_file() {
+    require("strace", "strace");
+    let sandbox = locked_vault();
+    let before = std::fs::read(sandbox.identity()).expect("there");
+    let copy = sandbox.file("before", &before);
+    private(&copy);
+    let put_back = || std::fs::copy(&copy, sandbox.identity()).expect("put back");
+    let directory = sandbox.identity().parent().expect("it has one").to_owned();
+    let (mut points, mut old, mut new, mut orphans) = (0, 0, 0, 0);
+    for (option, lines) in [("--no-passphrase", [PASSPHRASE, ""]), ("--passphrase", [PASSPHRASE, ANOTHER])] {
+        // scrypt takes its time, so that fewer calls are met where it is at work.
+        let calls: &[&str] = match option {
+            "--no-passphrase" => {
+                &["openat", "openat2", "write", "fchmod", "flock", "fsync", "lseek", "renameat", "unlinkat"]
+            }
+            _ => &["fsync", "renameat"],
+        };
+        let input = sandbox.file("lines", format!("{}\n{}\n", lines[0], lines[1]));
+        for call in calls {
+            for nth in 1.. {
+                put_back();
+                let mut command = sandbox.program("strace");
+                let inject = format!("inject={call}:signal=KILL:when={nth}");
+                command.args(["-f", "-qq", "-o", "/dev/null", "-e", &inject, FLYTE_LOCAL]);
+                command.args(["--passphrase-fd", "0", "update", "identity", option]);
+                command.stdin(std::fs::File::open(&input).expect("there"));
+                let ran = Ran::from(command.output().expect("strace starts"));
+                if ran.code == 0 {
+                    break;
+                }
+                assert_eq!(ran.code, 137, "{call} {nth}: {ran:?}");
+                points += 1;
+                let now = std::fs::read(sandbox.identity()).expect("there is a file");
+                let is_old = now == before;
+                (old, new) = (old + usize::from(is_old), new + usize::from(!is_old));
+                let passphrases = if is_old { [PASSPHRASE] } else { [ANOTHER] };
+                let ran = sandbox.with_passphrases(&passphrases, &READ);
+                assert_eq!(ran.stdout, b"its value", "{option} {call} {nth}: {ran:?}");
+                orphans += std::fs::read_dir(&directory).expect("listed").count() - 2;
+                // The next one takes away what was left behind.
+                put_back();
+                let next = sandbox.with_passphrases(&[PASSPHRASE], &["update", "identity", "--no-passphrase"]);
+                assert_eq!(next.code, 0, "{next:?}");
+                assert_eq!(std::fs::read_dir(&directory).expect("listed").count(), 2, "{option} {call} {nth}");
+            }
+        }
+    }
+    assert!(old > 0 && new > 0 && orphans > 0, "it was not killed on both sides of its moment: {old} {new} {orphans}");
+    tally(&format!(
+        "update identity: killed at {points} points: {old} old, {new} new, 0 torn, {orphans} orphans swept"
+    ));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
 
@@ -22,6 +23,7 @@ pub(crate) struct Passphrases {
     ui: Ui,
     /// Each question takes the next line.
     descriptor: Option<(u32, Mutex<File>)>,
+    was_read: AtomicBool,
 }
 
 impl Passphrases {
@@ -30,7 +32,16 @@ impl Passphrases {
             Some(number) => Some((number, Mutex::new(open(number)?))),
             None => None,
         };
-        Ok(Self { ui, descriptor })
+        Ok(Self { ui, descriptor, was_read: AtomicBool::new(false) })
+    }
+
+    /// Takes the line that is there, if no question has: a child inherits the descriptor, and is not to read it.
+    pub(crate) fn take_away(&self) {
+        if let Some((number, file)) = &self.descriptor
+            && !self.was_read.load(Ordering::Relaxed)
+        {
+            let _ = line(*number, &mut file.lock().expect("no panic"));
+        }
     }
 
     /// Whether there is anybody to ask.
@@ -66,7 +77,10 @@ impl Passphrases {
 
     fn ask(&self, question: &str, exit: Exit) -> Result<Passphrase, CliError> {
         let bytes = match &self.descriptor {
-            Some((number, file)) => line(*number, &mut file.lock().expect("no panic"))?,
+            Some((number, file)) => {
+                self.was_read.store(true, Ordering::Relaxed);
+                line(*number, &mut file.lock().expect("no panic"))?
+            }
             None if self.can_ask() => prompt::hidden(question, Asked::Passphrase)?,
             None => {
                 let what = question.trim_end_matches(": ");
@@ -88,14 +102,20 @@ fn not_unlocked(name: &str, error: &UnlockError) -> CliError {
     CliError::new(exit, format!("cannot unlock {name}")).because(error.to_string())
 }
 
-/// A descriptor that our caller left open, by the name that the system has for it.
+/// A descriptor that our caller left open: standard input itself, and any other by the name that the system has for it, as std
+/// gives a program no more than three without `unsafe`.
 fn open(number: u32) -> Result<File, CliError> {
     let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    let opened = match number {
+        0 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0).map(File::from).map_err(std::io::Error::from),
+        number => File::open(format!("{directory}/{number}")),
+    };
     let failed = |reason: &str| {
         CliError::new(Exit::Usage, format!("cannot read descriptor {number}: {reason}"))
             .hint("open it for flyte-local: --passphrase-fd 3 3< <(your-password-manager)")
+            .hint("or use standard input: your-password-manager | flyte-local … --passphrase-fd 0")
     };
-    let file = File::open(format!("{directory}/{number}")).map_err(|error| failed(&error.to_string()))?;
+    let file = opened.map_err(|error| failed(&error.to_string()))?;
     // It would show what is typed.
     if file.is_terminal() { Err(failed("it is a terminal, which is asked without this option")) } else { Ok(file) }
 }
