@@ -1,5 +1,7 @@
 //! Where identities come from: the nearest level that names any wins, and an error lists all that were tried.
 
+#![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Keys of OpenSSH's, of each kind that `ssh-keygen` makes here: a vault made with one is opened by it, and by stock age.
 
+#![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
+
 mod support;
 
 use support::terminal::answering;

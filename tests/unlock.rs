@@ -1,5 +1,7 @@
 //! `unlock` and `lock`, with the kernel's keyring.
 
+#![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
+
 mod support;
 
 use flyte_local::keyring;
