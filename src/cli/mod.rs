@@ -129,12 +129,12 @@ enum Command {
     Delete(Delete),
     Run(run::Args),
     Exec(exec::Args),
-    Rekey(rekey::Args),
-    Check(check::Args),
     Import(import::Args),
     Export(export::Args),
+    Rekey(rekey::Args),
     Unlock(unlock::Args),
     Lock(lock::Args),
+    Check(check::Args),
 }
 
 #[derive(Subcommand)]
