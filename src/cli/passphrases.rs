@@ -51,13 +51,20 @@ impl Passphrases {
 
     /// Unlocks what `name` says, with the user's passphrase.
     pub(crate) fn unlock(&self, name: &str, locked: &LockedIdentity) -> Result<Unlocked, CliError> {
+        self.unlock_by(name, locked).map(|(unlocked, _)| unlocked)
+    }
+
+    /// As [`Passphrases::unlock`], with the passphrase that did it.
+    pub(crate) fn unlock_by(&self, name: &str, locked: &LockedIdentity) -> Result<(Unlocked, Passphrase), CliError> {
         let attempts = if self.descriptor.is_some() { 1 } else { ATTEMPTS };
         for attempt in 1.. {
-            match locked.unlock(&self.ask(&format!("passphrase of {name}: "), Exit::CannotDecrypt)?) {
+            let passphrase = self.ask(&format!("passphrase of {name}: "), Exit::CannotDecrypt)?;
+            match locked.unlock(&passphrase) {
                 Err(UnlockError::WrongPassphrase) if attempt < attempts => {
                     self.ui.say("the passphrase is wrong: try again");
                 }
-                unlocked => return unlocked.map_err(|error| not_unlocked(name, &error)),
+                Err(error) => return Err(not_unlocked(name, &error)),
+                Ok(unlocked) => return Ok((unlocked, passphrase)),
             }
         }
         unreachable!("the last attempt returns")

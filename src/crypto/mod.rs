@@ -12,6 +12,7 @@ mod identity_file;
 mod passphrase;
 mod randomness;
 mod recipient;
+pub mod rotation;
 mod wanted;
 
 pub use author::{Author, AuthorKey, BadAuthor, BadAuthorKey, SIGNATURE_BYTES};

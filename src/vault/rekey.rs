@@ -111,6 +111,21 @@ impl Vault {
         Ok(removed)
     }
 
+    /// Puts a key in the place of one of the user's, under its name.
+    ///
+    /// # Errors
+    /// [`VaultError::RecipientMissing`]; those of [`Vault::require_writable`].
+    pub fn exchange_recipient(&mut self, old: &Recipient, new: &Recipient) -> Result<(), VaultError> {
+        self.change_recipients(|manifest| {
+            let missing = || VaultError::RecipientMissing { name: old.to_string() };
+            let [NamedRecipient { name, .. }] = &manifest.remove_recipients(|known| known.key == *old)[..] else {
+                return Err(missing());
+            };
+            manifest.add_recipient(NamedRecipient { name: name.clone(), key: new.clone() });
+            Ok(())
+        })
+    }
+
     /// Changes who the recipients are, and pins them: `vault.toml` first, as the pin is of what is there.
     fn change_recipients(
         &mut self,

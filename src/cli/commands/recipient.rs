@@ -11,7 +11,7 @@ use crate::cli::table;
 use flyte_local::crypto::{BadRecipient, Recipient};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
-use flyte_local::vault::{NamedRecipient, Vault};
+use flyte_local::vault::NamedRecipient;
 
 /// Far more than anybody's keys.
 const MAX_KEYS_BYTES: usize = 1 << 20;
@@ -77,7 +77,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
         context.ui.say(&format!("added recipient {:?}: {key}", args.name));
     }
     let rekeyed = rekey::rekey(context, &mut vault, &identities);
-    tell_others(context, &vault);
+    rekey::tell_others(context, &vault);
     rekeyed
 }
 
@@ -98,7 +98,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }
     let rekeyed = rekey::rekey(context, &mut vault, &identities);
-    tell_others(context, &vault);
+    rekey::tell_others(context, &vault);
     let secrets = vault.list(&ScopeFilter { project: None, domain: None }).map_err(failed)?.secrets;
     if !secrets.is_empty() {
         context
@@ -108,14 +108,6 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
         context.ui.data(get::format(context.output_format, &secrets).as_bytes())?;
     }
     rekeyed
-}
-
-/// What the vault's other users will be asked.
-fn tell_others(context: &Context<'_>, vault: &Vault) {
-    context.ui.say(&format!(
-        "on other machines, this change is accepted with: flyte-local update vault --accept --expect {}",
-        vault.fingerprint()
-    ));
 }
 
 fn parse(text: &str) -> Result<Recipient, CliError> {

@@ -8,6 +8,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::identities::Identities;
 use crate::cli::progress::Progress;
 use crate::cli::table;
+use flyte_local::crypto;
 use flyte_local::secret::SecretId;
 use flyte_local::vault::{Rekeyed, Vault, VaultError};
 
@@ -53,7 +54,11 @@ pub(super) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Identit
 }
 
 /// Encrypts anew what has to be, and says so.
-pub(super) fn rekey(context: &Context<'_>, vault: &mut Vault, identities: &Identities) -> Result<(), CliError> {
+pub(super) fn rekey(
+    context: &Context<'_>,
+    vault: &mut Vault,
+    identities: &dyn crypto::Identities,
+) -> Result<(), CliError> {
     let mut progress = None;
     let rekeyed = vault.rekey(identities, &mut |total| {
         progress.get_or_insert_with(|| Progress::start(context.ui, total, "encrypting anew")).step();
@@ -69,6 +74,14 @@ pub(super) fn rekey(context: &Context<'_>, vault: &mut Vault, identities: &Ident
         done => format!("encrypted {done} secrets anew"),
     });
     report(context, failed)
+}
+
+/// What the vault's other users will be asked.
+pub(super) fn tell_others(context: &Context<'_>, vault: &Vault) {
+    context.ui.say(&format!(
+        "on other machines, this change is accepted with: flyte-local update vault --accept --expect {}",
+        vault.fingerprint()
+    ));
 }
 
 /// Tells of the secrets that were left as they are; the first gives the exit code.

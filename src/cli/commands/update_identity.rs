@@ -1,5 +1,7 @@
 //! `update identity`
 
+mod rotate;
+
 use std::io;
 use std::path::Path;
 
@@ -11,16 +13,21 @@ use crate::cli::identities::{self, Origin};
 use flyte_local::crypto::{self, IdentityFile, Passphrase};
 use flyte_local::storage::{Directory, WriteError};
 
-/// Give an identity a passphrase, another one, or none
+/// Give an identity a passphrase, another one, or none; or put a new key in its place
 ///
-/// The file is replaced by one that has been read back and opened. The key in it stays what it is, so no secret changes. What
-/// the old file held may stay readable on the disk, and in copies of it.
+/// The file is replaced by one that has been read back and opened. With a passphrase or without, the key in it stays what it is,
+/// and no secret changes. What the old file held may stay readable on the disk, and in copies of it.
+///
+/// With --rotate, a new key takes the place of the old one in the vault, and every secret is encrypted anew. Until all of that is
+/// done, both are in the file; stopped at any moment, it goes on when it is run again. Then the old key goes into a file of its
+/// own, as it opens what was written before: backups, a repository's history, other vaults.
 #[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["passphrase", "no_passphrase"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["passphrase", "no_passphrase", "rotate"]))]
 #[command(after_help = "\
 Examples:
   flyte-local update identity --passphrase                 asks for the old one, if any, and for the new one
-  flyte-local update identity --no-passphrase")]
+  flyte-local update identity --no-passphrase
+  flyte-local update identity --rotate                     when the key may have been seen, or from time to time")]
 pub(crate) struct Args {
     /// Protect it with a passphrase, which is asked for
     #[arg(long)]
@@ -28,6 +35,9 @@ pub(crate) struct Args {
     /// Keep it without one
     #[arg(long)]
     no_passphrase: bool,
+    /// Put a new key in its place, in the vault too
+    #[arg(long)]
+    rotate: bool,
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
@@ -38,6 +48,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     if file.is_open_ssh() {
         let error = CliError::new(Exit::Failed, format!("{origin} is a key of OpenSSH's"));
         return Err(error.hint(format!("change its passphrase there: ssh-keygen -p -f {}", quoted(path))));
+    }
+    if args.rotate {
+        return rotate::rotate(context, &origin, &before, &file);
     }
     let text = match &file {
         IdentityFile::Open(_) if args.no_passphrase => {

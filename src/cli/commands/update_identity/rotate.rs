@@ -1,0 +1,162 @@
+//! `update identity --rotate`
+//!
+//! The new key is in the identity file before the vault knows of it, and the old one until no secret needs it: at any moment
+//! the file opens every secret.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::replace;
+use crate::cli::commands::rekey;
+use crate::cli::context::{Context, quoted};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::identities::{self, Origin};
+use flyte_local::crypto::{self, Identity, IdentityFile, Passphrase, Recipient, rotation};
+use flyte_local::vault::Vault;
+
+/// An identity file as it is, and how to write it.
+struct File<'a> {
+    path: &'a Path,
+    /// Its bytes.
+    before: Zeroizing<Vec<u8>>,
+    /// What it holds.
+    text: Zeroizing<String>,
+    /// What protects it.
+    passphrase: Option<Passphrase>,
+}
+
+impl File<'_> {
+    /// Puts another text into its place, protected as it was.
+    fn set(&mut self, context: &Context<'_>, origin: &Origin, text: Zeroizing<String>) -> Result<(), CliError> {
+        replace(self.path, &self.before, text.as_bytes(), self.passphrase.as_ref())?;
+        // It was kept for a file that is no more.
+        let _ = identities::drop_kept(&self.before);
+        self.before = context.read_origin(origin)?.ok_or_else(|| identities::none_at(origin))?;
+        self.text = text;
+        Ok(())
+    }
+}
+
+pub(super) fn rotate(
+    context: &Context<'_>,
+    origin: &Origin,
+    before: &Zeroizing<Vec<u8>>,
+    file: &IdentityFile,
+) -> Result<(), CliError> {
+    let path = origin.path().expect("a file");
+    let mut vault = context.open_vault_to_write()?;
+    let failed = |error| CliError::from_vault(&error, &context.command);
+    vault.require_writable().map_err(failed)?;
+    let (text, passphrase) = match file {
+        IdentityFile::Open(_) => (before.clone(), None),
+        IdentityFile::Locked(locked) => {
+            let (unlocked, passphrase) = context.passphrases().unlock_by(&origin.to_string(), locked)?;
+            (unlocked.kept, Some(passphrase))
+        }
+    };
+    // It was parsed, so it is text.
+    let text = Zeroizing::new(std::str::from_utf8(&text).unwrap_or_default().to_owned());
+    let mut file = File { path, before: before.clone(), text, passphrase };
+    let (old, new) = match rotation::unfinished(&file.text) {
+        Some(pair) => pair,
+        None => begin(context, origin, &vault, &mut file)?,
+    };
+    if vault.recipients().iter().any(|known| known.key == old) {
+        vault.exchange_recipient(&old, &new).map_err(failed)?;
+        context.ui.say(&format!("in the place of {old}, the vault has {new}"));
+        rekey::tell_others(context, &vault);
+    }
+    finish(context, origin, &mut vault, &mut file, &old)
+}
+
+/// Makes the new key.
+fn begin(
+    context: &Context<'_>,
+    origin: &Origin,
+    vault: &Vault,
+    file: &mut File<'_>,
+) -> Result<(Recipient, Recipient), CliError> {
+    let own = parsed(&file.text)?;
+    let is_in = |identity: &Identity| vault.recipients().iter().any(|known| known.key == identity.recipient());
+    let old = match &own.iter().filter(|identity| is_in(identity)).collect::<Vec<_>>()[..] {
+        [old] => old.recipient(),
+        [] => {
+            let error = CliError::new(Exit::CannotDecrypt, format!("{origin} has no recipient of this vault"));
+            return Err(error.hint(format!("see whom there is: {} get recipient", context.command)));
+        }
+        _ => {
+            let error = CliError::new(Exit::Usage, format!("{origin} has several recipients of this vault"));
+            return Err(error.hint("keep one, or give each a file of its own, and name it with --identity FILE"));
+        }
+    };
+    let new = Identity::try_generate().map_err(|error| CliError::chain(Exit::Failed, &error))?;
+    let both = rotation::begin(&file.text, &old, &new, &context.now());
+    file.set(context, origin, both)?;
+    Ok((old, new.recipient()))
+}
+
+/// Encrypts every secret anew, and then takes the old key out of use.
+fn finish(
+    context: &Context<'_>,
+    origin: &Origin,
+    vault: &mut Vault,
+    file: &mut File<'_>,
+    old: &Recipient,
+) -> Result<(), CliError> {
+    let go_on = |error: CliError| {
+        let command = format!("{} update identity --rotate", context.command);
+        error.hint(format!("{origin} has both keys until every secret is for the new one; to go on: {command}"))
+    };
+    let identities = parsed(&file.text)?;
+    rekey::rekey(context, vault, &identities).map_err(go_on)?;
+    let (left, taken) = rotation::end(&file.text, old);
+    let retired = retired(file.path, old);
+    keep(context, &retired, &taken, file.passphrase.as_ref()).map_err(go_on)?;
+    file.set(context, origin, left)?;
+    context.ui.say(&format!("{origin} has the new key alone: replace your copy of it, and on your other machines"));
+    context.ui.say(&format!(
+        "the old one is kept in {}: it opens backups, a repository's history, and other vaults. Once nothing needs it: rm {}",
+        retired.display(),
+        quoted(&retired)
+    ));
+    Ok(())
+}
+
+fn parsed(text: &str) -> Result<Vec<Identity>, CliError> {
+    Identity::parse_file(text).map_err(|error| CliError::chain(Exit::Failed, &error))
+}
+
+/// Where an old key is kept: by its own name, so that it is kept once.
+fn retired(path: &Path, old: &Recipient) -> PathBuf {
+    let key = old.to_string();
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".retired-{}", &key[key.len() - 8..]));
+    path.with_file_name(name)
+}
+
+/// Writes the old key into a file of its own, if one that was stopped did not.
+fn keep(context: &Context<'_>, path: &Path, text: &str, passphrase: Option<&Passphrase>) -> Result<(), CliError> {
+    let failed = |error: &(dyn std::error::Error + 'static)| CliError::chain(Exit::Failed, error);
+    let bytes = match passphrase {
+        None => Zeroizing::new(text.as_bytes().to_vec()),
+        Some(passphrase) => crypto::lock(text.as_bytes(), passphrase).map_err(|error| failed(&error))?.into(),
+    };
+    if context.write_key_file(path, &bytes)? {
+        return Ok(());
+    }
+    let place = Origin::File(path.to_owned());
+    let kept = context.read_origin(&place)?.unwrap_or_default();
+    let kept = match (place.parse(&kept)?, passphrase) {
+        (IdentityFile::Open(kept), _) => kept,
+        (IdentityFile::Locked(locked), Some(passphrase)) => {
+            locked.unlock(passphrase).map_err(|error| failed(&error))?.identities
+        }
+        (IdentityFile::Locked(_), None) => Vec::new(),
+    };
+    let has = |old: &Identity| kept.iter().any(|kept| kept.recipient() == old.recipient());
+    if parsed(text)?.iter().all(has) {
+        return Ok(());
+    }
+    Err(CliError::new(Exit::Exists, format!("there is another file at {}", path.display())).hint("move it away"))
+}
