@@ -145,6 +145,7 @@ impl Search {
         let mut command = self.sandbox.program(&words[0]);
         self.searched += 1;
         let mark = format!("memory-{}-{}", std::process::id(), self.searched);
+        command.env("EDITOR", "sed -i s/7/8/");
         command.args(&words[1..]).env(MARK, &mark).env(CONTROL, arguments.join("\n")).envs(KEEPS_ALL);
         let input = std::fs::File::open(self.sandbox.work().join(input)).expect("it is there");
         let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -258,6 +259,9 @@ fn a_command_that_ends_has_no_value_and_no_key_in_its_memory() {
         case(0, &["update", "secret", "s"]),
         case(0, &["get", "secret", "s", "--reveal"]),
         case(0, &["get", "secret", "large", "--reveal"]),
+        case(0, &["edit", "secret", "piped"]),
+        case(0, &["create", "secret", "pull", "--type", "image_pull", "--registry", "ghcr.io", "--username", "me"]),
+        case(1, &["update", "secret", "pull"]),
         case(12, &["create", "secret", "s"]),
         case(1, &["create", "secret", "too-large", "--from-file", "too-large"]),
         case(13, &["get", "secret", "damaged", "--reveal"]),

@@ -72,7 +72,7 @@ impl DockerArgs {
     /// The document that the options ask for; `None` if they leave that to standard input.
     pub(crate) fn read(self, ui: &Ui) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
         if self.from_docker_config {
-            return self.read_config(ui).map(Some);
+            return self.of_config(ui).map(Some);
         }
         let is_asked = std::io::stdin().is_terminal();
         if self.given().is_none() && !is_asked {
@@ -102,7 +102,7 @@ impl DockerArgs {
         Ok(Some(document(&[(&registry, &auth(&username, &password))])))
     }
 
-    fn read_config(&self, ui: &Ui) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    fn of_config(&self, ui: &Ui) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
             CliError::new(Exit::Failed, "no home directory is known").hint("name the file with --docker-config-path")
         })?;
