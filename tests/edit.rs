@@ -261,10 +261,14 @@ fn an_update_by_somebody_else_is_not_written_over() {
 
 /// What came of editing on a terminal: what it showed, and the code.
 fn play(desk: &Desk, editor: &str, steps: &Value) -> (String, i64) {
+    play_as(desk, editor, steps, &[FLYTE_LOCAL, "edit", "secret", "s"])
+}
+
+fn play_as(desk: &Desk, editor: &str, steps: &Value, words: &[&str]) -> (String, i64) {
     require("python3", "python3");
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
     let mut player = desk.program("python3", editor);
-    player.arg(driver).arg(steps.to_string()).args([FLYTE_LOCAL, "edit", "secret", "s"]);
+    player.arg(driver).arg(steps.to_string()).args(words);
     let output = player.output().expect("python3 starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -308,4 +312,29 @@ fn on_a_terminal_the_editor_has_it_and_what_was_typed_can_still_be_written() {
     let steps = typed("late", &[json!(["expect", over]), json!(["bytes", "03"])]);
     let (shown, code) = play(&desk, &typing("update secret s theirs"), &steps);
     assert_eq!((code, desk.value().as_str()), (130, "theirs"), "{shown}");
+}
+
+#[test]
+fn an_editor_can_be_stopped_and_goes_on_in_its_shell() {
+    let desk = Desk::new("one");
+    let editor = "echo it is $$; read line; printf %s \"$line\" >";
+    let steps = json!([
+        ["type", "PS1=prompt'> '\r"],
+        ["expect", "prompt> "],
+        ["type", "flyte-local edit secret s\r"],
+        ["find", "editor", r"it is (\d+)"],
+        ["type", "\u{1a}"],
+        ["expect", "Stopped"],
+        ["expect", "prompt> "],
+        ["stopped", "editor"],
+        ["type", "fg\r"],
+        ["expect", "flyte-local edit secret s"],
+        ["type", "two\r"],
+        ["expect", "updated secret s"],
+        ["expect", "prompt> "],
+        ["type", "exit\r"],
+        ["end"],
+    ]);
+    let (shown, code) = play_as(&desk, editor, &steps, &["sh", "-i"]);
+    assert_eq!((code, desk.value().as_str()), (0, "two"), "{shown}");
 }
