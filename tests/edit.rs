@@ -226,10 +226,20 @@ fn what_a_killed_one_leaves_its_supervisor_removes_or_else_the_next_one() {
 
     std::fs::remove_file(desk.sandbox.work().join("ready")).expect("it was there");
     let mut child = desk.waiting();
-    // All that runs: flyte-local, its supervisor and the editor.
-    for process in marked(desk.mark()) {
-        let _ = kill_process(Pid::from_raw(process).expect("a process"), Signal::KILL);
-    }
+    // All that runs at once, and so stopped first: flyte-local, its supervisor and the editor.
+    let all = marked(desk.mark());
+    let send = |signal| {
+        for &process in &all {
+            kill_process(Pid::from_raw(process).expect("a process"), signal).expect("it runs");
+        }
+    };
+    send(Signal::STOP);
+    let is_stopped = |process: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+        stat.rsplit(") ").next().expect("its state").starts_with('T')
+    };
+    until("all are stopped", || all.iter().all(is_stopped));
+    send(Signal::KILL);
     child.wait().expect("it ends");
     until("nothing runs any more", || marked(desk.mark()).is_empty());
     assert_eq!(desk.left().len(), 1, "nobody was there to remove it");

@@ -45,7 +45,7 @@ fn each_value_has_its_form_and_is_another() {
     let mut made = BTreeSet::new();
     let mut letters = BTreeSet::new();
     for (index, (option, length, is_so)) in forms.into_iter().enumerate() {
-        for round in 0..10 {
+        for round in 0..5 {
             let name = format!("s{index}");
             let ran = sandbox.run(&[if round == 0 { "create" } else { "update" }, "secret", &name, option]);
             assert_eq!(ran.code, 0, "{ran:?}");
@@ -60,8 +60,8 @@ fn each_value_has_its_form_and_is_another() {
             made.extend((length > 1).then_some(value));
         }
     }
-    assert_eq!(made.len(), 50, "two are one");
-    // That one of 62 is lacking among 480 has a chance of 3 in 100; that ten are, none.
-    assert!(letters.len() > 52, "{letters:?}");
+    assert_eq!(made.len(), 25, "two are one");
+    // Among 240, one or two of 62 are lacking; that twelve are, has no chance.
+    assert!(letters.len() > 50, "{letters:?}");
     tally(&format!("generated: {} values of 5 forms, each another", made.len()));
 }

@@ -156,7 +156,7 @@ fn what_docker_has_becomes_the_sdks_document() {
     let mut random = Random::seeded();
     let cases: Vec<Value> = (0..count).map(|_| random_config(&mut random)).collect();
     let (compared, refused) = Docker::new().compare(&cases);
-    assert!(refused > 0 && refused < compared * 3 / 4, "{refused} of {compared}");
+    assert!(refused > 0 && compared - refused > 4, "{refused} of {compared}");
     tally(&format!(
         "image pull secrets, of Docker: {compared} configurations as two SDKs read them, {refused} refused"
     ));

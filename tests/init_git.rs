@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use support::{Ran, Sandbox, require};
 
 /// So many that some have no zero byte, and git would take them for text.
-const SECRETS: usize = 40;
+const SECRETS: usize = 12;
 
 /// Git that converts line ends wherever it may.
 fn git(sandbox: &Sandbox, directory: &Path, arguments: &[&str]) -> Ran {
@@ -60,7 +60,7 @@ fn open(sandbox: &Sandbox) -> usize {
 
 #[test]
 fn a_clone_has_every_secret_as_it_was_and_nothing_else() {
-    let sandbox = Sandbox::empty();
+    let sandbox = Sandbox::in_memory();
     let (repository, clone) = cloned(&sandbox, &["--git"]);
     assert_eq!(open(&sandbox), SECRETS);
     let found = sandbox.run(&["--vault", "clone/vault", "check"]);
@@ -77,14 +77,14 @@ fn a_clone_has_every_secret_as_it_was_and_nothing_else() {
 /// Without the attributes, git does harm: the test above can fail.
 #[test]
 fn a_clone_of_a_vault_that_git_was_not_told_of_is_damaged() {
-    let sandbox = Sandbox::empty();
+    let sandbox = Sandbox::in_memory();
     cloned(&sandbox, &[]);
     assert!(open(&sandbox) < SECRETS);
 }
 
 #[test]
 fn two_changes_of_one_secret_are_a_conflict_and_not_a_mixture() {
-    let sandbox = Sandbox::empty();
+    let sandbox = Sandbox::in_memory();
     let (repository, _) = cloned(&sandbox, &["--git"]);
     let update = |value: &str| {
         sandbox.ok(&["--vault", "repository/vault", "update", "secret", "s0", value]);
@@ -104,7 +104,7 @@ fn two_changes_of_one_secret_are_a_conflict_and_not_a_mixture() {
 
 #[test]
 fn what_is_there_is_kept_and_what_is_no_file_refused() {
-    let sandbox = Sandbox::empty();
+    let sandbox = Sandbox::in_memory();
     sandbox.file("v/.gitignore", "mine\n*.tmp");
     let init = |options: &[&str]| sandbox.run(&[&["--vault", "v", "init"][..], options].concat());
     assert_eq!(init(&["--git"]).code, 0);
