@@ -28,6 +28,8 @@ const KEEPS_ALL: [(&str, &str); 4] = [
     ("MALLOC_TOP_PAD_", "4000000"),
 ];
 
+const PASSPHRASE: &str = "quick-brown-foxes-jump-over-lazy-dogs-ok";
+
 const TASK: &str = "
 import os
 import flyte
@@ -83,7 +85,7 @@ impl Which {
 #[derive(Debug, PartialEq)]
 struct Left {
     code: i32,
-    /// How often the value is in its memory, and how often a part of the identity or of the signing key.
+    /// How often the value is in its memory, and how often a part of the identity, of the signing key or of the passphrase.
     values: usize,
     keys: usize,
 }
@@ -105,7 +107,8 @@ fn key_finder(files: [PathBuf; 2]) -> AhoCorasick {
         let halves = texts.iter().flat_map(|text| text.as_bytes().rchunks(20).take(2));
         halves.chain(bytes.chunks(16)).map(<[u8]>::to_vec).collect::<Vec<_>>()
     });
-    AhoCorasick::new(halves).expect("a few patterns")
+    let passphrase = PASSPHRASE.as_bytes().chunks_exact(20).map(<[u8]>::to_vec);
+    AhoCorasick::new(halves.chain(passphrase)).expect("a few patterns")
 }
 
 struct Search {
@@ -123,6 +126,7 @@ impl Search {
         sandbox.file("value", canary.value());
         sandbox.file("large", canary.value().repeat(30));
         sandbox.file("too-large", canary.value().repeat(130));
+        sandbox.file("passphrases", format!("{PASSPHRASE}\n{PASSPHRASE}\n"));
         let keys = key_finder([sandbox.identity(), sandbox.author()]);
         Self { sandbox, canary, keys, searched: 0 }
     }
@@ -172,6 +176,32 @@ impl Search {
         let mut words = vec!["python3".to_owned(), driver.into_os_string().into_string().expect("UTF-8"), steps];
         words.extend(self.traced(Which::Product, None, &["create", "secret", "typed"]));
         self.left(Which::Product, &words, &[], "value")
+    }
+
+    /// With an identity that has a passphrase.
+    fn locked(&mut self) {
+        let protect: &[&str] = &["--passphrase-fd", "0", "update", "identity", "--passphrase"];
+        let open: &[&str] = &["--passphrase-fd", "0", "update", "identity", "--no-passphrase"];
+        let read: &[&str] = &["get", "secret", "s", "--reveal"];
+        let asked: &[&str] = &["--passphrase-fd", "0", "get", "secret", "s", "--reveal"];
+        let unlock: &[&str] = &["--passphrase-fd", "0", "unlock", "--for", "1h"];
+        let sandbox_identity = self.sandbox.identity();
+        let mut check = |code, arguments: &[&str]| {
+            let words = self.traced(Which::Product, None, arguments);
+            let found = self.left(Which::Product, &words, arguments, "passphrases");
+            assert_eq!(found, Left::nothing(code), "{arguments:?}");
+        };
+        // A search through the 256 MiB that this takes is a matter of half a minute.
+        if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() {
+            check(0, protect);
+            check(0, asked);
+            check(0, open);
+        }
+        let plain = std::fs::read(&sandbox_identity).expect("there");
+        std::fs::write(&sandbox_identity, support::identities::locked(&plain, PASSPHRASE)).expect("written");
+        for (code, arguments) in [(0, asked), (11, read), (0, unlock), (0, read), (0, &["lock"]), (0, open)] {
+            check(code, arguments);
+        }
     }
 
     /// The first process of a run, which has given the values to a task and masked its output.
@@ -283,6 +313,7 @@ fn a_command_that_ends_has_no_value_and_no_key_in_its_memory() {
         assert_eq!(found, Left::nothing(*code), "{arguments:?} {fault:?}");
     }
     assert_eq!(search.typed(), Left::nothing(0), "at the prompt");
+    search.locked();
     assert_eq!(search.run(), Left::nothing(0), "run");
     let [product, plain] = [Which::Product, Which::PlainAllocator].map(|which| {
         let words = search.traced(which, control.fault, control.arguments);
