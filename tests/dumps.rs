@@ -115,10 +115,11 @@ fn what_is_started_has_no_identity() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
     let identity = sandbox.identity();
+    let key = std::fs::read_to_string(&identity).expect("there is one");
     let script = "echo ${FLYTE_LOCAL_IDENTITY_KEY-none} ${FLYTE_LOCAL_IDENTITY:+a path}";
     for mask in [&["--mask"][..], &[]] {
         let mut command = sandbox.command(&[&["exec", "--secret", "s"], mask, &["--", "sh", "-c", script]].concat());
-        command.env("FLYTE_LOCAL_IDENTITY_KEY", "AGE-SECRET-KEY-1X").env("FLYTE_LOCAL_IDENTITY", &identity);
+        command.env("FLYTE_LOCAL_IDENTITY_KEY", &key).env("FLYTE_LOCAL_IDENTITY", &identity);
         let ran = Ran::from(command.output().expect("it starts"));
         assert_eq!((ran.code, ran.text().as_str()), (0, "none a path\n"), "{mask:?}: {ran:?}");
     }
@@ -127,7 +128,7 @@ fn what_is_started_has_no_identity() {
         let mut command = sandbox.program("sh");
         command.args(["-c", "ulimit -S -c 4096; exec \"$0\" run --python \"$1\" task.py show", FLYTE_LOCAL]);
         command.arg(python(sdk));
-        command.env("FLYTE_LOCAL_IDENTITY_KEY", "AGE-SECRET-KEY-1X").env("FLYTE_LOCAL_IDENTITY", &identity);
+        command.env("FLYTE_LOCAL_IDENTITY_KEY", &key).env("FLYTE_LOCAL_IDENTITY", &identity);
         let ran = Ran::from(command.output().expect("it starts"));
         assert_eq!(
             (ran.code, ran.said()),

@@ -155,10 +155,13 @@ fn the_wrong_identity_is_named_with_what_it_could_not_open() {
         sandbox.secret("my_secret", "a value", &[]);
         let ran = sandbox.flyte_run(sdk, &["--identity", identity, "one_secret.py"]);
         let recipient = support::identities(&other.identity())[0].recipient().to_string();
+        let owner = sandbox.identities()[0].recipient();
         let reason = |task| {
             format!(
                 "task {task}: cannot decrypt secret my_secret (organization), {}\n\
                  caused by: tried {identity}, the identity of {recipient}\n\
+                 caused by: the file is encrypted to: 1 X25519 key (age1…)\n\
+                 a recipient of the vault is \"owner\" {owner}\n\
                  hint: name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY",
                 sandbox.secret_file("org/my_secret").display()
             )

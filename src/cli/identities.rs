@@ -258,25 +258,25 @@ impl Identities {
     pub(crate) fn tried(&self) -> Tried {
         let mut tried = Tried { causes: Vec::new(), hints: Vec::new() };
         for Source { origin, content } in &self.sources {
-            let of = |identities: &[Identity]| {
+            let tried_it = |identities: &[Identity]| {
                 let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
-                recipients.join(", ")
+                format!("tried {origin}, the identity of {}", recipients.join(", "))
             };
-            let Content::Locked(locked) = content else {
-                let Content::Open(identities) = content else { continue };
-                tried.causes.push(format!("tried {origin}, the identity of {}", of(identities)));
-                continue;
+            let not_tried = |locked: &Locked, reason: &str| {
+                let whose = locked.file.recipient().map(|own| format!(", the identity of {own}")).unwrap_or_default();
+                format!("not tried {origin}{whose}: {reason}")
             };
-            let whose = locked.file.recipient().map(|own| format!(", the identity of {own}")).unwrap_or_default();
-            tried.causes.push(match locked.unlocked.get() {
-                Some(Ok(identities)) => format!("tried {origin}, the identity of {}", of(identities)),
-                Some(Err(error)) => {
-                    tried.hints.extend(error.hints().iter().cloned());
-                    // The message names the place as well.
-                    let reason = error.causes().last().map_or(error.message(), String::as_str);
-                    format!("not tried {origin}{whose}: {reason}")
-                }
-                None => format!("not tried {origin}{whose}: it is locked, and the file needs another"),
+            tried.causes.push(match content {
+                Content::Open(identities) => tried_it(identities),
+                Content::Locked(locked) => match locked.unlocked.get() {
+                    Some(Ok(identities)) => tried_it(identities),
+                    Some(Err(error)) => {
+                        tried.hints.extend(error.hints().iter().cloned());
+                        // The message names the place as well.
+                        not_tried(locked, error.causes().last().map_or(error.message(), String::as_str))
+                    }
+                    None => not_tried(locked, "it is locked, and the file needs another"),
+                },
             });
         }
         tried
