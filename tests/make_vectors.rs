@@ -17,7 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer, SigningKey};
 use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use support::forger;
 
 const TAG: &str = "flyte-local/secret-v1";
@@ -322,6 +322,19 @@ fn signed(maker: &Maker) {
         });
     };
     let ours = public(maker.author.verifying_key().as_bytes());
+    // Whom the file is encrypted to: signed as an eleventh part where it is said.
+    let digest: String =
+        Sha256::digest(format!("{}\n", maker.recipient)).iter().map(|byte| format!("{byte:02x}")).collect();
+    let saying = |json: &str| json.replace(r#","author":"#, &format!(r#","recipients":"{digest}","author":"#));
+    let signed_with = |name: &str, commitment: &[u8]| {
+        let mut message = message(name, &maker.author, commitment);
+        message.extend((digest.len() as u64).to_be_bytes());
+        message.extend(digest.as_bytes());
+        with_proof(&binding(name), &ours, commitment, &maker.author.sign(&message).to_bytes())
+    };
+    proof("recipients", &|name, _, commitment| saying(&signed_with(name, &commitment)));
+    proof("recipients-not-signed", &|name, _, commitment| saying(&signed_by(&maker.author, name, &commitment)));
+    proof("recipients-taken-out", &|name, _, commitment| signed_with(name, &commitment));
     proof("signature-flipped", &|name, mut signature, commitment| {
         signature[0] ^= 1;
         with_proof(&binding(name), &ours, &commitment, &signature)
