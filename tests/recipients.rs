@@ -101,6 +101,24 @@ fn a_file_of_keys_is_read_as_ssh_reads_it() {
     for identity in [&one, &two] {
         assert!(files.iter().all(|file| opens(&sandbox, identity, file)), "{}", identity.display());
     }
+    for (line, added) in [
+        // What a shell's command holds is no key.
+        (format!("command=\"echo \\\" {} \\\" \" {}", half(&two).trim(), half(&one)), Some(half(&one))),
+        (format!("\u{feff}restrict\t{}\r\n", half(&one).trim().replace(' ', "\t")), Some(half(&one))),
+        (format!("{0}{0}", half(&one)), Some(half(&one))),
+        (format!("cert-authority {}", half(&one)), None),
+        (format!("@revoked * {}", half(&one)), None),
+        (format!("host.example.com {}", half(&one)), None),
+        (format!("no-pty some words {}", half(&one)), None),
+    ] {
+        let fresh = Sandbox::new();
+        let file = fresh.file("keys", &line);
+        let ran = fresh.run(&["create", "recipient", "--from-file", text(&file), "--name", "bob"]);
+        assert_eq!(ran.code == 0, added.is_some(), "{line}: {ran:?}");
+        let listed: Vec<_> = fresh.open_vault().recipients()[1..].iter().map(|known| known.key.clone()).collect();
+        let added: Vec<_> = added.iter().map(|key| key.parse().expect("a key")).collect();
+        assert_eq!(listed, added, "{line}");
+    }
     let only_other = sandbox.run(&["create", "recipient", "--from-file", "other.pub", "--name", "alice"]);
     assert_eq!(only_other.code, 1, "{only_other:?}");
     // One name is one person: all of her keys go.
@@ -131,6 +149,62 @@ fn whoever_is_removed_opens_nothing_and_what_they_saw_is_listed() {
     sandbox.ok(&["delete", "recipient", &first]);
     let listed = String::from_utf8(sandbox.ok(&["get", "recipient"])).expect("UTF-8");
     assert!(listed.contains(&second) && !listed.contains(&first), "{listed}");
+}
+
+#[test]
+fn whoever_exchanges_two_names_does_not_choose_who_is_removed() {
+    let (sandbox, _) = vault();
+    let [(alice, first), (mallory, second)] = ["alice", "mallory"].map(|name| age_key(&sandbox, name));
+    sandbox.ok(&["create", "recipient", &first, "--name", "alice"]);
+    sandbox.ok(&["create", "recipient", &second, "--name", "mallory"]);
+    let file = sandbox.vault().join("vault.toml");
+    let before = sandbox.open_vault().fingerprint();
+    let exchanged = read(&file).replace("alice", "x").replace("mallory", "alice").replace("\"x\"", "\"mallory\"");
+    std::fs::write(&file, exchanged).expect("written");
+    let ran = sandbox.run(&["delete", "recipient", "mallory"]);
+    assert_eq!(ran.code, 13, "{ran:?}");
+    assert!(ran.stderr.contains(&format!("- recipient \"alice\" {first}")), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("+ recipient \"mallory\" {first}")), "{ran:?}");
+    assert_ne!(sandbox.open_vault().fingerprint(), before, "nor is it accepted where nobody looks");
+    assert!(
+        opens(&sandbox, &alice, &sandbox.secret_file("org/a"))
+            && opens(&sandbox, &mallory, &sandbox.secret_file("org/a"))
+    );
+    // A name that looks like a key does not stand for it.
+    let lookalike = read(&file).replace("mallory", &second);
+    std::fs::write(&file, lookalike).expect("written");
+    sandbox.ok(&["update", "vault", "--accept"]);
+    sandbox.ok(&["delete", "recipient", &second]);
+    let left: Vec<_> = sandbox.open_vault().recipients().iter().map(|known| known.key.to_string()).collect();
+    assert!(left.contains(&first) && !left.contains(&second), "{left:?}");
+}
+
+#[test]
+fn a_change_that_cannot_be_remembered_says_what_was_done() {
+    let (sandbox, _) = vault();
+    let (_, key) = age_key(&sandbox, "bob");
+    // The pins' own lock can be taken, and nothing be written.
+    require("strace", "strace");
+    let toml = sandbox.vault().join("vault.toml");
+    let pins = |command: &mut std::process::Command| {
+        command.args(["-f", "-o", "/dev/null", "-e", "inject=renameat:error=EIO:when=2", support::FLYTE_LOCAL]);
+    };
+    let mut command = sandbox.program("strace");
+    pins(&mut command);
+    let ran = Ran::from(command.args(["create", "recipient", &key, "--name", "bob"]).output().expect("strace starts"));
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("vault.toml was changed, and that cannot be remembered here"), "{ran:?}");
+    assert!(read(&toml).contains("bob"));
+    sandbox.ok(&["update", "vault", "--accept"]);
+    // Nobody is told that all is done when it is not.
+    let ran = sandbox.run(&["delete", "recipient", "eve"]);
+    assert_eq!(ran.code, 10, "{ran:?}");
+    assert!(
+        ran.stderr.contains("3 secrets are still encrypted to others than the vault's: flyte-local rekey"),
+        "{ran:?}"
+    );
+    sandbox.ok(&["rekey"]);
+    assert_eq!(sandbox.run(&["check"]).code, 0);
 }
 
 #[test]
@@ -185,6 +259,11 @@ fn what_is_no_new_recipient_is_refused_and_changes_nothing() {
         (&openssh, "bob", 2, "this is a private key"),
         (own.text().trim(), "bob", 12, "is a recipient already, \"owner\""),
         (&key, &long, 2, "more than 64 characters"),
+        (&key, "", 2, "--name takes a name"),
+        (&key, " bob", 2, "--name takes a name"),
+        (&key, "b\u{200b}ob", 2, "--name takes a name"),
+        (&key, &key, 2, "--name takes a name"),
+        (&format!("{key}\n{key}"), "bob", 2, "one key is taken"),
     ] {
         let ran = sandbox.run(&["create", "recipient", "--name", name, "--", key]);
         assert_eq!(ran.code, code, "{ran:?}");

@@ -148,7 +148,7 @@ fn a_dry_run_lists_what_is_stale_and_changes_nothing() {
 }
 
 #[test]
-fn times_and_types_stay_and_an_older_file_stays_known_as_older() {
+fn times_and_types_stay_and_an_older_file_is_left_as_it_is() {
     let (sandbox, _) = vault(0);
     sandbox.ok(&["create", "secret", "a", "old"]);
     let file = sandbox.secret_file("org/a");
@@ -159,11 +159,20 @@ fn times_and_types_stay_and_an_older_file_stays_known_as_older() {
     exchange(&sandbox, &Identity::generate(), None);
     sandbox.ok(&["rekey"]);
     assert_eq!(list(), before);
-    // Put back by somebody, and then encrypted anew: it is no newer for that.
-    std::fs::write(&file, old).expect("written");
-    assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 1 secret anew"));
-    let read = sandbox.run(&["--strict", "get", "secret", "a", "--reveal"]);
-    assert_eq!(read.code, 13, "{read:?}");
+    // What somebody put back, or what was deleted here, does not reach a new recipient.
+    std::fs::write(&file, &old).expect("written");
+    sandbox.ok(&["create", "secret", "b", "v"]);
+    let deleted = std::fs::read(sandbox.secret_file("org/b")).expect("there");
+    sandbox.ok(&["delete", "secret", "b"]);
+    std::fs::write(sandbox.secret_file("org/b"), &deleted).expect("written");
+    exchange(&sandbox, &Identity::generate(), None);
+    let ran = sandbox.run(&["rekey"]);
+    assert_eq!(ran.code, 13, "{ran:?}");
+    assert!(ran.stderr.contains("older than the one of ") && ran.stderr.contains("--accept-older"), "{ran:?}");
+    assert!(std::fs::read(&file).expect("there") == old);
+    assert!(std::fs::read(sandbox.secret_file("org/b")).expect("there") == deleted);
+    sandbox.ok(&["update", "vault", "--accept-older"]);
+    assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 2 secrets anew"));
 }
 
 #[test]

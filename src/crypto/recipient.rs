@@ -71,8 +71,10 @@ fn parse_age(text: &str) -> Result<age::x25519::Recipient, BadRecipient> {
 }
 
 fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, BadRecipient> {
-    // age's parser wants to see where the key ends.
-    let key = format!("{}\n", text.trim_end()).parse().map_err(|error| match error {
+    // age's parser wants one blank before the key, and to see where it ends.
+    let mut words = text.split_ascii_whitespace();
+    let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let key = format!("{kind} {key}\n").parse().map_err(|error| match error {
         ParseRecipientKeyError::RsaModulusTooLarge => BadRecipient::Ssh("an RSA key may have 4096 bits at most"),
         ParseRecipientKeyError::RsaModulusTooSmall => BadRecipient::Ssh("an RSA key must have 2048 bits at least"),
         // A word of OpenSSH's, which the key itself says too.

@@ -240,10 +240,12 @@ impl Manifest {
         digest(self.recipients.iter().map(|recipient| recipient.key.to_string()))
     }
 
-    /// The same of all that is accepted of a vault: its id, its recipients and its authors.
+    /// The same of all that is accepted of a vault: its id, its recipients and its authors, with their names. A name is in it by
+    /// its own SHA-256, as it may be any text.
     pub(super) fn fingerprint(&self) -> String {
-        let recipients = self.recipients.iter().map(|known| format!("recipient {}", known.key));
-        let authors = self.authors.iter().map(|known| format!("author {}", known.key));
+        let name = |name: &str| crypto::digest(name.as_bytes());
+        let recipients = self.recipients.iter().map(|known| format!("recipient {} {}", known.key, name(&known.name)));
+        let authors = self.authors.iter().map(|known| format!("author {} {}", known.key, name(&known.name)));
         digest(recipients.chain(authors).chain([format!("id {}", self.id)]))
     }
 

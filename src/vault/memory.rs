@@ -368,7 +368,8 @@ impl Vault {
         manifest.check().map_err(|source| VaultError::Unfit { path: self.root.join(layout::MANIFEST), source })?;
         Self::write_manifest(lock, &self.root, manifest)?;
         let pin = Pin::of(manifest);
-        pins.save(&pin)?;
+        let path = || self.root.join(layout::MANIFEST);
+        pins.save(&pin).map_err(|source| VaultError::Unpinned { path: path(), source: Box::new(source) })?;
         Ok(pin)
     }
 

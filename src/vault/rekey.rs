@@ -10,6 +10,7 @@ use std::sync::mpsc;
 
 use super::binding::Claim;
 use super::manifest::Manifest;
+use super::trust::staleness;
 use super::{Metadata, NamedRecipient, Vault, VaultError};
 use crate::crypto::{Identities, Recipient, Sealed};
 use crate::secret::{ScopeFilter, SecretId, SecretValue};
@@ -99,7 +100,11 @@ impl Vault {
     pub fn remove_recipients(&mut self, name: &str, own: &[Recipient]) -> Result<Vec<NamedRecipient>, VaultError> {
         let mut removed = Vec::new();
         self.change_recipients(|manifest| {
-            removed = manifest.remove_recipients(|known| known.name == name || known.key.to_string() == name);
+            // A name that looks like a key is somebody's trick.
+            removed = match name.parse::<Recipient>() {
+                Ok(key) => manifest.remove_recipients(|known| known.key == key),
+                Err(_) => manifest.remove_recipients(|known| known.name == name),
+            };
             if removed.is_empty() {
                 return Err(VaultError::RecipientMissing { name: name.to_owned() });
             }
@@ -141,7 +146,8 @@ impl Vault {
     }
 
     /// Encrypts to the vault's recipients each secret that is not: its value, type and times stay as they are, and it is signed
-    /// as ours. Only what an author wrote who is known here. `step` is called after each, with how many there are in all.
+    /// as ours. Only what an author wrote who is known here, and what is not older than it was seen here: a new recipient is not to
+    /// get what somebody put back. `step` is called after each, with how many there are in all.
     ///
     /// # Errors
     /// Those of [`Vault::require_writable`], and one of the system's on writing, which ends it; what was done stays done. That
@@ -189,7 +195,11 @@ impl Vault {
     /// Opens a secret and encrypts it anew; `None` if it is gone.
     fn reseal(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<Ready>, VaultError> {
         let Some(directory) = self.scope_directory(&id.scope)? else { return Ok(None) };
+        let known = self.known(id)?;
         let Some(found) = self.open_judged(&directory, id, identities)? else { return Ok(None) };
+        if let Some(stale) = staleness(id, known, Some(found.metadata.updated)) {
+            return Err(VaultError::Stale(Box::new(stale)));
+        }
         let (_, key) = self.writer()?;
         let sealed = self.seal(&directory, &found.metadata, &found.value, key)?;
         Ok(Some(Ready { directory, metadata: found.metadata, value: found.value, sealed }))

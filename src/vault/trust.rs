@@ -57,7 +57,8 @@ impl Pin {
         nothing.changes(manifest).into_iter().filter(|change| change.is_new).collect()
     }
 
-    /// How the vault differs from what is pinned: by its keys, as the names are for people. Empty if it does not.
+    /// How the vault differs from what is pinned: by its keys and their names, as `delete recipient`
+    /// goes by these. Empty if it does not.
     pub(super) fn changes(&self, manifest: &Manifest) -> Vec<Change> {
         let id = |id: &str| vec![(String::new(), id.to_owned())];
         let mut changes = difference("id", id(&self.id), id(manifest.id()));
@@ -71,11 +72,10 @@ fn texts<K: fmt::Display>(keys: &[Named<K>]) -> Vec<(String, String)> {
     keys.iter().map(|known| (known.name.clone(), known.key.to_string())).collect()
 }
 
-/// What is in one list alone, by the key.
+/// What is in one list alone.
 fn difference(what: &'static str, old: Vec<(String, String)>, new: Vec<(String, String)>) -> Vec<Change> {
-    let lacks = |list: &[(String, String)], key: &str| !list.iter().any(|(_, other)| other == key);
     let only = |is_new: bool, these: &[(String, String)], others: &[(String, String)]| -> Vec<Change> {
-        let missing = these.iter().filter(|(_, key)| lacks(others, key));
+        let missing = these.iter().filter(|pair| !others.contains(pair));
         missing.map(|(name, key)| Change { is_new, what, name: name.clone(), key: key.clone() }).collect()
     };
     [only(false, &old, &new), only(true, &new, &old)].concat()
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_has_a_line_for_each_key_that_came_or_went() {
+    fn a_difference_has_a_line_for_each_key_that_came_or_went_or_has_another_name() {
         let (alice, bob, eve) = (author("alice"), author("bob"), author("eve\n- nothing"));
         let (owner, other) = (recipient("owner"), recipient("other"));
         let old = Manifest::new(vec![owner.clone()], vec![alice.clone(), bob]).expect("randomness");
@@ -186,10 +186,15 @@ mod tests {
         let mut new = old.clone();
         new.replace(vec![owner, other], vec![renamed, eve]);
         let lines: Vec<_> = pin.changes(&new).iter().map(ToString::to_string).collect();
-        assert_eq!(lines.len(), 3, "{lines:?}");
-        assert!(lines[0].starts_with(r#"+ recipient "other" age1"#), "{lines:?}");
-        assert!(lines[1].starts_with(r#"- author "bob" flyteauthor1"#), "{lines:?}");
-        assert!(lines[2].starts_with(r#"+ author "eve\n- nothing" flyteauthor1"#), "{lines:?}");
+        let starts = [
+            r#"+ recipient "other" age1"#,
+            r#"- author "alice" flyteauthor1"#,
+            r#"- author "bob" flyteauthor1"#,
+            r#"+ author "Alice" flyteauthor1"#,
+            r#"+ author "eve\n- nothing" flyteauthor1"#,
+        ];
+        assert_eq!(lines.len(), starts.len(), "{lines:?}");
+        assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{lines:?}");
 
         let another = Manifest::new(old.recipients().to_vec(), old.authors().to_vec()).expect("randomness");
         let ids = pin.changes(&another);

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::{get, rekey};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CliError, Exit, harmless};
 use crate::cli::table;
 use flyte_local::crypto::{BadRecipient, Recipient};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
-use flyte_local::vault::NamedRecipient;
+use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 
 /// Far more than anybody's keys.
 const MAX_KEYS_BYTES: usize = 1 << 20;
@@ -62,6 +62,7 @@ pub(crate) struct DeleteArgs {
 }
 
 pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliError> {
+    require_name(&args.name)?;
     let keys = match (&args.key, &args.from_file) {
         (Some(key), _) => vec![parse(key)?],
         (None, Some(path)) => read_keys(context, path)?,
@@ -75,6 +76,10 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
         .map_err(|error| CliError::from_vault(&error, &context.command))?;
     for key in &keys {
         context.ui.say(&format!("added recipient {:?}: {key}", args.name));
+    }
+    let count = vault.recipients().iter().filter(|known| known.name == args.name).count();
+    if count > keys.len() {
+        context.ui.say(&format!("{count} keys are called {:?} now: delete recipient removes them together", args.name));
     }
     let rekeyed = rekey::rekey(context, &mut vault, &identities);
     rekey::tell_others(context, &vault);
@@ -93,7 +98,11 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
     let mut vault = context.open_vault_to_write()?;
     let identities = rekey::identities(context, &vault)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
-    let removed = vault.remove_recipients(&args.name, &identities.recipients()).map_err(failed)?;
+    let removed = vault.remove_recipients(&args.name, &identities.recipients());
+    let removed = removed.map_err(|error| match &error {
+        VaultError::RecipientMissing { .. } => missing(context, &vault, &error),
+        error => CliError::from_vault(error, &context.command),
+    })?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }
@@ -110,8 +119,34 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
     rekeyed
 }
 
+/// That there is no such recipient; one may have been removed, and the secrets not encrypted anew.
+fn missing(context: &Context<'_>, vault: &Vault, error: &VaultError) -> CliError {
+    let error = CliError::from_vault(error, &context.command);
+    match vault.encryption().map(|found| found.outdated.len()) {
+        Ok(0) | Err(_) => error,
+        Ok(count) => error
+            .hint(format!("{count} secrets are still encrypted to others than the vault's: {} rekey", context.command)),
+    }
+}
+
+/// What a recipient may be called: something that is seen, and is no key, as `delete recipient` takes either.
+fn require_name(name: &str) -> Result<(), CliError> {
+    let is_visible = harmless(name) == name && !name.contains('\n') && name.trim() == name && !name.is_empty();
+    match is_visible && name.parse::<Recipient>().is_err() {
+        true => Ok(()),
+        false => {
+            Err(CliError::new(Exit::Usage, "--name takes a name: not empty, no key, and nothing that does not show"))
+        }
+    }
+}
+
 fn parse(text: &str) -> Result<Recipient, CliError> {
-    text.trim().parse().map_err(refused)
+    let text = text.trim();
+    if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") {
+        let error = CliError::new(Exit::Usage, "one key is taken, and there is more than one line");
+        return Err(error.hint("for several keys, write them into a file: --from-file FILE"));
+    }
+    text.parse().map_err(refused)
 }
 
 fn refused(error: BadRecipient) -> CliError {
@@ -131,20 +166,29 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
         .ok_or_else(|| CliError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| CliError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        match key_of_line(line).parse() {
+        let place = || format!("line {} of {}", index + 1, path.display());
+        let (options, key) = split_options(line);
+        if !is_options(options) {
+            return Err(refused(BadRecipient::Unknown).because(place()));
+        }
+        match key.parse::<Recipient>() {
+            // It does not stand for a person, but for whom that authority will name.
+            Ok(_) if options.split(',').any(|option| option.eq_ignore_ascii_case("cert-authority")) => {
+                context.ui.say(&format!("passed over {}: the key of a certificate authority", place()));
+            }
+            Ok(key) if keys.contains(&key) => {}
             Ok(key) => keys.push(key),
             Err(error @ BadRecipient::Unsupported(_)) => {
-                context.ui.say(&format!("passed over line {} of {}: {error}", index + 1, path.display()));
+                context.ui.say(&format!("passed over {}: {error}", place()));
             }
-            Err(error) => {
-                return Err(refused(error).because(format!("line {} of {}", index + 1, path.display())));
-            }
+            Err(error) => return Err(refused(error).because(place())),
         }
     }
     if keys.is_empty() {
@@ -153,14 +197,46 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
     Ok(keys)
 }
 
-/// A line of `authorized_keys` without the options before its key; they may hold spaces in quotes.
-fn key_of_line(line: &str) -> &str {
-    let is_key = |text: &str| ["age1", "ssh-", "ecdsa-", "sk-"].iter().any(|start| text.starts_with(start));
-    let mut is_quoted = false;
-    let starts = line.char_indices().filter(|&(_, character)| {
-        is_quoted ^= character == '"';
-        character == ' ' && !is_quoted
+/// The options of a line of `authorized_keys`, and what follows them, as sshd(8) tells them apart: options end at the first blank
+/// outside of quotes, in which a backslash takes a quote its meaning. A line that begins with a key has none.
+fn split_options(line: &str) -> (&str, &str) {
+    let is_key =
+        ["age1", "ssh-", "ecdsa-", "sk-", "AGE-SECRET-KEY-", "-----BEGIN"].iter().any(|start| line.starts_with(start));
+    let (mut is_quoted, mut previous) = (false, ' ');
+    let end = line.find(|character: char| {
+        is_quoted ^= character == '"' && previous != '\\';
+        previous = character;
+        character.is_ascii_whitespace() && !is_quoted
     });
-    let starts = std::iter::once(0).chain(starts.map(|(index, _)| index + 1));
-    starts.map(|start| &line[start..]).find(|text| is_key(text)).unwrap_or(line)
+    match end {
+        Some(end) if !is_key => (&line[..end], line[end..].trim_start()),
+        _ => ("", line),
+    }
+}
+
+/// Whether this is what sshd(8) takes before a key, by its first option: else the line is of another kind of file, as
+/// `known_hosts`, whose keys are no person's.
+fn is_options(options: &str) -> bool {
+    const OTHERS: [&str; 18] = [
+        "",
+        "agent-forwarding",
+        "cert-authority",
+        "command",
+        "environment",
+        "expiry-time",
+        "from",
+        "permitlisten",
+        "permitopen",
+        "port-forwarding",
+        "principals",
+        "pty",
+        "restrict",
+        "touch-required",
+        "tunnel",
+        "user-rc",
+        "verify-required",
+        "x11-forwarding",
+    ];
+    let name = options.split(['=', ',']).next().unwrap_or_default().to_ascii_lowercase();
+    OTHERS.contains(&name.strip_prefix("no-").unwrap_or(&name))
 }
