@@ -59,6 +59,10 @@ fn no_command_says_a_value() {
         (1, &["--identity", "value", "get", "secret", "s", "--reveal"]),
         (1, &["--identity", "value", "exec", "--secret", "s", "--", "true"]),
         (1, &["--vault", "new", "--identity", "value", "init"]),
+        (0, &["--vault", "new", "--identity", "locked", "--passphrase-fd", "0", "init", "--passphrase"]),
+        (1, &["--vault", "new", "--identity", "locked", "--passphrase-fd", "0", "update", "identity", "--passphrase"]),
+        (0, &["--vault", "new", "--identity", "locked", "--passphrase-fd", "0", "check"]),
+        (0, &["--identity", "locked", "--passphrase-fd", "0", "update", "identity", "--no-passphrase"]),
     ];
     for (code, arguments) in cases {
         let ran = silent(&sandbox, arguments);
@@ -72,6 +76,10 @@ fn a_value_in_the_wrong_place_is_not_repeated() {
     let sandbox = Sandbox::new();
     let spaced = format!("{MARKER} ");
     let cases: &[&[&str]] = &[
+        &["init", "--passphrase", MARKER],
+        &["init", &format!("--passphrase={MARKER}")],
+        &["update", "identity", "--passphrase", MARKER],
+        &["--passphrase-fd", MARKER, "check"],
         &["create", "secret", "s", "two", MARKER],
         &["create", "secret", "s", "two", "three", MARKER],
         &["create", "secret", "s", MARKER, "--value", MARKER],

@@ -6,6 +6,7 @@ mod support;
 
 use flyte_local::keyring;
 use support::identities::private;
+use support::terminal::answering;
 use support::{FLYTE_LOCAL, Ran, Sandbox, require, until};
 
 const PASSPHRASE: &str = "correct horse";
@@ -69,6 +70,21 @@ fn what_is_unlocked_opens_secrets_without_a_question_until_it_is_locked() {
     assert_eq!(sandbox.run(&READ).code, 11);
     let ran = sandbox.run(&["lock"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, "no identity was unlocked\n"));
+}
+
+#[test]
+fn what_is_unlocked_is_tried_before_another_is_asked_for() {
+    let sandbox = locked_vault();
+    unlock(&sandbox, &[]);
+    sandbox.locked_identity("other", PASSPHRASE);
+    let own = sandbox.identity();
+    let both = [FLYTE_LOCAL, "--identity", "other", "--identity", own.to_str().expect("UTF-8")];
+    for (arguments, shown) in
+        [(&READ[..], "its value"), (&["exec", "--secret", "s", "--", "printenv", "S"], "its value\r\n")]
+    {
+        let session = answering(&sandbox, &[], &[&both[..], arguments].concat());
+        assert_eq!((session.code, session.shown.as_str()), (0, shown));
+    }
 }
 
 #[test]

@@ -56,9 +56,15 @@ impl Passphrases {
 
     /// As [`Passphrases::unlock`], with the passphrase that did it.
     pub(crate) fn unlock_by(&self, name: &str, locked: &LockedIdentity) -> Result<(Unlocked, Passphrase), CliError> {
+        if !self.can_ask() {
+            return Err(CliError::new(Exit::CannotDecrypt, format!("cannot unlock {name}"))
+                .because("its passphrase cannot be asked for: standard input is no terminal")
+                .hint(OTHER_WAYS)
+                .hint("or unlock it for a while, on a terminal: flyte-local unlock"));
+        }
         let attempts = if self.descriptor.is_some() { 1 } else { ATTEMPTS };
         for attempt in 1.. {
-            let passphrase = self.ask(&format!("passphrase of {name}: "), Exit::CannotDecrypt)?;
+            let passphrase = self.ask(&format!("passphrase of {name}: "))?;
             match locked.unlock(&passphrase) {
                 Err(UnlockError::WrongPassphrase) if attempt < attempts => {
                     self.ui.say("the passphrase is wrong: try again");
@@ -72,28 +78,24 @@ impl Passphrases {
 
     /// A new passphrase for what `name` says, asked for twice.
     pub(crate) fn choose(&self, name: &str) -> Result<Passphrase, CliError> {
-        let first = self.ask(&format!("new passphrase of {name}: "), Exit::Failed)?;
-        if self.descriptor.is_none() {
-            let second = self.ask("the same again: ", Exit::Failed)?;
-            if first != second {
-                return Err(CliError::new(Exit::Failed, "the two passphrases are not the same").hint("try again"));
-            }
+        if !self.can_ask() {
+            let message = format!("a passphrase for {name} cannot be asked for: standard input is no terminal");
+            return Err(CliError::new(Exit::Failed, message).hint(OTHER_WAYS));
+        }
+        let first = self.ask(&format!("new passphrase of {name}: "))?;
+        if self.descriptor.is_none() && first != self.ask("the same again: ")? {
+            return Err(CliError::new(Exit::Failed, "the two passphrases are not the same").hint("try again"));
         }
         Ok(first)
     }
 
-    fn ask(&self, question: &str, exit: Exit) -> Result<Passphrase, CliError> {
+    fn ask(&self, question: &str) -> Result<Passphrase, CliError> {
         let bytes = match &self.descriptor {
             Some((number, file)) => {
                 self.was_read.store(true, Ordering::Relaxed);
                 line(*number, &mut file.lock().expect("no panic"))?
             }
-            None if self.can_ask() => prompt::hidden(question, Asked::Passphrase)?,
-            None => {
-                let what = question.trim_end_matches(": ");
-                let message = format!("the {what} cannot be asked for: standard input is no terminal");
-                return Err(CliError::new(exit, message).hint(OTHER_WAYS));
-            }
+            None => prompt::hidden(question, Asked::Passphrase)?,
         };
         Passphrase::new(&bytes).ok_or_else(|| match bytes.is_empty() {
             true => CliError::new(Exit::Failed, "an empty passphrase is none"),

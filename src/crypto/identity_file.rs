@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use age::secrecy::ExposeSecret;
 use age::ssh;
 use zeroize::Zeroizing;
 
@@ -119,15 +120,9 @@ impl LockedIdentity {
                 Ok(Unlocked { identities: parse(&text)?, kept: text })
             }
             Lock::OpenSsh(pair) => {
-                let (key, recipient) = &**pair;
-                let key = key.decrypt(passphrase.to_age()).map_err(|_| UnlockError::WrongPassphrase)?;
-                let identity = Identity::open_ssh(key.into())?;
-                if identity.recipient() != *recipient {
-                    return Err(BadIdentity::MalformedKey.into());
-                }
-                use age::secrecy::ExposeSecret;
-                let kept = passphrase.to_age().expose_secret().as_bytes().to_vec();
-                Ok(Unlocked { identities: vec![identity], kept: kept.into() })
+                let key = pair.0.decrypt(passphrase.to_age()).map_err(|_| UnlockError::WrongPassphrase)?;
+                let kept = Zeroizing::new(passphrase.to_age().expose_secret().as_bytes().to_vec());
+                Ok(Unlocked { identities: vec![Identity::open_ssh(key.into())?], kept })
             }
         }
     }
