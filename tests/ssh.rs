@@ -89,11 +89,14 @@ fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
     sandbox.ssh_keygen(&["-q", "-p", "-m", "PEM", "-P", "", "-N", PASSPHRASE, "-f", "rsa"]);
     sandbox.ssh_key("pkcs8", &["rsa", "-b", "2048", "-m", "PKCS8"], "");
     sandbox.ssh_key("cipher", &["ed25519", "-Z", "3des-cbc"], PASSPHRASE);
-    support::identities::private(&sandbox.work().join("ecdsa.pub"));
+    // Others may read it, and it opens nothing either way.
+    std::fs::copy(sandbox.work().join("ecdsa.pub"), sandbox.work().join("closed")).expect("copied");
+    support::identities::private(&sandbox.work().join("closed"));
     for (key, words, hint) in [
         ("ecdsa", "a key of type ecdsa-sha2-nistp256", "ssh-keygen -t ed25519"),
         ("ecdsa-locked", "a key of type ecdsa-sha2-nistp256", "ssh-keygen -t ed25519"),
         ("ecdsa.pub", "it holds a public key", "the one without .pub"),
+        ("closed", "it holds a public key", "the one without .pub"),
         ("rsa1024", "an RSA key has at least 2048 bits", ""),
         ("rsa", "the old format PEM, encrypted", "ssh-keygen -p -f rsa"),
         ("pkcs8", "the format PKCS#8", "ssh-keygen -p -f pkcs8"),

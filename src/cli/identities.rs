@@ -43,9 +43,11 @@ impl Origin {
     /// The bytes that are there; `None` where there is no file.
     pub(crate) fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
         match self {
-            Self::File(path) => {
-                read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| CliError::from_storage(&error))
-            }
+            Self::File(path) => read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| {
+                let is_public = error.exposure().is_some() && path.extension().is_some_and(|end| end == "pub");
+                // To close it would not help.
+                if is_public { self.bad(&BadIdentity::PublicKey) } else { CliError::from_storage(&error) }
+            }),
             Self::Variable => Ok(inherited(IDENTITY_KEY)),
         }
     }

@@ -61,7 +61,7 @@ struct GlobalArgs {
     /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
     #[arg(long, global = true, value_name = "DIR")]
     vault: Option<PathBuf>,
-    /// An identity file that opens it, age's or OpenSSH's; may be given several times [default: FLYTE_LOCAL_IDENTITY and
+    /// An identity file that opens it, age's or OpenSSH's; may be given several times in a row [default: FLYTE_LOCAL_IDENTITY and
     /// the key in FLYTE_LOCAL_IDENTITY_KEY, else those of config.toml, else identity.txt in the user's configuration
     /// directory]
     #[arg(long, global = true, value_name = "FILE")]

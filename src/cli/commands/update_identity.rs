@@ -25,7 +25,7 @@ use flyte_local::storage::{Directory, WriteError};
 #[command(group = clap::ArgGroup::new("what").required(true).args(["passphrase", "no_passphrase", "rotate"]))]
 #[command(after_help = "\
 Examples:
-  flyte-local update identity --passphrase                 asks for the old one, if any, and for the new one
+  flyte-local update identity --passphrase                 asks for the old one, if any, first
   flyte-local update identity --no-passphrase
   flyte-local update identity --rotate                     when the key may have been seen, or from time to time")]
 pub(crate) struct Args {
