@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use flyte_local::keyring;
 use support::identities::private;
 use support::terminal::answering;
@@ -12,8 +14,10 @@ use support::{FLYTE_LOCAL, Ran, Sandbox, require, until};
 const PASSPHRASE: &str = "correct horse";
 const READ: [&str; 4] = ["get", "secret", "s", "--reveal"];
 
-/// What a test leaves in the keyring would be there for hours.
-struct Locked(Sandbox);
+/// What a test leaves in the keyring would be there for hours. And one at a time has it, as `lock` drops everything.
+struct Locked(Sandbox, #[expect(dead_code, reason = "it is held")] MutexGuard<'static, ()>);
+
+static KEYRING: Mutex<()> = Mutex::new(());
 
 impl Drop for Locked {
     fn drop(&mut self) {
@@ -31,6 +35,7 @@ impl std::ops::Deref for Locked {
 
 /// A vault with a secret, whose identity has a passphrase.
 fn locked_vault() -> Locked {
+    let guard = KEYRING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = keyring::find("flyte-local:test") {
         panic!("these tests need a kernel that has keyrings, in a container that allows them: {error}");
     }
@@ -40,7 +45,7 @@ fn locked_vault() -> Locked {
     private(&file);
     std::fs::rename(file, sandbox.identity()).expect("moved");
     sandbox.ok(&["create", "secret", "s", "its value"]);
-    Locked(sandbox)
+    Locked(sandbox, guard)
 }
 
 fn unlock(sandbox: &Sandbox, more: &[&str]) {
@@ -66,7 +71,7 @@ fn what_is_unlocked_opens_secrets_without_a_question_until_it_is_locked() {
     assert!(shown.contains("(unlocked for 29m "), "{shown}");
 
     let ran = sandbox.run(&["lock"]);
-    assert_eq!((ran.code, ran.stderr), (0, format!("locked {}\n", identity.display())));
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "locked the identity that was unlocked\n"));
     assert_eq!(sandbox.run(&READ).code, 11);
     let ran = sandbox.run(&["lock"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, "no identity was unlocked\n"));
@@ -97,9 +102,23 @@ fn it_is_locked_again_when_the_time_is_up() {
     assert!(keyring::find(&name).expect("a keyring").is_none());
 }
 
+#[test]
+fn lock_drops_what_is_kept_of_a_file_that_is_gone() {
+    let sandbox = locked_vault();
+    unlock(&sandbox, &[]);
+    let before = std::fs::read(sandbox.identity()).expect("there");
+    std::fs::remove_file(sandbox.identity()).expect("removed");
+    assert_eq!(sandbox.run(&["lock"]).stderr, "locked the identity that was unlocked\n");
+    let file = sandbox.file("before", before);
+    private(&file);
+    std::fs::rename(file, sandbox.identity()).expect("moved");
+    assert_eq!(sandbox.run(&READ).code, 11);
+}
+
 /// Whatever the time says that we keep beside it.
 #[test]
 fn the_kernel_has_a_limit_of_its_own() {
+    let _guard = KEYRING.lock().unwrap_or_else(PoisonError::into_inner);
     let name = format!("flyte-local:test-{}", std::process::id());
     let has_it = || {
         let keys =
@@ -139,7 +158,7 @@ fn a_key_of_openssh_is_unlocked_too_and_one_without_a_passphrase_is_told() {
     let ran = sandbox.with_passphrases(&[PASSPHRASE], &[&ours[..], &["unlock", "--for", "1h"]].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, "unlocked ssh for 1h\n"));
     assert_eq!(sandbox.ok(&[&ours[..], &READ].concat()), b"its value");
-    assert_eq!(sandbox.run(&[&ours[..], &["lock"]].concat()).stderr, "locked ssh\n");
+    assert_eq!(sandbox.run(&["lock"]).stderr, "locked the identity that was unlocked\n");
     let ran = sandbox.run(&["--identity", "open", "unlock"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, "no identity has a passphrase\n"));
 }

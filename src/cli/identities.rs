@@ -215,17 +215,6 @@ impl Identities {
         Ok(kept)
     }
 
-    /// Drops what [`Identities::keep`] keeps; where it was from.
-    pub(crate) fn drop_kept(&self) -> Result<Vec<&Origin>, CliError> {
-        let mut dropped = Vec::new();
-        for (origin, locked) in self.locked() {
-            if keyring::drop(&locked.name).map_err(|error| no_keyring(&error))? {
-                dropped.push(origin);
-            }
-        }
-        Ok(dropped)
-    }
-
     fn locked(&self) -> impl Iterator<Item = (&Origin, &Locked)> {
         self.sources.iter().filter_map(|source| match &source.content {
             Content::Open(_) => None,
@@ -354,7 +343,15 @@ fn is_recipient(vault: &Vault, key: &Recipient) -> bool {
 
 /// What the identities of a locked file are kept under.
 fn kept_under(file: &[u8]) -> String {
-    format!("flyte-local:{}", crypto::digest(file))
+    format!("{KEPT}{}", crypto::digest(file))
+}
+
+/// What the names begin with of all that [`Identities::keep`] keeps.
+const KEPT: &str = "flyte-local:";
+
+/// Drops all that is kept, whatever became of the files that it unlocks; how many there were.
+pub(crate) fn drop_all_kept() -> Result<usize, CliError> {
+    keyring::drop_all(|name| name.starts_with(KEPT)).map_err(|error| no_keyring(&error))
 }
 
 /// Drops what is kept of a file with these bytes.

@@ -1,6 +1,6 @@
 //! Linux's: keys of the type `user`, as those of the type `logon` can be read by nobody.
 
-use linux_keyutils::{Key, KeyError, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, Permission};
+use linux_keyutils::{Key, KeyError, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, KeyType, LinkNode, Permission};
 use zeroize::Zeroizing;
 
 use super::KeyringError;
@@ -40,8 +40,29 @@ pub(super) fn find(name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringErro
     }
 }
 
+/// More keys than a user may have, unless they are root: the crate reads no more than a quarter of these.
+const MOST_KEYS: usize = 1 << 18;
+
+pub(super) fn drop_all(is_meant: &dyn Fn(&str) -> bool) -> Result<usize, KeyringError> {
+    let links = match users().and_then(|users| users.get_links(MOST_KEYS)) {
+        Err(error) if is_gone(error) => return Ok(0),
+        links => links.map_err(failed)?,
+    };
+    let mut dropped = 0;
+    for key in links.iter().filter_map(LinkNode::as_key) {
+        // One that cannot be looked at is not ours.
+        if key.metadata().is_ok_and(|about| about.get_type() == KeyType::User && is_meant(about.get_description())) {
+            dropped += usize::from(unlink(key)?);
+        }
+    }
+    Ok(dropped)
+}
+
 pub(super) fn drop(name: &str) -> Result<bool, KeyringError> {
-    let Some(key) = search(name)? else { return Ok(false) };
+    search(name)?.map_or(Ok(false), unlink)
+}
+
+fn unlink(key: Key) -> Result<bool, KeyringError> {
     match users().and_then(|users| users.unlink_key(key)) {
         Ok(()) => {
             // Where it is linked elsewhere too.

@@ -72,6 +72,14 @@ pub fn drop(name: &str) -> Result<bool, KeyringError> {
     kernel::drop(name)
 }
 
+/// Drops all that is kept under a name that `is_meant` accepts; how many there were.
+///
+/// # Errors
+/// See [`KeyringError`].
+pub fn drop_all(is_meant: impl Fn(&str) -> bool) -> Result<usize, KeyringError> {
+    kernel::drop_all(&is_meant)
+}
+
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

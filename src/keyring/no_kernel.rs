@@ -19,3 +19,7 @@ pub(super) fn find(_: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyringError> 
 pub(super) fn drop(_: &str) -> Result<bool, KeyringError> {
     Err(none())
 }
+
+pub(super) fn drop_all(_: &dyn Fn(&str) -> bool) -> Result<usize, KeyringError> {
+    Err(none())
+}

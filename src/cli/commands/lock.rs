@@ -2,8 +2,11 @@
 
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
+use crate::cli::identities;
 
-/// Drop what `unlock` keeps
+/// Drop all that `unlock` keeps
+///
+/// Of every identity, also of files that have changed or are gone since.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -11,13 +14,10 @@ Examples:
 pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
-    let identities = context.identities()?;
-    let dropped = identities.drop_kept()?;
-    for origin in &dropped {
-        context.ui.say(&format!("locked {origin}"));
-    }
-    if dropped.is_empty() {
-        context.ui.say("no identity was unlocked");
-    }
+    context.ui.say(&match identities::drop_all_kept()? {
+        0 => "no identity was unlocked".to_owned(),
+        1 => "locked the identity that was unlocked".to_owned(),
+        count => format!("locked the {count} identities that were unlocked"),
+    });
     Ok(())
 }
