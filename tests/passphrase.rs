@@ -230,6 +230,23 @@ fn a_descriptor_gives_a_line_for_each_question() {
 
 /// It inherits the descriptor, whether or not anything was asked.
 #[test]
+fn a_passphrase_on_standard_input_does_not_become_a_value() {
+    let sandbox = Sandbox::new();
+    let piped = |arguments: &[&str], input: &str| {
+        sandbox.pipe(&[&["--passphrase-fd", "0"], arguments].concat(), input.as_bytes())
+    };
+    // Writing needs no identity, so nobody asks for it.
+    let refused = piped(&["create", "secret", "a"], "correct horse\n");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("nothing came from standard input"), "{refused:?}");
+    assert_eq!(piped(&["create", "secret", "a"], "correct horse\nthe value\n").code, 0);
+    assert_eq!(sandbox.ok(&["get", "secret", "a", "--reveal"]), b"the value");
+    assert_eq!(piped(&["import", "-"], "correct=horse\nB=imported\n").code, 0);
+    let listed = String::from_utf8(sandbox.ok(&["get", "secret"])).expect("UTF-8");
+    assert!(listed.contains(" B ") && !listed.contains("correct"), "{listed}");
+}
+
+#[test]
 fn a_child_does_not_find_the_passphrase_where_it_was_given() {
     let (locked, open) = (locked_vault(), Sandbox::new());
     open.ok(&["create", "secret", "s", "its value"]);

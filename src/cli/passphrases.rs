@@ -22,14 +22,26 @@ const MAX_BYTES: usize = 64 << 10;
 pub(crate) struct Passphrases {
     ui: Ui,
     /// Each question takes the next line.
-    descriptor: Option<(u32, Mutex<File>)>,
+    descriptor: Option<(u32, Mutex<Lines>)>,
     was_read: AtomicBool,
+}
+
+/// The lines of a descriptor.
+struct Lines {
+    file: File,
+    /// One that was read before it was asked for.
+    first: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Passphrases {
     pub(crate) fn new(descriptor: Option<u32>, ui: Ui) -> Result<Self, CliError> {
         let descriptor = match descriptor {
-            Some(number) => Some((number, Mutex::new(open(number)?))),
+            Some(number) => {
+                let mut file = open(number)?;
+                // What else reads standard input, a secret's value for one, must not find the passphrase there.
+                let first = if number == 0 { line(number, &mut file).ok() } else { None };
+                Some((number, Mutex::new(Lines { file, first })))
+            }
             None => None,
         };
         Ok(Self { ui, descriptor, was_read: AtomicBool::new(false) })
@@ -37,11 +49,17 @@ impl Passphrases {
 
     /// Takes the line that is there, if no question has: a child inherits the descriptor, and is not to read it.
     pub(crate) fn take_away(&self) {
-        if let Some((number, file)) = &self.descriptor
-            && !self.was_read.load(Ordering::Relaxed)
-        {
-            let _ = line(*number, &mut file.lock().expect("no panic"));
+        if !self.was_read.load(Ordering::Relaxed) {
+            let _ = self.next_line();
         }
+    }
+
+    /// The next line of the descriptor, if there is one to read.
+    fn next_line(&self) -> Option<Result<Zeroizing<Vec<u8>>, CliError>> {
+        let (number, lines) = self.descriptor.as_ref()?;
+        let lines = &mut *lines.lock().expect("no panic");
+        self.was_read.store(true, Ordering::Relaxed);
+        Some(lines.first.take().map_or_else(|| line(*number, &mut lines.file), Ok))
     }
 
     /// Whether there is anybody to ask.
@@ -90,11 +108,8 @@ impl Passphrases {
     }
 
     fn ask(&self, question: &str) -> Result<Passphrase, CliError> {
-        let bytes = match &self.descriptor {
-            Some((number, file)) => {
-                self.was_read.store(true, Ordering::Relaxed);
-                line(*number, &mut file.lock().expect("no panic"))?
-            }
+        let bytes = match self.next_line() {
+            Some(line) => line?,
             None => prompt::hidden(question, Asked::Passphrase)?,
         };
         Passphrase::new(&bytes).ok_or_else(|| match bytes.is_empty() {
