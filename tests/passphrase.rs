@@ -253,6 +253,12 @@ fn a_child_does_not_find_the_passphrase_where_it_was_given() {
     for sandbox in [&locked, &open] {
         let ran = sandbox.with_passphrases(&[PASSPHRASE, "the rest"], &["exec", "--secret", "s", "--", "cat"]);
         assert_eq!((ran.code, ran.text().as_str()), (0, "the rest\n"), "{ran:?}");
+        let editor = "sh -c 'cat <&3 >seen' --";
+        let script = format!(r#""$0" --passphrase-fd 3 edit secret s 3< <(echo '{PASSPHRASE}')"#);
+        let mut command = sandbox.program("bash");
+        let edited = command.args(["-c", &script, FLYTE_LOCAL]).env("EDITOR", editor).output().expect("bash starts");
+        assert!(edited.status.success(), "{edited:?}");
+        assert_eq!(std::fs::read(sandbox.work().join("seen")).expect("the editor ran"), b"");
         let script = format!(r#""$0" --passphrase-fd 3 exec --secret s -- cat /dev/fd/3 3< <(echo '{PASSPHRASE}')"#);
         let ran = Ran::from(sandbox.program("bash").args(["-c", &script, FLYTE_LOCAL]).output().expect("bash starts"));
         assert_eq!((ran.code, ran.text().as_str()), (0, ""), "{ran:?}");

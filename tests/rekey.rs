@@ -201,6 +201,36 @@ fn what_cannot_be_opened_is_told_and_does_not_keep_the_others() {
 }
 
 #[test]
+fn whom_a_file_is_for_is_what_its_author_says() {
+    let (sandbox, places) = vault(1);
+    let file = sandbox.secret_file(&places[0]);
+    let digest = |bytes: &[u8]| {
+        let body = String::from_utf8(flyte_local::crypto::peek(bytes).expect("a header").body).expect("JSON");
+        let (_, rest) = body.split_once("\"recipients\":\"").expect("it says so");
+        rest[..64].to_owned()
+    };
+    let before = std::fs::read(&file).expect("there");
+    exchange(&sandbox, &Identity::generate(), None);
+    sandbox.ok(&["rekey"]);
+    // Put back, and made to look like one for the new recipients: no key is needed for that.
+    let after = digest(&std::fs::read(&file).expect("there"));
+    let binding = flyte_local::crypto::peek(&before).expect("a header").body;
+    let text = String::from_utf8(binding).expect("JSON");
+    let forged = support::forger::file(
+        &sandbox.identities()[0].recipient().to_string(),
+        flyte_local::crypto::SIGNED_TAG,
+        text.replace(&digest(&before), &after).as_bytes(),
+        places[0].as_bytes(),
+    );
+    std::fs::write(&file, forged).expect("written");
+    for arguments in [&["rekey", "--dry-run"][..], &["rekey"]] {
+        let ran = sandbox.run(arguments);
+        assert_eq!(ran.code, 13, "{ran:?}");
+        assert!(ran.stderr.contains("its signature does not hold"), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
     require("strace", "strace");
     let (sandbox, places) = vault(20);

@@ -159,9 +159,6 @@ impl CliError {
             VaultError::RecipientExists { .. } => {
                 Self::chain(Exit::Exists, error).hint(format!("see whom there is: {command} get recipient"))
             }
-            VaultError::Unpinned { .. } => Self::chain(Exit::Failed, error)
-                .hint(format!("when it can be, accept your own change: {command} update vault --accept"))
-                .hint(format!("and encrypt the secrets anew: {command} rekey")),
             VaultError::Unfit { .. } => Self::chain(Exit::Usage, error).hint("nothing was changed"),
             VaultError::RecipientMissing { .. } => {
                 Self::chain(Exit::NotFound, error).hint(format!("see whom there is: {command} get recipient"))

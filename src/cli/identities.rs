@@ -160,6 +160,11 @@ impl Identities {
         self.sources.iter().flat_map(Source::recipients).collect()
     }
 
+    /// The public halves of those that can be used by now.
+    pub(crate) fn usable(&self) -> Vec<Recipient> {
+        self.sources.iter().flat_map(Source::opened).map(Identity::recipient).collect()
+    }
+
     /// Whether one that can be used by now is a recipient of the vault.
     pub(crate) fn open(&self, vault: &Vault) -> bool {
         self.sources.iter().any(|source| source.opens(vault))

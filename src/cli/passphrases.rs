@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
 
@@ -23,14 +22,13 @@ pub(crate) struct Passphrases {
     ui: Ui,
     /// Each question takes the next line.
     descriptor: Option<(u32, Mutex<Lines>)>,
-    was_read: AtomicBool,
 }
 
 /// The lines of a descriptor.
 struct Lines {
     file: File,
     /// One that was read before it was asked for.
-    first: Option<Zeroizing<Vec<u8>>>,
+    first: Option<Result<Zeroizing<Vec<u8>>, CliError>>,
 }
 
 impl Passphrases {
@@ -38,28 +36,20 @@ impl Passphrases {
         let descriptor = match descriptor {
             Some(number) => {
                 let mut file = open(number)?;
-                // What else reads standard input, a secret's value for one, must not find the passphrase there.
-                let first = if number == 0 { line(number, &mut file).ok() } else { None };
+                // What else reads the descriptor must not find it there: a secret's value, if it is standard input; a child.
+                let first = Some(line(number, &mut file));
                 Some((number, Mutex::new(Lines { file, first })))
             }
             None => None,
         };
-        Ok(Self { ui, descriptor, was_read: AtomicBool::new(false) })
-    }
-
-    /// Takes the line that is there, if no question has: a child inherits the descriptor, and is not to read it.
-    pub(crate) fn take_away(&self) {
-        if !self.was_read.load(Ordering::Relaxed) {
-            let _ = self.next_line();
-        }
+        Ok(Self { ui, descriptor })
     }
 
     /// The next line of the descriptor, if there is one to read.
     fn next_line(&self) -> Option<Result<Zeroizing<Vec<u8>>, CliError>> {
         let (number, lines) = self.descriptor.as_ref()?;
         let lines = &mut *lines.lock().expect("no panic");
-        self.was_read.store(true, Ordering::Relaxed);
-        Some(lines.first.take().map_or_else(|| line(*number, &mut lines.file), Ok))
+        Some(lines.first.take().unwrap_or_else(|| line(*number, &mut lines.file)))
     }
 
     /// Whether there is anybody to ask.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use age::ssh::ParseRecipientKeyError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// A public key that secrets are encrypted to: age's own, `age1…`, or one of OpenSSH's, `ssh-ed25519 …` or `ssh-rsa …`.
 ///
@@ -74,6 +76,9 @@ fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, BadRecipient> {
     // age's parser wants one blank before the key, and to see where it ends.
     let mut words = text.split_ascii_whitespace();
     let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if !STANDARD.decode(key).is_ok_and(|blob| has_whole_numbers(&blob)) {
+        return Err(BadRecipient::Ssh("it is malformed"));
+    }
     let key = format!("{kind} {key}\n").parse().map_err(|error| match error {
         ParseRecipientKeyError::RsaModulusTooLarge => BadRecipient::Ssh("an RSA key may have 4096 bits at most"),
         ParseRecipientKeyError::RsaModulusTooSmall => BadRecipient::Ssh("an RSA key must have 2048 bits at least"),
@@ -89,6 +94,18 @@ fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, BadRecipient> {
         }
     }
     Ok(key)
+}
+
+/// Whether each part of an OpenSSH key has a byte in it that is not zero: at a number without one, age panics.
+fn has_whole_numbers(mut blob: &[u8]) -> bool {
+    while let Some((length, rest)) = blob.split_first_chunk() {
+        let Some((part, rest)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
+        if part.iter().all(|&byte| byte == 0) {
+            return false;
+        }
+        blob = rest;
+    }
+    blob.is_empty()
 }
 
 impl Recipient {
@@ -132,8 +149,6 @@ impl fmt::Debug for Recipient {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
 
     /// The text of an ssh-ed25519 key of this point.
     fn ssh(point: &[u8; 32]) -> String {
@@ -165,6 +180,15 @@ mod tests {
         let hrp = bech32::Hrp::parse("age").expect("age's prefix");
         let zero = bech32::encode::<bech32::Bech32>(hrp, &[0; 32]).expect("short");
         assert_eq!(error(&zero), BadRecipient::SmallOrder);
+    }
+
+    #[test]
+    fn a_number_without_a_byte_is_no_key() {
+        let part = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
+        for numbers in [[&b"\x01\0\x01"[..], b"\0"], [b"\0\0", b"\x01"], [b"", b"\x01"]] {
+            let blob = [part(b"ssh-rsa"), part(numbers[0]), part(numbers[1])].concat();
+            assert_eq!(error(&format!("ssh-rsa {}", STANDARD.encode(blob))), BadRecipient::Ssh("it is malformed"));
+        }
     }
 
     #[test]

@@ -194,15 +194,6 @@ pub enum VaultError {
         #[source]
         source: ManifestError,
     },
-    /// `vault.toml` was changed, but not what is remembered of it.
-    #[error("{} was changed, and that cannot be remembered here", path.display())]
-    Unpinned {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<VaultError>,
-    },
     /// None of the recipients is called so, nor is it the key of one.
     #[error("the vault has no recipient {name:?}")]
     RecipientMissing {

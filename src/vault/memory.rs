@@ -116,7 +116,7 @@ impl Vault {
         let Some(state) = state else { return self.unpinned(VaultError::NoState).map(|()| self) };
         let pins = Pins::new(state, &self.root, self.manifest.id());
         // That it is there and cannot be read may be what somebody wants who changed the vault.
-        let pin = match pins.load()? {
+        let pin = match self.look(&pins)? {
             Some((pin, is_on_record)) => {
                 // What is known counts, also where the vault's new path cannot be remembered.
                 if !is_on_record && let Err(error) = pins.save(&pin) {
@@ -135,6 +135,21 @@ impl Vault {
         };
         (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin));
         Ok(self)
+    }
+
+    /// What is pinned, compared with a `vault.toml` of the same time: a change writes one after the other, so where they differ
+    /// both are read again.
+    fn look(&mut self, pins: &Pins) -> Result<Option<(Pin, bool)>, VaultError> {
+        const ATTEMPTS: usize = 3;
+        for attempt in 1.. {
+            let Some((pin, is_on_record)) = pins.load()? else { break };
+            let pin = pin.settled(&self.manifest);
+            if attempt == ATTEMPTS || pin.changes(&self.manifest).is_empty() {
+                return Ok(Some((pin, is_on_record)));
+            }
+            self.manifest = Self::read_manifest(&self.root)?;
+        }
+        Ok(None)
     }
 
     /// Has [`Vault::accept`], and the first look at a vault, refuse any but the one that has this fingerprint.
@@ -263,6 +278,13 @@ impl Vault {
         if let Some(pins) = &self.memory.pins
             && let Some((pin, _)) = pins.load()?
         {
+            let was_announced = pin.announced.is_some();
+            let mut pin = pin.settled(&self.manifest);
+            if was_announced && pin.changes(&self.manifest).is_empty() {
+                // Done or not, it is over.
+                pin.announced = None;
+                pins.save(&pin)?;
+            }
             self.memory.pin = Some(pin);
         }
         Ok(lock)
@@ -363,13 +385,16 @@ impl Vault {
         Ok(true)
     }
 
-    /// Writes `vault.toml` and pins it: in this order, as the pin is of what is there.
+    /// Writes `vault.toml` and pins it. What it is to be is announced in the pin before: stopped anywhere, the vault is one that
+    /// this machine knows.
     pub(super) fn write_pinned(&self, lock: &Lock, manifest: &Manifest, pins: &Pins) -> Result<Pin, VaultError> {
         manifest.check().map_err(|source| VaultError::Unfit { path: self.root.join(layout::MANIFEST), source })?;
+        let before = self.memory.pin.clone().unwrap_or_else(|| Pin::of(&self.manifest));
+        pins.save(&Pin { announced: Some(manifest.fingerprint()), ..before })?;
         Self::write_manifest(lock, &self.root, manifest)?;
         let pin = Pin::of(manifest);
-        let path = || self.root.join(layout::MANIFEST);
-        pins.save(&pin).map_err(|source| VaultError::Unpinned { path: path(), source: Box::new(source) })?;
+        // Where that fails, what was announced stands for it.
+        let _ = pins.save(&pin);
         Ok(pin)
     }
 

@@ -56,6 +56,7 @@ pub(super) struct Pins {
 struct File {
     /// For people: where the vault was.
     path: String,
+    announced: Option<String>,
     recipients: Vec<FileKey>,
     authors: Vec<FileKey>,
 }
@@ -104,6 +105,7 @@ impl Pins {
     pub(super) fn save(&self, pin: &Pin) -> Result<(), VaultError> {
         let file = File {
             path: self.vault_paths[1].display().to_string(),
+            announced: pin.announced.clone(),
             recipients: to_file(&pin.recipients),
             authors: to_file(&pin.authors),
         };
@@ -268,7 +270,7 @@ fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
     let file: File = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
     let recipients = to_recipients(file.recipients).map_err(|error| bad(error.to_string()))?;
     let authors = to_authors(file.authors).map_err(|error| bad(error.to_string()))?;
-    Ok(Some(Pin { id: id.to_owned(), recipients, authors }))
+    Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced }))
 }
 
 #[cfg(test)]

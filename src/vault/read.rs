@@ -161,7 +161,7 @@ impl Vault {
     /// The system's. A file that is refused is no error, it is in the listing.
     pub fn list(&self, filter: &ScopeFilter) -> Result<Listing, VaultError> {
         let mut listing = Listing { secrets: Vec::new(), refused: Vec::new() };
-        self.each_header(filter, |header| match header {
+        self.each_header(filter, Self::peek, |header| match header {
             Ok((metadata, _)) => listing.secrets.push(metadata),
             Err(error) => listing.refused.push(error),
         })?;
@@ -170,17 +170,18 @@ impl Vault {
         Ok(listing)
     }
 
-    /// Looks at the header of every secret in a scope that `filter` shows, in no order.
+    /// Looks, as `look` does, at the header of every secret in a scope that `filter` shows, in no order.
     pub(super) fn each_header(
         &self,
         filter: &ScopeFilter,
-        mut visit: impl FnMut(Result<(Metadata, Option<Claim>), VaultError>),
+        look: impl Fn(&Self, &Directory, &SecretId) -> Result<Option<Header>, VaultError>,
+        mut visit: impl FnMut(Result<Header, VaultError>),
     ) -> Result<(), VaultError> {
         for scope in self.scopes()?.into_iter().filter(|scope| filter.matches(scope)) {
             let Some(directory) = self.scope_directory(&scope)? else { continue };
             for name in secret_names(&directory)? {
                 // One that was deleted meanwhile is none.
-                if let Some(header) = self.peek(&directory, &SecretId { scope: scope.clone(), name }).transpose() {
+                if let Some(header) = look(self, &directory, &SecretId { scope: scope.clone(), name }).transpose() {
                     visit(header);
                 }
             }
@@ -190,11 +191,7 @@ impl Vault {
 
     /// The metadata of a secret in the directory of its scope, and who is said to have written it; `None` if it is not
     /// there.
-    pub(super) fn peek(
-        &self,
-        directory: &Directory,
-        id: &SecretId,
-    ) -> Result<Option<(Metadata, Option<Claim>)>, VaultError> {
+    pub(super) fn peek(&self, directory: &Directory, id: &SecretId) -> Result<Option<Header>, VaultError> {
         let Some(start) = read(directory, id, PEEK_BYTES)? else { return Ok(None) };
         let metadata = crypto::peek(&start)
             .map_err(Refusal::Envelope)
@@ -222,11 +219,7 @@ impl Vault {
     }
 
     /// As [`Vault::peek`], of an author whom this machine knows.
-    pub(super) fn peek_judged(
-        &self,
-        directory: &Directory,
-        id: &SecretId,
-    ) -> Result<Option<(Metadata, Option<Claim>)>, VaultError> {
+    pub(super) fn peek_judged(&self, directory: &Directory, id: &SecretId) -> Result<Option<Header>, VaultError> {
         let Some((metadata, claim)) = self.peek(directory, id)? else { return Ok(None) };
         self.judge(directory, id, claim.as_ref())?;
         Ok(Some((metadata, claim)))
@@ -272,6 +265,9 @@ impl Vault {
         Ok(Some(Found { metadata, claim, value: opened.value }))
     }
 }
+
+/// What the header of a file in its place says, and who is said to have written it.
+pub(super) type Header = (Metadata, Option<Claim>);
 
 /// A file that was opened to its end, and is for its place.
 pub(super) struct Found {

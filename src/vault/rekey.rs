@@ -53,13 +53,14 @@ impl Vault {
         self.manifest.fingerprint()
     }
 
-    /// Whom each secret says that it is encrypted to, compared with the vault's recipients. By the headers: needs no identity.
+    /// Whom each secret's author says that it is encrypted to, compared with the vault's recipients. By the headers: needs no
+    /// identity.
     ///
     /// # Errors
     /// The system's. A file that is refused is no error, it is in what is returned.
     pub fn encryption(&self) -> Result<Encryption, VaultError> {
         let mut found = Encryption::default();
-        self.each_header(&ScopeFilter::default(), |header| match header {
+        self.each_header(&ScopeFilter::default(), Self::peek_judged, |header| match header {
             Ok((_, claim)) if self.is_for_its_recipients(claim.as_ref()) => found.current += 1,
             Ok((metadata, _)) => found.outdated.push(metadata.id),
             Err(error) => found.refused.push(error),

@@ -17,6 +17,9 @@ pub(super) struct Pin {
     pub(super) id: String,
     pub(super) recipients: Vec<NamedRecipient>,
     pub(super) authors: Vec<NamedAuthor>,
+    /// The fingerprint of what the user is about to make of it, announced before `vault.toml` is written: so that their own
+    /// change, stopped halfway, is not taken for somebody else's.
+    pub(super) announced: Option<String>,
 }
 
 /// One way in which a vault is not what is pinned. It shows as a line of a difference: `+ author NAME KEY`.
@@ -48,12 +51,18 @@ impl Pin {
             id: manifest.id().to_owned(),
             recipients: manifest.recipients().to_vec(),
             authors: manifest.authors().to_vec(),
+            announced: None,
         }
+    }
+
+    /// The pin, or the vault as it is, if that is what its user was making of it.
+    pub(super) fn settled(self, manifest: &Manifest) -> Self {
+        if self.announced.as_ref() == Some(&manifest.fingerprint()) { Self::of(manifest) } else { self }
     }
 
     /// All that there is to pin of a vault.
     pub(super) fn all(manifest: &Manifest) -> Vec<Change> {
-        let nothing = Self { id: String::new(), recipients: Vec::new(), authors: Vec::new() };
+        let nothing = Self { id: String::new(), recipients: Vec::new(), authors: Vec::new(), announced: None };
         nothing.changes(manifest).into_iter().filter(|change| change.is_new).collect()
     }
 

@@ -154,7 +154,8 @@ fn encryption(context: &Context<'_>, outdated: usize) -> Finding {
     let state = match outdated {
         0 => Ok("each secret to the vault's recipients, and nobody else".to_owned()),
         count => {
-            let message = format!("{count} secrets are encrypted to others than the vault's recipients");
+            let secrets = if count == 1 { "1 secret is".to_owned() } else { format!("{count} secrets are") };
+            let message = format!("{secrets} encrypted to others than the vault's recipients");
             Err(CliError::new(Exit::Refused, message).hint(format!("encrypt them anew: {} rekey", context.command)))
         }
     };

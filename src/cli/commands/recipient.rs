@@ -98,7 +98,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
     let mut vault = context.open_vault_to_write()?;
     let identities = rekey::identities(context, &vault)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
-    let removed = vault.remove_recipients(&args.name, &identities.recipients());
+    let removed = vault.remove_recipients(&args.name, &identities.usable());
     let removed = removed.map_err(|error| match &error {
         VaultError::RecipientMissing { .. } => missing(context, &vault, &error),
         error => CliError::from_vault(error, &context.command),
@@ -124,8 +124,10 @@ fn missing(context: &Context<'_>, vault: &Vault, error: &VaultError) -> CliError
     let error = CliError::from_vault(error, &context.command);
     match vault.encryption().map(|found| found.outdated.len()) {
         Ok(0) | Err(_) => error,
-        Ok(count) => error
-            .hint(format!("{count} secrets are still encrypted to others than the vault's: {} rekey", context.command)),
+        Ok(_) => error.hint(format!(
+            "some secrets are still encrypted to others than the vault's recipients: {} rekey",
+            context.command
+        )),
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long)]
     accept: bool,
     /// Accept it only if this is its fingerprint, as `check` shows it
-    #[arg(long, value_name = "HASH", requires = "accept")]
+    #[arg(long, value_name = "HASH", requires = "accept", conflicts_with_all = ["accept_older", "trust_author"])]
     expect: Option<String>,
     /// Take each secret as it is that is older than it was seen here, or gone, or deleted here and there again
     #[arg(long)]
