@@ -148,6 +148,43 @@ fn what_cannot_be_encrypted_anew_keeps_the_old_key() {
 }
 
 #[test]
+fn one_key_goes_when_no_vault_has_it_any_more() {
+    let sandbox = vault();
+    let old = sandbox.identities();
+    sandbox.ok(&["--vault", "other", "init"]);
+    sandbox.ok(&["--vault", "other", "create", "secret", "there", "its value"]);
+    sandbox.ok(&["--vault", "gone", "init"]);
+    std::fs::remove_dir_all(sandbox.work().join("gone")).expect("removed");
+    let read = || sandbox.ok(&["--vault", "other", "get", "secret", "there", "--reveal"]);
+
+    // Stopped in one vault, it cannot be finished in another, which does not know what is left to do.
+    let damaged = sandbox.secret_file(SECRETS[1]);
+    let before = std::fs::read(&damaged).expect("there");
+    std::fs::write(&damaged, b"damaged").expect("written");
+    assert_eq!(sandbox.run(&["update", "identity", "--rotate"]).code, 13);
+    let elsewhere = sandbox.run(&["--vault", "other", "update", "identity", "--rotate"]);
+    assert_eq!(elsewhere.code, 1, "{elsewhere:?}");
+    let here = sandbox.vault().canonicalize().expect("it exists");
+    let go_on = format!("go on with it first: flyte-local --vault {} update identity --rotate", here.display());
+    assert!(elsewhere.stderr.contains(&go_on), "{elsewhere:?}");
+    std::fs::write(&damaged, before).expect("written");
+
+    let first = sandbox.run(&["update", "identity", "--rotate"]);
+    assert_eq!(first.code, 0, "{first:?}");
+    let other = sandbox.work().join("other").canonicalize().expect("it exists");
+    let next = format!("  flyte-local --vault {} update identity --rotate\n", other.display());
+    assert!(first.stderr.ends_with(&next), "the one that is gone is not named: {first:?}");
+    let both = recipients(&sandbox.identities());
+    assert_eq!((both.len(), read()), (2, b"its value".to_vec()));
+    assert!(!open(&sandbox, &old) && retired(&sandbox).is_empty());
+
+    let second = sandbox.run(&["--vault", "other", "update", "identity", "--rotate"]);
+    assert_eq!(second.code, 0, "{second:?}");
+    assert_eq!((recipients(&sandbox.identities()), read()), (both[1..].to_vec(), b"its value".to_vec()));
+    assert_rotated(&sandbox, &old);
+}
+
+#[test]
 fn a_passphrase_protects_the_new_key_and_the_old_one() {
     let sandbox = vault();
     let typed = |arguments: &[&str], lines: &str| {

@@ -262,15 +262,38 @@ fn below(directory: &Directory, components: &[&str]) -> Result<Directory, Storag
     found.ok_or_else(|| StorageError::new("open", directory.path(), std::io::ErrorKind::InvalidInput))
 }
 
+/// Where the vaults were, with their ids, that are remembered below `state`.
+pub(super) fn places(state: &Path, permissions: Permissions) -> Result<Vec<(String, PathBuf)>, VaultError> {
+    let state = match Directory::open(state) {
+        Err(error) if error.is_not_found() => return Ok(Vec::new()),
+        opened => guarded(opened?, permissions)?,
+    };
+    let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(Vec::new()) };
+    let mut places = Vec::new();
+    for entry in vaults.entries()? {
+        let Entry::Directory(id) = entry else { continue };
+        let Some(file) = vaults.subdirectory(&id)?.map_or(Ok(None), |directory| read_pin(&directory))? else {
+            continue;
+        };
+        places.push((id, PathBuf::from(file.path)));
+    }
+    Ok(places)
+}
+
 fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
     let Some(directory) = vaults.subdirectory(id)? else { return Ok(None) };
-    let Some(bytes) = directory.read(PIN, layout::MAX_MANIFEST_BYTES)? else { return Ok(None) };
+    let Some(file) = read_pin(&directory)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
-    let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
-    let file: File = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
     let recipients = to_recipients(file.recipients).map_err(|error| bad(error.to_string()))?;
     let authors = to_authors(file.authors).map_err(|error| bad(error.to_string()))?;
     Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced }))
+}
+
+fn read_pin(directory: &Directory) -> Result<Option<File>, VaultError> {
+    let Some(bytes) = directory.read(PIN, layout::MAX_MANIFEST_BYTES)? else { return Ok(None) };
+    let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
+    let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
+    toml::from_str(text).map(Some).map_err(|error| bad(error.to_string()))
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@
 //! moment each secret opens with the old recipients or with the new.
 
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use super::binding::Claim;
 use super::manifest::Manifest;
 use super::trust::staleness;
-use super::{Metadata, NamedRecipient, Vault, VaultError};
+use super::{Metadata, NamedRecipient, Vault, VaultError, pins};
 use crate::crypto::{Identities, Recipient, Sealed};
 use crate::secret::{ScopeFilter, SecretId, SecretValue};
 use crate::storage::{Directory, Replace};
@@ -130,6 +131,25 @@ impl Vault {
             manifest.add_recipient(NamedRecipient { name: name.clone(), key: new.clone() });
             Ok(())
         })
+    }
+
+    /// Where the other vaults are that this machine knows below `state`, and that are there and encrypt to `key`.
+    ///
+    /// # Errors
+    /// What is remembered cannot be read or is not understood.
+    pub fn others_with(&self, state: &Path, key: &Recipient) -> Result<Vec<PathBuf>, VaultError> {
+        let places = pins::places(state, self.root.permissions())?;
+        let others = places.into_iter().filter(|(id, path)| {
+            let is_with =
+                |vault: Vault| vault.manifest.id() == id && vault.recipients().iter().any(|known| known.key == *key);
+            id != self.manifest.id() && Vault::open_with(path, self.root.permissions()).is_ok_and(is_with)
+        });
+        Ok(others.map(|(_, path)| path).collect())
+    }
+
+    /// The vault's id.
+    pub fn id(&self) -> &str {
+        self.manifest.id()
     }
 
     /// Changes who the recipients are, and pins them: `vault.toml` first, as the pin is of what is there.

@@ -1,7 +1,8 @@
 //! `update identity --rotate`
 //!
-//! The new key is in the identity file before the vault knows of it, and the old one until no secret needs it: at any moment
-//! the file opens every secret.
+//! The new key is in the identity file before the vault knows of it, and the old one until no secret needs it, of this vault or
+//! of another one that this machine knows: at any moment the file opens every secret. A mark in it says in which vault the one is
+//! taking the place of the other, as another vault cannot tell whether all is done there.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ use crate::cli::commands::rekey;
 use crate::cli::context::{Context, quoted};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::identities::{self, Origin};
-use flyte_local::crypto::{self, Identity, IdentityFile, Passphrase, Recipient, rotation};
+use flyte_local::crypto::rotation::{self, Rotation};
+use flyte_local::crypto::{self, Identity, IdentityFile, Passphrase, Recipient};
 use flyte_local::vault::Vault;
 
 /// An identity file as it is, and how to write it.
@@ -58,25 +60,50 @@ pub(super) fn rotate(
     // It was parsed, so it is text.
     let text = Zeroizing::new(std::str::from_utf8(&text).unwrap_or_default().to_owned());
     let mut file = File { path, before: before.clone(), text, passphrase };
-    let (old, new) = match rotation::unfinished(&file.text) {
-        Some(pair) => pair,
+    let rotation = match Rotation::find(&file.text) {
+        Some(rotation) => go_on(context, origin, &vault, &mut file, rotation)?,
         None => begin(context, origin, &vault, &mut file)?,
     };
-    if vault.recipients().iter().any(|known| known.key == old) {
-        vault.exchange_recipient(&old, &new).map_err(failed)?;
-        context.ui.say(&format!("in the place of {old}, the vault has {new}"));
+    if vault.recipients().iter().any(|known| known.key == rotation.old) {
+        vault.exchange_recipient(&rotation.old, &rotation.new).map_err(failed)?;
+        context.ui.say(&format!("in the place of {}, the vault has {}", rotation.old, rotation.new));
         rekey::tell_others(context, &vault);
     }
-    finish(context, origin, &mut vault, &mut file, &old)
+    finish(context, origin, &mut vault, &mut file, rotation)
 }
 
-/// Makes the new key.
-fn begin(
+/// This vault, for the mark.
+fn place(vault: &Vault) -> Option<(String, String)> {
+    let path = vault.path().canonicalize().unwrap_or_else(|_| vault.path().to_owned());
+    Some((vault.id().to_owned(), path.display().to_string()))
+}
+
+/// Takes up a rotation in this vault, that was stopped here or is done in another.
+fn go_on(
     context: &Context<'_>,
     origin: &Origin,
     vault: &Vault,
     file: &mut File<'_>,
-) -> Result<(Recipient, Recipient), CliError> {
+    rotation: Rotation,
+) -> Result<Rotation, CliError> {
+    match &rotation.vault {
+        Some((id, _)) if id == vault.id() => Ok(rotation),
+        Some((_, path)) => {
+            let command = format!("flyte-local --vault {} update identity --rotate", quoted(Path::new(path)));
+            Err(CliError::new(Exit::Failed, format!("a rotation of {origin} was stopped in the vault at {path}"))
+                .hint(format!("go on with it first: {command}")))
+        }
+        None => {
+            let rotation = Rotation { vault: place(vault), ..rotation };
+            let text = rotation.remark(&file.text);
+            file.set(context, origin, text)?;
+            Ok(rotation)
+        }
+    }
+}
+
+/// Makes the new key.
+fn begin(context: &Context<'_>, origin: &Origin, vault: &Vault, file: &mut File<'_>) -> Result<Rotation, CliError> {
     let own = parsed(&file.text)?;
     let is_in = |identity: &Identity| vault.recipients().iter().any(|known| known.key == identity.recipient());
     let old = match &own.iter().filter(|identity| is_in(identity)).collect::<Vec<_>>()[..] {
@@ -91,9 +118,10 @@ fn begin(
         }
     };
     let new = Identity::try_generate().map_err(|error| CliError::chain(Exit::Failed, &error))?;
-    let both = rotation::begin(&file.text, &old, &new, &context.now());
+    let rotation = Rotation { old, new: new.recipient(), vault: place(vault) };
+    let both = rotation.begin(&file.text, &new, &context.now());
     file.set(context, origin, both)?;
-    Ok((old, new.recipient()))
+    Ok(rotation)
 }
 
 /// Encrypts every secret anew, and then takes the old key out of use.
@@ -102,7 +130,7 @@ fn finish(
     origin: &Origin,
     vault: &mut Vault,
     file: &mut File<'_>,
-    old: &Recipient,
+    rotation: Rotation,
 ) -> Result<(), CliError> {
     let go_on = |error: CliError| {
         let command = format!("{} update identity --rotate", context.command);
@@ -110,13 +138,24 @@ fn finish(
     };
     let identities = parsed(&file.text)?;
     rekey::rekey(context, vault, &identities).map_err(go_on)?;
-    let (left, taken) = rotation::end(&file.text, old);
-    let retired = retired(file.path, old);
+    let others = vault.others_with(context.state_path()?, &rotation.old);
+    let others = others.map_err(|error| CliError::from_vault(&error, &context.command)).map_err(go_on)?;
+    if !others.is_empty() {
+        let text = Rotation { vault: None, ..rotation }.remark(&file.text);
+        file.set(context, origin, text)?;
+        context.ui.say(&format!("{origin} has both keys, as other vaults have the old one. For each of them:"));
+        for path in others {
+            context.ui.say(&format!("  flyte-local --vault {} update identity --rotate", quoted(&path)));
+        }
+        return Ok(());
+    }
+    let (left, taken) = rotation::end(&file.text, &rotation.old);
+    let retired = retired(file.path, &rotation.old);
     keep(context, &retired, &taken, file.passphrase.as_ref()).map_err(go_on)?;
     file.set(context, origin, left)?;
     context.ui.say(&format!("{origin} has the new key alone: replace your copy of it, and on your other machines"));
     context.ui.say(&format!(
-        "the old one is kept in {}: it opens backups, a repository's history, and other vaults. Once nothing needs it: rm {}",
+        "the old one is kept in {}: it opens backups, a repository's history, and vaults that this machine does not know. Once nothing needs it: rm {}",
         retired.display(),
         quoted(&retired)
     ));
