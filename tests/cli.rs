@@ -21,9 +21,13 @@ use support::{FLYTE_LOCAL, Ran, Sandbox};
 
 #[test]
 fn every_transcript_is_what_happens() {
-    for (tool, package) in
-        [("age", "age"), ("unshare", "util-linux"), ("flock", "util-linux"), ("timeout", "coreutils")]
-    {
+    for (tool, package) in [
+        ("age", "age"),
+        ("ssh-keygen", "openssh-client"),
+        ("unshare", "util-linux"),
+        ("flock", "util-linux"),
+        ("timeout", "coreutils"),
+    ] {
         support::require(tool, package);
     }
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");

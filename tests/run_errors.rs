@@ -137,7 +137,8 @@ fn without_a_vault_or_an_identity_nothing_is_started() {
     std::fs::remove_file(sandbox.identity()).expect("removed");
     let no_identity = format!(
         "error: there is no identity at {}\nhint: name another file with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
-         hint: or restore it from your copy: without it, no secret of this vault can be opened\n",
+         hint: or restore it from your copy: without it, no secret of this vault can be opened\n\
+         hint: if you never had one: flyte-local create identity, and have a recipient of the vault add it\n",
         sandbox.identity().display()
     );
     let ran = sandbox.flyte_run("newest", &["arguments.py", "show"]);
@@ -162,7 +163,8 @@ fn the_wrong_identity_is_named_with_what_it_could_not_open() {
                  caused by: tried {identity}, the identity of {recipient}\n\
                  caused by: the file is encrypted to: 1 X25519 key (age1…)\n\
                  a recipient of the vault is \"owner\" {owner}\n\
-                 hint: name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY",
+                 hint: name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
+                 hint: or have a recipient of the vault add you, by the key that you tell them: flyte-local get identity",
                 sandbox.secret_file("org/my_secret").display()
             )
         };

@@ -116,7 +116,8 @@ impl CliError {
                 scope_flags(&id.scope)
             )),
             VaultError::CannotDecrypt { .. } => Self::chain(Exit::CannotDecrypt, error)
-                .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"),
+                .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
+                .hint("or have a recipient of the vault add you, by the key that you tell them: flyte-local get identity"),
             VaultError::Refused { id, path, source } => {
                 let delete = format!("{command} delete secret {}{}", id.name, scope_flags(&id.scope));
                 let adopt = format!("{command} update secret {}{} --adopt", id.name, scope_flags(&id.scope));
@@ -163,6 +164,11 @@ impl CliError {
             VaultError::RecipientMissing { .. } => {
                 Self::chain(Exit::NotFound, error).hint(format!("see whom there is: {command} get recipient"))
             }
+            VaultError::AuthorMissing { .. } => {
+                Self::chain(Exit::NotFound, error).hint(format!("see whom there is: {command} check"))
+            }
+            VaultError::OwnAuthor { .. } => Self::chain(Exit::Refused, error)
+                .hint("nothing was changed; another author of the vault can remove you"),
             VaultError::LastRecipient { .. } => Self::chain(Exit::Refused, error)
                 .hint("nothing was changed; another recipient of the vault can remove this one"),
             VaultError::Stale(_) => Self::chain(Exit::Refused, error)

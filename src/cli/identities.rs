@@ -165,6 +165,18 @@ impl Identities {
         self.sources.iter().flat_map(Source::opened).map(Identity::recipient).collect()
     }
 
+    /// The public half of each, and where it is; what does not tell it is unlocked.
+    pub(crate) fn keys(&self) -> Result<Vec<(String, String)>, CliError> {
+        let mut keys = Vec::new();
+        for source in &self.sources {
+            if source.recipients().is_empty() {
+                self.unlock(source)?;
+            }
+            keys.extend(source.recipients().iter().map(|key| (key.to_string(), source.origin.to_string())));
+        }
+        Ok(keys)
+    }
+
     /// Whether one that can be used by now is a recipient of the vault.
     pub(crate) fn open(&self, vault: &Vault) -> bool {
         self.sources.iter().any(|source| source.opens(vault))
@@ -379,4 +391,5 @@ pub(crate) fn none_at(origin: &Origin) -> CliError {
     CliError::new(Exit::NotFound, format!("there is no identity at {origin}"))
         .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .hint("or restore it from your copy: without it, no secret of this vault can be opened")
+        .hint("if you never had one: flyte-local create identity, and have a recipient of the vault add it")
 }

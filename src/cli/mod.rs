@@ -24,8 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{check, create, delete, edit, exec, export, get, import, init, lock, recipient, rekey};
-use commands::{run, supervise, try_mount, unlock, update, update_identity, update_vault};
+use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, recipient};
+use commands::{rekey, run, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
 use error::CliError;
 use flyte_local::secret::{Domain, Project};
@@ -112,10 +112,10 @@ struct RunScopeArgs {
 #[derive(Subcommand)]
 enum Command {
     Init(init::Args),
-    /// Create a secret, or let somebody open them
+    /// Create a secret or an identity, or let somebody open the secrets
     #[command(subcommand, arg_required_else_help = true)]
     Create(Create),
-    /// List the secrets or whom they are encrypted to, or show one
+    /// List the secrets or whom they are encrypted to, show one, or your public keys
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
     /// Give a secret another value, an identity a passphrase, or say whom to trust
@@ -141,12 +141,14 @@ enum Command {
 enum Create {
     Secret(Box<create::Args>),
     Recipient(recipient::CreateArgs),
+    Identity(identity::CreateArgs),
 }
 
 #[derive(Subcommand)]
 enum Get {
     Secret(get::Args),
     Recipient(recipient::GetArgs),
+    Identity(identity::GetArgs),
 }
 
 #[derive(Subcommand)]
@@ -197,8 +199,10 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Init(args) => init::run(&context, args)?,
         Command::Create(Create::Secret(args)) => create::run(&context, *args)?,
         Command::Create(Create::Recipient(args)) => recipient::create(&context, args)?,
+        Command::Create(Create::Identity(args)) => identity::create(&context, args)?,
         Command::Get(Get::Secret(args)) => get::run(&context, args)?,
         Command::Get(Get::Recipient(args)) => recipient::get(&context, args)?,
+        Command::Get(Get::Identity(args)) => identity::get(&context, args)?,
         Command::Update(Update::Secret(args)) => update::run(&context, args)?,
         Command::Update(Update::Identity(args)) => update_identity::run(&context, args)?,
         Command::Update(Update::Vault(args)) => update_vault::run(&context, args)?,

@@ -56,12 +56,15 @@ impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |kind: &str| self.ssh.iter().filter(|(other, _)| other == kind).count();
         let counts = [
-            (self.x25519, "X25519 key (age1…)"),
-            (count("ssh-ed25519"), "ssh-ed25519 key"),
-            (count("ssh-rsa"), "ssh-rsa key"),
-            (self.others, "recipient of a kind unknown here"),
+            (self.x25519, "X25519 key", " (age1…)"),
+            (count("ssh-ed25519"), "ssh-ed25519 key", ""),
+            (count("ssh-rsa"), "ssh-rsa key", ""),
+            (self.others, "recipient", " of a kind unknown here"),
         ];
-        let words = counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let words = counts.iter().filter(|(count, ..)| *count > 0).map(|(count, what, which)| {
+            let plural = if *count == 1 { "" } else { "s" };
+            format!("{count} {what}{plural}{which}")
+        });
         let words: Vec<_> = words.collect();
         f.write_str(&if words.is_empty() { "nobody".to_owned() } else { words.join(", ") })
     }
@@ -90,6 +93,7 @@ mod tests {
         assert!(both.may_be(&identity.recipient()) && both.may_be(&Identity::generate().recipient()));
         assert!(both.may_be(&ssh(1)) && !both.may_be(&ssh(2)));
         assert!(!of(&[ssh(1)]).may_be(&identity.recipient()));
+        assert_eq!(of(&[ssh(1), ssh(2)]).to_string(), "2 ssh-ed25519 keys");
         assert_eq!(crypto::wanted(b"no age file"), Wanted::default());
         assert_eq!(Wanted::default().to_string(), "nobody");
     }

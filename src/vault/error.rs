@@ -206,6 +206,18 @@ pub enum VaultError {
         /// What was to be removed.
         name: String,
     },
+    /// None of the authors is called so, nor is it the key of one.
+    #[error("the vault has no author {name:?}")]
+    AuthorMissing {
+        /// What was looked for.
+        name: String,
+    },
+    /// The writer would be none of the vault's authors any more.
+    #[error("author {name:?} is you: what you write would not be read")]
+    OwnAuthor {
+        /// What was to be removed.
+        name: String,
+    },
     /// A secret is older than it was seen here, or gone.
     #[error("{0}")]
     Stale(Box<Stale>),

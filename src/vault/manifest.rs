@@ -267,6 +267,11 @@ impl Manifest {
         self.authors.push(author);
     }
 
+    /// Removes the authors that `is_meant` says; which.
+    pub(super) fn remove_authors(&mut self, is_meant: impl Fn(&NamedAuthor) -> bool) -> Vec<NamedAuthor> {
+        self.authors.extract_if(.., |author| is_meant(author)).collect()
+    }
+
     #[cfg(test)]
     pub(super) fn replace(&mut self, recipients: Vec<NamedRecipient>, authors: Vec<NamedAuthor>) {
         (self.recipients, self.authors) = (recipients, authors);

@@ -11,7 +11,7 @@ use super::pins::Pins;
 use super::trust::{Change, Newest, Pin, Stale, staleness};
 use super::{NamedAuthor, Vault, VaultError, layout};
 use crate::crypto::Author;
-use crate::secret::SecretId;
+use crate::secret::{ScopeFilter, SecretId};
 use crate::storage::Lock;
 
 /// Something that is no error but has to be told.
@@ -65,6 +65,8 @@ pub(super) struct Memory {
     pins: Option<Pins>,
     /// What the vault was.
     pin: Option<Pin>,
+    /// Whether it was never seen before.
+    is_new: bool,
     is_strict: bool,
     /// Whether it is an error that nothing can be remembered.
     must_remember: bool,
@@ -130,6 +132,7 @@ impl Vault {
                 if let Err(error) = pins.save(&pin) {
                     return self.unpinned(error).map(|()| self);
                 }
+                self.memory.is_new = true;
                 pin
             }
         };
@@ -185,6 +188,11 @@ impl Vault {
             Ok(()) => (self.memory.pins, self.memory.pin) = (Some(pins), Some(pin)),
             Err(error) => self.memory.listener.tell(&Notice::Unpinned(&error)),
         }
+    }
+
+    /// Whether this is the first time that it is seen here.
+    pub fn is_new(&self) -> bool {
+        self.memory.is_new
     }
 
     /// Whether anything is remembered of it.
@@ -383,6 +391,38 @@ impl Vault {
         let pin = self.write_pinned(&lock, &manifest, pins)?;
         self.replace_pinned(manifest, pin);
         Ok(true)
+    }
+
+    /// Takes the authors that `name` means out of `vault.toml`, by what they are called or by their key. Who, and which
+    /// secrets they signed: those are refused from now on.
+    ///
+    /// # Errors
+    /// [`VaultError::AuthorMissing`]; [`VaultError::OwnAuthor`]; those of [`Vault::require_writable`].
+    pub fn distrust_authors(&mut self, name: &str) -> Result<(Vec<NamedAuthor>, Vec<SecretId>), VaultError> {
+        let lock = self.begin_write()?;
+        let (pins, key) = self.writer()?;
+        let (own, mut manifest) = (key.author(), self.manifest.clone());
+        // A name that looks like a key is somebody's trick.
+        let removed = match name.parse::<Author>() {
+            Ok(key) => manifest.remove_authors(|known| known.key == key),
+            Err(_) => manifest.remove_authors(|known| known.name == name),
+        };
+        if removed.is_empty() {
+            return Err(VaultError::AuthorMissing { name: name.to_owned() });
+        }
+        if removed.iter().any(|author| author.key == own) {
+            return Err(VaultError::OwnAuthor { name: name.to_owned() });
+        }
+        let mut signed = Vec::new();
+        self.each_header(&ScopeFilter::default(), |header| match header {
+            Ok((metadata, Some(claim))) if removed.iter().any(|author| author.key == claim.author) => {
+                signed.push(metadata.id);
+            }
+            _ => {}
+        })?;
+        let pin = self.write_pinned(&lock, &manifest, pins)?;
+        self.replace_pinned(manifest, pin);
+        Ok((removed, signed))
     }
 
     /// Writes `vault.toml` and pins it. What it is to be is announced in the pin before: stopped anywhere, the vault is one that

@@ -1,12 +1,9 @@
 //! `init`
 
-use zeroize::Zeroizing;
-
+use super::identity;
 use crate::cli::context::{Context, permissions};
-use crate::cli::error::{CliError, Exit};
-use crate::cli::identities::Origin;
+use crate::cli::error::CliError;
 use crate::cli::notices;
-use flyte_local::crypto::{self, Identity, Recipient};
 use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
 
 /// What the maker of a vault is called in it.
@@ -39,7 +36,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let (vault_path, places) = (context.vault_path()?, context.identity_places()?);
-    let (author_path, state) = (context.author_path()?, context.state_path()?);
+    let (_, state) = (context.author_path()?, context.state_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
     match Vault::open_with(vault_path, permissions()?) {
         Err(VaultError::Missing { .. }) => {}
@@ -52,7 +49,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     }
     context.require_outside_of_vault()?;
     // The identity comes before the vault: a vault that nobody can open is worse than none.
-    let (recipient, made) = identity(context, &places, args.passphrase)?;
+    let (recipient, made) = identity::make(context, &places, args.passphrase)?;
     let owner = NamedRecipient { name: OWNER.to_owned(), key: recipient };
     let (key, made_key) = context.author_key()?;
     let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
@@ -60,14 +57,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let vault = Vault::create(vault_path, vec![owner], vec![author], state, permissions()?, listener)
         .map_err(|error| CliError::from_vault(&error, &context.command))?;
 
-    let ui = context.ui;
-    let there = |made: bool| if made { "" } else { " (it was there already)" };
-    ui.say(&format!("vault:    {}", vault.path().display()));
-    ui.say(&format!("identity: {}{}", places[0], there(made)));
-    ui.say(&format!("author:   {}{}", author_path.display(), there(made_key)));
-    if made {
-        ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
-    }
+    context.ui.say(&format!("vault:    {}", vault.path().display()));
+    identity::tell(context, &places, made, made_key)?;
     if args.git { suit_git(context, &vault) } else { Ok(()) }
 }
 
@@ -76,31 +67,4 @@ fn suit_git(context: &Context<'_>, vault: &Vault) -> Result<(), CliError> {
     let what = if changed.is_empty() { "nothing to add".to_owned() } else { format!("added {}", changed.join(", ")) };
     context.ui.say(&format!("git:      {what}"));
     Ok(())
-}
-
-/// The public half of the identity that is there, or was made; whether it was.
-fn identity(context: &Context<'_>, places: &[Origin], passphrase: bool) -> Result<(Recipient, bool), CliError> {
-    if let Some(found) = context.read_identities(places)? {
-        if passphrase {
-            let error = CliError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
-            return Err(error.hint(format!("give it a passphrase: {} update identity --passphrase", context.command)));
-        }
-        return Ok((found.first_recipient()?, false));
-    }
-    let path = places[0].path().expect("a variable that names nothing is no place");
-    let failed = |reason: &dyn std::fmt::Display| {
-        CliError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
-            .because(reason.to_string())
-    };
-    let identity = Identity::try_generate().map_err(|error| failed(&error))?;
-    let mut file = Zeroizing::new(identity.to_file(&context.now()).as_bytes().to_vec());
-    if passphrase {
-        let chosen = context.passphrases().choose(&places[0].to_string())?;
-        file = crypto::lock(&file, &chosen).map_err(|error| failed(&error))?.into();
-    }
-    match context.write_key_file(path, &file)? {
-        true => Ok((identity.recipient(), true)),
-        // Another init was faster, and what counts is what lies on the disk.
-        false => Ok((context.identities()?.first_recipient()?, false)),
-    }
 }
