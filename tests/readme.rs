@@ -6,57 +6,12 @@ mod support;
 
 use std::path::Path;
 
+use support::pages::{Step, blocks, steps, without_times};
 use support::{FLYTE_LOCAL, Ran, Sandbox, python, require};
-
-/// A command, its expected exit code and output (standard error after standard output, as on the page).
-#[derive(Debug, Default)]
-struct Step {
-    command: String,
-    code: i32,
-    output: String,
-}
 
 fn readme() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     std::fs::read_to_string(path).expect("the README")
-}
-
-/// The fenced blocks of a language.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
-    let fence = format!("```{language}\n");
-    text.split(&fence).skip(1).map(|rest| rest.split("```").next().expect("split yields one")).collect()
-}
-
-fn steps(block: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    for line in block.lines() {
-        if let Some(command) = line.strip_prefix("$ ") {
-            steps.push(Step { command: command.to_owned(), ..Step::default() });
-            continue;
-        }
-        let step = steps.last_mut().expect("a block begins with a command");
-        match line.strip_prefix("? ") {
-            Some(code) => step.code = code.parse().expect("an exit code"),
-            None => step.output.push_str(&format!("{line}\n")),
-        }
-    }
-    steps
-}
-
-/// Every time of the form `2026-11-22T06:00:00Z` made the same, as the page cannot know them.
-fn without_times(text: &str) -> String {
-    let shape = "dddd-dd-ddTdd:dd:ddZ";
-    let is_time = |at: &str| {
-        at.len() >= shape.len()
-            && shape.bytes().zip(at.bytes()).all(|(s, b)| if s == b'd' { b.is_ascii_digit() } else { s == b })
-    };
-    let (mut result, mut rest) = (String::new(), text);
-    while let Some(character) = rest.chars().next() {
-        let taken = if is_time(rest) { shape.len() } else { character.len_utf8() };
-        result.push_str(if is_time(rest) { "TIME" } else { &rest[..taken] });
-        rest = &rest[taken..];
-    }
-    result
 }
 
 #[test]
@@ -70,7 +25,7 @@ fn the_tour_does_what_it_says() {
     let binary = Path::new(FLYTE_LOCAL).parent().expect("it lies in a directory");
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").expect("PATH is set"));
 
-    let steps: Vec<Step> = blocks(tour, "console").into_iter().flat_map(steps).collect();
+    let steps: Vec<Step> = blocks(tour, "console").into_iter().flat_map(|block| steps(block, &[""])).collect();
     assert!(steps.len() > 10, "the tour was not found");
     for step in steps {
         let mut command = sandbox.program("sh");

@@ -7,6 +7,7 @@
 pub mod canary;
 pub mod identities;
 pub mod image;
+pub mod pages;
 pub mod terminal;
 
 use std::ffi::OsStr;

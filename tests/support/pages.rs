@@ -1,0 +1,51 @@
+//! Documents whose `console` blocks are run.
+
+/// A command, its expected exit code and output (standard error after standard output, as on the page).
+#[derive(Debug, Default)]
+pub struct Step {
+    /// What stands before the `$` of the prompt.
+    pub who: String,
+    pub command: String,
+    pub code: i32,
+    pub output: String,
+}
+
+/// The fenced blocks of a language.
+pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().expect("split yields one")).collect()
+}
+
+/// The commands of a block, at the prompts of these people: `NAME$ `.
+pub fn steps(block: &str, people: &[&str]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in block.lines() {
+        let typed = line.split_once("$ ").filter(|(who, _)| people.contains(who));
+        if let Some((who, command)) = typed {
+            steps.push(Step { who: who.to_owned(), command: command.to_owned(), ..Step::default() });
+            continue;
+        }
+        let step = steps.last_mut().expect("a block begins with a command");
+        match line.strip_prefix("? ") {
+            Some(code) => step.code = code.parse().expect("an exit code"),
+            None => step.output.push_str(&format!("{line}\n")),
+        }
+    }
+    steps
+}
+
+/// Every time of the form `2026-11-22T06:00:00Z` made the same, as the page cannot know them.
+pub fn without_times(text: &str) -> String {
+    let shape = "dddd-dd-ddTdd:dd:ddZ";
+    let is_time = |at: &str| {
+        at.len() >= shape.len()
+            && shape.bytes().zip(at.bytes()).all(|(s, b)| if s == b'd' { b.is_ascii_digit() } else { s == b })
+    };
+    let (mut result, mut rest) = (String::new(), text);
+    while let Some(character) = rest.chars().next() {
+        let taken = if is_time(rest) { shape.len() } else { character.len_utf8() };
+        result.push_str(if is_time(rest) { "TIME" } else { &rest[..taken] });
+        rest = &rest[taken..];
+    }
+    result
+}
