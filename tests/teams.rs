@@ -194,6 +194,11 @@ fn what_a_former_author_signed_is_told_and_refused_until_it_is_adopted() {
     assert_eq!(signed, ["secret his (project p)", "secret other (organization)"], "{removed:?}");
     assert!(removed.stderr.contains("hint: to make one yours"), "{removed:?}");
 
+    for name in ["", " bob", "a\nb", &key] {
+        let named = alice.run(&["update", "vault", "--trust-author", &key, "--name", name]);
+        assert_eq!(named.code, 2, "{named:?}");
+    }
+
     // A rekey does not make it hers: it may be what only he knows.
     alice.ok(&["rekey"]);
     let read = |name: &str| alice.run(&["get", "secret", name, "-p", "p", "--reveal"]);

@@ -100,7 +100,9 @@ impl CliError {
                 .hint(format!("make one: {command} init"))
                 .hint("or name another with --vault DIR or FLYTE_LOCAL_VAULT"),
             VaultError::Exists { .. } => {
-                Self::chain(Exit::Exists, error).hint("it was left as it is; name another place with --vault DIR")
+                Self::chain(Exit::Exists, error)
+                    .hint("it was left as it is; name another place with --vault DIR")
+                    .hint("if somebody shares it with you, all you need are keys: flyte-local create identity")
             }
             VaultError::ManifestLost { path } => Self::chain(Exit::Refused, error).hint(format!(
                 "restore {} from a backup: a new one would not fit them",
@@ -117,7 +119,7 @@ impl CliError {
             )),
             VaultError::CannotDecrypt { .. } => Self::chain(Exit::CannotDecrypt, error)
                 .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
-                .hint("or have a recipient of the vault add you, by the key that you tell them: flyte-local get identity"),
+                .hint(GET_ADDED),
             VaultError::Refused { id, path, source } => {
                 let delete = format!("{command} delete secret {}{}", id.name, scope_flags(&id.scope));
                 let adopt = format!("{command} update secret {}{} --adopt", id.name, scope_flags(&id.scope));
@@ -149,6 +151,11 @@ impl CliError {
             }
             VaultError::Manifest { source: ManifestError::Format { .. }, .. } => {
                 Self::chain(Exit::Refused, error).hint("use a newer flyte-local")
+            }
+            VaultError::Manifest { source: ManifestError::Syntax(text), .. } if text.contains("<<<<<<<") => {
+                Self::chain(Exit::Refused, error).hint(
+                    "git left a conflict in it: take one side, git checkout --ours or --theirs, and repeat what the other did",
+                )
             }
             VaultError::Manifest { .. } => Self::chain(Exit::Refused, error)
                 .hint("mend it, or restore it from a backup; the secrets are untouched"),
@@ -232,6 +239,10 @@ impl CliError {
         }
     }
 }
+
+/// What somebody needs whose identity opens nothing of a vault.
+pub(crate) const GET_ADDED: &str =
+    "or have a recipient of the vault add you, by the key that you tell them: flyte-local get identity";
 
 /// The command that shows the value of a file that is refused here.
 fn look(path: &std::path::Path) -> String {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::OutputFormat;
 use crate::cli::context::{Context, quoted, runtime_directory};
-use crate::cli::error::{CliError, Exit, harmless, harmless_json};
+use crate::cli::error::{CliError, Exit, GET_ADDED, harmless, harmless_json};
 use crate::cli::files::Place;
 use crate::cli::identities::Identities;
 use crate::cli::inject::User;
@@ -193,6 +193,7 @@ fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<Identities
     };
     Err(CliError::new(Exit::CannotDecrypt, message)
         .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
+        .hint(GET_ADDED)
         .tried(&identities.tried()))
 }
 

@@ -8,7 +8,7 @@ use super::{get, rekey};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, harmless};
 use crate::cli::table;
-use flyte_local::crypto::{BadRecipient, Recipient};
+use flyte_local::crypto::{Author, BadRecipient, Recipient};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
 use flyte_local::vault::{NamedRecipient, Vault, VaultError};
@@ -131,10 +131,10 @@ fn missing(context: &Context<'_>, vault: &Vault, error: &VaultError) -> CliError
     }
 }
 
-/// What a recipient may be called: something that is seen, and is no key, as `delete recipient` takes either.
-fn require_name(name: &str) -> Result<(), CliError> {
+/// What a recipient or an author may be called: something that is seen, and is no key, as what removes them takes either.
+pub(super) fn require_name(name: &str) -> Result<(), CliError> {
     let is_visible = harmless(name) == name && !name.contains('\n') && name.trim() == name && !name.is_empty();
-    match is_visible && name.parse::<Recipient>().is_err() {
+    match is_visible && name.parse::<Recipient>().is_err() && name.parse::<Author>().is_err() {
         true => Ok(()),
         false => {
             Err(CliError::new(Exit::Usage, "--name takes a name: not empty, no key, and nothing that does not show"))

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::commands::get;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CliError, Exit, GET_ADDED};
 use crate::cli::identities::Identities;
 use crate::cli::progress::Progress;
 use crate::cli::table;
@@ -50,7 +50,10 @@ pub(super) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Identit
         return Ok(identities);
     }
     let error = CliError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault");
-    Err(error.tried(&identities.tried()).hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY"))
+    Err(error
+        .tried(&identities.tried())
+        .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
+        .hint(GET_ADDED))
 }
 
 /// Encrypts anew what has to be, and says so.

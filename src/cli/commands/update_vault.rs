@@ -1,6 +1,6 @@
 //! `update vault`
 
-use super::rekey;
+use super::{recipient, rekey};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, scope_flags};
 use flyte_local::crypto::Author;
@@ -47,6 +47,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     if let Some(name) = args.distrust_author {
         return distrust(context, &name);
     }
+    args.name.as_deref().map_or(Ok(()), recipient::require_name)?;
     let mut vault = context.open_vault_to_accept(args.expect)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
     let Some(key) = args.trust_author else {
