@@ -228,24 +228,37 @@ fn a_descriptor_gives_a_line_for_each_question() {
     assert!(session.code == 2 && session.shown.contains("it is a terminal"), "{session:?}");
 }
 
-/// It inherits the descriptor, whether or not anything was asked.
 #[test]
 fn a_passphrase_on_standard_input_does_not_become_a_value() {
     let sandbox = Sandbox::new();
     let piped = |arguments: &[&str], input: &str| {
         sandbox.pipe(&[&["--passphrase-fd", "0"], arguments].concat(), input.as_bytes())
     };
-    // Writing needs no identity, so nobody asks for it.
-    let refused = piped(&["create", "secret", "a"], "correct horse\n");
-    assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.stderr.contains("nothing came from standard input"), "{refused:?}");
-    assert_eq!(piped(&["create", "secret", "a"], "correct horse\nthe value\n").code, 0);
-    assert_eq!(sandbox.ok(&["get", "secret", "a", "--reveal"]), b"the value");
-    assert_eq!(piped(&["import", "-"], "correct=horse\nB=imported\n").code, 0);
-    let listed = String::from_utf8(sandbox.ok(&["get", "secret"])).expect("UTF-8");
-    assert!(listed.contains(" B ") && !listed.contains("correct"), "{listed}");
+    // Writing needs no identity, so nobody asks for it; and it would be the value.
+    for arguments in [
+        &["create", "secret", "a"][..],
+        &["import", "-"],
+        &["create", "secret", "a", "--type", "image_pull", "--registry", "r", "--username", "u", "--password-stdin"],
+    ] {
+        let refused = piped(arguments, "correct=horse\nB=battery\n");
+        assert_eq!(refused.code, 2, "{refused:?}");
+        assert!(refused.stderr.contains("standard input is where the passphrase comes from"), "{refused:?}");
+    }
+    let script = r#"printf 'correct\nhorse\n' | "$0" --passphrase-fd 3 create secret a 3<&0"#;
+    let ran = Ran::from(sandbox.program("bash").args(["-c", script, FLYTE_LOCAL]).output().expect("bash starts"));
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert_eq!(String::from_utf8(sandbox.ok(&["get", "secret"])).expect("UTF-8").lines().count(), 2);
+    // Nor does anybody wait for a line who needs none.
+    let mut command = sandbox.command(&["--passphrase-fd", "0", "get", "secret"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
+    let idle = child.stdin.take();
+    assert!(child.wait().expect("it ends").success());
+    drop(idle);
+    let output = sandbox.run(&["--passphrase-fd", "1", "get", "secret"]);
+    assert_eq!(output.code, 2, "{output:?}");
 }
 
+/// It inherits the descriptor, whether or not anything was asked.
 #[test]
 fn a_child_does_not_find_the_passphrase_where_it_was_given() {
     let (locked, open) = (locked_vault(), Sandbox::new());

@@ -79,6 +79,16 @@ fn a_new_key_takes_the_place_of_the_old_one() {
     let backup = sandbox.file("backup.age", before);
     let opened = sandbox.program("age").arg("-d").arg("-i").arg(&retired(&sandbox)[0]).arg(backup).output();
     assert_eq!(opened.expect("age starts").stdout, b"value of a");
+    // What somebody wrote who does not know of the new key, it opens too; and rekey then takes that up.
+    std::fs::write(sandbox.secret_file(SECRETS[0]), std::fs::read(sandbox.work().join("backup.age")).expect("there"))
+        .expect("written");
+    let ran = sandbox.run(&["get", "secret", "a", "--reveal"]);
+    assert_eq!(ran.code, 11, "{ran:?}");
+    let options = ran.stderr.split("an old key of yours may open it: ").nth(1).expect("a hint").lines().next();
+    let options: Vec<_> = options.expect("a line").split(' ').collect();
+    assert_eq!(sandbox.ok(&[&options[..], &["get", "secret", "a", "--reveal"]].concat()), b"value of a");
+    sandbox.ok(&[&options[..], &["rekey"]].concat());
+    assert_eq!(sandbox.ok(&["get", "secret", "a", "--reveal"]), b"value of a");
     // And once more.
     let old = sandbox.identities();
     std::fs::remove_file(&retired(&sandbox)[0]).expect("removed");

@@ -47,7 +47,7 @@ pub(crate) struct DockerArgs {
     password_stdin: bool,
     /// Take the credentials that Docker has, also those with its credential helpers
     #[arg(long, conflicts_with_all = ["value", "value_option", "from_file"])]
-    from_docker_config: bool,
+    pub(super) from_docker_config: bool,
     /// Docker's configuration [default: config.json in DOCKER_CONFIG, or in ~/.docker]
     #[arg(long, value_name = "FILE", requires = "from_docker_config")]
     docker_config_path: Option<PathBuf>,

@@ -12,6 +12,7 @@ use super::commands::unlock::Time;
 use super::context::{inherited, quoted};
 use super::error::{CliError, Exit};
 use super::passphrases::Passphrases;
+use super::retired;
 use flyte_local::crypto::{self, BadIdentity, Identity, IdentityFile, LockedIdentity, Recipient, Wanted};
 use flyte_local::keyring::{self, Kept, KeyringError};
 use flyte_local::storage::{Permissions, read_private_file};
@@ -21,8 +22,8 @@ use flyte_local::vault::Vault;
 /// which its permissions protect, and flyte-local may be started by what we start.
 pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
 
-/// Larger than any file of keys.
-pub(crate) const MAX_KEY_FILE_BYTES: usize = 1 << 20;
+/// Larger than any file of keys: the longest that `ssh-keygen` makes, of RSA, has 13 KiB. age takes time quadratic in their lines.
+pub(crate) const MAX_KEY_FILE_BYTES: usize = 32 << 10;
 
 /// A place where identities may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,6 +288,7 @@ impl Identities {
                 },
             });
         }
+        tried.hints.extend(self.sources.iter().filter_map(|source| retired::hint(source.origin.path()?)));
         tried
     }
 }

@@ -60,6 +60,7 @@ impl Injector {
         // Before anything else: a keyring is not that of a namespace, and no question can be asked once a child has the
         // terminal.
         identities.unlock_for(&vault)?;
+        context.passphrases().take_away();
         if user == User::Task {
             identities.close();
         }

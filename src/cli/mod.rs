@@ -13,6 +13,7 @@ mod opener;
 mod passphrases;
 mod progress;
 mod prompt;
+mod retired;
 mod table;
 mod ui;
 mod usage;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{IsTerminal, Read};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
 
@@ -21,35 +22,52 @@ const MAX_BYTES: usize = 64 << 10;
 pub(crate) struct Passphrases {
     ui: Ui,
     /// Each question takes the next line.
-    descriptor: Option<(u32, Mutex<Lines>)>,
+    descriptor: Option<(u32, Mutex<File>)>,
+    was_read: AtomicBool,
 }
 
-/// The lines of a descriptor.
-struct Lines {
-    file: File,
-    /// One that was read before it was asked for.
-    first: Option<Result<Zeroizing<Vec<u8>>, CliError>>,
+/// Whether standard input is where passphrases come from: nothing of it may become a secret's value.
+static STDIN_IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// That standard input is free to be read as something else.
+pub(crate) fn require_stdin() -> Result<(), CliError> {
+    if !STDIN_IS_TAKEN.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Exit::Usage,
+        "standard input is where the passphrase comes from, and cannot be read as something else",
+    )
+    .hint("give the value with --from-file FILE, or the passphrase on another descriptor: --passphrase-fd 3"))
 }
 
 impl Passphrases {
     pub(crate) fn new(descriptor: Option<u32>, ui: Ui) -> Result<Self, CliError> {
         let descriptor = match descriptor {
             Some(number) => {
-                let mut file = open(number)?;
-                // What else reads the descriptor must not find it there: a secret's value, if it is standard input; a child.
-                let first = Some(line(number, &mut file));
-                Some((number, Mutex::new(Lines { file, first })))
+                let file = open(number)?;
+                let is_stdin = rustix::fs::fstat(&file).ok().zip(rustix::fs::fstat(rustix::stdio::stdin()).ok());
+                let is_stdin = is_stdin.is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
+                STDIN_IS_TAKEN.store(number == 0 || is_stdin, Ordering::Relaxed);
+                Some((number, Mutex::new(file)))
             }
             None => None,
         };
-        Ok(Self { ui, descriptor })
+        Ok(Self { ui, descriptor, was_read: AtomicBool::new(false) })
+    }
+
+    /// Takes the line that is there, if no question has: a child inherits the descriptor, and is not to read it.
+    pub(crate) fn take_away(&self) {
+        if !self.was_read.load(Ordering::Relaxed) {
+            let _ = self.next_line();
+        }
     }
 
     /// The next line of the descriptor, if there is one to read.
     fn next_line(&self) -> Option<Result<Zeroizing<Vec<u8>>, CliError>> {
-        let (number, lines) = self.descriptor.as_ref()?;
-        let lines = &mut *lines.lock().expect("no panic");
-        Some(lines.first.take().unwrap_or_else(|| line(*number, &mut lines.file)))
+        let (number, file) = self.descriptor.as_ref()?;
+        self.was_read.store(true, Ordering::Relaxed);
+        Some(line(*number, &mut file.lock().expect("no panic")))
     }
 
     /// Whether there is anybody to ask.
@@ -120,6 +138,10 @@ fn not_unlocked(name: &str, error: &UnlockError) -> CliError {
 /// gives a program no more than three without `unsafe`.
 fn open(number: u32) -> Result<File, CliError> {
     let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    if number == 1 || number == 2 {
+        // Of a pipe, the end that we would read is ours alone, and nothing ever comes.
+        return Err(CliError::new(Exit::Usage, format!("descriptor {number} is for what flyte-local says")));
+    }
     let opened = match number {
         0 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0).map(File::from).map_err(std::io::Error::from),
         number => File::open(format!("{directory}/{number}")),

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::docker::{DockerArgs, check_document};
 use super::error::{CliError, Exit};
+use super::passphrases;
 use super::prompt::{self, Asked};
 use super::ui::Ui;
 use flyte_local::secret::{MAX_VALUE_BYTES, Recipe, SecretName, SecretType, SecretValue};
@@ -58,6 +59,11 @@ impl From<String> for Hidden {
 }
 
 impl ValueArgs {
+    /// Whether programs are started that are not to find a passphrase.
+    pub(crate) fn starts_programs(&self) -> bool {
+        self.docker.from_docker_config
+    }
+
     /// Gets the value of a secret of this type. With none given, asks for it on a terminal; otherwise reads standard input,
     /// less one newline at its end unless `--raw`.
     pub(crate) fn read(self, ui: &Ui, name: &SecretName, secret_type: SecretType) -> Result<SecretValue, CliError> {
@@ -136,6 +142,7 @@ pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, Cl
 /// Standard input to its end, or to its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
 /// first 8 KiB for the rest of the process.
 pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    passphrases::require_stdin()?;
     let mut bytes = Zeroizing::new(vec![0; limit]);
     let mut length = 0;
     while length < bytes.len() {

@@ -76,7 +76,7 @@ fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, BadRecipient> {
     // age's parser wants one blank before the key, and to see where it ends.
     let mut words = text.split_ascii_whitespace();
     let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    if !STANDARD.decode(key).is_ok_and(|blob| has_whole_numbers(&blob)) {
+    if kind == "ssh-rsa" && !STANDARD.decode(key).is_ok_and(|blob| has_whole_numbers(&blob)) {
         return Err(BadRecipient::Ssh("it is malformed"));
     }
     let key = format!("{kind} {key}\n").parse().map_err(|error| match error {

@@ -58,6 +58,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let tried = || context.identities_tried(&identities);
     let old = read.map_err(|error| CliError::from_read(&error, &context.command, &tried()))?;
     drop(identities);
+    context.passphrases().take_away();
     if std::str::from_utf8(old.expose()).is_err() {
         return Err(CliError::new(
             Exit::Failed,

@@ -107,6 +107,12 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }
     let rekeyed = rekey::rekey(context, &mut vault, &identities);
+    for author in vault.authors().iter().filter(|author| removed.iter().any(|known| known.name == author.name)) {
+        context.ui.say(&format!(
+            "{:?} is an author still, whose values are read; to take them out of the authors too: {} update vault --distrust-author {}",
+            author.name, context.command, author.key
+        ));
+    }
     rekey::tell_others(context, &vault);
     let secrets = vault.list(&ScopeFilter { project: None, domain: None }).map_err(failed)?.secrets;
     if !secrets.is_empty() {

@@ -4,7 +4,7 @@
 //! of another one that this machine knows: at any moment the file opens every secret. A mark in it says in which vault the one is
 //! taking the place of the other, as another vault cannot tell whether all is done there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -13,8 +13,9 @@ use crate::cli::commands::rekey;
 use crate::cli::context::{Context, quoted};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::identities::{self, Origin};
+use crate::cli::retired;
 use flyte_local::crypto::rotation::{self, Rotation};
-use flyte_local::crypto::{self, Identity, IdentityFile, Passphrase, Recipient};
+use flyte_local::crypto::{self, Identity, IdentityFile, Passphrase};
 use flyte_local::vault::Vault;
 
 /// An identity file as it is, and how to write it.
@@ -150,7 +151,7 @@ fn finish(
         return Ok(());
     }
     let (left, taken) = rotation::end(&file.text, &rotation.old);
-    let retired = retired(file.path, &rotation.old);
+    let retired = retired::path(file.path, &rotation.old);
     keep(context, &retired, &taken, file.passphrase.as_ref()).map_err(go_on)?;
     file.set(context, origin, left)?;
     context.ui.say(&format!("{origin} has the new key alone: replace your copy of it, and on your other machines"));
@@ -164,14 +165,6 @@ fn finish(
 
 fn parsed(text: &str) -> Result<Vec<Identity>, CliError> {
     Identity::parse_file(text).map_err(|error| CliError::chain(Exit::Failed, &error))
-}
-
-/// Where an old key is kept: by its own name, so that it is kept once.
-fn retired(path: &Path, old: &Recipient) -> PathBuf {
-    let key = old.to_string();
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".retired-{}", &key[key.len() - 8..]));
-    path.with_file_name(name)
 }
 
 /// Writes the old key into a file of its own, if one that was stopped did not.

@@ -1,0 +1,35 @@
+//! Keys that `update identity --rotate` took out of use: each in a file beside the identity's, by its own name.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::context::{quoted, split};
+use flyte_local::crypto::Recipient;
+use flyte_local::storage::{Directory, Entry};
+
+const INFIX: &str = ".retired-";
+
+/// Where an old key of this identity file is kept.
+pub(crate) fn path(identity: &Path, old: &Recipient) -> PathBuf {
+    let key = old.to_string();
+    let mut name = identity.file_name().unwrap_or_default().to_owned();
+    name.push(format!("{INFIX}{}", &key[key.len() - 8..]));
+    identity.with_file_name(name)
+}
+
+/// What to try on a file that no identity opens: somebody may have written it before they knew of the new key.
+pub(crate) fn hint(identity: &Path) -> Option<String> {
+    let (directory, name) = split(identity)?;
+    let entries = Directory::open(directory).and_then(|directory| directory.entries()).unwrap_or_default();
+    let mut options: Vec<_> = entries
+        .into_iter()
+        .filter_map(|entry| match entry {
+            Entry::File(other) => other.strip_prefix(name)?.starts_with(INFIX).then_some(other),
+            Entry::Directory(_) | Entry::Other(_) => None,
+        })
+        .map(|other| format!(" --identity {}", quoted(&identity.with_file_name(OsStr::new(&other)))))
+        .collect();
+    options.sort();
+    let all = options.concat();
+    (!options.is_empty()).then(|| format!("an old key of yours may open it: --identity {}{all}", quoted(identity)))
+}
