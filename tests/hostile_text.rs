@@ -23,7 +23,7 @@ fn acts(c: &char) -> bool {
 const FLOOD: usize = 200_000;
 
 /// What may be said to a user in one go: a line of what is wrong, and the three of TOML's quote.
-const MOST: usize = 5_000;
+const MOST: usize = 10_000;
 
 /// That it failed in this way, and said so in a few words without one control character.
 fn assert_harmless(ran: &Ran, code: i32, what: &str) {

@@ -200,7 +200,8 @@ fn what_a_former_author_signed_is_told_and_refused_until_it_is_adopted() {
     }
 
     // A rekey does not make it hers: it may be what only he knows.
-    assert_eq!(alice.run(&["rekey"]).code, 13);
+    let rekeyed = alice.run(&["rekey"]);
+    assert_eq!(rekeyed.code, 13, "{rekeyed:?}");
     let read = |name: &str| alice.run(&["get", "secret", name, "-p", "p", "--reveal"]);
     assert_eq!(read("his").code, 13);
     alice.ok(&["update", "secret", "his", "-p", "p", "--adopt"]);

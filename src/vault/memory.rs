@@ -414,7 +414,7 @@ impl Vault {
             return Err(VaultError::OwnAuthor { name: name.to_owned() });
         }
         let mut signed = Vec::new();
-        self.each_header(&ScopeFilter::default(), Self::peek, |header| match header {
+        self.each_header(&ScopeFilter::default(), Self::peek_judged, |header| match header {
             Ok((metadata, Some(claim))) if removed.iter().any(|author| author.key == claim.author) => {
                 signed.push(metadata.id);
             }
