@@ -38,7 +38,7 @@ fn holds(kind: &str, name: &str, value: &[u8]) -> bool {
     match kind {
         "dotenv" => is_text && !value.contains(&0),
         "json" => is_text,
-        "shell" => is_variable && !value.contains(&0),
+        "shell" => is_variable && name != "_" && !value.contains(&0),
         _ => true,
     }
 }
@@ -187,6 +187,46 @@ fn what_a_format_holds_comes_back_and_what_it_does_not_is_refused() {
         "export: {written} values in 4 formats, read back by python-dotenv, Python's json, PyYAML, sh and import; \
          {refused} that a format cannot hold, refused"
     ));
+}
+
+/// What a shell has that is given no variables.
+fn variables_of(shell: &str, list: &str) -> Vec<String> {
+    let output = Command::new(shell).args(["-c", list]).env_clear().output().expect("the shell starts");
+    let text = String::from_utf8(output.stdout).expect("names");
+    let names = text.lines().filter_map(|line| line.split('=').next());
+    // A value may go on in the next line.
+    names.filter(|name| name.parse::<SecretName>().is_ok()).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_the_shell_that_reads_it_would_act_on_is_refused() {
+    support::require("bash", "bash");
+    let refused = |name: &str| {
+        let secret = (name.parse().expect("good"), SecretValue::new(b"x".to_vec().into()).expect("small"));
+        shell::render(&vec![secret]).is_err()
+    };
+    let (bash, sh) = (variables_of("bash", "compgen -v; echo PS0"), variables_of("sh", "set"));
+    assert!(bash.iter().any(|name| name == "EUID") && sh.iter().any(|name| name == "PS4"), "{bash:?} {sh:?}");
+    for name in bash.iter().chain(&sh) {
+        assert!(refused(name), "{name}");
+    }
+    // In an interactive shell, and in zsh, which need not be here.
+    for name in ["PROMPT_COMMAND", "CDPATH", "HISTFILE", "HOME", "PROMPT", "RPS1", "USERNAME", "path", "status"] {
+        assert!(refused(name), "{name}");
+    }
+    for name in ["HOST", "USER", "PASSWORD", "API_KEY", "LANG", "UIDS", "PS", "ps1", "HTTP_PROXY"] {
+        assert!(!refused(name), "{name}");
+    }
+
+    let sandbox = Sandbox::new();
+    sandbox.secret("PS1", "$(touch ran)> ", &[]);
+    let script = format!("eval \"$({FLYTE_LOCAL} export --format shell)\"");
+    let mut bash = sandbox.program("bash");
+    bash.args(["--norc", "-i"]).stdin(Stdio::piped()).stderr(Stdio::null());
+    let mut bash = bash.spawn().expect("it starts");
+    bash.stdin.take().expect("piped").write_all(format!("{script}\n:\n").as_bytes()).expect("it reads");
+    bash.wait().expect("it ends");
+    assert!(!sandbox.work().join("ran").exists(), "a secret ran as a command");
 }
 
 #[test]

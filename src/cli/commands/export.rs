@@ -160,9 +160,14 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
         Format::Dotenv => dotenv::render(secrets),
         Format::Json => json::render(secrets),
         Format::Shell => {
-            let loading = secrets.iter().filter(|(name, _)| changes_how_programs_load(name.as_str()));
+            let mut unfit = shell::render(secrets).err().unwrap_or_default();
             let reason = "a variable of its name changes how programs load, and a shell would set it";
-            let unfit: Vec<_> = loading.map(|(name, _)| Unfit { name: name.clone(), reason }).collect();
+            let is_told = |name: &SecretName, unfit: &[Unfit]| unfit.iter().any(|other| other.name == *name);
+            for (name, _) in secrets.iter().filter(|(name, _)| changes_how_programs_load(name.as_str())) {
+                if !is_told(name, &unfit) {
+                    unfit.push(Unfit { name: name.clone(), reason });
+                }
+            }
             if unfit.is_empty() { shell::render(secrets) } else { Err(unfit) }
         }
         Format::Kubernetes => kubernetes::render(args.name.as_deref().unwrap_or("flyte-local"), secrets),
