@@ -4,6 +4,10 @@
 
 mod support;
 
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use support::terminal::answering;
 use support::{FLYTE_LOCAL, Ran, Sandbox, require, tally};
 
@@ -79,6 +83,19 @@ fn each_kind_of_key_opens_the_vault_that_was_made_with_it() {
     tally(&format!("OpenSSH keys: {kinds} kinds, with and without a passphrase, open the vault made with them"));
 }
 
+/// Has the passphrase of a key take this many rounds to try.
+fn ask_for_rounds(key: &Path, rounds: u32) {
+    let text = std::fs::read_to_string(key).expect("there");
+    let lines: Vec<_> = text.lines().collect();
+    let mut file = STANDARD.decode(lines[1..lines.len() - 1].concat()).expect("base64");
+    // The salt is 16 bytes long, and the rounds follow it.
+    let start = b"bcrypt\0\0\0\x18\0\0\0\x10";
+    let at = file.windows(start.len()).position(|window| window == start).expect("encrypted") + start.len() + 16;
+    file[at..at + 4].copy_from_slice(&rounds.to_be_bytes());
+    let (first, last) = (lines[0], lines[lines.len() - 1]);
+    std::fs::write(key, format!("{first}\n{}\n{last}\n", STANDARD.encode(file))).expect("ours");
+}
+
 #[test]
 fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
     let sandbox = Sandbox::empty();
@@ -92,6 +109,8 @@ fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
     // Others may read it, and it opens nothing either way.
     std::fs::copy(sandbox.work().join("ecdsa.pub"), sandbox.work().join("closed")).expect("copied");
     support::identities::private(&sandbox.work().join("closed"));
+    sandbox.ssh_key("rounds", &["ed25519"], PASSPHRASE);
+    ask_for_rounds(&sandbox.work().join("rounds"), 1 << 31);
     for (key, words, hint) in [
         ("ecdsa", "a key of type ecdsa-sha2-nistp256", "ssh-keygen -t ed25519"),
         ("ecdsa-locked", "a key of type ecdsa-sha2-nistp256", "ssh-keygen -t ed25519"),
@@ -101,6 +120,7 @@ fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
         ("rsa", "the old format PEM, encrypted", "ssh-keygen -p -f rsa"),
         ("pkcs8", "the format PKCS#8", "ssh-keygen -p -f pkcs8"),
         ("cipher", "it is encrypted with 3des-cbc", "ssh-keygen -p -Z aes256-ctr -f cipher"),
+        ("rounds", "takes 2147483648 rounds of bcrypt", "ssh-keygen -p -a 100 -f rounds"),
     ] {
         let ran = sandbox.run(&["--identity", key, "init"]);
         assert_eq!(ran.code, 1, "{key}: {ran:?}");

@@ -71,6 +71,9 @@ impl Origin {
             BadIdentity::Cipher(_) => {
                 error_said.hint(format!("encrypt it with another: ssh-keygen -p -Z aes256-ctr -f {file}"))
             }
+            BadIdentity::TooManyRounds(_) => {
+                error_said.hint(format!("with its passphrase, take fewer: ssh-keygen -p -a 100 -f {file}"))
+            }
             _ => error_said,
         }
     }

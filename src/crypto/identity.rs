@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::randomness::{NoRandomness, with_randomness};
 use super::wanted::Wanted;
-use super::{BadRecipient, Recipient};
+use super::{BadRecipient, MAX_ROUNDS, Recipient};
 
 /// A file that holds no identity that can be used. It names a line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,9 @@ pub enum BadIdentity {
     /// A private key encrypted with this cipher, which age does not have.
     #[error("it is encrypted with {0}, which age does not read")]
     Cipher(String),
+    /// A private key whose passphrase takes more work than is reasonable.
+    #[error("its passphrase takes {0} rounds of bcrypt, and at most {MAX_ROUNDS} are accepted")]
+    TooManyRounds(u32),
     /// Nobody should encrypt to its public half.
     #[error(transparent)]
     Recipient(#[from] BadRecipient),

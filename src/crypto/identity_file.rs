@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::identity::recipient_of;
 use super::passphrase::{self, UnlockError};
-use super::{BadIdentity, Identity, Passphrase, Recipient, Wanted};
+use super::{BadIdentity, Identity, Passphrase, Recipient, Wanted, open_ssh};
 
 /// A file of identities.
 #[derive(Debug, Clone)]
@@ -77,6 +77,9 @@ fn private_key(text: &str, kind: &str) -> Result<IdentityFile, BadIdentity> {
         _ => return Err(BadIdentity::MalformedKey),
     }
     let start = text.find("-----BEGIN ").unwrap_or_default();
+    if kind.starts_with("OPENSSH") {
+        open_ssh::look_at(&text[start..])?;
+    }
     let key = ssh::Identity::from_buffer(&text.as_bytes()[start..], None).map_err(|_| BadIdentity::MalformedKey)?;
     match &key {
         ssh::Identity::Unencrypted(_) => Ok(IdentityFile::Open(vec![Identity::open_ssh(key)?])),

@@ -9,6 +9,7 @@ mod envelope;
 mod header;
 mod identity;
 mod identity_file;
+mod open_ssh;
 mod passphrase;
 mod randomness;
 mod recipient;
@@ -20,6 +21,7 @@ pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Opened, S
 pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
 pub use identity::{BadIdentity, Identities, Identity};
 pub use identity_file::{IdentityFile, LockedIdentity, Unlocked};
+pub use open_ssh::MAX_ROUNDS;
 pub use passphrase::{LockError, MAX_WORK_FACTOR, Passphrase, UnlockError, WORK_FACTOR, lock};
 pub use randomness::{NoRandomness, is_lack_of_randomness};
 pub use recipient::{BadRecipient, Recipient};
