@@ -82,6 +82,23 @@ fn an_identity_made_with_a_passphrase_is_text_that_age_opens_and_nothing_without
 }
 
 #[test]
+fn where_the_memory_for_a_passphrase_is_not_to_be_had_it_is_an_error_and_no_crash() {
+    let sandbox = locked_vault();
+    let locked = std::fs::read(sandbox.identity()).expect("there");
+    let end = b" 4\n";
+    let at = locked.windows(end.len()).position(|window| window == end).expect("the work factor");
+    std::fs::write(sandbox.identity(), [&locked[..at], b" 18\n", &locked[at + end.len()..]].concat()).expect("ours");
+    let init = ["--identity", "another", "--vault", "another-vault", "init", "--passphrase"];
+    for (code, arguments) in [(11, &READ[..]), (1, &init)] {
+        let mut command = sandbox.program("sh");
+        let script = "ulimit -v 200000; echo a passphrase | exec \"$0\" --passphrase-fd 0 \"$@\"";
+        let ran = Ran::from(command.args(["-c", script, FLYTE_LOCAL]).args(arguments).output().expect("sh starts"));
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.stderr.contains("a passphrase takes 257 MiB of memory"), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_passphrase_is_changed_and_taken_away() {
     let sandbox = locked_vault();
     let file = sandbox.identity();

@@ -22,7 +22,7 @@ pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
 pub use identity::{BadIdentity, Identities, Identity};
 pub use identity_file::{IdentityFile, LockedIdentity, Unlocked};
 pub use open_ssh::MAX_ROUNDS;
-pub use passphrase::{LockError, MAX_WORK_FACTOR, Passphrase, UnlockError, WORK_FACTOR, lock};
+pub use passphrase::{LackOfMemory, LockError, MAX_WORK_FACTOR, Passphrase, UnlockError, WORK_FACTOR, lock};
 pub use randomness::{NoRandomness, is_lack_of_randomness};
 pub use recipient::{BadRecipient, Recipient};
 pub use wanted::Wanted;

@@ -47,6 +47,26 @@ impl std::fmt::Debug for Passphrase {
     }
 }
 
+/// So much memory, in MiB, is not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a passphrase takes {0} MiB of memory, more than there is or than this process may have")]
+pub struct LackOfMemory(u64);
+
+/// Refuses work that would end the process, as scrypt does where it is given no memory. Where the system promises more than it has,
+/// as Linux may, it still kills who uses it.
+fn require_memory(work_factor: u8) -> Result<(), LackOfMemory> {
+    // scrypt's N blocks of 128 * r bytes, with age's r = 8, and a little for all else.
+    let bytes = (1_u64 << (work_factor + 10)) + (1 << 20);
+    let room = usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
+    if room { Ok(()) } else { Err(LackOfMemory(bytes >> 20)) }
+}
+
+/// The work factor in the header of a file that [`read`] gave: the last word of its only stanza.
+fn work_factor(file: &[u8]) -> Option<u8> {
+    let stanza = file.split(|&byte| byte == b'\n').nth(1)?;
+    std::str::from_utf8(stanza).ok()?.rsplit(' ').next()?.parse().ok()
+}
+
 /// Why a locked identity stays so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnlockError {
@@ -56,6 +76,9 @@ pub enum UnlockError {
     /// The file asks for more work than is reasonable.
     #[error("it asks for a work factor of {0}, and at most {MAX_WORK_FACTOR} is accepted")]
     TooMuchWork(u8),
+    /// The system has not the memory to try a passphrase.
+    #[error(transparent)]
+    Memory(#[from] LackOfMemory),
     /// It was unlocked, and is no identity that can be used.
     #[error(transparent)]
     Bad(#[from] BadIdentity),
@@ -67,6 +90,9 @@ pub enum LockError {
     /// There is no key to encrypt with.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// The system has not the memory for the work.
+    #[error(transparent)]
+    Memory(#[from] LackOfMemory),
     /// age failed to encrypt.
     #[error("age could not encrypt: {0}")]
     Encrypt(String),
@@ -81,6 +107,7 @@ pub fn lock(text: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, LockError> 
 }
 
 pub(super) fn lock_at(work_factor: u8, text: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, LockError> {
+    require_memory(work_factor)?;
     let failed = |error: &dyn std::fmt::Display| LockError::Encrypt(error.to_string());
     with_randomness(|| {
         let mut recipient = age::scrypt::Recipient::new(passphrase.to_age());
@@ -123,6 +150,9 @@ pub(super) fn read(file: &[u8]) -> Result<Vec<u8>, BadIdentity> {
 /// What `file`, as [`read`] gave it, holds.
 pub(super) fn open(file: &[u8], passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, UnlockError> {
     let damaged = || UnlockError::Bad(BadIdentity::AgeFile("it was changed or damaged after it was written"));
+    if let Some(factor) = work_factor(file).filter(|&factor| factor <= MAX_WORK_FACTOR) {
+        require_memory(factor)?;
+    }
     let mut identity = age::scrypt::Identity::new(passphrase.to_age());
     identity.set_max_work_factor(MAX_WORK_FACTOR);
     let decryptor = age::Decryptor::new_buffered(file).map_err(|_| damaged())?;
