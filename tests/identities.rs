@@ -135,7 +135,8 @@ fn an_error_lists_each_that_was_tried_and_what_the_file_needs() {
             "caused by: not tried locked-ssh, the identity of {}: it is locked, and the file needs another",
             public("locked-ssh")
         ),
-        "caused by: not tried locked.txt: its passphrase cannot be asked for: standard input is no terminal".to_owned(),
+        "caused by: not unlocked locked.txt: its passphrase cannot be asked for: standard input is no terminal"
+            .to_owned(),
         "caused by: the file is encrypted to: 1 X25519 key (age1…)".to_owned(),
         format!("  a recipient of the vault is \"owner\" {owner}"),
         "hint: give it on a descriptor: --passphrase-fd 3 3< <(your-password-manager)".to_owned(),

@@ -274,9 +274,9 @@ impl Identities {
                 let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
                 format!("tried {origin}, the identity of {}", recipients.join(", "))
             };
-            let not_tried = |locked: &Locked, reason: &str| {
+            let left = |done: &str, locked: &Locked, reason: &str| {
                 let whose = locked.file.recipient().map(|own| format!(", the identity of {own}")).unwrap_or_default();
-                format!("not tried {origin}{whose}: {reason}")
+                format!("not {done} {origin}{whose}: {reason}")
             };
             tried.causes.push(match content {
                 Content::Open(identities) => tried_it(identities),
@@ -285,9 +285,9 @@ impl Identities {
                     Some(Err(error)) => {
                         tried.hints.extend(error.hints().iter().cloned());
                         // The message names the place as well.
-                        not_tried(locked, error.causes().last().map_or(error.message(), String::as_str))
+                        left("unlocked", locked, error.causes().last().map_or(error.message(), String::as_str))
                     }
-                    None => not_tried(locked, "it is locked, and the file needs another"),
+                    None => left("tried", locked, "it is locked, and the file needs another"),
                 },
             });
         }

@@ -130,8 +130,13 @@ impl Passphrases {
 const OTHER_WAYS: &str = "give it on a descriptor: --passphrase-fd 3 3< <(your-password-manager)";
 
 fn not_unlocked(name: &str, error: &UnlockError) -> CliError {
-    let exit = if *error == UnlockError::WrongPassphrase { Exit::CannotDecrypt } else { Exit::Failed };
-    CliError::new(exit, format!("cannot unlock {name}")).because(error.to_string())
+    let told = |exit| CliError::new(exit, format!("cannot unlock {name}")).because(error.to_string());
+    match error {
+        UnlockError::WrongPassphrase => {
+            told(Exit::CannotDecrypt).hint("run it once more, or use a copy of the identity whose passphrase you know")
+        }
+        _ => told(Exit::Failed),
+    }
 }
 
 /// A descriptor that our caller left open: standard input itself, and any other by the name that the system has for it, as std
