@@ -260,6 +260,34 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+fn what_a_stopped_write_left_beside_a_key_is_told() {
+    require("flock", "util-linux");
+    let sandbox = filled();
+    let key = std::fs::read(sandbox.identity()).expect("there");
+    let beside = |name: &str| sandbox.identity().with_file_name(name);
+    let [left, begun, written] = [1, 2, 3].map(|number| beside(&format!(".flyte-local-{number}-1.tmp")));
+    std::fs::write(&left, &key).expect("ours");
+    // One that has nothing in it yet may be a writer's that is about to lock it, and another is locked.
+    std::fs::write(&begun, "").expect("ours");
+    std::fs::write(&written, &key).expect("ours");
+    std::fs::write(beside("notes.tmp"), &key).expect("ours");
+    let mut writer = sandbox.program("flock");
+    writer.arg(&written).args(["sh", "-c", "echo locked; read line"]);
+    let mut writer = writer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("flock starts");
+    let mut line = String::new();
+    BufReader::new(writer.stdout.take().expect("piped")).read_line(&mut line).expect("it says so");
+
+    let (found, ran) = checked(&sandbox, &[]);
+    assert_eq!((ran.code, failed(&found).len()), (13, 1), "{ran:?}");
+    assert!(detail(&found, "leftover").starts_with(left.to_str().expect("UTF-8")), "{ran:?}");
+    type_command(&sandbox, failed(&found)[0]["hints"][0].as_str().expect("text"));
+    let (_, ran) = checked(&sandbox, &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    drop(writer.stdin.take());
+    writer.wait().expect("it ends");
+}
+
+#[test]
 fn a_write_that_goes_on_is_no_leftover() {
     require("flock", "util-linux");
     let sandbox = filled();

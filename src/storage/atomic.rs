@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
@@ -132,22 +133,33 @@ impl Directory {
         self.write_through((&temporary, file), name, bytes, Replace::Existing, check, || Ok(()))
     }
 
-    /// Removes what a killed [`Directory::write_new`] left: its writer has no lock on it any more. What cannot be removed
-    /// is in nobody's way.
+    /// Removes what a killed [`Directory::write_new`] left. What cannot be removed is in nobody's way.
     fn sweep(&self) {
-        for entry in self.entries().unwrap_or_default() {
-            let Entry::File(name) = entry else { continue };
-            if !is_anybodys(&name) {
-                continue;
-            }
-            let Ok(fd) = beneath::open(self, &name, OFlags::RDONLY, Mode::empty()) else { continue };
-            // Open until the name is gone: with the lock given back before, its writer could take it and be robbed of its file.
-            let file = File::from(fd);
-            let is_own = rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_uid == rustix::process::geteuid().as_raw());
-            if is_own && lock::try_lock(&file).unwrap_or(false) {
-                let _ = rustix::fs::unlinkat(self, &*name, AtFlags::empty());
-            }
+        for (name, _lock) in self.abandoned(0) {
+            let _ = rustix::fs::unlinkat(self, &*name, AtFlags::empty());
         }
+    }
+
+    /// What a killed [`Directory::write_new`] or [`Directory::replace`] left here, of this user's, that the next one will remove: with
+    /// some of what was to be written.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        // A writer takes its lock before it writes anything, and is not to find it taken.
+        self.abandoned(1).map(|(name, _)| self.join(&name)).collect()
+    }
+
+    /// Temporary files of this user's, of so many bytes at least, on which their writers have no lock any more, each with a lock
+    /// of ours. Who removes one keeps that until the name is gone: else its writer could take it and be robbed of its file.
+    fn abandoned(&self, least: i64) -> impl Iterator<Item = (String, File)> {
+        let own = rustix::process::geteuid().as_raw();
+        self.entries().unwrap_or_default().into_iter().filter_map(move |entry| {
+            let Entry::File(name) = entry else { return None };
+            if !is_anybodys(&name) {
+                return None;
+            }
+            let file = File::from(beneath::open(self, &name, OFlags::RDONLY, Mode::empty()).ok()?);
+            let is_sought = rustix::fs::fstat(&file).is_ok_and(|stat| stat.st_uid == own && stat.st_size >= least);
+            (is_sought && lock::try_lock(&file).unwrap_or(false)).then_some((name, file))
+        })
     }
 
     /// A new temporary file for `name`, which no other [`Directory::write_new`] takes for one that was left behind.

@@ -1,16 +1,18 @@
 //! `check`
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::cli::OutputFormat;
-use crate::cli::context::{Context, quoted, runtime_directory};
+use crate::cli::context::{Context, quoted, runtime_directory, split};
 use crate::cli::error::{CliError, Exit, GET_ADDED, harmless, harmless_json};
 use crate::cli::files::Place;
-use crate::cli::identities::Identities;
+use crate::cli::identities::{Identities, Origin};
 use crate::cli::inject::User;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::storage::System;
+use flyte_local::storage::{Directory, System};
 use flyte_local::vault::{Flaw, Vault, VaultError};
 
 /// Tell whether all is well with the vault, and how this machine will have file secrets
@@ -63,7 +65,8 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
         Err(error) => vec![Finding::new("identity", Err(error))],
     };
     let first = [Finding::new("vault", path_of_vault)].into_iter().chain(found);
-    let findings: Vec<_> = first.chain(looked_over).chain([file_secrets(), system()]).collect();
+    let findings: Vec<_> =
+        first.chain(looked_over).chain(leftovers(context)).chain([file_secrets(), system()]).collect();
     context.ui.data(format(context.output_format, &findings).as_bytes())?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
         context.ui.hint(hint);
@@ -131,6 +134,22 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>
     });
     let all = [encryption(context, found.outdated), Finding::new("all secrets", Ok(sound))];
     all.into_iter().chain(flaws).collect()
+}
+
+/// What writes of identities and of the key that signs left when they were stopped: perhaps a private key that its owner believes
+/// to be gone, or protected by a passphrase.
+fn leftovers(context: &Context<'_>) -> Vec<Finding> {
+    let identities = context.identity_places().unwrap_or_default();
+    let files = identities.iter().filter_map(Origin::path).chain(context.author_path());
+    let directories: BTreeSet<_> = files.filter_map(split).map(|(directory, _)| directory).collect();
+    let opened = directories.into_iter().filter_map(|directory| Directory::open(directory).ok());
+    let left: BTreeSet<_> = opened.flat_map(|directory| directory.leftovers()).collect();
+    let told = left.iter().map(|path| {
+        let message = format!("{} was left by a write that was stopped, and may hold a private key", path.display());
+        let error = CliError::new(Exit::Refused, message);
+        Finding::new("leftover", Err(error.hint(format!("take it away: rm {}", quoted(path)))))
+    });
+    told.collect()
 }
 
 /// That the vault is the one that this machine knows, and none of its secrets older than it was, or gone.
