@@ -153,9 +153,9 @@ impl DockerArgs {
         }
         if registries.is_empty() {
             let message = "no registries found in Docker's configuration, and none named";
-            return Err(
-                CliError::new(Exit::Failed, message).hint("name them with --registries, or log in: docker login")
-            );
+            return Err(CliError::new(Exit::Failed, message)
+                .hint("name them: --registries HOST,HOST; of those with a credential helper, only what stands in \"auths\" is found")
+                .hint("or log in: docker login"));
         }
         Ok(registries)
     }

@@ -149,14 +149,23 @@ impl Identities {
         }
     }
 
-    /// The public half of the first one, which is unlocked if that is what it takes.
-    pub(crate) fn first_recipient(&self) -> Result<Recipient, CliError> {
-        let source = self.sources.first().expect("there is one at least");
-        let known = match &source.content {
-            Content::Locked(locked) => locked.file.recipient().cloned(),
-            Content::Open(_) => None,
-        };
-        known.map_or_else(|| Ok(self.unlock(source)?[0].recipient()), Ok)
+    /// The public half of the first one in each place, which is unlocked if that is what it takes.
+    pub(crate) fn first_recipients(&self) -> Result<Vec<Recipient>, CliError> {
+        let mut all = Vec::new();
+        for source in &self.sources {
+            let known = match &source.content {
+                Content::Locked(locked) => locked.file.recipient().cloned(),
+                Content::Open(_) => None,
+            };
+            let recipient = match known {
+                Some(known) => known,
+                None => self.unlock(source)?[0].recipient(),
+            };
+            if !all.contains(&recipient) {
+                all.push(recipient);
+            }
+        }
+        Ok(all)
     }
 
     /// The public halves that are known without unlocking anything.

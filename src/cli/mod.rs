@@ -73,7 +73,7 @@ struct GlobalArgs {
     /// Refuse what is else only told: a secret that is older than it was seen here, or gone [default: FLYTE_LOCAL_STRICT]
     #[arg(long, global = true)]
     strict: bool,
-    /// How `get`, `check`, `import` and `run --dry-run` print: table, table-simple, json or json-raw
+    /// How `get`, `check`, `import`, `delete recipient` and each --dry-run print: table, table-simple, json or json-raw
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     #[arg(hide_possible_values = true)]
     output_format: OutputFormat,

@@ -21,6 +21,8 @@ use flyte_local::vault::{Metadata, Vault, VaultError};
 /// project and domain sees. Into a new file that only you can read, or a pipe; to a terminal only with --reveal. If the
 /// format cannot hold one of them, nothing is written. Image pull secrets are left out unless they are named.
 #[derive(clap::Args)]
+#[command(mut_arg("project", |arg| arg.help("Those of this project [default: of no project]")))]
+#[command(mut_arg("domain", |arg| arg.help("Those of this domain [default: of no domain]")))]
 #[command(after_help = "\
 Examples:
   flyte-local export -o .env

@@ -63,7 +63,9 @@ pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliE
 /// Says where they are.
 pub(super) fn tell(context: &Context<'_>, places: &[Origin], made: bool, made_key: bool) -> Result<(), CliError> {
     let there = |made: bool| if made { "" } else { " (it was there already)" };
-    context.ui.say(&format!("identity: {}{}", places[0], there(made)));
+    for place in places {
+        context.ui.say(&format!("identity: {place}{}", there(made)));
+    }
     context.ui.say(&format!("author:   {}{}", context.author_path()?.display(), there(made_key)));
     if made {
         context.ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
@@ -71,14 +73,22 @@ pub(super) fn tell(context: &Context<'_>, places: &[Origin], made: bool, made_ke
     Ok(())
 }
 
-/// The public half of the identity that is there, or was made; whether it was.
-pub(super) fn make(context: &Context<'_>, places: &[Origin], passphrase: bool) -> Result<(Recipient, bool), CliError> {
+/// The public halves of the identities that are there, or of the one that was made; whether it was.
+pub(super) fn make(
+    context: &Context<'_>,
+    places: &[Origin],
+    passphrase: bool,
+) -> Result<(Vec<Recipient>, bool), CliError> {
     if let Some(found) = context.read_identities(places)? {
         if passphrase {
             let error = CliError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
             return Err(error.hint(format!("give it a passphrase: {} update identity --passphrase", context.command)));
         }
-        return Ok((found.first_recipient()?, false));
+        return Ok((found.first_recipients()?, false));
+    }
+    if let [_, other, ..] = places {
+        let message = format!("there is no identity at {}, nor at {other}", places[0]);
+        return Err(CliError::new(Exit::NotFound, message).hint("name one alone to have it made"));
     }
     let path = places[0].path().expect("a variable that names nothing is no place");
     let failed = |reason: &dyn std::fmt::Display| {
@@ -92,8 +102,8 @@ pub(super) fn make(context: &Context<'_>, places: &[Origin], passphrase: bool) -
         file = crypto::lock(&file, &chosen).map_err(|error| failed(&error))?.into();
     }
     match context.write_key_file(path, &file)? {
-        true => Ok((identity.recipient(), true)),
+        true => Ok((vec![identity.recipient()], true)),
         // Another init was faster, and what counts is what lies on the disk.
-        false => Ok((context.identities()?.first_recipient()?, false)),
+        false => Ok((context.identities()?.first_recipients()?, false)),
     }
 }

@@ -27,6 +27,8 @@ use plan::{Action, Plan, Step};
 /// names and texts; numbers and booleans are taken as they are written. From another vault come all secrets with their scopes
 /// and types, or those that `get secret` lists for -p and -d.
 #[derive(clap::Args)]
+#[command(mut_arg("project", |arg| arg.help("Into this project [default: into no project; with --from-vault, from all]")))]
+#[command(mut_arg("domain", |arg| arg.help("Into this domain [default: into no domain; with --from-vault, from all]")))]
 #[command(after_help = "\
 Examples:
   flyte-local import .env --dry-run

@@ -12,7 +12,7 @@ const OWNER: &str = "owner";
 /// Make a vault, and an identity to open it with
 ///
 /// The identity is a private key in a file of its own, outside the vault. One that is there already is used, never
-/// overwritten. So is a key that signs what you write.
+/// overwritten; if several are named, each opens the vault. So is a key that signs what you write.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,12 +49,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     }
     context.require_outside_of_vault()?;
     // The identity comes before the vault: a vault that nobody can open is worse than none.
-    let (recipient, made) = identity::make(context, &places, args.passphrase)?;
-    let owner = NamedRecipient { name: OWNER.to_owned(), key: recipient };
+    let (recipients, made) = identity::make(context, &places, args.passphrase)?;
+    let owner = |key| NamedRecipient { name: OWNER.to_owned(), key };
+    let owners = recipients.into_iter().map(owner).collect();
     let (key, made_key) = context.author_key()?;
     let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
     let listener = notices::listener(context.ui.clone(), context.command.clone());
-    let vault = Vault::create(vault_path, vec![owner], vec![author], state, permissions()?, listener)
+    let vault = Vault::create(vault_path, owners, vec![author], state, permissions()?, listener)
         .map_err(|error| CliError::from_vault(&error, &context.command))?;
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
