@@ -203,7 +203,7 @@ fn what_the_shell_that_reads_it_would_act_on_is_refused() {
     support::require("bash", "bash");
     let refused = |name: &str| {
         let secret = (name.parse().expect("good"), SecretValue::new(b"x".to_vec().into()).expect("small"));
-        shell::render(&vec![secret]).is_err()
+        shell::render(&[secret]).is_err()
     };
     let (bash, sh) = (variables_of("bash", "compgen -v; echo PS0"), variables_of("sh", "set"));
     assert!(bash.iter().any(|name| name == "EUID") && sh.iter().any(|name| name == "PS4"), "{bash:?} {sh:?}");
