@@ -13,6 +13,8 @@ use super::error::{CliError, Exit};
 use super::identities::{self, IDENTITY_KEY, Identities, MAX_KEY_FILE_BYTES, Origin, Tried};
 use super::notices;
 use super::passphrases::Passphrases;
+use super::paths::real;
+pub(crate) use super::paths::{quoted, split};
 use super::ui::Ui;
 use super::{GlobalArgs, OutputFormat, RunScopeArgs};
 use flyte_local::config::Config;
@@ -307,25 +309,6 @@ fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
     read_private_file(path, MAX_KEY_FILE_BYTES, permissions()?).map_err(|error| CliError::from_storage(&error))
 }
 
-/// The path without links, as far as it exists.
-fn real(path: &Path) -> Result<PathBuf, CliError> {
-    let absolute =
-        std::path::absolute(path).map_err(|error| CliError::from_io("find the working directory", &error))?;
-    for ancestor in absolute.ancestors() {
-        if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
-            return Ok(found.join(rest));
-        }
-    }
-    Ok(absolute)
-}
-
-/// The directory and the name of a file; a bare name lies in the working directory.
-pub(crate) fn split(path: &Path) -> Option<(&Path, &str)> {
-    let name = path.file_name()?.to_str()?;
-    let directory = path.parent()?;
-    Some((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name))
-}
-
 /// Whether owners and permissions count: the way out for file systems that have none (FAT, Windows' drives in WSL).
 pub(crate) fn permissions() -> Result<Permissions, CliError> {
     match variable::<String>("FLYTE_LOCAL_PERMISSIONS", "text")?.as_deref() {
@@ -367,13 +350,6 @@ pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {
 /// Where the user's programs keep what is gone when they log out; often in memory.
 pub(crate) fn runtime_directory() -> Option<PathBuf> {
     path_variable("XDG_RUNTIME_DIR")
-}
-
-/// A path as it can be typed in a shell.
-pub(crate) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:=~".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]

@@ -11,6 +11,7 @@ mod inject;
 mod notices;
 mod opener;
 mod passphrases;
+mod paths;
 mod progress;
 mod prompt;
 mod retired;

@@ -1,6 +1,8 @@
 //! How far long work is, on a terminal: the position, the rate and an estimate. Nothing elsewhere.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt::Write;
+
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::ui::Ui;
 
@@ -16,9 +18,9 @@ impl Progress {
         if total < MANY {
             return Self(ProgressBar::hidden());
         }
-        let style = ProgressStyle::with_template("{msg} {pos}/{len} {wide_bar} {per_sec}, {eta} left");
+        let style = ProgressStyle::with_template("{msg} {pos}/{len} {wide_bar} {rate}/s, {eta} left");
         let bar = ProgressBar::with_draw_target(Some(total as u64), ui.progress_target())
-            .with_style(style.expect("a template that is understood"))
+            .with_style(style.expect("a template that is understood").with_key("rate", rate))
             .with_message(what);
         Self(bar)
     }
@@ -26,6 +28,11 @@ impl Progress {
     pub(crate) fn step(&self) {
         self.0.inc(1);
     }
+}
+
+/// As a whole number: the bar's own has four digits after the point.
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    let _ = write!(out, "{:.0}", state.per_sec());
 }
 
 impl Drop for Progress {

@@ -1,0 +1,33 @@
+//! The user's paths.
+
+use std::path::{Path, PathBuf};
+
+use super::error::CliError;
+
+/// The path without links, as far as it exists.
+pub(crate) fn real(path: &Path) -> Result<PathBuf, CliError> {
+    let absolute =
+        std::path::absolute(path).map_err(|error| CliError::from_io("find the working directory", &error))?;
+    for ancestor in absolute.ancestors() {
+        if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
+            return Ok(found.join(rest));
+        }
+    }
+    Ok(absolute)
+}
+
+/// The directory and the name of a file; a bare name lies in the working directory.
+pub(crate) fn split(path: &Path) -> Option<(&Path, &str)> {
+    let name = path.file_name()?.to_str()?;
+    let directory = path.parent()?;
+    Some((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name))
+}
+
+/// A path as it can be typed in a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    // One that begins with a dash would be an option.
+    let here = if path.as_os_str().as_encoded_bytes().starts_with(b"-") { "./" } else { "" };
+    let text = format!("{here}{}", path.display());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:=~".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
