@@ -251,6 +251,24 @@ fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
     assert_each_opens(&sandbox, &places, &[&new]);
 }
 
+/// As where a user may have no more processes.
+#[test]
+fn without_threads_it_takes_longer() {
+    require("strace", "strace");
+    for count in [3, 20] {
+        let (sandbox, places) = vault(count);
+        let new = Identity::generate();
+        exchange(&sandbox, &new, None);
+        let log: PathBuf = sandbox.work().join("strace.log");
+        let mut command = sandbox.program("strace");
+        command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=clone3,clone:error=EAGAIN", FLYTE_LOCAL, "rekey"]);
+        let ran = Ran::from(command.output().expect("strace starts"));
+        assert!(ran.code == 0 && ran.stderr.contains(&format!("encrypted {count} secrets anew")), "{ran:?}");
+        assert!(std::fs::read_to_string(&log).expect("strace's log").contains("(INJECTED)"), "it started no thread");
+        assert_each_opens(&sandbox, &places, &[&new]);
+    }
+}
+
 #[test]
 fn whoever_may_not_write_does_not_rekey() {
     let (sandbox, _) = vault(2);

@@ -187,17 +187,21 @@ impl Vault {
             for _ in 0..threads {
                 let (sender, next) = (sender.clone(), &next);
                 let vault = &*self;
-                scope.spawn(move || {
+                let work = move || {
                     while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
                         // Nobody listens any more once a write has failed.
                         if sender.send(vault.reseal(id, identities)).is_err() {
                             return;
                         }
                     }
-                });
+                };
+                // One that cannot be started is done without.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
             }
             drop(sender);
-            for prepared in ready {
+            // What no thread took: all of it, if there is none.
+            let rest = std::iter::from_fn(|| ids.get(next.fetch_add(1, Ordering::Relaxed)));
+            for prepared in ready.into_iter().chain(rest.map(|id| self.reseal(id, identities))) {
                 match prepared {
                     Ok(Some(Ready { directory, metadata, value, sealed })) => {
                         pins.prepare(&metadata.id.scope)?;

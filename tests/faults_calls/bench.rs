@@ -1,6 +1,6 @@
 //! One home, put back to the same state before each run, so that each run makes the same calls; and what must hold after it.
 
-use std::os::unix::process::ExitStatusExt;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,8 @@ use flyte_local::crypto::{AuthorKey, Identity};
 use flyte_local::secret::{SecretType, SecretValue};
 use flyte_local::vault::{Listen, Notice, Vault, VaultError};
 
-use crate::support::{FLYTE_LOCAL, Ran, Sandbox, identities, require, scope_options, secret_id};
+use crate::runner::Runner;
+use crate::support::{Sandbox, identities, scope_options, secret_id};
 
 pub(crate) const OLD: &[u8] = b"the old value";
 pub(crate) const NEW: &[u8] = b"the new value, of another length";
@@ -61,42 +62,22 @@ pub(crate) struct State {
     pub(crate) is_new: bool,
 }
 
-/// A system call that a run made, and how often it had made it by then.
-#[derive(Clone, Debug)]
-pub(crate) struct Call {
-    pub(crate) name: String,
-    pub(crate) nth: usize,
-    /// The line of strace's log, with the path of each file.
-    pub(crate) line: String,
-}
-
-/// The calls of a run.
-pub(crate) struct Trace {
-    pub(crate) calls: Vec<Call>,
-    /// The first one that is made by flyte-local, and not to load it.
-    pub(crate) first_of_ours: usize,
-    /// The first one that changes the disk.
-    pub(crate) first_change: usize,
-}
-
-/// What came of a run with a fault in it.
-pub(crate) struct Outcome {
-    pub(crate) ran: Ran,
-    /// Whether the fault came about.
-    pub(crate) injected: bool,
-}
-
 pub(crate) struct Bench {
     verb: Verb,
-    sandbox: Sandbox,
-    template: tempfile::TempDir,
-    arguments: Vec<String>,
+    runner: Runner,
     newcomer: AuthorKey,
+}
+
+impl Deref for Bench {
+    type Target = Runner;
+
+    fn deref(&self) -> &Runner {
+        &self.runner
+    }
 }
 
 impl Bench {
     pub(crate) fn new(verb: Verb) -> Self {
-        require("strace", "strace");
         let newcomer = AuthorKey::generate().expect("randomness");
         let sandbox = Sandbox::in_memory();
         let new = sandbox.file("new", NEW);
@@ -124,100 +105,12 @@ impl Bench {
         };
         let scope = if matches!(verb, Verb::Init | Verb::Trust) { Vec::new() } else { scope };
         let arguments = [arguments, scope].concat().into_iter().map(str::to_owned).collect();
-        let template = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
-        copy(sandbox.home(), template.path());
-        Self { verb, sandbox, template, arguments, newcomer }
-    }
-
-    pub(crate) fn home(&self) -> &Path {
-        self.sandbox.home()
-    }
-
-    /// Everything as it was in the beginning.
-    fn reset(&self) {
-        for part in [".config", ".local"] {
-            let (from, to) = (self.template.path().join(part), self.home().join(part));
-            if to.exists() {
-                std::fs::remove_dir_all(&to).expect("removed");
-            }
-            if from.exists() {
-                copy(&from, &to);
-            }
-        }
-    }
-
-    fn strace(&self, options: &[&str]) -> (Ran, bool, String) {
-        self.reset();
-        let log = self.sandbox.work().join("strace.log");
-        let mut command = self.sandbox.program("strace");
-        command.args(["-f", "-o"]).arg(&log).args(options).arg(FLYTE_LOCAL).args(&self.arguments);
-        let output = command.output().expect("strace starts");
-        let killed = output.status.signal().is_some();
-        let ran = Ran::from(output);
-        let log = std::fs::read_to_string(&log).expect("strace's log");
-        assert!(log.contains("+++"), "strace did not work: {ran:?}");
-        (ran, killed, log)
-    }
-
-    /// The calls of a run in which nothing goes wrong.
-    pub(crate) fn trace(&self) -> Trace {
-        let (ran, _, log) = self.strace(&["-y"]);
-        assert_eq!(ran.code, 0, "{:?}: {ran:?}", self.verb);
-        let mut counts = std::collections::HashMap::<String, usize>::new();
-        let mut calls = Vec::new();
-        let process = log.split(' ').next().expect("a line begins with its process");
-        for line in log.lines() {
-            // Faults are counted for each process by itself.
-            let line =
-                line.strip_prefix(process).unwrap_or_else(|| panic!("one process, not two: {line}")).trim_start();
-            let Some((name, _)) = line.split_once('(').filter(|_| !line.starts_with(['+', '-'])) else { continue };
-            let nth = counts.entry(name.to_owned()).or_default();
-            *nth += 1;
-            calls.push(Call { name: name.to_owned(), nth: *nth, line: line.to_owned() });
-        }
-        // The first thing that flyte-local does is to forbid core files. What comes before is by the loader, libc and Rust's
-        // runtime.
-        let is_ours = |call: &Call| call.line.contains("RLIMIT_CORE");
-        let first_of_ours = calls.iter().position(is_ours).expect("it forbids core files");
-        let changes = ["mkdirat", "renameat", "renameat2", "unlinkat", "linkat"];
-        let changes = |call: &Call| changes.contains(&&*call.name) || call.line.contains("O_CREAT");
-        let first_change = calls.iter().position(changes).expect("it changes something");
-        Trace { calls, first_of_ours, first_change }
-    }
-
-    /// Runs it with a fault, as `strace -e inject=` takes it.
-    pub(crate) fn run(&self, fault: &str) -> Outcome {
-        let call = fault.split(':').next().expect("a fault begins with a call");
-        let (trace, inject) = (format!("trace={call}"), format!("inject={fault}"));
-        let (ran, killed, log) = self.strace(&["-e", &trace, "-e", &inject]);
-        Outcome { ran, injected: killed || log.contains("(INJECTED") }
-    }
-
-    /// The temporary files that are there; two in one directory are a failure.
-    pub(crate) fn leftovers(&self) -> usize {
-        let (mut found, mut unvisited) = (0, vec![self.home().to_owned()]);
-        while let Some(directory) = unvisited.pop() {
-            let mut here = 0;
-            for entry in std::fs::read_dir(&directory).expect("listed").map(|entry| entry.expect("listed")) {
-                if entry.file_type().expect("known").is_dir() {
-                    unvisited.push(entry.path());
-                } else if entry.file_name().to_string_lossy().ends_with(".tmp") {
-                    here += 1;
-                }
-            }
-            assert!(here <= 1, "{here} temporary files in {}", directory.display());
-            found += here;
-        }
-        found
+        Self { verb, runner: Runner::new(sandbox, arguments, None), newcomer }
     }
 
     /// What is there, which must be whole: no file torn, no key lost, and nothing else touched.
     pub(crate) fn state(&self) -> State {
-        let unchanged = |path: &Path| {
-            let relative = path.strip_prefix(self.home()).expect("in the home");
-            let same = std::fs::read(path).ok() == std::fs::read(self.template.path().join(relative)).ok();
-            assert!(same, "{} was changed", path.display());
-        };
+        let unchanged = |path: &Path| assert!(self.is_unchanged(path), "{} was changed", path.display());
         if self.verb == Verb::Init {
             return self.state_of_new_vault();
         }
@@ -320,19 +213,5 @@ impl Bench {
         let get = self.sandbox.run(&["get", "secret", "s", "--reveal"]);
         assert_eq!((get.code, &*get.stdout, &*get.stderr), (0, &b"v"[..], ""), "{get:?}");
         assert_eq!(self.leftovers(), 0, "what a killed init left is swept by the next commands");
-    }
-}
-
-/// Copies a tree with its permissions.
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("made");
-    std::fs::set_permissions(to, from.metadata().expect("there").permissions()).expect("ours");
-    for entry in std::fs::read_dir(from).expect("listed").map(|entry| entry.expect("listed")) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().expect("known").is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).expect("copied");
-        }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::io::Errno;
 
-use crate::bench::{Bench, Call, VERBS, Verb};
+use crate::bench::{Bench, VERBS, Verb};
+use crate::runner::{Call, Runner};
 use crate::support::{Random, tally};
 use crate::{While, is_long, on_two_threads};
 
-const ERRORS: [(&str, Errno); 8] = [
+pub(crate) const ERRORS: [(&str, Errno); 8] = [
     ("ENOSPC", Errno::NOSPC),
     ("EIO", Errno::IO),
     ("EINTR", Errno::INTR),
@@ -23,19 +24,20 @@ const ERRORS: [(&str, Errno); 8] = [
 const SAMPLE: u64 = 20;
 
 /// Each one of these fails in the short form too, with an error at random.
-const DECISIVE: [&str; 10] =
+pub(crate) const DECISIVE: [&str; 10] =
     ["flock", "mkdirat", "fchmod", "fchmodat", "write", "fsync", "renameat", "renameat2", "unlinkat", "getrandom"];
 
 /// Calls of memory and of signals, and the last one. An error cannot be told by who got no memory to tell it with, and
 /// the others have none.
-const PASSED_OVER: [&str; 7] = ["brk", "mmap", "munmap", "mprotect", "sigaltstack", "rt_sigaction", "exit_group"];
+pub(crate) const PASSED_OVER: [&str; 7] =
+    ["brk", "mmap", "munmap", "mprotect", "sigaltstack", "rt_sigaction", "exit_group"];
 
 /// Std's own look, in a debug build, at whether what it closes is open; and how a process reads its own limit, of which rustix
 /// has it, with the manual, that it cannot fail.
-const CANNOT_FAIL: [&str; 2] = ["F_GETFD", "RLIMIT_CORE, NULL"];
+pub(crate) const CANNOT_FAIL: [&str; 2] = ["F_GETFD", "RLIMIT_CORE, NULL"];
 
 /// What an interrupted call is made again for. The others, of the manual, are never interrupted.
-const INTERRUPTED: [&str; 7] = ["openat", "openat2", "read", "write", "fsync", "flock", "getrandom"];
+pub(crate) const INTERRUPTED: [&str; 7] = ["openat", "openat2", "read", "write", "fsync", "flock", "getrandom"];
 
 #[derive(Default)]
 struct Count {
@@ -131,7 +133,7 @@ fn fail_at(bench: &Bench, verb: Verb, call: &Call, (name, errno): (&str, Errno))
 
 /// Whether nothing is done without this call: what makes a file durable, gives it its place, or keeps others out meanwhile.
 /// What is remembered outside the vault is no part of that: where it fails, it is told.
-fn is_needed(call: &Call) -> bool {
+pub(crate) fn is_needed(call: &Call) -> bool {
     let changes = ["flock", "mkdirat", "fchmod", "fchmodat", "write", "fsync", "renameat", "renameat2"];
     let reads_back = call.line.contains("tmp>") && (call.name == "read" || call.line.contains("SEEK_SET"));
     // Talk; memory; and a lock that has no other use than to show that its holder lives.
@@ -141,7 +143,7 @@ fn is_needed(call: &Call) -> bool {
     (changes.contains(&&*call.name) || reads_back) && !is_spared
 }
 
-fn assert_names_file_and_cause(bench: &Bench, call: &Call, stderr: &str, errno: Errno) {
+pub(crate) fn assert_names_file_and_cause(bench: &Runner, call: &Call, stderr: &str, errno: Errno) {
     let first = stderr.lines().find(|line| line.starts_with("error: ")).expect("an error is told");
     // The home's own directory is synced as well, when something is made in the home.
     let place = bench.home().parent().and_then(std::path::Path::to_str).expect("UTF-8");

@@ -7,7 +7,7 @@ use crate::support::{Random, tally};
 use crate::{While, is_long, on_two_threads};
 
 /// 128 and SIGKILL.
-const KILLED: i32 = 137;
+pub(crate) const KILLED: i32 = 137;
 
 /// Of those that are not in the part that decides, so many are met in the short form.
 const SAMPLE: u64 = 15;

@@ -16,6 +16,9 @@ mod support;
 mod bench;
 mod fail;
 mod kill;
+mod rounds;
+mod runner;
+mod several;
 
 /// Whether to do all of it.
 fn is_long() -> bool {

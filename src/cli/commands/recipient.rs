@@ -71,9 +71,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     let mut vault = context.open_vault_to_write()?;
     let identities = rekey::identities(context, &vault)?;
     let named = |key: &Recipient| NamedRecipient { name: args.name.clone(), key: key.clone() };
-    vault
-        .add_recipients(keys.iter().map(named).collect())
-        .map_err(|error| CliError::from_vault(&error, &context.command))?;
+    vault.add_recipients(keys.iter().map(named).collect()).map_err(|error| refused_change(context, &vault, &error))?;
     for key in &keys {
         context.ui.say(&format!("added recipient {:?}: {key}", args.name));
     }
@@ -99,10 +97,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
     let identities = rekey::identities(context, &vault)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
     let removed = vault.remove_recipients(&args.name, &identities.usable());
-    let removed = removed.map_err(|error| match &error {
-        VaultError::RecipientMissing { .. } => missing(context, &vault, &error),
-        error => CliError::from_vault(error, &context.command),
-    })?;
+    let removed = removed.map_err(|error| refused_change(context, &vault, &error))?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }
@@ -125,15 +120,14 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
     rekeyed
 }
 
-/// That there is no such recipient; one may have been removed, and the secrets not encrypted anew.
-fn missing(context: &Context<'_>, vault: &Vault, error: &VaultError) -> CliError {
-    let error = CliError::from_vault(error, &context.command);
-    match vault.encryption().map(|found| found.outdated.len()) {
-        Ok(0) | Err(_) => error,
-        Ok(_) => error.hint(format!(
-            "some secrets are still encrypted to others than the vault's recipients: {} rekey",
-            context.command
-        )),
+/// Whoever was stopped here types the same again: what is left to do then is told.
+fn refused_change(context: &Context<'_>, vault: &Vault, error: &VaultError) -> CliError {
+    let refused = CliError::from_vault(error, &context.command);
+    let is_done = matches!(error, VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. });
+    match vault.encryption().map_or(0, |found| found.outdated.len()) {
+        outdated if is_done && outdated > 0 => refused
+            .hint(format!("to encrypt anew what is not for the vault's recipients yet: {} rekey", context.command)),
+        _ => refused,
     }
 }
 
