@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use flyte_local::crypto::Identity;
 use flyte_local::secret::{RunScope, ScopeFilter, SecretType, SecretValue};
-use flyte_local::vault::{Metadata, Vault, VaultError};
+use flyte_local::vault::{Metadata, NamedRecipient, Vault, VaultError};
 use support::{FLYTE_LOCAL, Random, Sandbox, require, scope_options, secret_id};
 
 /// Sequences of the short form, and the steps of each.
@@ -83,6 +83,10 @@ enum Step {
     Checkout(usize),
     /// `update vault --accept-older`, by the binary or not.
     Accept(bool),
+    /// Another recipient in the place of the last one that was added. What is there stays encrypted as it is.
+    Exchange,
+    /// `rekey`, by the binary or not.
+    Rekey(bool),
 }
 
 fn choose(random: &mut Random) -> Step {
@@ -90,7 +94,7 @@ fn choose(random: &mut Random) -> Step {
     let place = PLACES[below(PLACES.len())];
     let verb = [Verb::Create, Verb::Create, Verb::Update, Verb::Update, Verb::Delete][below(5)];
     let content = Content { size: SIZES[below(4)][below(5)], number: below(1 << 30) as u64 };
-    match below(100) {
+    match below(112) {
         0..46 => Step::Write(verb, place, content),
         46..50 => Step::Command(verb, place, content),
         50..54 => Step::Killed(verb, place, content, CALLS[below(CALLS.len())], 1 + below(6) as u64),
@@ -101,7 +105,10 @@ fn choose(random: &mut Random) -> Step {
         85..92 => Step::Restore(place, below(30)),
         92..95 => Step::Checkout(below(30)),
         95..99 => Step::Accept(false),
-        _ => Step::Accept(true),
+        99 => Step::Accept(true),
+        100..104 => Step::Exchange,
+        104..110 => Step::Rekey(false),
+        _ => Step::Rekey(true),
     }
 }
 
@@ -126,6 +133,8 @@ struct Secret {
     value: Vec<u8>,
     metadata: Metadata,
     file: Vec<u8>,
+    /// Who can open it besides the user: which one of those who were added.
+    bob: usize,
 }
 
 type Secrets = BTreeMap<&'static str, Rc<Secret>>;
@@ -145,6 +154,8 @@ struct Counts {
     killed: usize,
     new_after_kill: usize,
     stale: usize,
+    exchanged: usize,
+    rekeyed: usize,
 }
 
 struct Bench {
@@ -156,6 +167,8 @@ struct Bench {
     known: Known,
     /// The secrets before each step.
     history: Vec<Secrets>,
+    /// The one who is a recipient besides the user, if any.
+    bob: Option<Identity>,
     counts: Counts,
 }
 
@@ -163,8 +176,8 @@ impl Bench {
     fn new() -> Self {
         let sandbox = Sandbox::new();
         let (identities, vault) = (sandbox.identities(), sandbox.open_vault());
-        let (secrets, known, history, counts) = Default::default();
-        Self { sandbox, identities, vault, secrets, known, history, counts }
+        let (secrets, known, history, bob, counts) = Default::default();
+        Self { sandbox, identities, vault, secrets, known, history, bob, counts }
     }
 
     fn step(&mut self, step: &Step) {
@@ -190,6 +203,8 @@ impl Bench {
                 PLACES.into_iter().for_each(|place| self.put(place, old.get(place).cloned()));
             }
             Step::Accept(by_command) => self.accept(by_command),
+            Step::Exchange => self.exchange(),
+            Step::Rekey(by_command) => self.rekey(by_command),
         }
         self.check();
     }
@@ -322,7 +337,7 @@ impl Bench {
         assert!(known.is_none_or(|known| known.time < metadata.updated), "an update is newer than any that was seen");
         assert!(metadata.created <= metadata.updated);
         let file = std::fs::read(self.sandbox.secret_file(place)).expect("there");
-        self.secrets.insert(place, Rc::new(Secret { value, metadata, file }));
+        self.secrets.insert(place, Rc::new(Secret { value, metadata, file, bob: self.counts.exchanged }));
         self.read(place);
     }
 
@@ -412,6 +427,45 @@ impl Bench {
         self.known.retain(|place, _| !missed.contains(place));
     }
 
+    fn exchange(&mut self) {
+        let (own, bob) = (self.identities[0].recipient(), Identity::generate());
+        let named = NamedRecipient { name: "bob".to_owned(), key: bob.recipient() };
+        self.vault.add_recipients(vec![named]).expect("added");
+        if let Some(old) = self.bob.replace(bob) {
+            self.vault.remove_recipients(&old.recipient().to_string(), &[own]).expect("removed");
+        }
+        self.counts.exchanged += 1;
+    }
+
+    /// What is for others is encrypted anew, whether or not it is the newest, and nothing else: values and times stay.
+    fn rekey(&mut self, by_command: bool) {
+        let is_outdated = |secret: &Secret| secret.bob != self.counts.exchanged;
+        let outdated: Vec<_> =
+            PLACES.into_iter().filter(|place| self.secrets.get(place).is_some_and(|s| is_outdated(s))).collect();
+        let found = self.vault.encryption().expect("listed");
+        assert_eq!((found.outdated.len(), found.current), (outdated.len(), self.secrets.len() - outdated.len()));
+        if by_command {
+            self.sandbox.ok(&["rekey"]);
+        } else {
+            let done = self.vault.rekey(&self.identities, &mut |_| {}).expect("nothing is in the way");
+            assert!(done.failed.is_empty() && done.done == outdated.len(), "{done:?}");
+        }
+        self.counts.rekeyed += outdated.len();
+        for place in outdated {
+            let file = std::fs::read(self.sandbox.secret_file(place)).expect("there");
+            let old = &self.secrets[place];
+            assert_ne!(file, old.file, "{place} is as it was");
+            let (value, metadata) = (old.value.clone(), old.metadata.clone());
+            self.secrets.insert(place, Rc::new(Secret { value, metadata, file, bob: self.counts.exchanged }));
+            self.read(place);
+            if let Some(bob) = &self.bob {
+                let value =
+                    self.vault.value(&secret_id(place), std::array::from_ref(bob)).expect("it is for bob as well");
+                assert!(value.expose() == self.secrets[place].value, "{place} has another value for bob");
+            }
+        }
+    }
+
     /// All of the vault is as the map has it.
     fn check(&self) {
         let listing = self.vault.list(&ScopeFilter::default()).expect("listed");
@@ -489,6 +543,8 @@ fn whatever_happens_the_vault_is_what_a_map_would_be() {
                 all.killed += counts.killed;
                 all.new_after_kill += counts.new_after_kill;
                 all.stale += counts.stale;
+                all.exchanged += counts.exchanged;
+                all.rekeyed += counts.rekeyed;
             }
             Err(reason) => {
                 std::panic::set_hook(Box::new(|_| {}));
@@ -499,10 +555,11 @@ fn whatever_happens_the_vault_is_what_a_map_would_be() {
             }
         }
     }
-    let Counts { steps, commands, killed, new_after_kill, stale } = all;
+    let Counts { steps, commands, killed, new_after_kill, stale, exchanged, rekeyed } = all;
     support::tally(&format!(
         "model: {steps} steps in {sequences} sequences: 0 differences; {commands} by another process, {killed} writers \
-         killed ({new_after_kill} had written already), {stale} older or missing secrets accepted"
+         killed ({new_after_kill} had written already), {stale} older or missing secrets accepted, \
+         {exchanged} recipients exchanged and {rekeyed} secrets encrypted anew"
     ));
-    assert!(commands > 0 && killed > 0 && stale > 0, "something never came about");
+    assert!(commands > 0 && killed > 0 && stale > 0 && rekeyed > 0, "something never came about");
 }
