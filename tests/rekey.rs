@@ -26,7 +26,8 @@ const KILLS: usize = 200;
 
 /// A vault of this many secrets in four scopes, and the places of these.
 fn vault(count: usize) -> (Sandbox, Vec<String>) {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::in_memory();
+    sandbox.ok(&["init"]);
     let scopes = ["org", "project/p", "domain/d", "project/p/domain/d"];
     let places: Vec<_> = (0..count).map(|index| format!("{}/s{index}", scopes[index % 4])).collect();
     let mut vault = sandbox.open_vault();
