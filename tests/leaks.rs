@@ -10,7 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
+use flyte_local::crypto::Identity;
 use support::canary::Canary;
+use support::identities::{locked, private};
 use support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python, require, tally};
 
 const MARKER: &str = "hunter2-c0ffee";
@@ -18,7 +20,12 @@ const MARKER: &str = "hunter2-c0ffee";
 /// Runs `flyte-local` with the marker on standard input and in the file `value`; nothing it says may hold the marker.
 fn silent(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
     let mut command = sandbox.command(arguments);
-    command.env("RUST_BACKTRACE", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env("RUST_BACKTRACE", "1")
+        .env("EDITOR", "false")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     // It may refuse before it has read everything.
     let _ = child.stdin.take().expect("piped").write_all(MARKER.as_bytes());
@@ -35,6 +42,9 @@ fn no_command_says_a_value() {
     std::fs::set_permissions(value, PermissionsExt::from_mode(0o600)).expect("our own file");
     sandbox.file("too_large", MARKER.repeat(100_000));
     sandbox.file("not_utf8", [MARKER.as_bytes(), b"\xff"].concat());
+    sandbox.file("new.env", format!("NEW={MARKER}\ns=another-{MARKER}\n"));
+    sandbox.locked_identity("locked", "another passphrase");
+    let bob = Identity::generate().recipient().to_string();
     let cases: &[(i32, &[&str])] = &[
         (0, &["create", "secret", "s", MARKER]),
         (0, &["create", "secret", "option", "--value", MARKER]),
@@ -59,10 +69,29 @@ fn no_command_says_a_value() {
         (1, &["--identity", "value", "get", "secret", "s", "--reveal"]),
         (1, &["--identity", "value", "exec", "--secret", "s", "--", "true"]),
         (1, &["--vault", "new", "--identity", "value", "init"]),
-        (0, &["--vault", "new", "--identity", "locked", "--passphrase-fd", "0", "init", "--passphrase"]),
-        (1, &["--vault", "new", "--identity", "locked", "--passphrase-fd", "0", "update", "identity", "--passphrase"]),
-        (0, &["--vault", "new", "--identity", "locked", "--passphrase-fd", "0", "check"]),
-        (0, &["--identity", "locked", "--passphrase-fd", "0", "update", "identity", "--no-passphrase"]),
+        (0, &["create", "secret", "p", "--type=image_pull", "--registry=r.io", "--username=u", "--password", MARKER]),
+        (12, &["import", "new.env"]),
+        (0, &["import", "new.env", "--overwrite", "--only", "NEW", "--dry-run"]),
+        (1, &["import", "value"]),
+        (1, &["import", "value", "--format", "json"]),
+        (1, &["import", "-", "--format", "yaml"]),
+        (0, &["export", "s", "-o", "exported.env"]),
+        (1, &["edit", "secret", "s"]),
+        (0, &["create", "recipient", &bob, "--name", "bob"]),
+        (0, &["rekey"]),
+        (0, &["delete", "recipient", "bob"]),
+        (2, &["create", "recipient", MARKER, "--name", "x"]),
+        (2, &["create", "recipient", &format!("AGE-SECRET-KEY-1{MARKER}"), "--name", "x"]),
+        (2, &["create", "recipient", "--from-file", "value", "--name", "x"]),
+        // The passphrase on a descriptor.
+        (11, &["--passphrase-fd=0", "--identity=locked", "get", "secret", "s", "--reveal"]),
+        (11, &["--passphrase-fd=0", "--identity=locked", "unlock"]),
+        (11, &["--passphrase-fd=0", "--identity=locked", "update", "identity", "--no-passphrase"]),
+        (0, &["--passphrase-fd=0", "--vault=v", "--identity=made", "init", "--passphrase"]),
+        (0, &["--passphrase-fd=0", "--identity=made", "unlock", "--for=1h"]),
+        (0, &["--identity=made", "lock"]),
+        (1, &["--passphrase-fd=0", "--identity=made", "update", "identity", "--passphrase"]),
+        (0, &["--passphrase-fd=0", "--identity=made", "update", "identity", "--no-passphrase"]),
     ];
     for (code, arguments) in cases {
         let ran = silent(&sandbox, arguments);
@@ -76,10 +105,6 @@ fn a_value_in_the_wrong_place_is_not_repeated() {
     let sandbox = Sandbox::new();
     let spaced = format!("{MARKER} ");
     let cases: &[&[&str]] = &[
-        &["init", "--passphrase", MARKER],
-        &["init", &format!("--passphrase={MARKER}")],
-        &["update", "identity", "--passphrase", MARKER],
-        &["--passphrase-fd", MARKER, "check"],
         &["create", "secret", "s", "two", MARKER],
         &["create", "secret", "s", "two", "three", MARKER],
         &["create", "secret", "s", MARKER, "--value", MARKER],
@@ -95,6 +120,20 @@ fn a_value_in_the_wrong_place_is_not_repeated() {
         &["get", "secret", &spaced],
         &["delete", "secret", "s", MARKER],
         &["exec", "--secret", &format!("s={MARKER}"), "--", "true"],
+        &["create", "secret", "s", &format!("--generate={MARKER}")],
+        &["create", "recipient", "age1", MARKER, "--name", "x"],
+        &["delete", "recipient", "x", MARKER],
+        &["rekey", MARKER],
+        &["unlock", MARKER],
+        &["unlock", "--for", MARKER],
+        &["lock", MARKER],
+        &["update", "identity", "--passphrase", MARKER],
+        &["update", "identity", &format!("--passphrase={MARKER}")],
+        &["--passphrase-fd", MARKER, "unlock"],
+        &["init", &format!("--passphrase={MARKER}")],
+        &["import", "new.env", "--map", MARKER],
+        &["import", "new.env", MARKER],
+        &["edit", "secret", "s", MARKER],
     ];
     for arguments in cases {
         let ran = silent(&sandbox, arguments);
@@ -139,11 +178,15 @@ fn a_damaged_file_gives_nothing_away() {
 
 /// The lines of a trace of `flyte-local` with these arguments, and the marker on standard input.
 fn traced(sandbox: &Sandbox, calls: &str, arguments: &[&str]) -> Vec<String> {
+    traced_with(sandbox, calls, arguments, MARKER)
+}
+
+fn traced_with(sandbox: &Sandbox, calls: &str, arguments: &[&str], input: &str) -> Vec<String> {
     require("strace", "strace");
-    let input = sandbox.file("input", MARKER);
+    let input = sandbox.file("input", input);
     let mut command = sandbox.program("strace");
     command.args(["-f", "-v", "-y", "-s", "100000", "-o", "trace", "-e", calls, FLYTE_LOCAL]).args(arguments);
-    command.env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
+    command.env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace").env("EDITOR", "sed -i 1s/^/x/");
     let input = std::fs::File::open(input).expect("just written");
     let ran = Ran::from(command.stdin(input).output().expect("strace starts"));
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -200,15 +243,24 @@ enum Way {
     Mount,
     /// It goes through the socket between flyte-local and the Python that it started.
     Socket,
+    /// It is written to the file that was asked for, and read back, by its temporary name.
+    Export,
+    /// It is in the file that an editor has, which is in memory.
+    Edit,
+    /// It is given to the kernel's keyring, or comes from there.
+    Keyring,
 }
 
 impl Way {
     fn is_of(self, line: &str) -> bool {
         match (self, call(line)) {
             (Way::Stdin, ("read", "0", _)) | (Way::Stdout, ("write", "1", _)) => true,
-            (Way::File, ("read", _, path)) => path.ends_with("/work/value>"),
+            (Way::File, ("read", _, path)) => path.ends_with("/work/value>") || path.ends_with("/work/value.env>"),
             (Way::Mount, ("write", _, path)) => path.starts_with("/etc/flyte/secrets/"),
             (Way::Socket, ("sendto" | "recvfrom", _, path)) => path.starts_with("socket:") || path.is_empty(),
+            (Way::Export, ("write" | "read", _, path)) => path.contains("/work/.flyte-local-"),
+            (Way::Edit, ("write" | "read", _, path)) => path.starts_with("/dev/shm/flyte-local-"),
+            (Way::Keyring, ("add_key" | "keyctl", ..)) => true,
             (Way::Environment, ("execve", ..)) => {
                 let arguments = line.split_once("], [").map(|(arguments, _environment)| arguments);
                 arguments.is_some_and(|arguments| !arguments.contains(MARKER))
@@ -221,10 +273,12 @@ impl Way {
 #[test]
 #[ignore = "strace is shown nothing of the memory of such a process, save as root"]
 fn no_system_call_has_a_value_but_those_that_were_asked_for() {
-    use Way::{Environment, File, Mount, Socket, Stdin, Stdout};
+    use Way::{Edit, Environment, Export, File, Mount, Socket, Stdin, Stdout};
     let sandbox = Sandbox::new();
     sandbox.file("value", MARKER);
+    sandbox.file("value.env", format!("imported={MARKER}\n"));
     sandbox.file("task.py", TASK);
+    let bob = Identity::generate().recipient().to_string();
     let canary = Canary::of(MARKER);
     let pythons = SDKS.map(|sdk| python(sdk).into_os_string().into_string().expect("UTF-8"));
     let cases: &[(&[Way], &[&str])] = &[
@@ -248,6 +302,14 @@ fn no_system_call_has_a_value_but_those_that_were_asked_for() {
         (&[Socket, Mount], &["run", "--python", &pythons[0], "task.py", "main"]),
         (&[Socket, Mount], &["run", "--python", &pythons[1], "task.py", "main"]),
         (&[Socket, Mount], &["run", "--no-mask", "--python", &pythons[1], "task.py", "main"]),
+        (&[File], &["import", "value.env"]),
+        (&[], &["--vault", "another", "import", "--from-vault", "../.local/share/flyte-local/vault"]),
+        (&[], &["create", "recipient", &bob, "--name", "bob"]),
+        (&[], &["delete", "recipient", "bob"]),
+        (&[], &["rekey"]),
+        (&[Stdout], &["export", "s"]),
+        (&[Export], &["export", "s", "-o", "exported.env"]),
+        (&[Edit], &["edit", "secret", "s"]),
         (&[], &["delete", "secret", "s"]),
     ];
     let mut calls = 0;
@@ -266,9 +328,69 @@ fn no_system_call_has_a_value_but_those_that_were_asked_for() {
             );
         }
     }
-    std::fs::remove_file(sandbox.work().join("value")).expect("it was there");
+    for name in ["value", "value.env", "exported.env"] {
+        std::fs::remove_file(sandbox.work().join(name)).expect("it was there");
+    }
     assert_eq!(files_with_the_marker(sandbox.home()), 0);
     tally(&format!("traces: {calls} system calls of {} commands: a value only where it was asked for", cases.len()));
+}
+
+#[test]
+#[ignore = "strace is shown nothing of the memory of such a process, save as root"]
+fn no_system_call_has_a_passphrase_or_what_it_protects_but_those_that_were_asked_for() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "its value"]);
+    let text = std::fs::read_to_string(sandbox.identity()).expect("there is one");
+    private(&sandbox.file("locked", locked(text.as_bytes(), MARKER)));
+    private(&sandbox.file("changed", locked(text.as_bytes(), MARKER)));
+    let key = text.lines().find(|line| !line.starts_with('#')).expect("a key");
+    let ssh = sandbox.ssh_key("ssh", &["ed25519"], "");
+    let ssh = std::fs::read_to_string(ssh).expect("ssh-keygen wrote it");
+    sandbox.ssh_keygen(&["-q", "-p", "-N", MARKER, "-f", "ssh"]);
+    sandbox.ok(&["create", "recipient", "--from-file", "ssh.pub", "--name", "ssh"]);
+    // The line with the most of the seed.
+    let line = ssh.lines().nth_back(2).expect("some lines").as_bytes();
+    let [passphrase, key, ssh_line] = [MARKER.as_bytes(), key.as_bytes(), line].map(Canary::of_bytes);
+    let asks = "--passphrase-fd=0";
+    // How a passphrase goes, and what it protects.
+    let cases: &[(&[Way], &[Way], &[&str])] = &[
+        (&[Way::Stdin], &[], &[asks, "--identity=locked", "get", "secret", "s", "--reveal"]),
+        (&[Way::Stdin], &[], &[asks, "--identity=ssh", "get", "secret", "s", "--reveal"]),
+        (&[Way::Stdin], &[], &[asks, "--identity=locked", "check"]),
+        (&[Way::Stdin], &[], &[asks, "--identity=locked", "exec", "--secret=s", "--", "true"]),
+        (&[Way::Stdin], &[], &[asks, "--identity=locked", "rekey"]),
+        (&[Way::Stdin], &[Way::Keyring], &[asks, "--identity=locked", "unlock", "--for=1h"]),
+        (&[], &[Way::Keyring], &["--identity=locked", "get", "secret", "s", "--reveal"]),
+        // It looks whether there is anything to drop.
+        (&[], &[Way::Keyring], &["--identity=locked", "lock"]),
+        // As age gives nobody the key.
+        (&[Way::Stdin, Way::Keyring], &[], &[asks, "--identity=ssh", "unlock", "--for=1h"]),
+        (&[Way::Keyring], &[], &["--identity=ssh", "get", "secret", "s", "--reveal"]),
+        (&[Way::Keyring], &[], &["--identity=ssh", "lock"]),
+        (&[Way::Stdin], &[], &[asks, "--identity=changed", "update", "identity", "--passphrase"]),
+        (&[Way::Stdin], &[], &[asks, "--vault=v", "--identity=made", "init", "--passphrase"]),
+    ];
+    let mut calls = 0;
+    for (ways, ways_of_key, arguments) in cases {
+        let lines = format!("{MARKER}\n{MARKER}\n");
+        let trace = traced_with(&sandbox, "trace=all", arguments, &lines);
+        calls += trace.len();
+        let has = |line: &&String, canary: &Canary| !canary.find(line.as_bytes()).is_empty();
+        // A byte a call, so that nothing is read that is another's.
+        let typed: String =
+            trace.iter().filter_map(|line| line.split_once("/work/input>, ")?.1.split('"').nth(1)).collect();
+        let reads = typed.contains(MARKER);
+        assert_eq!(reads, arguments[0] == asks, "{arguments:?}: it read {typed}");
+        let found: Vec<_> = trace.iter().filter(|line| has(line, &passphrase)).collect();
+        assert!(found.iter().all(|line| ways.iter().any(|way| way.is_of(line))), "{arguments:?}: {found:?}");
+        let found: Vec<_> = trace.iter().filter(|line| has(line, &key) || has(line, &ssh_line)).collect();
+        assert!(found.iter().all(|line| ways_of_key.iter().any(|way| way.is_of(line))), "{arguments:?}: {found:?}");
+        assert_eq!(found.is_empty(), ways_of_key.is_empty(), "{arguments:?}: the trace shows nothing");
+    }
+    tally(&format!(
+        "traces: {calls} system calls of {} commands: a passphrase or a key only where it goes",
+        cases.len()
+    ));
 }
 
 const TASK: &str = "

@@ -6,9 +6,11 @@
 mod support;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine;
+use flyte_local::crypto::{IdentityFile, Passphrase};
 use rustix::process::{Pid, Signal, kill_process};
 use support::canary::Canary;
 use support::image::{Image, with_own_mounts};
@@ -18,6 +20,9 @@ use support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python, require, tally, until};
 const TMP: &str = "/tmp";
 
 const OPTIONS: &str = "sync,dirsync";
+
+/// It is looked for, too.
+const PASSPHRASE: &str = "correct-horse-battery-staple-c0ffee-Zk31";
 
 /// What is no disk.
 const IN_MEMORY: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs \
@@ -99,17 +104,24 @@ struct Session {
     canary: Canary,
     /// A file with the value, which is not on the image.
     file: String,
+    /// A directory that is not on the image.
+    kept: PathBuf,
     commands: usize,
 }
 
 impl Session {
     /// Runs `flyte-local` with the value on standard input, or whatever program.
-    fn ends(&mut self, code: i32, mut command: Command) -> Ran {
+    fn ends(&mut self, code: i32, command: Command) -> Ran {
+        let value = self.canary.value();
+        self.ends_with(code, command, &value)
+    }
+
+    fn ends_with(&mut self, code: i32, mut command: Command, input: &[u8]) -> Ran {
         self.commands += 1;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("RUST_BACKTRACE", "full");
         let mut child = command.spawn().expect("it starts");
         // It may end before it has read everything.
-        let _ = child.stdin.take().expect("piped").write_all(&self.canary.value());
+        let _ = child.stdin.take().expect("piped").write_all(input);
         let ran = Ran::from(child.wait_with_output().expect("it ends"));
         assert_eq!(ran.code, code, "{command:?}: {ran:?}");
         ran
@@ -158,6 +170,90 @@ impl Session {
         let document = format!("--password={}", self.canary.line());
         let options = ["--type=image_pull", "--registry=ghcr.io", "--username=me", &document];
         self.run(0, &[&["create", "secret", "pull"][..], &options].concat());
+    }
+
+    /// With the passphrase on a descriptor, as often as it is asked for.
+    fn asked(&mut self, code: i32, arguments: &[&str]) -> Ran {
+        let command = self.sandbox.command(&[&["--passphrase-fd", "0"], arguments].concat());
+        self.ends_with(code, command, format!("{PASSPHRASE}\n{PASSPHRASE}\n").as_bytes())
+    }
+
+    /// One that is killed at one of its calls.
+    fn killed(&mut self, call: &str, arguments: &[&str], input: &[u8]) {
+        require("strace", "strace");
+        let mut command = self.sandbox.program("strace");
+        command.args(["-o", "/dev/null", "-e", &format!("inject={call}:signal=KILL:when=2"), FLYTE_LOCAL]);
+        command.args(arguments);
+        self.ends_with(137, command, input);
+    }
+
+    /// Identities that a passphrase protects; what is looked for of them.
+    fn protected(&mut self) -> Vec<Canary> {
+        let read = ["get", "secret", "s", "--reveal"];
+        let made = ["--vault", "protected", "--identity", "made"];
+        self.asked(0, &[&made[..], &["init", "--passphrase"]].concat());
+        // OpenSSH's own program makes the other one, and not on the image.
+        let kept = self.kept.join("key").into_os_string().into_string().expect("UTF-8");
+        let open = self.sandbox.ssh_key(&kept, &["ed25519"], "");
+        let seed = seed_of(&std::fs::read_to_string(open).expect("ssh-keygen wrote it"));
+        self.sandbox.ssh_keygen(&["-q", "-p", "-N", PASSPHRASE, "-f", &kept]);
+        std::fs::copy(&kept, self.sandbox.work().join("ssh")).expect("copied");
+        let ssh = ["--vault", "ssh-vault", "--identity", "ssh"];
+        self.run(0, &[&ssh[..], &["init"]].concat());
+        for which in [made, ssh] {
+            self.run(0, &[&which[..], &["create", "secret", "s"]].concat());
+            self.asked(0, &[&which[..], &read].concat());
+            self.run(11, &[&["--passphrase-fd", "0"], &which[..], &read].concat());
+            self.asked(0, &[&which[..], &["unlock", "--for", "1h"]].concat());
+            assert_eq!(self.run(0, &[&which[..], &read].concat()).stdout, self.canary.value());
+            self.run(0, &[&which[..], &["lock"]].concat());
+            self.asked(0, &[&which[..], &["check"]].concat());
+            let bob = flyte_local::crypto::Identity::generate().recipient().to_string();
+            self.asked(0, &[&which[..], &["create", "recipient", &bob, "--name", "bob"]].concat());
+            self.asked(0, &[&which[..], &["delete", "recipient", "bob"]].concat());
+        }
+        let update = ["--identity", "made", "update", "identity", "--passphrase"];
+        self.asked(0, &update);
+        let lines = format!("{PASSPHRASE}\n{PASSPHRASE}\n");
+        self.killed("write", &[&["--passphrase-fd", "0"], &update[..]].concat(), lines.as_bytes());
+        let file = std::fs::read(self.sandbox.work().join("made")).expect("there");
+        let IdentityFile::Locked(locked) = IdentityFile::parse(&file).expect("an identity") else {
+            panic!("it is open")
+        };
+        let text = locked.unlock(&Passphrase::new(PASSPHRASE.as_bytes()).expect("it is one")).expect("it opens").kept;
+        let text = String::from_utf8(text.to_vec()).expect("text");
+        let key = text.lines().find(|line| !line.starts_with('#')).expect("a key");
+        let (_, bytes) = bech32::decode(key).expect("it is written so");
+        [PASSPHRASE.as_bytes(), key.as_bytes(), &bytes, &seed].map(Canary::of_bytes).into()
+    }
+
+    /// To other recipients, in from files and vaults, and out to places that are not on the image.
+    fn moved(&mut self) {
+        let bob = flyte_local::crypto::Identity::generate().recipient().to_string();
+        self.killed("renameat", &["create", "recipient", &bob, "--name", "bob"], b"");
+        // vault.toml was written, and not remembered yet.
+        self.run(13, &["rekey"]);
+        self.run(0, &["update", "vault", "--accept"]);
+        self.killed("renameat", &["rekey"], b"");
+        self.run(0, &["rekey"]);
+        self.run(0, &["rekey", "--dry-run"]);
+        self.run(0, &["delete", "recipient", "bob"]);
+        let place = |kept: &Path, name: &str| kept.join(name).into_os_string().into_string().expect("UTF-8");
+        let [env, exported] = ["new.env", "exported.json"].map(|name| place(&self.kept, name));
+        let value = self.canary.line().repeat(30);
+        std::fs::write(&env, format!("ONE='{value}'\nTWO='{value}'\n")).expect("written");
+        self.killed("renameat", &["import", &env], b"");
+        self.run(0, &["import", &env]);
+        self.run(0, &["import", &env, "--dry-run"]);
+        // Names and values, to be told without either of them.
+        self.run(1, &["import", "-", "--format", "dotenv", "-p", "q"]);
+        self.run(0, &["--vault", "into", "init"]);
+        let vault = place(&self.sandbox.vault(), "");
+        self.run(0, &["--vault", "into", "import", "--from-vault", &vault]);
+        self.run(0, &["export", "stdin", "--format", "json", "-o", &exported]);
+        for format in ["json", "kubernetes"] {
+            self.run(0, &["export", "stdin", "--format", format]);
+        }
     }
 
     /// At the prompt.
@@ -239,6 +335,16 @@ impl Session {
     }
 }
 
+/// The seed of an ed25519 key in a file of OpenSSH's that is not encrypted.
+fn seed_of(text: &str) -> Vec<u8> {
+    let lines: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(lines).expect("base64");
+    let kind = b"ssh-ed25519";
+    let start = bytes.windows(kind.len()).rposition(|part| part == kind).expect("it is one") + kind.len();
+    // The public half and its length, and the length of the seed with the public half again.
+    bytes[start + 4 + 32 + 4..][..32].to_vec()
+}
+
 #[test]
 #[ignore = "mounts a disk image, which takes root"]
 fn no_command_leaves_a_value_on_the_disk() {
@@ -249,9 +355,12 @@ fn no_command_leaves_a_value_on_the_disk() {
         let file = kept.path().join("value");
         std::fs::write(&file, canary.value()).expect("written");
         let file = file.into_os_string().into_string().expect("UTF-8");
-        let mut session = Session { sandbox: Sandbox::empty(), canary, file, commands: 0 };
+        let mut session =
+            Session { sandbox: Sandbox::empty(), canary, file, kept: kept.path().to_owned(), commands: 0 };
         session.secrets();
         session.edits();
+        session.moved();
+        let protected = session.protected();
         session.faults();
         session.execs();
         let sdks = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { &SDKS[..] } else { &SDKS[1..] };
@@ -261,9 +370,14 @@ fn no_command_leaves_a_value_on_the_disk() {
         image.unmount();
         let found = canary.find_in_file(image.file());
         assert!(found.is_empty(), "{} times, first {:?}", found.len(), &found[..found.len().min(10)]);
+        for hidden in &protected {
+            let found = hidden.find_in_file(image.file());
+            assert!(found.is_empty(), "a passphrase or a key: {} times, first {:?}", found.len(), found.first());
+        }
         let forms = canary.forms().count();
         tally(&format!(
-            "nothing left: {commands} commands, their disk searched for the value in {forms} forms: 0 hits"
+            "nothing left: {commands} commands, their disk searched for the value, a passphrase and protected keys \
+             in {forms} forms: 0 hits"
         ));
         drop(sandbox);
     });

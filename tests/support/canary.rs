@@ -24,7 +24,11 @@ impl Canary {
     }
 
     pub fn of(text: &'static str) -> Self {
-        let mark = text.as_bytes();
+        Self { mark: text, ..Self::of_bytes(text.as_bytes()) }
+    }
+
+    /// One that is only looked for.
+    pub fn of_bytes(mark: &[u8]) -> Self {
         let mut all: Vec<(String, Vec<u8>)> = vec![("raw".into(), mark.to_vec())];
         for shift in 0..3 {
             // Whole groups of three bytes, as what surrounds them shows in the others.
@@ -43,7 +47,7 @@ impl Canary {
         all.dedup_by(|one, other| one.1 == other.1);
         let (names, forms): (Vec<_>, Vec<_>) = all.into_iter().unzip();
         let finder = AhoCorasick::new(&forms).expect("a few patterns");
-        Self { mark: text, names, forms, finder }
+        Self { mark: "", names, forms, finder }
     }
 
     /// Several lines without an end.
