@@ -63,7 +63,7 @@ impl Change {
     }
 
     /// Whether it is about whom secrets are encrypted to.
-    fn is_of_recipients(self) -> bool {
+    pub(crate) fn is_of_recipients(self) -> bool {
         matches!(self, Change::Rekey | Change::Join | Change::Leave)
     }
 
@@ -109,6 +109,8 @@ impl Several {
             create_all(&sandbox, &[]);
         }
         let mut input = None;
+        // By their whole paths, which is how an error names them then.
+        let [env, other] = ["new.env", "other"].map(|name| sandbox.work().join(name).display().to_string());
         let arguments: Vec<&str> = match change {
             Change::Rekey => {
                 sandbox.open_vault().add_recipients(vec![named]).expect("added");
@@ -119,12 +121,12 @@ impl Several {
             Change::Import => {
                 let lines: String = PLACES.iter().map(|place| format!("{}={place}\n", name_in_file(place))).collect();
                 sandbox.file("new.env", lines);
-                vec!["import", "new.env", "-d", "d"]
+                vec!["import", &env, "-d", "d"]
             }
             Change::Move => {
                 sandbox.ok(&["--vault", "other", "init"]);
                 create_all(&sandbox, &["--vault", "other"]);
-                vec!["import", "--from-vault", "other"]
+                vec!["import", "--from-vault", &other]
             }
             Change::InitGit => vec!["init", "--git"],
             Change::InitProtected => {
