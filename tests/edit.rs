@@ -13,6 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::{FLYTE_LOCAL, MARK, Ran, Sandbox, marked, require, until};
 
+const NOT_CHANGED: &str = "not changed: secret s (organization)
+hint: an editor that returns before you are done has to be told to wait: EDITOR='code --wait'
+";
+
 /// A sandbox with a secret `s`, and a runtime directory of its own.
 struct Desk {
     sandbox: Sandbox,
@@ -78,6 +82,9 @@ impl Desk {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().expect("flyte-local starts");
         until("the editor has the value", || self.sandbox.work().join("ready").exists());
+        // Until then it is not to be found by its mark all the time.
+        let waits = |process: &i32| std::fs::read(format!("/proc/{process}/comm")).is_ok_and(|name| name == b"sleep\n");
+        until("it waits", || marked(self.mark()).iter().any(waits));
         child
     }
 }
@@ -87,10 +94,11 @@ fn the_editor_has_the_value_in_a_file_of_its_users_alone() {
     let desk = Desk::new("one\ntwo");
     let look = r#"{ cat "$1"; echo; stat -f -c %T "$1"; stat -c %a "$1" "$(dirname "$1")"; ls -A "$(dirname "$1")"; pwd
         echo "key: $FLYTE_LOCAL_IDENTITY_KEY"; ulimit -c; } >seen; true"#;
+    let identity = std::fs::read_to_string(desk.sandbox.identity()).expect("there");
     let mut command = desk.program("sh", look);
     command.args(["-c", "ulimit -S -c unlimited; exec flyte-local edit secret s"]);
-    let ran = Ran::from(command.env("FLYTE_LOCAL_IDENTITY_KEY", "an identity").output().expect("it starts"));
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, "not changed: secret s (organization)\n"));
+    let ran = Ran::from(command.env("FLYTE_LOCAL_IDENTITY_KEY", identity).output().expect("it starts"));
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, NOT_CHANGED));
     let seen = std::fs::read_to_string(desk.sandbox.work().join("seen")).expect("it looked");
     let work = desk.sandbox.work();
     assert_eq!(seen, format!("one\ntwo\ntmpfs\n600\n700\ns\n{}\nkey: \nunlimited\n", work.display()));
@@ -134,7 +142,7 @@ fn nothing_is_written_unless_the_value_changed() {
     let before = desk.stored();
     for editor in ["true", "sed -i s/x/y/", "printf 'one\\n' >", "printf one >", "touch"] {
         let ran = desk.edit(editor);
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, "not changed: secret s (organization)\n"), "{editor}");
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, NOT_CHANGED), "{editor}");
     }
     for (editor, code, told) in [
         ("printf two >\"$1\"; exit 3;", 1, "error: the editor ended with code 3\n"),
@@ -322,6 +330,29 @@ fn on_a_terminal_the_editor_has_it_and_what_was_typed_can_still_be_written() {
     let steps = typed("late", &[json!(["expect", over]), json!(["bytes", "03"])]);
     let (shown, code) = play(&desk, &typing("update secret s theirs"), &steps);
     assert_eq!((code, desk.value().as_str()), (130, "theirs"), "{shown}");
+}
+
+#[test]
+fn on_a_terminal_what_is_refused_is_edited_again() {
+    let document = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}}}"#;
+    let desk = Desk::new("one");
+    desk.sandbox.ok(&["delete", "secret", "s"]);
+    desk.sandbox.ok(&["create", "secret", "s", document, "--type", "image_pull"]);
+    for spoil in ["sed -i s/auths/oths/ \"$1\"", "printf %1048577s >>\"$1\""] {
+        // What was typed the first time is there the second time, to be mended.
+        let script = format!(
+            "if rm again 2>/dev/null; then grep -q lhcr \"$1\" && sed -i -e s/oths/auths/ -e 's/  *$//' \"$1\"
+             else touch again; sed -i s/ghcr/lhcr/ \"$1\"; {spoil}; fi"
+        );
+        desk.sandbox.file("editor", script);
+        for (answer, code, value) in [("n\r", 1, document.to_owned()), ("y\r", 0, document.replace("ghcr", "lhcr"))] {
+            let steps = json!([["expect", "edit it again? [y/N] "], ["type", answer], ["end"]]);
+            let (shown, ended) = play(&desk, "sh editor", &steps);
+            assert_eq!((ended, desk.value()), (code, value), "{shown}");
+            let _ = std::fs::remove_file(desk.sandbox.work().join("again"));
+        }
+        desk.sandbox.ok(&["update", "secret", "s", document]);
+    }
 }
 
 #[test]

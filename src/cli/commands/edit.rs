@@ -20,6 +20,9 @@ use flyte_local::launch::{self, EditError, Ended, MemoryBase};
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretType, SecretValue};
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
+/// More than a value may have: what is too large can be edited again.
+const MAX_EDITED_BYTES: usize = 16 * MAX_VALUE_BYTES;
+
 /// Change a secret's value in an editor
 ///
 /// The editor is VISUAL, else EDITOR, as a shell understands them, else vi. It gets the value in a file of a directory in
@@ -66,27 +69,54 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         )
         .hint(format!("give it another value from a file: {} --from-file FILE", type_at("update"))));
     }
-    let base = MemoryBase::find(runtime_directory().as_deref(), Path::new(SECRETS_DIRECTORY)).map_err(no_memory)?;
-    let command = |path: &Path| command(&editor, path);
-    let edited =
-        launch::edit(supervise::command()?, command, &base, id.name.as_str(), old.expose(), MAX_VALUE_BYTES + 2);
-    let (new, is_shortened) = typed(old.expose(), edited.map_err(|error| failed(&error))?);
-    if new.as_slice() == old.expose() {
+    let (new, is_shortened) = edited(context, &editor, &known, &old)?;
+    if new.expose() == old.expose() {
         context.ui.say(&format!("not changed: {id}"));
+        context.ui.hint("an editor that returns before you are done has to be told to wait: EDITOR='code --wait'");
         return Ok(());
     }
-    if new.is_empty() {
+    if new.expose().is_empty() {
         return Err(CliError::new(Exit::Failed, "the file is empty now, and nothing was changed")
             .hint(format!("for an empty value, say so: {} --value ''", type_at("update"))));
-    }
-    let new = SecretValue::new(new).map_err(|_| too_large())?;
-    if known.secret_type == SecretType::ImagePull {
-        check_document(new.expose())?;
     }
     write(context, &mut vault, known, &new)?;
     let how = if is_shortened { ", without the newline at the end of the file" } else { "" };
     context.ui.say(&format!("updated {id}{how}"));
     Ok(())
+}
+
+/// What the editor makes of the value, and whether a newline was taken off its end. On a terminal, what the secret cannot have
+/// is not lost: it can be edited again.
+fn edited(
+    context: &Context<'_>,
+    editor: &OsStr,
+    known: &Metadata,
+    old: &SecretValue,
+) -> Result<(SecretValue, bool), CliError> {
+    let base = MemoryBase::find(runtime_directory().as_deref(), Path::new(SECRETS_DIRECTORY)).map_err(no_memory)?;
+    let (name, old) = (known.id.name.as_str(), old.expose());
+    let edit = |content: &[u8]| {
+        let command = |path: &Path| command(editor, path);
+        let edited = launch::edit(supervise::command()?, command, &base, name, content, MAX_EDITED_BYTES);
+        edited.map(|new| typed(old, new)).map_err(|error| failed(&error))
+    };
+    let (mut new, mut is_shortened) = edit(old)?;
+    loop {
+        let is_document = known.secret_type == SecretType::ImagePull && new.as_slice() != old && !new.is_empty();
+        let refused = match check_document(&new) {
+            _ if new.len() > MAX_VALUE_BYTES => too_large(),
+            Err(error) if is_document => error,
+            _ => return SecretValue::new(new).map(|new| (new, is_shortened)).map_err(|_| too_large()),
+        };
+        if !std::io::stdin().is_terminal() {
+            return Err(refused);
+        }
+        context.ui.error(&refused);
+        if !prompt::confirm("edit it again?")? {
+            return Err(CliError::new(Exit::Failed, "nothing was changed").with_code(refused.code()));
+        }
+        (new, is_shortened) = edit(&new)?;
+    }
 }
 
 /// Writes what was typed. On a terminal it is not lost while it can be written in another way, or later.
