@@ -120,7 +120,7 @@ fn a_file_of_keys_is_read_as_ssh_reads_it() {
         assert_eq!(listed, added, "{line}");
     }
     let only_other = sandbox.run(&["create", "recipient", "--from-file", "other.pub", "--name", "alice"]);
-    assert_eq!(only_other.code, 1, "{only_other:?}");
+    assert_eq!(only_other.code, 2, "{only_other:?}");
     // One name is one person: all of her keys go.
     let ran = sandbox.run(&["delete", "recipient", "alice"]);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -306,6 +306,7 @@ fn what_is_no_new_recipient_is_refused_and_changes_nothing() {
     let (_, key) = age_key(&sandbox, "bob");
     let own = Ran::from(sandbox.program("age-keygen").arg("-y").arg(sandbox.identity()).output().expect("it starts"));
     let ecdsa = read(&ssh_key(&sandbox, "ecdsa", &["-t", "ecdsa"]).with_extension("pub"));
+    sandbox.file("only-ecdsa", &ecdsa);
     let weak = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQDGV2Z";
     let private = "AGE-SECRET-KEY-1QYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQS3QZ0XY";
     let openssh = read(&ssh_key(&sandbox, "private", &["-t", "ed25519"]));
@@ -322,6 +323,7 @@ fn what_is_no_new_recipient_is_refused_and_changes_nothing() {
         (&key[..key.len() - 1], "bob", 2, "not an age recipient"),
         (weak, "bob", 2, "not an OpenSSH key"),
         (&ecdsa, "bob", 2, "of type ecdsa-sha2-nistp256"),
+        (&ecdsa, "bob", 2, "or ssh-keygen -t ed25519"),
         (private, "bob", 2, "this is a private key"),
         (&private.to_lowercase(), "bob", 2, "this is a private key"),
         (&openssh, "bob", 2, "this is a private key"),
@@ -345,6 +347,7 @@ fn what_is_no_new_recipient_is_refused_and_changes_nothing() {
         (&["create", "recipient", "--name", "bob"], 2, "--from-file"),
         (&["create", "recipient", &key, "--from-file", "bob", "--name", "bob"], 2, "cannot be used with"),
         (&["create", "recipient", "--from-file", "none", "--name", "bob"], 10, "there is no file none"),
+        (&["create", "recipient", "--from-file", "only-ecdsa", "--name", "bob"], 2, "or ssh-keygen -t ed25519"),
         (&["create", "recipient", "--from-file", "bob", "--name", "bob"], 2, "this is a private key"),
     ] {
         let ran = sandbox.run(arguments);

@@ -158,8 +158,14 @@ fn refused(error: BadRecipient) -> CliError {
             .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
             .hint("take this one out of your shell's history, and out of use wherever it may have been seen");
     }
-    refused.hint("the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE")
+    match error {
+        BadRecipient::Unsupported(_) => refused.hint(ANOTHER_KEY),
+        _ => refused.hint("the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
+    }
 }
+
+/// For whoever has only keys of kinds that age does not encrypt to.
+const ANOTHER_KEY: &str = "have its owner make another one: flyte-local create identity, or ssh-keygen -t ed25519";
 
 /// The keys of a file. Those of a kind that age cannot encrypt to are passed over, and told.
 fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CliError> {
@@ -194,7 +200,9 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
         }
     }
     if keys.is_empty() {
-        return Err(CliError::new(Exit::Failed, format!("there is no key in {} to encrypt to", path.display())));
+        // As of a key that is given as an argument.
+        let message = format!("there is no key in {} to encrypt to", path.display());
+        return Err(CliError::new(Exit::Usage, message).hint(ANOTHER_KEY));
     }
     Ok(keys)
 }
