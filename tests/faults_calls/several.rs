@@ -263,18 +263,9 @@ impl Several {
     }
 
     /// It is typed again, with what it tells to type: then all of it is done, and no temporary file is left by the next
-    /// to write. Whether the change was one to accept, as `vault.toml` was written and not yet remembered.
-    pub(crate) fn again(&self, before: Done) -> bool {
-        let mut accepted = false;
-        let mut ran = self.type_it();
-        if ran.code == 13 && ran.stderr.contains("update vault --accept") {
-            assert!(matches!(self.change, Change::Join | Change::Leave), "what should be accepted? {ran:?}");
-            assert_ne!(before, Done::Nothing, "nothing was changed: {ran:?}");
-            let accept = self.sandbox.type_hint(&ran, "update vault --accept");
-            assert_eq!(accept.code, 0, "{accept:?}");
-            accepted = true;
-            ran = self.type_it();
-        }
+    /// to write. Nothing is to be accepted: it was the user's own.
+    pub(crate) fn again(&self, before: Done) {
+        let ran = self.type_it();
         // The recipients are as they should be, and the secrets perhaps not.
         let refused = match self.change {
             Change::Join => 12,
@@ -298,7 +289,6 @@ impl Several {
         assert_eq!(self.done(), Done::All, "{ran:?}");
         self.write_everywhere();
         assert_eq!(self.leftovers(), 0, "what was left is swept by the next to write");
-        accepted
     }
 
     fn is_half_made(&self) -> bool {
