@@ -361,12 +361,12 @@ fn no_system_call_has_a_passphrase_or_what_it_protects_but_those_that_were_asked
         (&[Way::Stdin], &[], &[asks, "--identity=locked", "rekey"]),
         (&[Way::Stdin], &[Way::Keyring], &[asks, "--identity=locked", "unlock", "--for=1h"]),
         (&[], &[Way::Keyring], &["--identity=locked", "get", "secret", "s", "--reveal"]),
-        // It looks whether there is anything to drop.
-        (&[], &[Way::Keyring], &["--identity=locked", "lock"]),
+        // It drops what it does not look at.
+        (&[], &[], &["--identity=locked", "lock"]),
         // As age gives nobody the key.
         (&[Way::Stdin, Way::Keyring], &[], &[asks, "--identity=ssh", "unlock", "--for=1h"]),
         (&[Way::Keyring], &[], &["--identity=ssh", "get", "secret", "s", "--reveal"]),
-        (&[Way::Keyring], &[], &["--identity=ssh", "lock"]),
+        (&[], &[], &["--identity=ssh", "lock"]),
         (&[Way::Stdin], &[], &[asks, "--identity=changed", "update", "identity", "--passphrase"]),
         (&[Way::Stdin], &[], &[asks, "--vault=v", "--identity=made", "init", "--passphrase"]),
     ];

@@ -180,9 +180,13 @@ impl Session {
 
     /// One that is killed at one of its calls.
     fn killed(&mut self, call: &str, arguments: &[&str], input: &[u8]) {
+        self.killed_at(2, call, arguments, input);
+    }
+
+    fn killed_at(&mut self, when: usize, call: &str, arguments: &[&str], input: &[u8]) {
         require("strace", "strace");
         let mut command = self.sandbox.program("strace");
-        command.args(["-o", "/dev/null", "-e", &format!("inject={call}:signal=KILL:when=2"), FLYTE_LOCAL]);
+        command.args(["-f", "-o", "/dev/null", "-e", &format!("inject={call}:signal=KILL:when={when}"), FLYTE_LOCAL]);
         command.args(arguments);
         self.ends_with(137, command, input);
     }
@@ -230,10 +234,9 @@ impl Session {
     /// To other recipients, in from files and vaults, and out to places that are not on the image.
     fn moved(&mut self) {
         let bob = flyte_local::crypto::Identity::generate().recipient().to_string();
+        // Before vault.toml is written, and then before the first secret is.
         self.killed("renameat", &["create", "recipient", &bob, "--name", "bob"], b"");
-        // vault.toml was written, and not remembered yet.
-        self.run(13, &["rekey"]);
-        self.run(0, &["update", "vault", "--accept"]);
+        self.killed_at(4, "renameat", &["create", "recipient", &bob, "--name", "bob"], b"");
         self.killed("renameat", &["rekey"], b"");
         self.run(0, &["rekey"]);
         self.run(0, &["rekey", "--dry-run"]);
