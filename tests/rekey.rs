@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use flyte_local::crypto::Identity;
 use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
 use flyte_local::vault::NamedRecipient;
+use support::terminal::answering;
 use support::{FLYTE_LOCAL, Ran, Random, Sandbox, require, secret_id, tally};
 
 const SECRETS: usize = 200;
@@ -268,6 +269,20 @@ fn without_threads_it_takes_longer() {
         assert!(std::fs::read_to_string(&log).expect("strace's log").contains("(INJECTED)"), "it started no thread");
         assert_each_opens(&sandbox, &places, &[&new]);
     }
+}
+
+#[test]
+fn on_a_terminal_it_says_how_far_it_is() {
+    let (sandbox, _) = vault(60);
+    exchange(&sandbox, &Identity::generate(), None);
+    assert_eq!(sandbox.run(&["rekey", "--dry-run"]).stderr.lines().count(), 1);
+    let session = answering(&sandbox, &[], &["sh", "-c", "stty cols 80 rows 24 && TERM=xterm exec \"$0\" rekey", FLYTE_LOCAL]);
+    assert_eq!(session.code, 0, "{}", session.shown);
+    for part in ["encrypting anew ", "/60 ", "/s, ", " left", "encrypted 60 secrets anew"] {
+        assert!(session.shown.contains(part), "{part}: {}", session.shown);
+    }
+    exchange(&sandbox, &Identity::generate(), None);
+    assert_eq!(sandbox.run(&["rekey"]).stderr, "encrypted 60 secrets anew\n", "and nowhere else");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! file says in its header whom it is for. So a rekey that was stopped anywhere goes on when it is run again, and at any
 //! moment each secret opens with the old recipients or with the new.
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -179,6 +180,7 @@ impl Vault {
         let found = self.encryption()?;
         let ids = &found.outdated[..];
         let mut rekeyed = Rekeyed { done: 0, failed: found.refused };
+        let mut scopes = BTreeSet::new();
         let threads = if ids.len() < WORTH_A_THREAD { 1 } else { threads().min(ids.len()) };
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
@@ -204,7 +206,9 @@ impl Vault {
             for prepared in ready.into_iter().chain(rest.map(|id| self.reseal(id, identities))) {
                 match prepared {
                     Ok(Some(Ready { directory, metadata, value, sealed })) => {
-                        pins.prepare(&metadata.id.scope)?;
+                        if scopes.insert(metadata.id.scope.clone()) {
+                            pins.prepare(&metadata.id.scope)?;
+                        }
                         self.put_sealed((&lock, Replace::Existing), &directory, &metadata, (&value, &sealed), pins)?;
                         rekeyed.done += 1;
                     }
