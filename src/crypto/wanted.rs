@@ -97,6 +97,7 @@ mod tests {
         assert_eq!(crypto::wanted(b"no age file"), Wanted::default());
         assert_eq!(Wanted::default().to_string(), "nobody");
     }
+
     #[test]
     fn what_no_identity_opens_is_counted_and_what_means_nobody_is_not() {
         let stanza = |tag: &str, args: &[&str]| Stanza {
@@ -107,10 +108,10 @@ mod tests {
         let others = [stanza("piv-p256", &["tag"]), stanza("ssh-ed25519", &[])];
         let nobodys = [stanza("q7-grease", &["x"]), stanza(SIGNED_TAG, &[]), stanza(UNSIGNED_TAG, &[])];
         let wanted = Wanted::by(&others.into_iter().chain(nobodys).collect::<Vec<_>>());
-        assert_eq!(wanted.to_string(), "2 recipient of a kind unknown here");
+        assert_eq!(wanted.to_string(), "2 recipients of a kind unknown here");
         assert!(!wanted.has_x25519());
         let rsa = Wanted::by(&[stanza("ssh-rsa", &["one"]), stanza("ssh-rsa", &["two"]), stanza("X25519", &["x"])]);
-        assert_eq!(rsa.to_string(), "1 X25519 key (age1…), 2 ssh-rsa key");
+        assert_eq!(rsa.to_string(), "1 X25519 key (age1…), 2 ssh-rsa keys");
         assert!(rsa.has_x25519());
     }
 }
