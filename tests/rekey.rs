@@ -276,7 +276,8 @@ fn on_a_terminal_it_says_how_far_it_is() {
     let (sandbox, _) = vault(60);
     exchange(&sandbox, &Identity::generate(), None);
     assert_eq!(sandbox.run(&["rekey", "--dry-run"]).stderr.lines().count(), 1);
-    let session = answering(&sandbox, &[], &["sh", "-c", "stty cols 80 rows 24 && TERM=xterm exec \"$0\" rekey", FLYTE_LOCAL]);
+    let session =
+        answering(&sandbox, &[], &["sh", "-c", "stty cols 80 rows 24 && TERM=xterm exec \"$0\" rekey", FLYTE_LOCAL]);
     assert_eq!(session.code, 0, "{}", session.shown);
     for part in ["encrypting anew ", "/60 ", "/s, ", " left", "encrypted 60 secrets anew"] {
         assert!(session.shown.contains(part), "{part}: {}", session.shown);

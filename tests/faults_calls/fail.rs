@@ -32,9 +32,10 @@ pub(crate) const DECISIVE: [&str; 10] =
 pub(crate) const PASSED_OVER: [&str; 7] =
     ["brk", "mmap", "munmap", "mprotect", "sigaltstack", "rt_sigaction", "exit_group"];
 
-/// Std's own look, in a debug build, at whether what it closes is open; and how a process reads its own limit, of which rustix
-/// has it, with the manual, that it cannot fail.
-pub(crate) const CANNOT_FAIL: [&str; 2] = ["F_GETFD", "RLIMIT_CORE, NULL"];
+/// Std's own look, in a debug build, at whether what it closes is open; and how a process reads its own limit, and who it is, of
+/// which rustix has it, with the manual, that it cannot fail.
+pub(crate) const CANNOT_FAIL: [&str; 8] =
+    ["F_GETFD", "RLIMIT_CORE, NULL", "geteuid()", "getuid()", "getegid()", "getgid()", "getpid()", "gettid()"];
 
 /// What an interrupted call is made again for. The others, of the manual, are never interrupted.
 pub(crate) const INTERRUPTED: [&str; 7] = ["openat", "openat2", "read", "write", "fsync", "flock", "getrandom"];
