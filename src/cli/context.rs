@@ -10,7 +10,7 @@ use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
 use super::error::{CliError, Exit};
-use super::identities::{self, IDENTITY_KEY, Identities, MAX_KEY_FILE_BYTES, Origin, Tried};
+use super::identities::{self, IDENTITY_KEY, Identities, MAX_KEY_FILE_BYTES, Origin};
 use super::notices;
 use super::passphrases::Passphrases;
 use super::paths::real;
@@ -260,11 +260,6 @@ impl<'a> Context<'a> {
     /// Where passphrases come from.
     pub(crate) fn passphrases(&self) -> &Passphrases {
         &self.passphrases
-    }
-
-    /// The identities in words.
-    pub(crate) fn identities_tried(&self, identities: &Identities) -> Tried {
-        identities.tried()
     }
 
     /// The time, for a comment in a file.

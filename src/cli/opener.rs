@@ -1,4 +1,4 @@
-//! Reading the values of several secrets.
+//! Reading values, with the user's identities.
 
 use std::cell::OnceCell;
 

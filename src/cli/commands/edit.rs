@@ -13,6 +13,7 @@ use crate::cli::context::{Context, inherited, runtime_directory};
 use crate::cli::docker::check_document;
 use crate::cli::error::{CliError, Exit, scope_flags};
 use crate::cli::identities::IDENTITY_KEY;
+use crate::cli::opener::Opener;
 use crate::cli::value_input::too_large;
 use crate::cli::{ScopeArgs, commands, prompt};
 use flyte_local::flyte::SECRETS_DIRECTORY;
@@ -56,11 +57,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         let error = CliError::from_vault(&error, &context.command);
         if is_missing { error.hint(format!("or create it: {}", type_at("create"))) } else { error }
     })?;
-    let identities = context.identities()?;
-    let read = vault.value(&id, &identities);
-    let tried = || context.identities_tried(&identities);
-    let old = read.map_err(|error| CliError::from_read(&error, &context.command, &tried()))?;
-    drop(identities);
+    let old = Opener::new(context).value(&vault, &id, &context.command)?;
     context.passphrases().take_away();
     if std::str::from_utf8(old.expose()).is_err() {
         return Err(CliError::new(

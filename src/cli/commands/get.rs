@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::opener::Opener;
 use crate::cli::{OutputFormat, ScopeArgs, commands, table};
 use flyte_local::secret::{RunScope, ScopeFilter, SecretId, SecretName, SecretType};
 use flyte_local::vault::{Listing, Metadata, VaultError};
@@ -51,10 +52,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     };
     let id = commands::secret_id(name, args.scope);
     if args.reveal {
-        let identities = context.identities()?;
-        let read = vault.value(&id, &identities);
-        let tried = || context.identities_tried(&identities);
-        let value = read.map_err(|error| CliError::from_read(&error, &context.command, &tried()))?;
+        let value = Opener::new(context).value(&vault, &id, &context.command)?;
         return context.ui.data(value.expose());
     }
     let metadata = vault.metadata(&id).map_err(failed)?;

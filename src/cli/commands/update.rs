@@ -65,7 +65,7 @@ fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), 
     let identities = context.identities()?;
     let adopted = vault
         .adopt_secret(id, &identities)
-        .map_err(|error| CliError::from_read(&error, &context.command, &context.identities_tried(&identities)))?;
+        .map_err(|error| CliError::from_read(&error, &context.command, &identities.tried()))?;
     let author = adopted.author.map_or("it was not signed".to_owned(), |author| format!("it was signed by {author}"));
     context.ui.say(&format!("adopted {id}: {author}, of {:.0}", adopted.metadata.updated));
     Ok(())
