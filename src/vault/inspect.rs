@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layout::{self, Place};
+use super::rekey::is_for;
 use super::{Vault, VaultError};
 use crate::crypto::Identities;
 use crate::secret::SecretId;
@@ -50,7 +51,8 @@ impl Vault {
     /// # Errors
     /// The directory `secrets` cannot be opened. All else is in what is returned.
     pub fn inspect(&self, identities: Option<&dyn Identities>) -> Result<Inspection, VaultError> {
-        let mut walk = Walk { vault: self, identities, found: Inspection::default() };
+        let digest = self.manifest.recipients_digest();
+        let mut walk = Walk { vault: self, identities, digest, found: Inspection::default() };
         for entry in self.root.entries()? {
             // What else lies beside the secrets is the user's: a vault may be a repository.
             if let Entry::File(name) = entry
@@ -80,6 +82,8 @@ impl Vault {
 struct Walk<'a> {
     vault: &'a Vault,
     identities: Option<&'a dyn Identities>,
+    /// Whom the secrets should be encrypted to.
+    digest: String,
     found: Inspection,
 }
 
@@ -124,7 +128,7 @@ impl Walk<'_> {
         match looked_at {
             Ok(Some(claim)) => {
                 self.found.sound += 1;
-                self.found.outdated += usize::from(!self.vault.is_for_its_recipients(claim.as_ref()));
+                self.found.outdated += usize::from(!is_for(&self.digest, claim.as_ref()));
             }
             // It was deleted meanwhile.
             Ok(None) => {}

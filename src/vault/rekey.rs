@@ -61,18 +61,14 @@ impl Vault {
     /// # Errors
     /// The system's. A file that is refused is no error, it is in what is returned.
     pub fn encryption(&self) -> Result<Encryption, VaultError> {
+        let digest = self.manifest.recipients_digest();
         let mut found = Encryption::default();
         self.each_header(&ScopeFilter::default(), Self::peek_judged, |header| match header {
-            Ok((_, claim)) if self.is_for_its_recipients(claim.as_ref()) => found.current += 1,
+            Ok((_, claim)) if is_for(&digest, claim.as_ref()) => found.current += 1,
             Ok((metadata, _)) => found.outdated.push(metadata.id),
             Err(error) => found.refused.push(error),
         })?;
         Ok(found)
-    }
-
-    /// Whether a file says that it is encrypted to the vault's recipients, and nobody else.
-    pub(super) fn is_for_its_recipients(&self, claim: Option<&Claim>) -> bool {
-        claim.is_some_and(|claim| claim.recipients.as_ref() == Some(&self.manifest.recipients_digest()))
     }
 
     /// Adds recipients to `vault.toml`, from now on the ones that secrets are encrypted to. Those that are there stay as they
@@ -233,6 +229,11 @@ impl Vault {
         let sealed = self.seal(&directory, &found.metadata, &found.value, key)?;
         Ok(Some(Ready { directory, metadata: found.metadata, value: found.value, sealed }))
     }
+}
+
+/// Whether a file says that it is encrypted to the recipients of this digest, and nobody else.
+pub(super) fn is_for(digest: &str, claim: Option<&Claim>) -> bool {
+    claim.is_some_and(|claim| claim.recipients.as_deref() == Some(digest))
 }
 
 fn threads() -> usize {
