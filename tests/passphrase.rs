@@ -16,10 +16,7 @@ const ANOTHER: &str = "battery staple";
 /// A vault whose identity has a passphrase that costs little, and a secret.
 fn locked_vault() -> Sandbox {
     let sandbox = Sandbox::new();
-    let identity = std::fs::read(sandbox.identity()).expect("there is one");
-    let file = sandbox.file("locked", support::identities::locked(&identity, PASSPHRASE));
-    private(&file);
-    std::fs::rename(file, sandbox.identity()).expect("moved");
+    sandbox.lock_identity(PASSPHRASE);
     sandbox.ok(&["create", "secret", "s", "its value"]);
     sandbox
 }

@@ -23,13 +23,8 @@ fn vault() -> (Sandbox, [PathBuf; 3]) {
 }
 
 /// Makes a key with `ssh-keygen`; its file, beside which lies the public half.
-fn ssh_key(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> PathBuf {
-    require("ssh-keygen", "openssh-client");
-    let file = sandbox.work().join(name);
-    let mut command = sandbox.program("ssh-keygen");
-    let made = command.args(["-q", "-N", "", "-C", "a comment", "-f"]).arg(&file).args(arguments).output();
-    assert!(made.expect("ssh-keygen starts").status.success());
-    file
+fn ssh_key(sandbox: &Sandbox, name: &str, kind: &[&str]) -> PathBuf {
+    sandbox.ssh_key(name, &[kind, &["-C", "a comment"]].concat(), "")
 }
 
 /// Makes an identity with `age-keygen`; its file, and its recipient.
@@ -56,9 +51,9 @@ fn read(path: &Path) -> String {
 fn a_new_recipient_of_each_kind_opens_every_secret_with_stock_age() {
     let (sandbox, files) = vault();
     let (age, public) = age_key(&sandbox, "age.txt");
-    let ed25519 = ssh_key(&sandbox, "ed25519", &["-t", "ed25519"]);
-    let small = ssh_key(&sandbox, "rsa2048", &["-t", "rsa", "-b", "2048", "-m", "PEM"]);
-    let large = ssh_key(&sandbox, "rsa4096", &["-t", "rsa", "-b", "4096"]);
+    let ed25519 = ssh_key(&sandbox, "ed25519", &["ed25519"]);
+    let small = ssh_key(&sandbox, "rsa2048", &["rsa", "-b", "2048", "-m", "PEM"]);
+    let large = ssh_key(&sandbox, "rsa4096", &["rsa", "-b", "4096"]);
     let half = |key: &Path| read(&key.with_extension("pub"));
     for (identity, key) in [(&age, public), (&ed25519, half(&ed25519)), (&small, half(&small)), (&large, half(&large))]
     {
@@ -85,8 +80,8 @@ fn a_new_recipient_of_each_kind_opens_every_secret_with_stock_age() {
 #[test]
 fn a_file_of_keys_is_read_as_ssh_reads_it() {
     let (sandbox, files) = vault();
-    let (one, two) = (ssh_key(&sandbox, "one", &["-t", "ed25519"]), ssh_key(&sandbox, "two", &["-t", "ed25519"]));
-    let other = ssh_key(&sandbox, "other", &["-t", "ecdsa"]);
+    let (one, two) = (ssh_key(&sandbox, "one", &["ed25519"]), ssh_key(&sandbox, "two", &["ed25519"]));
+    let other = ssh_key(&sandbox, "other", &["ecdsa"]);
     let half = |key: &Path| read(&key.with_extension("pub"));
     let lines = format!(
         "# of alice\n\n{}\nno-pty,command=\"echo \\\"ssh-ed25519 AAAA\\\"\" {}{}",
@@ -305,11 +300,11 @@ fn what_is_no_new_recipient_is_refused_and_changes_nothing() {
     let (sandbox, files) = vault();
     let (_, key) = age_key(&sandbox, "bob");
     let own = Ran::from(sandbox.program("age-keygen").arg("-y").arg(sandbox.identity()).output().expect("it starts"));
-    let ecdsa = read(&ssh_key(&sandbox, "ecdsa", &["-t", "ecdsa"]).with_extension("pub"));
+    let ecdsa = read(&ssh_key(&sandbox, "ecdsa", &["ecdsa"]).with_extension("pub"));
     sandbox.file("only-ecdsa", &ecdsa);
     let weak = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQDGV2Z";
     let private = "AGE-SECRET-KEY-1QYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQSZQGPQYQS3QZ0XY";
-    let openssh = read(&ssh_key(&sandbox, "private", &["-t", "ed25519"]));
+    let openssh = read(&ssh_key(&sandbox, "private", &["ed25519"]));
     let long = "n".repeat(65);
     let state = |sandbox: &Sandbox| {
         let files = files.iter().map(|file| std::fs::read(file).expect("there"));

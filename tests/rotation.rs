@@ -234,9 +234,7 @@ fn what_cannot_be_rotated_is_refused_and_left_as_it_is() {
     let key = String::from_utf8(before.clone()).expect("text");
     let variable = Ran::from(command.env("FLYTE_LOCAL_IDENTITY_KEY", key).output().expect("it starts"));
     assert_eq!(variable.code, 2, "{variable:?}");
-    require("ssh-keygen", "openssh-client");
-    let made = sandbox.program("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", "ssh"]).output();
-    assert!(made.expect("it starts").status.success());
+    sandbox.ssh_key("ssh", &["ed25519"], "");
     assert_eq!(rotate(&["--identity", "ssh"]).code, 1);
     // Two of the vault's in one file: which is meant?
     let second = Identity::generate();

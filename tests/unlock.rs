@@ -40,10 +40,7 @@ fn locked_vault() -> Locked {
         panic!("these tests need a kernel that has keyrings, in a container that allows them: {error}");
     }
     let sandbox = Sandbox::new();
-    let identity = std::fs::read(sandbox.identity()).expect("there is one");
-    let file = sandbox.file("locked", support::identities::locked(&identity, PASSPHRASE));
-    private(&file);
-    std::fs::rename(file, sandbox.identity()).expect("moved");
+    sandbox.lock_identity(PASSPHRASE);
     sandbox.ok(&["create", "secret", "s", "its value"]);
     Locked(sandbox, guard)
 }

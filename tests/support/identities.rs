@@ -29,6 +29,14 @@ impl Sandbox {
         path
     }
 
+    /// Gives the user's identity a passphrase that costs little.
+    pub fn lock_identity(&self, passphrase: &str) {
+        let identity = std::fs::read(self.identity()).expect("there is one");
+        let file = self.file("locked", locked(&identity, passphrase));
+        private(&file);
+        std::fs::rename(file, self.identity()).expect("moved");
+    }
+
     /// Runs `flyte-local`, with these lines on a descriptor.
     pub fn with_passphrases(&self, lines: &[&str], arguments: &[&str]) -> Ran {
         let mut lines = lines.join("\n");
