@@ -10,6 +10,7 @@ pub mod keyring;
 pub mod launch;
 pub mod redact;
 pub mod secret;
+pub mod service;
 pub mod storage;
 pub mod transfer;
 pub mod vault;

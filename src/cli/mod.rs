@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, recipient};
-use commands::{rekey, run, supervise, try_mount, unlock, update, update_identity, update_vault};
+use commands::{rekey, run, serve, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
 use error::CliError;
 use flyte_local::secret::{Domain, Project};
@@ -133,6 +133,7 @@ enum Command {
     Exec(exec::Args),
     Import(import::Args),
     Export(export::Args),
+    Serve(serve::Args),
     Rekey(rekey::Args),
     Unlock(unlock::Args),
     Lock(lock::Args),
@@ -213,6 +214,7 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Delete(Delete::Recipient(args)) => recipient::delete(&context, args)?,
         Command::Run(args) => return run::run(context, args),
         Command::Exec(args) => return exec::run(&context, args),
+        Command::Serve(args) => return serve::run(&context, args),
         Command::Rekey(args) => rekey::run(&context, args)?,
         Command::Check(args) => check::run(&context, args)?,
         Command::Import(args) => import::run(&context, args)?,

@@ -80,6 +80,17 @@ impl Memory {
         self.pin.as_ref()
     }
 
+    /// What was set, without what was found.
+    pub(super) fn forgotten(&self) -> Self {
+        let (is_strict, must_remember, listener) = (self.is_strict, self.must_remember, self.listener.clone());
+        Self { is_strict, must_remember, listener, ..Self::default() }
+    }
+
+    /// The directory in which it is kept.
+    pub(super) fn state(&self) -> Option<&Path> {
+        self.pins.as_ref().map(Pins::state)
+    }
+
     pub(super) fn tell_unremembered(&self, error: &VaultError) {
         self.listener.tell(&Notice::Unremembered(error));
     }

@@ -11,6 +11,7 @@ mod inspect;
 mod layout;
 mod manifest;
 mod memory;
+mod page;
 mod pins;
 mod read;
 mod rekey;
@@ -22,6 +23,7 @@ pub use error::{Needs, Refusal, VaultError};
 pub use inspect::{Flaw, Inspection};
 pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
 pub use memory::{Listen, Notice};
+pub use page::Page;
 pub use read::{Listing, Resolved, Seen};
 pub use rekey::{Encryption, Rekeyed};
 pub use trust::{Change, Stale};
@@ -120,6 +122,17 @@ impl Vault {
     fn write_manifest(lock: &Lock, root: &Directory, manifest: &Manifest) -> Result<(), VaultError> {
         let text = manifest.to_toml();
         Ok(root.put(lock, layout::MANIFEST, text.as_bytes())?)
+    }
+
+    /// The same vault as it is now, with all that was set of this one: for a process that lives long.
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`] and [`Vault::with_state`].
+    pub fn reopen(&self) -> Result<Self, VaultError> {
+        let mut vault = Self::open_with(self.path(), self.root.permissions())?;
+        (vault.patience, vault.author) = (self.patience, self.author.clone());
+        vault.memory = self.memory.forgotten();
+        vault.with_state(self.memory.state())
     }
 
     /// Sets the key that signs what is written.

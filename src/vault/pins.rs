@@ -70,6 +70,11 @@ impl Pins {
         Self { state: state.to_owned(), vault_paths: [named, itself], id: id.to_owned(), permissions }
     }
 
+    /// The directory that holds the pins of every vault.
+    pub(super) fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// What is pinned of the vault at this path, else of the one with this id, and whether both paths are on record, so that
     /// a vault which takes its place is noticed; `None` for one that was never seen.
     pub(super) fn load(&self) -> Result<Option<(Pin, bool)>, VaultError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::binding::Claim;
-use super::{Metadata, Needs, Refusal, Vault, VaultError, binding, layout, trust};
+use super::{Metadata, Needs, Refusal, Vault, VaultError, binding, layout, page, trust};
 use crate::crypto::{self, EnvelopeError, Identities, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
 use crate::storage::{Directory, Entry};
@@ -165,8 +165,7 @@ impl Vault {
             Ok((metadata, _)) => listing.secrets.push(metadata),
             Err(error) => listing.refused.push(error),
         })?;
-        let key = |m: &Metadata| (m.id.scope.project().cloned(), m.id.scope.domain().cloned(), m.id.name.clone());
-        listing.secrets.sort_by_cached_key(key);
+        page::sort(&mut listing.secrets);
         Ok(listing)
     }
 
@@ -281,7 +280,7 @@ pub(super) fn refused(directory: &Directory, id: &SecretId, source: Refusal) -> 
 }
 
 /// What is in the places of secrets: their names, whatever lies there. Reading one that is no regular file is refused.
-fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, VaultError> {
+pub(super) fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, VaultError> {
     let names = directory.entries()?.into_iter().filter_map(|entry| match entry {
         Entry::File(name) | Entry::Directory(name) | Entry::Other(name) => layout::secret_name(&name),
     });

@@ -120,7 +120,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     }
 }
 
-fn cannot_run(program: &OsStr, error: &std::io::Error) -> CliError {
+pub(super) fn cannot_run(program: &OsStr, error: &std::io::Error) -> CliError {
     let exit = match error.kind() {
         std::io::ErrorKind::NotFound => Exit::CommandNotFound,
         _ => Exit::NotExecutable,

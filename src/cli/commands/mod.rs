@@ -14,6 +14,7 @@ pub(crate) mod lock;
 pub(crate) mod recipient;
 pub(crate) mod rekey;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod supervise;
 pub(crate) mod try_mount;
 pub(crate) mod unlock;

@@ -1,0 +1,144 @@
+//! `serve`
+
+use std::ffi::OsString;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+
+use directories::BaseDirs;
+use jiff::Timestamp;
+
+use crate::cli::commands::{exec, supervise};
+use crate::cli::context::{Context, inherited};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::identities::IDENTITY_KEY;
+use crate::cli::ui::Ui;
+use flyte_local::launch::{self, ChildError, Surroundings};
+use flyte_local::service::{Event, Host, Server};
+use flyte_local::vault::VaultError;
+
+/// The one beside that of Flyte's own sandbox.
+const DEFAULT_PORT: u16 = 30081;
+
+/// Let the unmodified `flyte` command and SDK work on the vault
+///
+/// Answers as Flyte's secret service does, on this machine alone, and to you alone: connections of other users are refused
+/// (on Linux), and so is whatever a web page sends. Secrets can be created, updated, deleted and listed; their values never
+/// come back. So no identity is needed, and no passphrase asked for.
+///
+/// With a command, serves it alone and ends with it: what it starts finds the service in its environment, which goes before
+/// any configuration file. Otherwise prints the endpoint, and serves until it is stopped.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  flyte-local serve -- flyte create secret my_secret
+  flyte-local serve -- flyte get secret
+  flyte-local serve -- sh                      a whole session
+  flyte-local serve                            then, in another terminal:
+  flyte --endpoint dns:///127.0.0.1:30081 --insecure get secret")]
+pub(crate) struct Args {
+    /// The port of 127.0.0.1; 0 is any that is free [default: 30081; with a command, any that is free]
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// Tell each call on stderr also while a command runs: its method and the secret's name
+    #[arg(long)]
+    log: bool,
+    /// The command and its arguments
+    #[arg(last = true, value_names = ["COMMAND", "ARGS"])]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
+    let vault = context.open_vault_to_write()?;
+    let port = args.port.unwrap_or(if args.command.is_empty() { DEFAULT_PORT } else { 0 });
+    let server = Server::bind(port).map_err(|error| {
+        let error = CliError::from_io(&format!("serve on port {port}"), &error);
+        error.hint("choose another one: --port N, or --port 0 for any that is free")
+    })?;
+    let endpoint = format!("dns:///{}", server.address());
+    let logs = args.log || args.command.is_empty();
+    let log = Arc::new(Log { ui: context.ui.clone(), command: context.command.clone(), logs });
+    let failed = |error| CliError::from_io("serve", &error);
+    let Some((program, arguments)) = args.command.split_first() else {
+        context.ui.data(format!("{endpoint}\n").as_bytes())?;
+        context.ui.say(&format!("serving {} to you; to stop: Ctrl-C", vault.path().display()));
+        context.ui.hint(&format!("in another terminal: flyte --endpoint {endpoint} --insecure get secret"));
+        context.ui.hint(&format!("or, for all it starts: export {}={endpoint} {}=true", ENDPOINT, INSECURE));
+        return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove(IDENTITY_KEY);
+    command.env(ENDPOINT, &endpoint).env(INSECURE, "true");
+    if !is_flyte_configured() {
+        // Without any configuration file, the SDK does not look into its environment either.
+        command.env(CONFIG, "/dev/null");
+    }
+    for name in NO_PROXY {
+        command.env(name, without_proxy(name));
+    }
+    let supervisor = supervise::command()?;
+    let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
+    match server.serve_during(vault, log, run).map_err(failed)? {
+        Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
+        Err(ChildError::Start { source, .. }) => Err(exec::cannot_run(program, &source)),
+        Err(error) => Err(CliError::chain(Exit::Failed, &error)),
+    }
+}
+
+/// Where the SDK finds an endpoint before it looks into any configuration file.
+const ENDPOINT: &str = "FLYTE_ADMIN_ENDPOINT";
+/// That the endpoint speaks no TLS.
+const INSECURE: &str = "FLYTE_ADMIN_INSECURE";
+
+/// A configuration file of Flyte's.
+const CONFIG: &str = "FLYTECTL_CONFIG";
+
+/// Whether the SDK finds a configuration file wherever it is started.
+fn is_flyte_configured() -> bool {
+    let is_named = ["UCTL_CONFIG", CONFIG].into_iter().any(|name| inherited(name).is_some_and(|path| !path.is_empty()));
+    let home = BaseDirs::new();
+    let at_home =
+        |directory| home.as_ref().is_some_and(|home| home.home_dir().join(directory).join("config.yaml").exists());
+    is_named || at_home(".union") || at_home(".flyte")
+}
+
+/// The hosts to which no proxy leads; programs differ in which of the two they read.
+const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// What is there, and the loopback: else a proxy would get the values.
+fn without_proxy(name: &str) -> OsString {
+    use std::os::unix::ffi::OsStringExt;
+    let hosts = inherited(name).map(|hosts| hosts.to_vec()).filter(|hosts| !hosts.is_empty());
+    let mut hosts = hosts.map_or_else(Vec::new, |hosts| [&hosts[..], b","].concat());
+    hosts.extend_from_slice(b"127.0.0.1");
+    OsString::from_vec(hosts)
+}
+
+/// Tells the user what is asked for.
+struct Log {
+    ui: Ui,
+    command: String,
+    /// Whether also what went well.
+    logs: bool,
+}
+
+impl Host for Log {
+    fn explain(&self, error: &VaultError) -> String {
+        CliError::from_vault(error, &self.command).plain()
+    }
+
+    fn happened(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::Called { method, about, failed } => {
+                let about = about.map(|about| format!(" {about}")).unwrap_or_default();
+                format!("{method}{about}: {}", failed.unwrap_or("done"))
+            }
+            Event::LeftOut(error) => format!("not in the list: {error}"),
+            Event::Stranger(Some(user)) => format!("refused a connection of user {user}"),
+            Event::Stranger(None) => "refused a connection whose user cannot be found out".to_owned(),
+            Event::Refused(reason) => format!("refused a request: {reason}"),
+        };
+        if self.logs || !matches!(event, Event::Called { .. }) {
+            self.ui.say(&format!("{:.0} {line}", Timestamp::now()));
+        }
+    }
+}

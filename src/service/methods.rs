@@ -1,0 +1,217 @@
+//! The service's methods: from a call to a vault and back.
+
+use std::sync::Arc;
+
+use buffa::Message;
+use bytes::Bytes;
+use connectrpc::dispatcher::{RequestStream, StreamingResult, UnaryResult};
+use connectrpc::{
+    CodecFormat, ConnectError, Dispatcher, Encodable, EncodedResponse, JsonDeserialize, JsonSerialize,
+    MethodDescriptor, Payload, RequestContext, Response,
+};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::generated::{
+    CreateSecretRequest, CreateSecretResponse, DeleteSecretRequest, DeleteSecretResponse, GetSecretRequest,
+    ListSecretsRequest, UpdateSecretRequest, UpdateSecretResponse,
+};
+use super::{Event, Host, reply, request};
+use crate::secret::{SecretId, SecretType, SecretValue};
+use crate::vault::{Vault, VaultError};
+
+/// What can be called. The paths and the names are Flyte's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Create,
+    Update,
+    Get,
+    Delete,
+    List,
+    SelectCluster,
+}
+
+impl Method {
+    fn of(path: &str) -> Option<Self> {
+        match path.split_once('/')? {
+            ("flyteidl2.cluster.ClusterService", "SelectCluster") => Some(Self::SelectCluster),
+            ("flyteidl2.secret.SecretService", name) => {
+                [Self::Create, Self::Update, Self::Get, Self::Delete, Self::List].into_iter().find(|m| m.name() == name)
+            }
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CreateSecret",
+            Self::Update => "UpdateSecret",
+            Self::Get => "GetSecret",
+            Self::Delete => "DeleteSecret",
+            Self::List => "ListSecrets",
+            Self::SelectCluster => "SelectCluster",
+        }
+    }
+}
+
+/// The methods, over one vault.
+#[derive(Clone)]
+pub(super) struct Methods(Arc<State>);
+
+struct State {
+    /// It is opened anew for each call: others change it, and its `vault.toml`, meanwhile.
+    vault: Vault,
+    host: Arc<dyn Host>,
+    /// One writes at a time, and the others wait here, where they keep no thread from those that read.
+    writing: Semaphore,
+}
+
+impl Methods {
+    pub(super) fn new(vault: Vault, host: Arc<dyn Host>) -> Self {
+        Self(Arc::new(State { vault, host, writing: Semaphore::new(1) }))
+    }
+
+    async fn answer(self, method: Method, request: Payload) -> Result<EncodedResponse, ConnectError> {
+        let format = request.format();
+        let mut about = None;
+        let answer = self.call(method, request, &mut about).await.and_then(|reply| reply.encode(format));
+        let failed = answer.as_ref().err().map(|error| error.code.as_str());
+        self.0.host.happened(&Event::Called { method: method.name(), about: about.as_deref(), failed });
+        answer
+    }
+
+    async fn call(&self, method: Method, request: Payload, about: &mut Option<String>) -> Result<Reply, ConnectError> {
+        match method {
+            Method::Create => {
+                let CreateSecretRequest { id, secret_spec } = decode(request)?;
+                let id = named(id.into_option(), about)?;
+                let (secret_type, value) = request::spec(secret_spec.into_option())?;
+                request::require_scope(&id, secret_type)?;
+                self.write(move |vault| vault.create_secret(&id, secret_type, &value)).await?;
+                Ok(Reply::new(CreateSecretResponse {}))
+            }
+            Method::Update => {
+                let UpdateSecretRequest { id, secret_spec } = decode(request)?;
+                let id = named(id.into_option(), about)?;
+                let (secret_type, value) = request::spec(secret_spec.into_option())?;
+                self.update(id, secret_type, value).await
+            }
+            Method::Get => {
+                let GetSecretRequest { id, .. } = decode(request)?;
+                let id = named(id.into_option(), about)?;
+                let metadata = self.read(move |vault| vault.metadata(&id)).await?;
+                Ok(Reply::new(reply::found(&metadata)))
+            }
+            Method::Delete => {
+                let DeleteSecretRequest { id, .. } = decode(request)?;
+                let id = named(id.into_option(), about)?;
+                self.write(move |vault| vault.delete_secret(&id)).await?;
+                Ok(Reply::new(DeleteSecretResponse {}))
+            }
+            Method::List => {
+                let page = request::page(decode::<ListSecretsRequest>(request)?)?;
+                let found = self.read(move |vault| vault.page(&page.filter, page.after.as_ref(), page.limit)).await?;
+                found.listing.refused.iter().for_each(|error| self.0.host.happened(&Event::LeftOut(error)));
+                Ok(Reply::new(reply::page(&found)))
+            }
+            // That no endpoint is named makes the client stay with this one. What it is asked for does not matter.
+            Method::SelectCluster => Ok(Reply::new(CreateSecretResponse {})),
+        }
+    }
+
+    async fn update(&self, id: SecretId, secret_type: SecretType, value: SecretValue) -> Result<Reply, ConnectError> {
+        // A type that is not said is the regular one: so an update that says nothing else leaves the type as it is.
+        let other_type = self
+            .write(move |vault| {
+                let is_other =
+                    secret_type == SecretType::ImagePull && vault.metadata(&id)?.secret_type == SecretType::Regular;
+                if is_other { Ok(true) } else { vault.update_secret(&id, &value).map(|_| false) }
+            })
+            .await?;
+        if other_type {
+            return Err(ConnectError::invalid_argument("it is a regular secret: an update does not change the type"));
+        }
+        Ok(Reply::new(UpdateSecretResponse {}))
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Vault) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, ConnectError> {
+        let turn = self.0.writing.acquire().await;
+        let done = self.with_vault(act).await;
+        drop(turn);
+        done
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Vault) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, ConnectError> {
+        self.with_vault(|vault| act(vault)).await
+    }
+
+    /// Works on the vault in a thread that may wait for disks and locks. What was begun is ended, even if the client goes.
+    async fn with_vault<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Vault) -> Result<T, VaultError> + Send + 'static,
+    ) -> Result<T, ConnectError> {
+        let state = Arc::clone(&self.0);
+        let done = spawn_blocking(move || {
+            let done = state.vault.reopen().and_then(|mut vault| act(&mut vault));
+            done.map_err(|error| reply::failure(&error, state.host.explain(&error)))
+        });
+        done.await.unwrap_or_else(|_| Err(ConnectError::internal("the service failed")))
+    }
+}
+
+fn named(id: Option<super::generated::SecretIdentifier>, about: &mut Option<String>) -> Result<SecretId, ConnectError> {
+    let id = request::id(id)?;
+    *about = Some(id.to_string());
+    Ok(id)
+}
+
+/// The message in a request. The library's reasons may repeat what they could not read, and that may be a value.
+fn decode<M: Message + JsonDeserialize + 'static>(request: Payload) -> Result<M, ConnectError> {
+    request.take_message().map_err(|error| ConnectError::new(error.code, "the request is not a message of this method"))
+}
+
+/// A message of any method.
+struct Reply(Box<dyn FnOnce(CodecFormat) -> Result<Bytes, ConnectError> + Send>);
+
+impl Reply {
+    fn new<M: Message + JsonSerialize + Send + 'static>(message: M) -> Self {
+        Self(Box::new(move |format| Encodable::<M>::encode(&message, format)))
+    }
+
+    fn encode(self, format: CodecFormat) -> Result<EncodedResponse, ConnectError> {
+        Ok(Response::new((self.0)(format)?.into()))
+    }
+}
+
+impl Dispatcher for Methods {
+    fn lookup(&self, path: &str) -> Option<MethodDescriptor> {
+        Method::of(path).map(|_| MethodDescriptor::unary(false))
+    }
+
+    fn call_unary(&self, path: &str, _: RequestContext, request: Payload, _: CodecFormat) -> UnaryResult {
+        let (methods, method) = (self.clone(), Method::of(path));
+        Box::pin(async move { methods.answer(method.ok_or_else(no_such_method)?, request).await })
+    }
+
+    fn call_server_streaming(&self, _: &str, _: RequestContext, _: Bytes, _: CodecFormat) -> StreamingResult {
+        Box::pin(async { Err(no_such_method()) })
+    }
+
+    fn call_client_streaming(&self, _: &str, _: RequestContext, _: RequestStream, _: CodecFormat) -> UnaryResult {
+        Box::pin(async { Err(no_such_method()) })
+    }
+
+    fn call_bidi_streaming(&self, _: &str, _: RequestContext, _: RequestStream, _: CodecFormat) -> StreamingResult {
+        Box::pin(async { Err(no_such_method()) })
+    }
+}
+
+fn no_such_method() -> ConnectError {
+    ConnectError::unimplemented("there is no such method")
+}

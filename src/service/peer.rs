@@ -1,0 +1,129 @@
+//! Whose connection it is. The loopback is shared by all users of a machine, and TCP does not say who is there.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use rustix::process::geteuid;
+
+/// That a connection is our own user's.
+///
+/// # Errors
+/// The user whose it is, where the system knows one.
+#[cfg(target_os = "linux")]
+pub(super) fn require_own_user(socket: impl AsFd, ours: SocketAddr, theirs: SocketAddr) -> Result<(), Option<u32>> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    // A program's socket may be of IPv6, whatever it connects to.
+    let tables = [read("/proc/self/net/tcp"), read("/proc/self/net/tcp6")];
+    let inode = rustix::fs::fstat(socket).map_err(|_| None)?.st_ino;
+    match owner(&tables.concat(), inode, ours, theirs) {
+        Some(user) if user == geteuid().as_raw() => Ok(()),
+        other => Err(other),
+    }
+}
+
+/// Elsewhere nothing says whose it is.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn require_own_user(_: impl AsFd, _: SocketAddr, _: SocketAddr) -> Result<(), Option<u32>> {
+    Ok(())
+}
+
+/// The owner of the other end of our socket `inode`, by the kernel's tables of connections (proc(5)).
+///
+/// Both ends have to be open: an end that its process has closed is root's in the table, and once ours is gone, the other
+/// one's port may have gone to somebody else.
+#[cfg(target_os = "linux")]
+fn owner(tables: &str, inode: u64, ours: SocketAddr, theirs: SocketAddr) -> Option<u32> {
+    const ESTABLISHED: &str = "01";
+    let (ours, theirs) = (in_table(ours)?, in_table(theirs)?);
+    let mut is_ours_open = false;
+    let mut owner = None;
+    for line in tables.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(local), Some(remote), Some(state)) = (fields.nth(1), fields.next(), fields.next()) else { continue };
+        let (Some(user), Some(at)) = (fields.nth(3), fields.nth(1)) else { continue };
+        if state != ESTABLISHED {
+            continue;
+        }
+        let [local, remote] = [local, remote].map(|address| address.strip_prefix(MAPPED).unwrap_or(address));
+        if local == ours && remote == theirs {
+            is_ours_open = at.parse() == Ok(inode);
+        } else if local == theirs && remote == ours && at != "0" {
+            owner = user.parse().ok();
+        }
+    }
+    owner.filter(|_| is_ours_open)
+}
+
+/// What the tables put before an address of IPv4 that a socket of IPv6 has: words of four bytes in the machine's order.
+#[cfg(target_os = "linux")]
+const MAPPED: &str =
+    if cfg!(target_endian = "little") { "0000000000000000FFFF0000" } else { "00000000000000000000FFFF" };
+
+/// An address as the tables write it: such a word, and the port, both in hexadecimal.
+#[cfg(target_os = "linux")]
+fn in_table(address: SocketAddr) -> Option<String> {
+    let SocketAddr::V4(address) = address else { return None };
+    Some(format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port()))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "127.0.0.1:30081";
+    const THEIRS: &str = "127.0.0.1:40000";
+
+    fn line(local: &str, remote: &str, state: &str, user: u32, inode: u64) -> String {
+        let [local, remote] = [local, remote].map(|text| in_table(text.parse().expect("an address")).expect("IPv4"));
+        format!(
+            "   1: {local} {remote} {state} 00000000:00000000 00:00000000 00000000 {user:>5}        0 {inode} 1 0\n"
+        )
+    }
+
+    fn owner_in(lines: &[String]) -> Option<u32> {
+        let tables = format!("  sl  local_address rem_address   st tx_queue\n{}", lines.concat());
+        owner(&tables, 7, OURS.parse().expect("an address"), THEIRS.parse().expect("an address"))
+    }
+
+    #[test]
+    fn the_owner_of_the_other_end_is_found() {
+        let ours = line(OURS, THEIRS, "01", 0, 7);
+        let listener = line(OURS, "0.0.0.0:0", "0A", 0, 3);
+        let another = line("127.0.0.1:40001", OURS, "01", 1002, 9);
+        assert_eq!(owner_in(&[listener, another, ours, line(THEIRS, OURS, "01", 1001, 8)]), Some(1001));
+    }
+
+    #[test]
+    fn so_is_that_of_a_socket_of_ipv6() {
+        let theirs = line(THEIRS, OURS, "01", 1001, 8);
+        let theirs = ["0100007F:9C40", "0100007F:7581"]
+            .into_iter()
+            .fold(theirs, |line, address| line.replace(address, &format!("0000000000000000FFFF0000{address}")));
+        assert_eq!(owner_in(&[line(OURS, THEIRS, "01", 0, 7), theirs]), Some(1001));
+    }
+
+    #[test]
+    fn an_end_that_was_closed_is_nobodys() {
+        let ours = line(OURS, THEIRS, "01", 0, 7);
+        for state in ["04", "05", "06", "08"] {
+            assert_eq!(owner_in(&[ours.clone(), line(THEIRS, OURS, state, 0, 8)]), None, "{state}");
+        }
+        assert_eq!(owner_in(&[ours.clone(), line(THEIRS, OURS, "01", 0, 0)]), None);
+        assert_eq!(owner_in(&[ours]), None);
+    }
+
+    #[test]
+    fn another_connection_from_the_same_port_says_nothing_of_ours() {
+        let theirs = line(THEIRS, OURS, "01", 1001, 8);
+        assert_eq!(owner_in(std::slice::from_ref(&theirs)), None);
+        assert_eq!(owner_in(&[line(OURS, THEIRS, "01", 0, 0), theirs.clone()]), None);
+        assert_eq!(owner_in(&[line(OURS, THEIRS, "08", 0, 7), theirs]), None);
+    }
+
+    #[test]
+    fn what_is_no_table_says_nothing() {
+        for tables in ["", "\n\n\n", "a\nb c d\n", "sl\n 1: x y 01\n"] {
+            assert_eq!(owner(tables, 7, OURS.parse().expect("an address"), THEIRS.parse().expect("an address")), None);
+        }
+    }
+}

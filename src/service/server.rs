@@ -1,0 +1,280 @@
+//! The loopback: connections, their limits, and their end.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use connectrpc::{
+    CompressionRegistry, ConnectError, ConnectRpcBody, ConnectRpcService, DeadlinePolicy, GzipProvider, Limits,
+};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener as TokioListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tower_service::Service as _;
+
+use super::methods::Methods;
+use super::{Event, Host, MAX_BODY_BYTES, MAX_CONNECTIONS, guard, peer};
+use crate::vault::Vault;
+
+/// How long a call may take, from its head to its answer: a writer may wait half a minute for the vault's lock.
+const CALL: Duration = Duration::from_secs(60);
+
+/// How long a connection may be open without a call.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How long calls that are under way may take once the end was asked for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How soon a connection with a call under way is looked at again.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How soon a connection is taken again after one could not be.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// The threads that may wait for disks and locks.
+const MAX_THREADS: usize = 16;
+
+/// The streams of one HTTP/2 connection.
+const MAX_STREAMS: u32 = 16;
+
+/// The room for a request's head.
+const MAX_HEAD_BYTES: u32 = 16 << 10;
+
+/// A port of the loopback, bound, so that what connects to it waits.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Binds a port of 127.0.0.1; 0 is any that is free.
+    ///
+    /// # Errors
+    /// As `bind(2)`.
+    pub fn bind(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves `vault` until this process is asked to end: by SIGINT, SIGTERM or SIGHUP.
+    ///
+    /// # Errors
+    /// The system's, before the first connection is taken.
+    pub fn serve(self, vault: Vault, host: Arc<dyn Host>) -> io::Result<()> {
+        let (runtime, listener) = self.start()?;
+        runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut hangup = signal(SignalKind::hangup())?;
+            let end = async {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
+            };
+            serve_until(end, listener, Service::new(vault, host)).await;
+            io::Result::Ok(())
+        })?;
+        runtime.shutdown_timeout(GRACE);
+        Ok(())
+    }
+
+    /// Serves `vault` while `act` goes on in this thread.
+    ///
+    /// # Errors
+    /// The system's, before `act` is called.
+    pub fn serve_during<T>(self, vault: Vault, host: Arc<dyn Host>, act: impl FnOnce() -> T) -> io::Result<T> {
+        let (runtime, listener) = self.start()?;
+        let (end, ended) = oneshot::channel::<()>();
+        let service = Service::new(vault, host);
+        Ok(std::thread::scope(|threads| {
+            threads.spawn(move || {
+                runtime.block_on(serve_until(async { drop(ended.await) }, listener, service));
+                runtime.shutdown_timeout(GRACE);
+            });
+            let done = act();
+            drop(end);
+            done
+        }))
+    }
+
+    fn start(self) -> io::Result<(Runtime, TokioListener)> {
+        // The connections have one thread; what waits for disks has its own.
+        let runtime = Builder::new_current_thread().max_blocking_threads(MAX_THREADS).enable_all().build()?;
+        let entered = runtime.enter();
+        let listener = TokioListener::from_std(self.listener)?;
+        drop(entered);
+        Ok((runtime, listener))
+    }
+}
+
+async fn serve_until(end: impl Future<Output = ()>, listener: TokioListener, service: Service) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (ending, is_ending) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut end = pin!(end);
+    loop {
+        let next = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! { () = &mut end => break, next = next => next };
+        // What has ended is not kept until the end.
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, peer)) => {
+                let (service, is_ending) = (service.clone(), is_ending.clone());
+                connections.spawn(async move {
+                    service.connection(stream, peer, is_ending).await;
+                    drop(place);
+                });
+            }
+            // It went again, or this process has no descriptor left: others end meanwhile.
+            Err(_) => sleep(AFTER_FAILURE).await,
+        }
+    }
+    drop(listener);
+    drop(ending);
+    let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+}
+
+/// What each connection gets.
+#[derive(Clone)]
+struct Service {
+    host: Arc<dyn Host>,
+    methods: ConnectRpcService<Methods>,
+    /// Calls whose bodies are in memory; an HTTP/2 connection has many.
+    calls: Arc<Semaphore>,
+    /// Users whose connections were refused: each is told once.
+    strangers: Arc<Mutex<BTreeSet<Option<u32>>>>,
+}
+
+impl Service {
+    fn new(vault: Vault, host: Arc<dyn Host>) -> Self {
+        let limits = Limits::default()
+            .with_max_request_body_size(MAX_BODY_BYTES)
+            .with_max_message_size(MAX_BODY_BYTES)
+            .with_element_memory_limit(MAX_BODY_BYTES);
+        let methods = ConnectRpcService::new(Methods::new(vault, Arc::clone(&host)))
+            .with_limits(limits)
+            .with_compression(CompressionRegistry::new().register(GzipProvider::default()))
+            .with_deadline_policy(DeadlinePolicy::new().with_max(CALL).with_default_timeout(CALL));
+        Self { host, methods, calls: Arc::new(Semaphore::new(MAX_CONNECTIONS)), strangers: Arc::default() }
+    }
+
+    /// Serves a connection to its end.
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, mut is_ending: watch::Receiver<()>) {
+        let owned = stream.local_addr().map_err(|_| None).and_then(|ours| peer::require_own_user(&stream, ours, peer));
+        if let Err(user) = owned {
+            if self.strangers.lock().is_ok_and(|mut strangers| strangers.insert(user)) {
+                self.host.happened(&Event::Stranger(user));
+            }
+            return;
+        }
+        let activity = Arc::new(Activity::new());
+        let calls = Arc::clone(&activity);
+        let service = service_fn(move |request| self.clone().answer(request, Arc::clone(&calls)));
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).max_buf_size(4 * MAX_HEAD_BYTES as usize);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD_BYTES);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            // Whatever its end was: there is nobody to tell.
+            _ = connection.as_mut() => return,
+            () = activity.until_silent() => {}
+            _ = is_ending.changed() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(GRACE, connection).await;
+    }
+
+    async fn answer(
+        mut self,
+        request: Request<Incoming>,
+        activity: Arc<Activity>,
+    ) -> Result<Response<ConnectRpcBody>, Infallible> {
+        let _call = Call::begin(&activity);
+        let (head, body) = request.into_parts();
+        if let Some(objection) = guard::objection(&head) {
+            self.host.happened(&Event::Refused(objection));
+            return Ok(forbidden(objection));
+        }
+        let _turn = Arc::clone(&self.calls).acquire_owned().await;
+        self.methods.call(Request::from_parts(head, body)).await
+    }
+}
+
+fn forbidden(objection: &str) -> Response<ConnectRpcBody> {
+    let error = ConnectError::permission_denied(format!("the request is refused: {objection}"));
+    let mut response = Response::new(ConnectRpcBody::Full(Full::new(error.to_json())));
+    *response.status_mut() = error.http_status();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The calls of one connection.
+struct Activity {
+    under_way: AtomicUsize,
+    last: Mutex<Instant>,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { under_way: AtomicUsize::new(0), last: Mutex::new(Instant::now()) }
+    }
+
+    /// Until there was no call for as long as a connection may be silent; also before its first.
+    async fn until_silent(&self) {
+        loop {
+            let due = self.last.lock().map_or_else(|_| Instant::now(), |last| *last) + SILENCE;
+            let is_silent = self.under_way.load(Ordering::Acquire) == 0;
+            if is_silent && due <= Instant::now() {
+                return;
+            }
+            sleep_until(due.max(Instant::now() + LOOK)).await;
+        }
+    }
+}
+
+/// A call that is under way.
+struct Call<'a>(&'a Activity);
+
+impl<'a> Call<'a> {
+    fn begin(activity: &'a Activity) -> Self {
+        activity.under_way.fetch_add(1, Ordering::AcqRel);
+        Self(activity)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut last) = self.0.last.lock() {
+            *last = Instant::now();
+        }
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
