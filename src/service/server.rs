@@ -12,10 +12,10 @@ use std::time::Duration;
 use connectrpc::{
     CompressionRegistry, ConnectError, ConnectRpcBody, ConnectRpcService, DeadlinePolicy, GzipProvider, Limits,
 };
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -224,8 +224,18 @@ impl Service {
             return Ok(forbidden(objection));
         }
         let _turn = Arc::clone(&self.calls).acquire_owned().await;
-        self.methods.call(Request::from_parts(head, body)).await
+        self.methods.call(Request::from_parts(head, body)).await.map(with_length)
     }
+}
+
+/// Says how long an answer is, which the library does not: so a client has all of it in one piece, as from the backend.
+fn with_length(mut response: Response<ConnectRpcBody>) -> Response<ConnectRpcBody> {
+    if let ConnectRpcBody::Full(body) = response.body()
+        && let Some(length) = body.size_hint().exact()
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    response
 }
 
 fn forbidden(objection: &str) -> Response<ConnectRpcBody> {
