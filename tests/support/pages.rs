@@ -34,18 +34,24 @@ pub fn steps(block: &str, people: &[&str]) -> Vec<Step> {
     steps
 }
 
-/// Every time of the form `2026-11-22T06:00:00Z` made the same, as the page cannot know them.
+/// Every time of the form `2026-11-22T06:00:00Z`, of parts of a second too, made the same, as the page cannot know them.
 pub fn without_times(text: &str) -> String {
-    let shape = "dddd-dd-ddTdd:dd:ddZ";
-    let is_time = |at: &str| {
-        at.len() >= shape.len()
-            && shape.bytes().zip(at.bytes()).all(|(s, b)| if s == b'd' { b.is_ascii_digit() } else { s == b })
-    };
     let (mut result, mut rest) = (String::new(), text);
     while let Some(character) = rest.chars().next() {
-        let taken = if is_time(rest) { shape.len() } else { character.len_utf8() };
-        result.push_str(if is_time(rest) { "TIME" } else { &rest[..taken] });
+        let time = length_of_time(rest);
+        let taken = time.unwrap_or(character.len_utf8());
+        result.push_str(if time.is_some() { "TIME" } else { &rest[..taken] });
         rest = &rest[taken..];
     }
     result
+}
+
+/// How long the time is that stands first in a text.
+fn length_of_time(text: &str) -> Option<usize> {
+    let shape = "dddd-dd-ddTdd:dd:dd";
+    let fits = |(shape, byte): (u8, u8)| if shape == b'd' { byte.is_ascii_digit() } else { shape == byte };
+    let is_time = text.len() > shape.len() && shape.bytes().zip(text.bytes()).all(fits);
+    let rest = is_time.then(|| &text[shape.len()..])?;
+    let fraction = rest.strip_prefix('.').map_or(0, |rest| 1 + rest.bytes().take_while(u8::is_ascii_digit).count());
+    rest[fraction..].starts_with('Z').then_some(shape.len() + fraction + 1)
 }
