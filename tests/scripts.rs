@@ -49,9 +49,10 @@ fn a_missing_tool_is_named_with_its_package() {
 fn a_python_that_is_too_old_is_no_python() {
     let missing = "error: Python 3.10 or newer is missing (tried python3 python3.13 python3.12 python3.11 python3.10)\n\
                    hint: install python3, or name one: PYTHON=/path/to/python3\n";
-    for (script, tools) in
-        [("demo", &["cargo"][..]), ("test", &["cargo", "age", "strace", "ssh-keygen", "unshare", "setpriv", "nsenter", "ip"])]
-    {
+    for (script, tools) in [
+        ("demo", &["cargo"][..]),
+        ("test", &["cargo", "age", "strace", "ssh-keygen", "unshare", "setpriv", "nsenter", "ip"]),
+    ] {
         assert_eq!(run(script, tools), (Some(1), missing.to_owned()), "{script}");
     }
 }
