@@ -270,6 +270,90 @@ fn a_shell_stops_it_and_lets_it_go_on() {
 }
 
 #[test]
+fn a_stop_asked_for_before_it_goes_on_is_one() {
+    let sandbox = with_script(ANSWERS);
+    for shell in [&["bash", "--norc", "--noediting", "-i"][..], &["dash", "-i"]] {
+        require(shell[0], shell[0]);
+        let mut steps = vec![
+            json!(["type", PROMPT]),
+            json!(["expect", "prompt> "]),
+            json!(["type", format!("{}\r", line())]),
+            json!(READY),
+            json!(["find", "supervisor", r" (\d+)\r\n"]),
+            json!(["settings", "raw"]),
+            json!(["type", "\u{1a}"]),
+        ];
+        for key in [["\u{1a}"; 10].as_slice(), &["end\r"]].concat() {
+            steps.extend([
+                json!(["expect", "Stopped"]),
+                json!(["expect", "prompt> "]),
+                json!(["settings", "back"]),
+                // So that the key comes first.
+                json!(["kill", "supervisor", 19]),
+                json!(["stopped", "supervisor"]),
+                json!(["type", "fg\r"]),
+                json!(["expect", "script.py"]),
+                json!(["settings", "raw"]),
+                json!(["type", key]),
+                json!(["kill", "supervisor", 18]),
+            ]);
+        }
+        steps.extend([json!(["expect", "over"]), json!(["expect", "prompt> "])]);
+        steps.extend([json!(["type", "exit\r"]), json!(["end"])]);
+        let played = play(&sandbox, &json!(steps), shell);
+        assert_eq!((played.code, played.settings_are_back), (Some(0), Some(true)), "{shell:?}: {played:?}");
+    }
+}
+
+#[test]
+fn that_it_goes_on_the_child_is_told_once() {
+    let sandbox = with_script(&format!(
+        "{SIGNALS}
+catch(signal.SIGCONT)
+print('ready', os.getpid(), flush=True)
+# One may come with the start.
+input()
+others()
+print('from here', flush=True)
+while input() != 'end':
+    os.set_blocking(told, True)
+    print('went on', caught(), others(), flush=True)
+"
+    ));
+    let begin = [json!(READY), json!(["settings", "raw"]), json!(["type", "\r"]), json!(["expect", "from here"])];
+    for shell in [&["bash", "--norc", "--noediting", "-i"][..], &["dash", "-i"]] {
+        require(shell[0], shell[0]);
+        let mut steps = vec![json!(["type", PROMPT]), json!(["expect", "prompt> "])];
+        steps.push(json!(["type", format!("{}\r", line())]));
+        steps.extend(begin.clone());
+        for _ in 0..20 {
+            steps.extend([
+                json!(["type", "\u{1a}"]),
+                json!(["expect", "Stopped"]),
+                json!(["expect", "prompt> "]),
+                json!(["type", "fg\r"]),
+                json!(["expect", "script.py"]),
+                json!(["settings", "raw"]),
+                json!(["type", "\r"]),
+                json!(["expect", "went on SIGCONT b''"]),
+            ]);
+        }
+        steps.extend([json!(["type", "end\r"]), json!(["expect", "prompt> "])]);
+        steps.extend([json!(["type", "exit\r"]), json!(["end"])]);
+        let played = play(&sandbox, &json!(steps), shell);
+        assert_eq!((played.code, played.settings_are_back), (Some(0), Some(true)), "{shell:?}: {played:?}");
+    }
+    // So it is where it was not stopped.
+    let mut steps = begin.to_vec();
+    for _ in 0..2 {
+        steps.extend([json!(["kill", "command", 18]), json!(["type", "\r"]), json!(["expect", "went on SIGCONT b''"])]);
+    }
+    steps.extend([json!(["type", "end\r"]), json!(["end"])]);
+    let played = play(&sandbox, &json!(steps), &masked(&[]));
+    assert_eq!((played.code, played.settings_are_back), (Some(0), Some(true)), "{played:?}");
+}
+
+#[test]
 fn what_was_started_in_the_background_has_the_keys_once_it_is_in_front() {
     let sandbox = with_script(ANSWERS);
     for shell in [&["bash", "--norc", "--noediting", "-i"][..], &["dash", "-i"]] {

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -64,6 +65,10 @@ pub enum ChildError {
 
 /// How often we look whether we are in the foreground now: a shell's `fg` does not tell a job that runs.
 const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// How long after we went on the SIGCONT that did it may arrive. Another thread may have it, so it takes as long as that one
+/// has to wait for a processor; the limit is there because none arrives where we were not stopped.
+const ECHO: Duration = Duration::from_secs(2);
 
 fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildError {
     move |error| ChildError::Step { action, source: error.into() }
@@ -148,7 +153,17 @@ pub fn run(
     streams.started();
 
     let supervisor = Supervisor { process: Pid::from_child(&process), end: None };
-    let mut front = Front { control, signals, streams, keyboard, supervisor, has_started: false, has_passed_on: false };
+    let mut front = Front {
+        control,
+        signals,
+        streams,
+        keyboard,
+        supervisor,
+        has_started: false,
+        has_passed_on: false,
+        continuing: 0,
+        went_on: None,
+    };
     let mut ended = front.next_report();
     let mut pumps = None;
     if ended == Some(Report::Started) {
@@ -222,6 +237,12 @@ struct Front {
     has_started: bool,
     /// Whether a signal was passed on.
     has_passed_on: bool,
+    /// How many orders to let the child go on it has not obeyed. Meanwhile keys wait: SIGCONT takes back the stop that a
+    /// Ctrl-Z before it asked for.
+    continuing: usize,
+    /// When we went on after a stop, and the child with us. The SIGCONT that says so, for the same reason, must not follow
+    /// the keys that come then.
+    went_on: Option<Instant>,
 }
 
 impl Front {
@@ -230,6 +251,10 @@ impl Front {
         loop {
             match self.next_report() {
                 Some(Report::Stopped) => self.stop(),
+                Some(Report::Continued) => {
+                    self.continuing -= 1;
+                    self.continued();
+                }
                 ended => return ended,
             }
         }
@@ -261,10 +286,8 @@ impl Front {
             // If nobody is there to take an order, the socket says so next.
             match arrived.signal {
                 Signal::WINCH => self.resize(),
-                Signal::CONT => {
-                    self.continued();
-                    let _ = self.control.order(Order::Continue);
-                }
+                Signal::CONT if self.went_on.take().is_some_and(|at| at.elapsed() < ECHO) => self.continued(),
+                Signal::CONT => self.go_on(),
                 signal if is_ours && arrived.sent => {
                     self.has_passed_on = true;
                     let _ = self.control.order(Order::Signal(signal));
@@ -286,13 +309,20 @@ impl Front {
         }
         // Does nothing where nobody could continue us; then the child goes on.
         let _ = kill_current_process_group(Signal::TSTP);
+        self.went_on = Some(Instant::now());
+        self.go_on();
+    }
+
+    /// Lets the child go on too, once the terminal is raw, and before it gets keys.
+    fn go_on(&mut self) {
+        self.continuing += 1;
         self.continued();
         let _ = self.control.order(Order::Continue);
     }
 
     fn continued(&mut self) {
         if let Some(keyboard) = &mut self.keyboard {
-            keyboard.go_on();
+            keyboard.go_on(self.continuing == 0);
         }
         self.resize();
     }

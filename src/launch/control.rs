@@ -34,6 +34,8 @@ pub(super) enum Report {
     NotStarted(i32),
     /// It was stopped, as by Ctrl-Z.
     Stopped,
+    /// It was let go on, as [`Order::Continue`] asked.
+    Continued,
     /// It exited with this code.
     Exited(i32),
     /// This signal ended it.
@@ -104,6 +106,7 @@ impl Control {
             Report::Started => (b'S', 0),
             Report::NotStarted(errno) => (b'N', errno),
             Report::Stopped => (b'T', 0),
+            Report::Continued => (b'C', 0),
             Report::Exited(code) => (b'E', code),
             Report::Killed(signal) => (b'K', signal),
         };
@@ -121,6 +124,7 @@ impl Control {
             b'S' => Some(Report::Started),
             b'N' => Some(Report::NotStarted(number)),
             b'T' => Some(Report::Stopped),
+            b'C' => Some(Report::Continued),
             b'E' => Some(Report::Exited(number)),
             b'K' => Some(Report::Killed(number)),
             _ => None,

@@ -15,7 +15,9 @@ use super::terminal::Settings;
 /// Passes keys on while it is in the foreground; puts the terminal back when dropped.
 pub(super) struct Keyboard {
     settings: Settings,
-    /// Whether the terminal is raw, and keys are read. A process in the background must do neither.
+    /// Whether the terminal is as we made it.
+    is_raw: bool,
+    /// Whether keys are read.
     active: Arc<AtomicBool>,
     wake: PipeWriter,
 }
@@ -30,7 +32,7 @@ impl Keyboard {
         let keys = File::from(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
         let is_active = Arc::clone(&active);
         std::thread::spawn(move || drop(pass_on(keys, &child, OwnedFd::from(woken), &is_active)));
-        Ok(Some(Self { settings, active, wake }))
+        Ok(Some(Self { settings, is_raw: false, active, wake }))
     }
 
     /// Whether keys are read.
@@ -38,17 +40,20 @@ impl Keyboard {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Begins, or begins again, unless we are in the background.
-    pub(super) fn go_on(&mut self) {
-        if self.settings.is_in_foreground() && self.settings.make_raw().is_ok() {
-            self.active.store(true, Ordering::SeqCst);
+    /// Makes the terminal raw, and reads keys or lets them wait there. In the background we must do neither.
+    pub(super) fn go_on(&mut self, reads: bool) {
+        let is_ours = self.settings.is_in_foreground() && self.settings.make_raw().is_ok();
+        self.is_raw |= is_ours;
+        self.active.store(is_ours && reads, Ordering::SeqCst);
+        if self.is_active() {
             let _ = self.wake.write_all(&[0]);
         }
     }
 
     /// Puts the terminal back, and leaves it alone.
     pub(super) fn pause(&mut self) {
-        if self.active.swap(false, Ordering::SeqCst) && self.settings.is_in_foreground() {
+        self.active.store(false, Ordering::SeqCst);
+        if std::mem::take(&mut self.is_raw) && self.settings.is_in_foreground() {
             self.settings.restore();
         }
     }

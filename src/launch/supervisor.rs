@@ -164,6 +164,7 @@ impl Supervisor {
         match order {
             Order::Continue => {
                 let _ = kill_process_group(self.child, Signal::CONT);
+                let _ = self.control.report(Report::Continued);
             }
             Order::Foreground(signal) => {
                 let foreground = tcgetpgrp(rustix::stdio::stdout()).unwrap_or(self.child);
