@@ -224,6 +224,8 @@ fn a_shell_stops_it_and_lets_it_go_on() {
         for unmasked in [false, true] {
             let line = if unmasked { "python3 script.py".to_owned() } else { line() };
             let raw = if unmasked { json!(["settings", "back"]) } else { json!(["settings", "raw"]) };
+            // Natively, a job in the background that reads stops again; bash must know before `fg`, or does not let it go on.
+            let waiting = if unmasked { json!(["stopped", "child"]) } else { json!(["settings", "back"]) };
             let steps = json!([
                 ["type", PROMPT],
                 ["expect", "prompt> "],
@@ -250,6 +252,7 @@ fn a_shell_stops_it_and_lets_it_go_on() {
                 ["expect", "prompt> "],
                 ["type", "bg\r"],
                 ["expect", "prompt> "],
+                waiting,
                 ["type", "fg\r"],
                 ["expect", "script.py"],
                 raw,
@@ -262,7 +265,6 @@ fn a_shell_stops_it_and_lets_it_go_on() {
                 ["type", "exit\r"],
                 ["end"]
             ]);
-            // Natively, a job in the background that reads stops again, and its `fg` needs no more than one that runs.
             let played = play(&sandbox, &steps, shell);
             assert_eq!((played.code, played.settings_are_back), (Some(0), Some(true)), "{shell:?}: {played:?}");
         }
