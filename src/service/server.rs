@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use connectrpc::{
-    CompressionRegistry, ConnectError, ConnectRpcBody, ConnectRpcService, DeadlinePolicy, GzipProvider, Limits,
-};
+use connectrpc::{CompressionRegistry, ConnectError, ConnectRpcBody, ConnectRpcService, DeadlinePolicy, GzipProvider};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
@@ -31,14 +29,19 @@ use super::methods::Methods;
 use super::{Event, Host, MAX_BODY_BYTES, MAX_CONNECTIONS, guard, peer};
 use crate::vault::Vault;
 
-/// How long a call may take, from its head to its answer: a writer may wait half a minute for the vault's lock.
-const CALL: Duration = Duration::from_secs(60);
+/// How long things may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// A call, from its head to its answer: a writer may wait half a minute for the vault's lock.
+    call: Duration,
+    /// A connection without a call.
+    silence: Duration,
+    /// Calls that are under way once the end was asked for.
+    grace: Duration,
+}
 
-/// How long a connection may be open without a call.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// How long calls that are under way may take once the end was asked for.
-const GRACE: Duration = Duration::from_secs(5);
+const LIMITS: Limits =
+    Limits { call: Duration::from_secs(60), silence: Duration::from_secs(60), grace: Duration::from_secs(5) };
 
 /// How soon a connection with a call under way is looked at again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -92,10 +95,10 @@ impl Server {
             let end = async {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
             };
-            serve_until(end, listener, Service::new(vault, host)).await;
+            serve_until(end, listener, Service::new(vault, host, LIMITS)).await;
             io::Result::Ok(())
         })?;
-        runtime.shutdown_timeout(GRACE);
+        runtime.shutdown_timeout(LIMITS.grace);
         Ok(())
     }
 
@@ -106,11 +109,11 @@ impl Server {
     pub fn serve_during<T>(self, vault: Vault, host: Arc<dyn Host>, act: impl FnOnce() -> T) -> io::Result<T> {
         let (runtime, listener) = self.start()?;
         let (end, ended) = oneshot::channel::<()>();
-        let service = Service::new(vault, host);
+        let service = Service::new(vault, host, LIMITS);
         Ok(std::thread::scope(|threads| {
             threads.spawn(move || {
                 runtime.block_on(serve_until(async { drop(ended.await) }, listener, service));
-                runtime.shutdown_timeout(GRACE);
+                runtime.shutdown_timeout(LIMITS.grace);
             });
             let done = act();
             drop(end);
@@ -135,27 +138,33 @@ async fn serve_until(end: impl Future<Output = ()>, listener: TokioListener, ser
     let mut end = pin!(end);
     loop {
         let next = async {
-            let place = Arc::clone(&room).acquire_owned().await;
-            (place, listener.accept().await)
+            match listener.accept().await {
+                // Whoever is not let in never had a place.
+                Ok((stream, peer)) if service.lets_in(&stream, peer) => {
+                    Some((stream, Arc::clone(&room).acquire_owned().await))
+                }
+                Ok(_) => None,
+                Err(_) => {
+                    // It went again, or this process has no descriptor left: others end meanwhile.
+                    sleep(AFTER_FAILURE).await;
+                    None
+                }
+            }
         };
-        let (place, accepted) = tokio::select! { () = &mut end => break, next = next => next };
+        let next = tokio::select! { () = &mut end => break, next = next => next };
         // What has ended is not kept until the end.
         while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((stream, peer)) => {
-                let (service, is_ending) = (service.clone(), is_ending.clone());
-                connections.spawn(async move {
-                    service.connection(stream, peer, is_ending).await;
-                    drop(place);
-                });
-            }
-            // It went again, or this process has no descriptor left: others end meanwhile.
-            Err(_) => sleep(AFTER_FAILURE).await,
+        if let Some((stream, place)) = next {
+            let (service, is_ending) = (service.clone(), is_ending.clone());
+            connections.spawn(async move {
+                service.connection(stream, is_ending).await;
+                drop(place);
+            });
         }
     }
     drop(listener);
     drop(ending);
-    let _ = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = timeout(service.limits.grace, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 /// What each connection gets.
@@ -167,30 +176,35 @@ struct Service {
     calls: Arc<Semaphore>,
     /// Users whose connections were refused: each is told once.
     strangers: Arc<Mutex<BTreeSet<Option<u32>>>>,
+    limits: Limits,
 }
 
 impl Service {
-    fn new(vault: Vault, host: Arc<dyn Host>) -> Self {
-        let limits = Limits::default()
+    fn new(vault: Vault, host: Arc<dyn Host>, limits: Limits) -> Self {
+        let sizes = connectrpc::Limits::default()
             .with_max_request_body_size(MAX_BODY_BYTES)
             .with_max_message_size(MAX_BODY_BYTES)
             .with_element_memory_limit(MAX_BODY_BYTES);
         let methods = ConnectRpcService::new(Methods::new(vault, Arc::clone(&host)))
-            .with_limits(limits)
+            .with_limits(sizes)
             .with_compression(CompressionRegistry::new().register(GzipProvider::default()))
-            .with_deadline_policy(DeadlinePolicy::new().with_max(CALL).with_default_timeout(CALL));
-        Self { host, methods, calls: Arc::new(Semaphore::new(MAX_CONNECTIONS)), strangers: Arc::default() }
+            .with_deadline_policy(DeadlinePolicy::new().with_max(limits.call).with_default_timeout(limits.call));
+        Self { host, methods, calls: Arc::new(Semaphore::new(MAX_CONNECTIONS)), strangers: Arc::default(), limits }
+    }
+
+    /// Whether a connection is our own user's; another's is told.
+    fn lets_in(&self, stream: &TcpStream, peer: SocketAddr) -> bool {
+        let owned = stream.local_addr().map_err(|_| None).and_then(|ours| peer::require_own_user(stream, ours, peer));
+        let Err(user) = owned else { return true };
+        if self.strangers.lock().is_ok_and(|mut strangers| strangers.insert(user)) {
+            self.host.happened(&Event::Stranger(user));
+        }
+        false
     }
 
     /// Serves a connection to its end.
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, mut is_ending: watch::Receiver<()>) {
-        let owned = stream.local_addr().map_err(|_| None).and_then(|ours| peer::require_own_user(&stream, ours, peer));
-        if let Err(user) = owned {
-            if self.strangers.lock().is_ok_and(|mut strangers| strangers.insert(user)) {
-                self.host.happened(&Event::Stranger(user));
-            }
-            return;
-        }
+    async fn connection(self, stream: TcpStream, mut is_ending: watch::Receiver<()>) {
+        let Limits { silence, grace, .. } = self.limits;
         let activity = Arc::new(Activity::new());
         let calls = Arc::clone(&activity);
         let service = service_fn(move |request| self.clone().answer(request, Arc::clone(&calls)));
@@ -205,11 +219,11 @@ impl Service {
         tokio::select! {
             // Whatever its end was: there is nobody to tell.
             _ = connection.as_mut() => return,
-            () = activity.until_silent() => {}
+            () = activity.until_silent(silence) => {}
             _ = is_ending.changed() => {}
         }
         connection.as_mut().graceful_shutdown();
-        let _ = timeout(GRACE, connection).await;
+        let _ = timeout(grace, connection).await;
     }
 
     async fn answer(
@@ -258,9 +272,9 @@ impl Activity {
     }
 
     /// Until there was no call for as long as a connection may be silent; also before its first.
-    async fn until_silent(&self) {
+    async fn until_silent(&self, silence: Duration) {
         loop {
-            let due = self.last.lock().map_or_else(|_| Instant::now(), |last| *last) + SILENCE;
+            let due = self.last.lock().map_or_else(|_| Instant::now(), |last| *last) + silence;
             let is_silent = self.under_way.load(Ordering::Acquire) == 0;
             if is_silent && due <= Instant::now() {
                 return;
@@ -286,5 +300,130 @@ impl Drop for Call<'_> {
             *last = Instant::now();
         }
         self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream as Client;
+
+    use super::*;
+    use crate::storage::Permissions;
+    use crate::vault::{NamedRecipient, VaultError};
+
+    struct Silent;
+
+    impl Host for Silent {
+        fn explain(&self, _: &VaultError) -> String {
+            String::new()
+        }
+
+        fn happened(&self, _: &Event<'_>) {}
+    }
+
+    /// Serves a vault with these limits while `act` is a client.
+    fn serve(call: u64, silence: u64, act: impl FnOnce(SocketAddr)) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let key = crate::crypto::Identity::generate().recipient();
+        let recipient = NamedRecipient { name: "own".to_owned(), key };
+        let [path, state] = ["vault", "state"].map(|name| directory.path().join(name));
+        let vault = Vault::create(&path, vec![recipient], Vec::new(), &state, Permissions::Checked, Arc::new(|_| ()));
+        let vault = vault.expect("made");
+        let limits = Limits {
+            call: Duration::from_millis(call),
+            silence: Duration::from_millis(silence),
+            grace: Duration::from_millis(100),
+        };
+        let server = Server::bind(0).expect("a free port");
+        let address = server.address();
+        let (runtime, listener) = server.start().expect("started");
+        let service = Service::new(vault, Arc::new(Silent), limits);
+        let (end, ended) = oneshot::channel::<()>();
+        std::thread::scope(|threads| {
+            threads.spawn(move || runtime.block_on(serve_until(async { drop(ended.await) }, listener, service)));
+            let _end = end;
+            act(address);
+        });
+    }
+
+    /// Longer than any test takes that goes well.
+    const LONG: u64 = 60_000;
+
+    const HEAD: &str = "POST /flyteidl2.secret.SecretService/ListSecrets HTTP/1.1\r\nHost: localhost\r\n\
+                        Content-Type: application/json\r\nContent-Length: 2\r\n\r\n";
+
+    fn client(address: SocketAddr) -> Client {
+        let client = Client::connect(address).expect("it listens");
+        client.set_read_timeout(Some(Duration::from_millis(LONG))).expect("not zero");
+        client.set_write_timeout(Some(Duration::from_millis(LONG))).expect("not zero");
+        client
+    }
+
+    /// What comes until the connection is closed.
+    fn rest(mut client: Client) -> String {
+        let mut bytes = Vec::new();
+        if let Err(error) = client.read_to_end(&mut bytes) {
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "it is not closed");
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[test]
+    fn who_says_nothing_is_let_go() {
+        serve(LONG, 50, |address| {
+            let whole = [HEAD, "{}"].concat();
+            for said in ["", "POST", &HEAD[..HEAD.len() - 1], "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &whole] {
+                let mut client = client(address);
+                client.write_all(said.as_bytes()).expect("sent");
+                assert_eq!(rest(client).starts_with("HTTP/1.1 200 OK"), said == whole, "{said}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_body_that_does_not_come_is_waited_for_no_longer_than_a_call_may_take() {
+        serve(50, 50, |address| {
+            let mut client = client(address);
+            client.write_all([HEAD, "{"].concat().as_bytes()).expect("sent");
+            assert!(rest(client).contains("\"deadline_exceeded\""));
+        });
+    }
+
+    #[test]
+    fn a_client_does_not_choose_to_be_waited_for_longer() {
+        serve(50, 50, |address| {
+            let mut client = client(address);
+            let head = HEAD.replace("Host", "Connect-Timeout-Ms: 9999999\r\nHost");
+            client.write_all(head.as_bytes()).expect("sent");
+            assert!(rest(client).contains("\"deadline_exceeded\""));
+        });
+    }
+
+    #[test]
+    fn who_reads_no_reply_is_let_go() {
+        serve(LONG, 50, |address| {
+            let mut client = client(address);
+            // What has no method is told with its path: so the replies are large.
+            let whole = [&HEAD.replace("ListSecrets", &"x".repeat(10_000)), "{}"].concat();
+            // Until nothing more fits anywhere.
+            let error = loop {
+                if let Err(error) = client.write_all(whole.as_bytes()) {
+                    break error;
+                }
+            };
+            assert!(matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset), "{error}");
+        });
+    }
+
+    #[test]
+    fn the_end_waits_for_no_connection() {
+        let mut left = None;
+        serve(LONG, LONG, |address| {
+            let mut client = client(address);
+            client.write_all(HEAD.as_bytes()).expect("sent");
+            left = Some(client);
+        });
+        assert_eq!(rest(left.expect("it was connected")), "");
     }
 }

@@ -1,0 +1,351 @@
+//! `flyte-local serve`, and a client of it that sends what it is told to: bytes over TCP.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::Sandbox;
+
+/// Longer than the service's own limits, which end what would wait for ever.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A service, which is ended when dropped.
+pub struct Serving {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Sandbox {
+    /// `serve` on a free port, with its log in a file.
+    pub fn serve(&self) -> Serving {
+        Serving::start(self.command(&["serve", "--port", "0"]), &self.work())
+    }
+}
+
+impl Serving {
+    /// Starts a command that serves, and says where on its standard output.
+    pub fn start(mut command: Command, work: &Path) -> Self {
+        let log = work.join("serve.log");
+        let stderr = File::options().create(true).append(true).open(&log).expect("made");
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("it starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let address = line.trim().strip_prefix("dns:///").and_then(|address| address.parse().ok());
+        let said = || std::fs::read_to_string(&log).expect("text");
+        Self { address: address.unwrap_or_else(|| panic!("no endpoint: {line} {}", said())), child, log }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn connect(&self) -> Connection {
+        Connection::to(self.address)
+    }
+
+    pub fn http2(&self) -> Http2 {
+        Http2::to(self.address)
+    }
+
+    /// What it said since the beginning.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("text")
+    }
+
+    pub fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// The most memory it ever had, in KiB.
+    pub fn most_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux has it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+    }
+
+    /// Ends it with this signal; its exit code, or 128 and the signal's number.
+    pub fn end(mut self, signal: Signal) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        kill_process(self.process(), signal).expect("it runs");
+        let status = self.child.wait().expect("ours");
+        status.code().or(status.signal().map(|signal| 128 + signal)).expect("it ended")
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The path of a method.
+pub fn path(method: &str) -> String {
+    format!("/flyteidl2.secret.SecretService/{method}")
+}
+
+/// A request with these headers besides its length.
+pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut request = format!("POST {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    [request.as_bytes(), b"\r\n", body].concat()
+}
+
+/// What each request of Connect in JSON has.
+pub const JSON: [(&str, &str); 2] = [("Host", "localhost"), ("Content-Type", "application/json")];
+
+/// A call of Connect in JSON.
+pub fn call(method: &str, json: &str) -> Vec<u8> {
+    post(&path(method), &JSON, json.as_bytes())
+}
+
+/// The JSON of a request to write a value.
+pub fn with_value(name: &str, value: &str) -> String {
+    format!(r#"{{"id":{{"name":"{name}"}},"secretSpec":{{"stringValue":"{value}"}}}}"#)
+}
+
+/// The JSON of a request about a secret.
+pub fn about(name: &str) -> String {
+    format!(r#"{{"id":{{"name":"{name}"}}}}"#)
+}
+
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("in memory")
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Connect's word for how it failed; nothing if it did not.
+    pub fn code(&self) -> String {
+        match self.status {
+            200 => String::new(),
+            _ if self.body.is_empty() => format!("HTTP {}", self.status),
+            _ => self.json()["code"].as_str().expect("a code").to_owned(),
+        }
+    }
+}
+
+/// A connection of HTTP/1.1.
+pub struct Connection {
+    pub stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Connection {
+    pub fn to(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_write_timeout(Some(PATIENCE)).expect("not zero");
+        stream.set_nodelay(true).expect("ours");
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Sends as much as is taken.
+    pub fn send(&mut self, bytes: &[u8]) {
+        // It may refuse before it has read everything.
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Sends, and has the reply.
+    pub fn ask(&mut self, request: &[u8]) -> Reply {
+        self.send(request);
+        self.reply().expect("a reply")
+    }
+
+    /// Calls a method, in JSON.
+    pub fn call(&mut self, method: &str, json: &str) -> Reply {
+        self.ask(&call(method, json))
+    }
+
+    /// The next reply; `None` if the connection ends before there is a whole one.
+    pub fn reply(&mut self) -> Option<Reply> {
+        const END: &[u8] = b"\r\n\r\n";
+        let end = loop {
+            match self.unread.windows(END.len()).position(|window| window == END) {
+                Some(end) => break end,
+                None => self.more()?,
+            }
+        };
+        let head = String::from_utf8(self.unread.drain(..end + END.len()).collect()).expect("text");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let header = |name: &str| {
+            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+            lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+        };
+        let mut body = Vec::new();
+        if header("transfer-encoding").is_none() {
+            let length = header("content-length").map_or(0, |length| length.parse().expect("a number"));
+            return Some(Reply { status, body: self.take(length)?, head });
+        }
+        loop {
+            let length = self.line()?;
+            let chunk = self.take(usize::from_str_radix(&length, 16).expect("a length"))?;
+            self.line()?;
+            if chunk.is_empty() {
+                return Some(Reply { status, body, head });
+            }
+            body.extend(chunk);
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.unread.len() < length {
+            self.more()?;
+        }
+        Some(self.unread.drain(..length).collect())
+    }
+
+    fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.unread.windows(2).position(|window| window == b"\r\n") {
+                let line = self.take(end + 2)?;
+                return Some(String::from_utf8(line[..end].to_vec()).expect("text"));
+            }
+            self.more()?;
+        }
+    }
+
+    fn more(&mut self) -> Option<()> {
+        let mut bytes = [0; 1 << 16];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => None,
+            Ok(read) => Some(self.unread.extend_from_slice(&bytes[..read])),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("no reply and no end of the connection: {error}"),
+        }
+    }
+
+    /// Whether it ends without another byte.
+    pub fn ends(&mut self) -> bool {
+        self.unread.is_empty() && self.more().is_none()
+    }
+}
+
+/// A connection of HTTP/2, without a handshake but the preface; what is sent is not compressed.
+pub struct Http2 {
+    connection: Connection,
+    streams: u32,
+}
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RESET: u8 = 3;
+pub const GO_AWAY: u8 = 7;
+
+#[derive(Debug)]
+pub struct Frame {
+    pub kind: u8,
+    pub ends: bool,
+    pub stream: u32,
+    pub content: Vec<u8>,
+}
+
+impl Http2 {
+    pub fn to(address: SocketAddr) -> Self {
+        let mut http2 = Self { connection: Connection::to(address), streams: 0 };
+        http2.connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        http2.send(4, 0, 0, b"");
+        http2
+    }
+
+    pub fn send(&mut self, kind: u8, flags: u8, stream: u32, content: &[u8]) {
+        let length = u32::try_from(content.len()).expect("small").to_be_bytes();
+        let frame = [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat();
+        self.connection.send(&frame);
+    }
+
+    /// Opens a stream with these headers; its number.
+    pub fn begin(&mut self, headers: &[(&str, &str)]) -> u32 {
+        let stream = 2 * self.streams + 1;
+        self.streams += 1;
+        let block: Vec<u8> = headers.iter().flat_map(|(name, value)| literal(name, value)).collect();
+        self.send(HEADERS, 4, stream, &block);
+        stream
+    }
+
+    /// A request; the number of its stream.
+    pub fn post(&mut self, authority: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> u32 {
+        let own = [(":method", "POST"), (":scheme", "http"), (":authority", authority), (":path", path)];
+        let stream = self.begin(&[&own, headers].concat());
+        for chunk in body.chunks(1 << 14) {
+            self.send(DATA, 0, stream, chunk);
+        }
+        self.send(DATA, 1, stream, b"");
+        stream
+    }
+
+    /// The next frame; `None` when the connection ends.
+    pub fn frame(&mut self) -> Option<Frame> {
+        let head = self.connection.take(9)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let ends = head[4] & 1 == 1 && matches!(head[3], DATA | HEADERS);
+        Some(Frame { kind: head[3], ends, stream, content: self.connection.take(length)? })
+    }
+
+    /// Whether the reply on a stream says 200, and its content.
+    pub fn reply(&mut self, stream: u32) -> Option<(bool, Vec<u8>)> {
+        /// `:status: 200`, in the table that every HPACK has.
+        const OK: u8 = 0x88;
+        let (mut is_ok, mut content) = (None, Vec::new());
+        loop {
+            let frame = self.frame()?;
+            if frame.stream != stream {
+                continue;
+            }
+            match frame.kind {
+                HEADERS => is_ok = is_ok.or(Some(frame.content.contains(&OK))),
+                DATA => content.extend(frame.content),
+                RESET => return None,
+                _ => {}
+            }
+            if frame.ends {
+                return is_ok.map(|is_ok| (is_ok, content));
+            }
+        }
+    }
+}
+
+/// A header that is not in any table, in HPACK.
+fn literal(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| {
+        let (mut bytes, length) = (Vec::new(), text.len());
+        if length < 127 {
+            bytes.push(u8::try_from(length).expect("small"));
+        } else {
+            bytes.push(127);
+            let mut rest = length - 127;
+            while rest >= 128 {
+                bytes.push(u8::try_from(rest % 128 + 128).expect("a byte"));
+                rest /= 128;
+            }
+            bytes.push(u8::try_from(rest).expect("a byte"));
+        }
+        [&bytes, text.as_bytes()].concat()
+    };
+    [&[0][..], &text(name), &text(value)].concat()
+}
