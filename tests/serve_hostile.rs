@@ -169,7 +169,10 @@ fn a_body_that_is_no_request_is_refused_and_nothing_of_it_is_said() {
     let deep = format!(r#"{{"id":{}"{MARKER}"{}}}"#, r#"{"name":"#.repeat(50_000), "}".repeat(50_000));
     let arrays = format!(r#"{{"id":{}"{MARKER}"{}}}"#, "[".repeat(500_000), "]".repeat(500_000));
     let unknown = format!(r#"{{"id":{{"name":"new"}},"x":{}"{MARKER}"{}}}"#, "[".repeat(500_000), "]".repeat(500_000));
-    let many = format!(r#"{{"perClusterTokens":{{{}}}}}"#, (0..40_000).map(|i| format!(r#""{i}":"{MARKER}""#)).collect::<Vec<_>>().join(","));
+    let many = format!(
+        r#"{{"perClusterTokens":{{{}}}}}"#,
+        (0..40_000).map(|i| format!(r#""{i}":"{MARKER}""#)).collect::<Vec<_>>().join(",")
+    );
     let bad_crc = [&zipped[..zipped.len() - 8], &[0; 8]].concat();
     let cases: Vec<(&str, &str, Vec<u8>)> = vec![
         ("a bomb", "resource_exhausted", post(&create, &gzipped, &bomb())),
@@ -188,19 +191,47 @@ fn a_body_that_is_no_request_is_refused_and_nothing_of_it_is_said() {
         ("half a document", "invalid_argument", post(&create, &JSON, &good.as_bytes()[..good.len() - 1])),
         ("two documents", "invalid_argument", post(&create, &JSON, format!("{good}{good}").as_bytes())),
         ("not UTF-8", "invalid_argument", post(&create, &JSON, &[good.as_bytes(), b"\xff"].concat())),
-        ("no base64", "invalid_argument", post(&create, &JSON, good.replace("string", "binary").replace(MARKER, &format!("{MARKER}!")).as_bytes())),
-        ("another type", "invalid_argument", post(&create, &JSON, good.replace(r#""new""#, &format!(r#"["{MARKER}"]"#)).as_bytes())),
-        ("a value for a name", "invalid_argument", post(&create, &JSON, with_value(&format!("{MARKER}!"), MARKER).as_bytes())),
-        ("a value for a project", "invalid_argument", post(&create, &JSON, good.replace(r#""new""#, &format!(r#""new","project":"../{MARKER}""#)).as_bytes())),
-        ("a value for a type", "invalid_argument", post(&create, &JSON, good.replace("}}", &format!(r#","type":"{MARKER}"}}}}"#)).as_bytes())),
+        (
+            "no base64",
+            "invalid_argument",
+            post(&create, &JSON, good.replace("string", "binary").replace(MARKER, &format!("{MARKER}!")).as_bytes()),
+        ),
+        (
+            "another type",
+            "invalid_argument",
+            post(&create, &JSON, good.replace(r#""new""#, &format!(r#"["{MARKER}"]"#)).as_bytes()),
+        ),
+        (
+            "a value for a name",
+            "invalid_argument",
+            post(&create, &JSON, with_value(&format!("{MARKER}!"), MARKER).as_bytes()),
+        ),
+        (
+            "a value for a project",
+            "invalid_argument",
+            post(&create, &JSON, good.replace(r#""new""#, &format!(r#""new","project":"../{MARKER}""#)).as_bytes()),
+        ),
+        (
+            "a value for a type",
+            "invalid_argument",
+            post(&create, &JSON, good.replace("}}", &format!(r#","type":"{MARKER}"}}}}"#)).as_bytes()),
+        ),
         ("no value", "invalid_argument", post(&create, &JSON, about("new").as_bytes())),
         ("nothing", "invalid_argument", post(&create, &JSON, b"{}")),
         ("no bytes", "invalid_argument", post(&create, &JSON, b"")),
         ("JSON for protobuf", "invalid_argument", post(&create, &proto, good.as_bytes())),
         ("no type of body", "HTTP 415", post(&create, &[JSON[0]], good.as_bytes())),
-        ("a form", "HTTP 415", post(&create, &[JSON[0], ("Content-Type", "application/x-www-form-urlencoded")], good.as_bytes())),
+        (
+            "a form",
+            "HTTP 415",
+            post(&create, &[JSON[0], ("Content-Type", "application/x-www-form-urlencoded")], good.as_bytes()),
+        ),
         ("plain text", "HTTP 415", post(&create, &[JSON[0], ("Content-Type", "text/plain")], good.as_bytes())),
-        ("another protocol", "invalid_argument", post(&create, &header("Connect-Protocol-Version", "2"), good.as_bytes())),
+        (
+            "another protocol",
+            "invalid_argument",
+            post(&create, &header("Connect-Protocol-Version", "2"), good.as_bytes()),
+        ),
         ("what exists", "already_exists", post(&create, &JSON, with_value("s", MARKER).as_bytes())),
         ("what is missing", "not_found", post(&path("UpdateSecret"), &JSON, good.as_bytes())),
         ("an unknown method", "unimplemented", post(&path("ReadSecret"), &JSON, good.as_bytes())),
@@ -237,7 +268,8 @@ fn a_body_that_does_not_come_whole_is_nothing() {
         }
     }
     for bad in ["zz\r\nx", "-1\r\nx", "ffffffffffffffffff\r\nx", "5;\nhello", "5\r\nhelloworld"] {
-        let head = format!("POST {} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n", path("CreateSecret"));
+        let head =
+            format!("POST {} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n", path("CreateSecret"));
         let mut connection = served.serving.connect();
         connection.send(format!("{head}Content-Type: application/json\r\n\r\n{bad}").as_bytes());
         connection.stream.shutdown(std::net::Shutdown::Write).expect("it is open");
@@ -367,7 +399,8 @@ fn a_head_has_a_limit() {
     let mut http2 = served.serving.http2();
     let half = "y".repeat(8_100);
     let json = ("content-type", "application/json");
-    let stream = http2.post("localhost", &path("GetSecret"), &[json, ("x", &half), ("y", &half)], about("s").as_bytes());
+    let stream =
+        http2.post("localhost", &path("GetSecret"), &[json, ("x", &half), ("y", &half)], about("s").as_bytes());
     let reply = http2.reply(stream);
     assert!(!reply.is_some_and(|(is_ok, _)| is_ok));
     served.is_unharmed();
@@ -378,8 +411,7 @@ fn requests_that_do_not_wait_for_replies_are_answered_in_their_order() {
     let served = Served::new();
     let mut connection = served.serving.connect();
     let names = ["s", "missing", "s", "a b"];
-    let requests: Vec<u8> =
-        (0..400).flat_map(|index| call("GetSecret", &about(names[index % names.len()]))).collect();
+    let requests: Vec<u8> = (0..400).flat_map(|index| call("GetSecret", &about(names[index % names.len()]))).collect();
     let mut writer = connection.stream.try_clone().expect("a descriptor");
     std::thread::scope(|threads| {
         threads.spawn(move || writer.write_all(&requests).expect("all is read"));
@@ -424,7 +456,8 @@ fn streams_of_one_connection_are_bounded_too() {
     // Opened and given up at once, over and over.
     let mut http2 = served.serving.http2();
     for _ in 0..20_000 {
-        let own = [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", &path("GetSecret"))];
+        let own =
+            [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", &path("GetSecret"))];
         let stream = http2.begin(&[&own[..], &json].concat());
         http2.send(RESET, 0, stream, &8u32.to_be_bytes());
     }
@@ -440,7 +473,11 @@ fn streams_of_one_connection_are_bounded_too() {
         drop(http2);
     }
     served.is_unharmed();
-    tally(&format!("serve: 300 streams at once: {} answered, {} refused; 20,000 given up: ended", answered.len(), refused.len()));
+    tally(&format!(
+        "serve: 300 streams at once: {} answered, {} refused; 20,000 given up: ended",
+        answered.len(),
+        refused.len()
+    ));
 }
 
 /// A kind of frame that there is not.
@@ -543,7 +580,12 @@ fn own_user() {
         let reply = Connection::to(address).call("CreateSecret", &with_value(name, MARKER));
         assert_eq!(reply.status, 200, "{reply:?}");
         let mut http2 = Http2::to(address);
-        let stream = http2.post("localhost", &path("GetSecret"), &[("content-type", "application/json")], about(name).as_bytes());
+        let stream = http2.post(
+            "localhost",
+            &path("GetSecret"),
+            &[("content-type", "application/json")],
+            about(name).as_bytes(),
+        );
         assert!(http2.reply(stream).is_some_and(|(is_ok, _)| is_ok));
     }
     println!("let in");

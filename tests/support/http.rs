@@ -196,17 +196,26 @@ impl Connection {
             let mut lines = head.lines().filter_map(|line| line.split_once(": "));
             lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
         };
-        let mut body = Vec::new();
-        if header("transfer-encoding").is_none() {
-            let length = header("content-length").map_or(0, |length| length.parse().expect("a number"));
-            return Some(Reply { status, body: self.take(length)?, head });
+        let mut body = match header("transfer-encoding") {
+            Some(_) => self.chunks()?,
+            None => self.take(header("content-length").map_or(0, |length| length.parse().expect("a number")))?,
+        };
+        if header("content-encoding").is_some() {
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).expect("gzip");
+            body = plain;
         }
+        Some(Reply { status, head, body })
+    }
+
+    fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
         loop {
             let length = self.line()?;
             let chunk = self.take(usize::from_str_radix(&length, 16).expect("a length"))?;
             self.line()?;
             if chunk.is_empty() {
-                return Some(Reply { status, body, head });
+                return Some(body);
             }
             body.extend(chunk);
         }
