@@ -278,6 +278,7 @@ fn no_system_call_has_a_value_but_those_that_were_asked_for() {
     sandbox.file("value", MARKER);
     sandbox.file("value.env", format!("imported={MARKER}\n"));
     sandbox.file("task.py", TASK);
+    sandbox.file("client.py", CLIENT);
     let bob = Identity::generate().recipient().to_string();
     let canary = Canary::of(MARKER);
     let pythons = SDKS.map(|sdk| python(sdk).into_os_string().into_string().expect("UTF-8"));
@@ -310,6 +311,7 @@ fn no_system_call_has_a_value_but_those_that_were_asked_for() {
         (&[Stdout], &["export", "s"]),
         (&[Export], &["export", "s", "-o", "exported.env"]),
         (&[Edit], &["edit", "secret", "s"]),
+        (&[Stdin, Socket], &["serve", "--log", "--", &pythons[1], "client.py"]),
         (&[], &["delete", "secret", "s"]),
     ];
     let mut calls = 0;
@@ -406,6 +408,24 @@ env = flyte.TaskEnvironment(
 def main() -> int:
     assert os.environ['VALUE'] == open('/etc/flyte/secrets/f').read()
     return 0
+";
+
+/// Sends the value as it is, compressed, and in requests that fail.
+const CLIENT: &str = "
+import gzip, http.client, json, os, sys
+
+value = sys.stdin.read()
+connection = http.client.HTTPConnection(os.environ['FLYTE_ADMIN_ENDPOINT'].removeprefix('dns:///'))
+wanted = [('CreateSecret', 'served', 200), ('UpdateSecret', 'served', 200), ('CreateSecret', 'served', 409),
+          ('UpdateSecret', 'missing', 404), ('CreateSecret', value + '!', 400), ('CreateSecret', 'half', 400)]
+for encode, encoding in ((bytes, 'identity'), (gzip.compress, 'gzip')):
+    for method, name, status in wanted:
+        body = json.dumps({'id': {'name': name + encoding}, 'secretSpec': {'stringValue': value}}).encode()
+        body = encode(body[:-1] if name == 'half' else body)
+        headers = {'Content-Type': 'application/json', 'Content-Encoding': encoding}
+        connection.request('POST', '/flyteidl2.secret.SecretService/' + method, body, headers)
+        reply = connection.getresponse()
+        assert (reply.status, value.encode() in reply.read()) == (status, False), (method, name, reply.status)
 ";
 
 fn files_with_the_marker(directory: &Path) -> usize {

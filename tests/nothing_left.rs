@@ -13,6 +13,7 @@ use base64::Engine;
 use flyte_local::crypto::{IdentityFile, Passphrase};
 use rustix::process::{Pid, Signal, kill_process};
 use support::canary::Canary;
+use support::http::{Serving, send_everyhow};
 use support::image::{Image, with_own_mounts};
 use support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python, require, tally, until};
 
@@ -294,6 +295,22 @@ impl Session {
         self.run(0, &["delete", "secret", "option"]);
     }
 
+    /// Services to which the value came in every way, and that ended in several; what they say is on the image too.
+    fn serves(&mut self) {
+        let value = String::from_utf8(self.canary.value()).expect("text");
+        for (signal, code) in [(Signal::TERM, 0), (Signal::KILL, 137), (Signal::ABORT, 134)] {
+            self.commands += 1;
+            let mut command = self.sandbox.program("sh");
+            command.args(["-c", "ulimit -c unlimited; exec \"$@\"", "sh", FLYTE_LOCAL, "serve", "--port=0"]);
+            let serving = Serving::start(command, &self.sandbox.work());
+            let names = send_everyhow(serving.address(), &value);
+            assert_eq!(serving.end(signal), code);
+            for name in names {
+                self.run(0, &["delete", "secret", name]);
+            }
+        }
+    }
+
     fn execs(&mut self) {
         let script = "test -n \"$STDIN\" && grep -c . /etc/flyte/secrets/file";
         for mask in [&[][..], &["--mask"]] {
@@ -365,6 +382,7 @@ fn no_command_leaves_a_value_on_the_disk() {
         session.moved();
         let protected = session.protected();
         session.faults();
+        session.serves();
         session.execs();
         let sdks = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { &SDKS[..] } else { &SDKS[1..] };
         sdks.iter().for_each(|sdk| session.runs(sdk));

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32, Hrp};
@@ -71,9 +72,10 @@ impl fmt::Debug for Author {
 #[error("it does not hold exactly one author's key (FLYTE-AUTHOR-KEY-1…)")]
 pub struct BadAuthorKey;
 
-/// The private half, which signs. It prints nothing of itself, and is wiped when dropped.
+/// The private half, which signs. It prints nothing of itself, and is wiped when dropped. It is in one place in memory, as one
+/// that is moved about leaves copies of itself on the stacks of threads.
 #[derive(Clone)]
-pub struct AuthorKey(SigningKey);
+pub struct AuthorKey(Arc<SigningKey>);
 
 impl AuthorKey {
     /// A new one, from the operating system's randomness.
@@ -83,7 +85,7 @@ impl AuthorKey {
     pub fn generate() -> Result<Self, getrandom::Error> {
         let mut bytes = Zeroizing::new([0; 32]);
         getrandom::getrandom(&mut *bytes)?;
-        Ok(Self(SigningKey::from_bytes(&bytes)))
+        Ok(Self(Arc::new(SigningKey::from_bytes(&bytes))))
     }
 
     /// The public half.
@@ -104,7 +106,7 @@ impl AuthorKey {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let (Some(line), None) = (lines.next(), lines.next()) else { return Err(BadAuthorKey) };
         let bytes = Zeroizing::new(decode(SECRET, line).ok_or(BadAuthorKey)?);
-        Ok(Self(SigningKey::from_bytes(&bytes)))
+        Ok(Self(Arc::new(SigningKey::from_bytes(&bytes))))
     }
 
     /// The text of a key file.

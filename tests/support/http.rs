@@ -122,6 +122,86 @@ pub fn about(name: &str) -> String {
     format!(r#"{{"id":{{"name":"{name}"}}}}"#)
 }
 
+/// A field of a protobuf message that is bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let (mut head, mut rest) = (vec![number << 3 | 2], bytes.len());
+    while rest >= 128 {
+        head.push(u8::try_from(rest % 128 + 128).expect("a byte"));
+        rest /= 128;
+    }
+    head.push(u8::try_from(rest).expect("a byte"));
+    [&head, bytes].concat()
+}
+
+/// The protobuf of a request to write a value.
+pub fn message_with_value(name: &str, value: &[u8]) -> Vec<u8> {
+    [field(1, &field(1, name.as_bytes())), field(2, &field(2, value))].concat()
+}
+
+/// As gRPC frames it.
+pub fn grpc(message: &[u8], is_gzip: bool) -> Vec<u8> {
+    let length = u32::try_from(message.len()).expect("small").to_be_bytes();
+    [&[u8::from(is_gzip)][..], &length, message].concat()
+}
+
+/// Sends a value to a service in each way that it can come, well and badly; the names of what has it then.
+pub fn send_everyhow(address: SocketAddr, value: &str) -> [&'static str; 6] {
+    use base64::Engine;
+    let gzipped = ("Content-Encoding", "gzip");
+    let proto = [JSON[0], ("Content-Type", "application/proto")];
+    let (create, update) = (path("CreateSecret"), path("UpdateSecret"));
+    let json = |name: &str| with_value(name, value);
+    let base64 = base64::engine::general_purpose::STANDARD.encode(value);
+    let binary = format!(r#"{{"id":{{"name":"binary"}},"secretSpec":{{"binaryValue":"{base64}"}}}}"#);
+    let message = |name: &str| message_with_value(name, value.as_bytes());
+    let zipped = gzip(json("bad").as_bytes());
+    let large = with_value("bad", &value.repeat((1 << 20) / value.len() + 1));
+    let json_gzipped = [JSON[0], JSON[1], gzipped];
+    let proto_gzipped = [proto[0], proto[1], gzipped];
+    let requests = [
+        (200, post(&create, &JSON, json("json").as_bytes())),
+        (200, post(&update, &json_gzipped, &gzip(json("json").as_bytes()))),
+        (200, post(&create, &JSON, binary.as_bytes())),
+        (200, post(&create, &proto, &message("proto"))),
+        (200, post(&create, &proto_gzipped, &gzip(&message("zipped")))),
+        (409, post(&create, &JSON, json("json").as_bytes())),
+        (404, post(&update, &proto, &message("missing"))),
+        (400, post(&create, &JSON, json("a name").as_bytes())),
+        (400, post(&create, &JSON, large.as_bytes())),
+        (400, post(&create, &json_gzipped, &gzip(large.as_bytes()))),
+        (400, post(&create, &json_gzipped, &zipped[..zipped.len() - 9])),
+        (400, post(&create, &JSON, format!("{} {value}", json("bad")).as_bytes())),
+        (400, post(&create, &proto, &message("bad")[..200])),
+        (415, post(&create, &[JSON[0]], json("bad").as_bytes())),
+        (403, post(&create, &[("Host", "evil.example"), JSON[1]], json("bad").as_bytes())),
+        (404, post("/nothing", &JSON, json("bad").as_bytes())),
+    ];
+    let mut connection = Connection::to(address);
+    for (index, (status, request)) in requests.iter().enumerate() {
+        let reply = connection.ask(request);
+        assert_eq!(reply.status, *status, "{index}: {reply:?}");
+        assert!(!String::from_utf8_lossy(&reply.body).contains(&value[..20]), "{index}: {reply:?}");
+        if *status == 403 || *status == 415 {
+            // The rest of its body may not be read.
+            connection = Connection::to(address);
+        }
+    }
+    // One that does not come whole.
+    let mut half = Connection::to(address);
+    half.send(&requests[0].1[..requests[0].1.len() / 2]);
+    drop(half);
+    let mut http2 = Http2::to(address);
+    let grpc_headers = [("content-type", "application/grpc"), ("te", "trailers")];
+    for (name, is_gzip) in [("grpc", false), ("grpc-gzip", true), ("a name", true)] {
+        let message = if is_gzip { gzip(&message(name)) } else { message(name) };
+        let encoding = [("grpc-encoding", if is_gzip { "gzip" } else { "identity" })];
+        let headers = [&grpc_headers[..], &encoding].concat();
+        let stream = http2.post("localhost", &create, &headers, &grpc(&message, is_gzip));
+        http2.reply(stream).expect("a reply");
+    }
+    ["json", "binary", "proto", "zipped", "grpc", "grpc-gzip"]
+}
+
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("in memory")
