@@ -308,7 +308,9 @@ fn random_messages_do_no_harm() {
     let mut random = Random::seeded();
     let proto = [JSON[0], ("Content-Type", "application/proto")];
     // id { name: "new" }, secret_spec { string_value: MARKER }
-    let spec = [&[0x0a, MARKER.len() as u8][..], MARKER.as_bytes()].concat();
+    // It may come to stand in the place of a name, and is none.
+    let value = format!("{MARKER}!");
+    let spec = [&[0x0a, value.len() as u8][..], value.as_bytes()].concat();
     let good = [&[0x0a, 5, 0x0a, 3][..], b"new", &[0x12, spec.len() as u8], &spec].concat();
     let count = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 100_000 } else { 2_000 };
     let (mut connection, mut refused) = (served.serving.connect(), 0);
@@ -359,6 +361,40 @@ fn who_closes_at_once_is_nobody() {
         connection.send(&request[..request.len() - 1]);
     }
     served.is_unharmed();
+}
+
+#[test]
+fn who_comes_and_goes_is_let_in_each_time() {
+    let served = Served::new();
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for _ in 0..500 {
+                    assert_eq!(served.serving.connect().call("GetSecret", &about("s")).status, 200);
+                }
+            });
+        }
+    });
+    let log = served.is_unharmed();
+    assert!(!log.contains("refused"), "{log}");
+}
+
+#[test]
+fn where_the_kernel_cannot_be_asked_whose_a_connection_is_its_tables_are_read() {
+    require("strace", "strace");
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    // All sockets but the first one, which listens. With -D, strace is nobody's parent.
+    let mut command = sandbox.program("strace");
+    command.args(["-D", "-f", "-o", "trace", "-e", "trace=socket", "-e", "inject=socket:error=EACCES:when=2+"]);
+    command.args([FLYTE_LOCAL, "serve", "--port=0"]);
+    let serving = Serving::start(command, &sandbox.work());
+    for _ in 0..5 {
+        assert_eq!(serving.connect().call("GetSecret", &about("s")).status, 200);
+    }
+    assert_eq!(serving.end(Signal::TERM), 0);
+    let trace = std::fs::read_to_string(sandbox.work().join("trace")).expect("strace wrote it");
+    assert!(trace.contains("(INJECTED)"), "{trace}");
 }
 
 #[test]

@@ -7,6 +7,8 @@
 #[rustfmt::skip]
 #[allow(missing_docs, unreachable_pub, dead_code, unused_imports, clippy::all, reason = "made by buffa-codegen of messages.proto")]
 mod generated;
+#[cfg(target_os = "linux")]
+mod diag;
 mod guard;
 mod methods;
 mod peer;

@@ -3,7 +3,14 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[cfg(target_os = "linux")]
 use rustix::process::geteuid;
+
+#[cfg(target_os = "linux")]
+use super::diag;
 
 /// That a connection is our own user's.
 ///
@@ -11,14 +18,38 @@ use rustix::process::geteuid;
 /// The user whose it is, where the system knows one.
 #[cfg(target_os = "linux")]
 pub(super) fn require_own_user(socket: impl AsFd, ours: SocketAddr, theirs: SocketAddr) -> Result<(), Option<u32>> {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    // A program's socket may be of IPv6, whatever it connects to.
-    let tables = [read("/proc/self/net/tcp"), read("/proc/self/net/tcp6")];
     let inode = rustix::fs::fstat(socket).map_err(|_| None)?.st_ino;
-    match owner(&tables.concat(), inode, ours, theirs) {
+    let owner = match asked(inode, ours, theirs) {
+        Some(owner) => owner,
+        // The kernel does not know of such questions, or something forbids them.
+        None => {
+            let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+            // A program's socket may be of IPv6, whatever it connects to.
+            owner(&[read("/proc/self/net/tcp"), read("/proc/self/net/tcp6")].concat(), inode, ours, theirs)
+        }
+    };
+    match owner {
         Some(user) if user == geteuid().as_raw() => Ok(()),
         other => Err(other),
     }
+}
+
+/// The owner, as [`owner`] has it, by asking for the two ends; `None` if that cannot be told so.
+#[cfg(target_os = "linux")]
+fn asked(inode: u64, ours: SocketAddr, theirs: SocketAddr) -> Option<Option<u32>> {
+    /// Whether the kernel ever knew a connection: if it does not know one then, there is none.
+    static IS_KNOWING: AtomicBool = AtomicBool::new(false);
+    let (SocketAddr::V4(ours), SocketAddr::V4(theirs)) = (ours, theirs) else { return Some(None) };
+    // Ours after theirs: as long as it is open, nobody else can have the other one's port.
+    let (their, our) = (diag::end(theirs, ours).ok()?, diag::end(ours, theirs).ok()?);
+    if their.is_some() || our.is_some() {
+        IS_KNOWING.store(true, Ordering::Relaxed);
+    } else if !IS_KNOWING.load(Ordering::Relaxed) {
+        return None;
+    }
+    let is_ours_open = our.is_some_and(|our| our.is_established && our.inode == inode);
+    let their = their.filter(|their| is_ours_open && their.is_established && their.inode != 0);
+    Some(their.map(|their| their.user))
 }
 
 /// Elsewhere nothing says whose it is.
