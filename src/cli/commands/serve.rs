@@ -67,7 +67,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     };
     let mut command = Command::new(program);
     command.args(arguments).env_remove(IDENTITY_KEY);
-    command.env(ENDPOINT, &endpoint).env(INSECURE, "true");
+    command.env(ENDPOINT, &endpoint).env(INSECURE, "true").env_remove(API_KEY);
     if !is_flyte_configured() {
         // Without any configuration file, the SDK does not look into its environment either.
         command.env(CONFIG, "/dev/null");
@@ -88,6 +88,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
 const ENDPOINT: &str = "FLYTE_ADMIN_ENDPOINT";
 /// That the endpoint speaks no TLS.
 const INSECURE: &str = "FLYTE_ADMIN_INSECURE";
+
+/// It says where a cluster is, and how to be let in there; the SDK takes its word rather than the endpoint's.
+const API_KEY: &str = "FLYTE_API_KEY";
 
 /// A configuration file of Flyte's.
 const CONFIG: &str = "FLYTECTL_CONFIG";

@@ -1,0 +1,37 @@
+"""Flyte's own command line, in one process for many commands: each start takes a second.
+
+A line in is a JSON list of arguments. A line out is what came of it: the exit code, and what was printed, without colours,
+frames, and the room between columns.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+
+from flyte.cli.main import main
+
+
+def leave(code):
+    """SDKs end the process themselves after some commands, lest threads of gRPC keep it."""
+    raise SystemExit(code)
+
+
+os._exit = leave
+
+
+def words(printed):
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[─-╿]", " ", printed)
+    return [" ".join(line.split()) for line in plain.splitlines() if line.strip()]
+
+
+for line in sys.stdin:
+    printed, code = io.StringIO(), 0
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        try:
+            main(json.loads(line), prog_name="flyte")
+        except SystemExit as end:
+            code = end.code or 0
+    print(json.dumps({"code": code, "said": words(printed.getvalue())}), flush=True)

@@ -1,0 +1,499 @@
+//! Flyte's own command line and `flyte.remote.Secret`, unmodified, on a vault: the oldest SDK and the newest. What the oldest gets
+//! wrong by itself is told as it is.
+
+#![allow(clippy::disallowed_methods, reason = "tests write files as any program could")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python, scope_options, secret_id, tally, until};
+
+/// Where a secret can be: options of a command, and the words for it.
+const SCOPES: [(&[&str], &str); 4] = [
+    (&[], "organization"),
+    (&["-p", "p"], "project p"),
+    (&["-d", "d"], "domain d"),
+    (&["-p", "p", "-d", "d"], "project p, domain d"),
+];
+
+/// Where [`Sandbox::secret_file`] has them, in the same order.
+const PLACES: [&str; 4] = ["org", "project/p", "domain/d", "project/p/domain/d"];
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(name)
+}
+
+/// `flyte-local serve --log -- python SCRIPT ARGUMENTS`.
+fn serve_python(sandbox: &Sandbox, sdk: &str, name: &str, arguments: &[&str]) -> Command {
+    let mut command = sandbox.command(&["serve", "--log", "--"]);
+    command.arg(python(sdk)).arg(script(name)).args(arguments);
+    command
+}
+
+fn ran(command: &mut Command) -> Ran {
+    Ran::from(command.output().expect("it starts"))
+}
+
+fn piped(command: &mut Command, input: &[u8]) -> Ran {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    let _ = child.stdin.take().expect("piped").write_all(input);
+    Ran::from(child.wait_with_output().expect("it ends"))
+}
+
+/// What came of one command of Flyte's, without frames and the room between columns.
+#[derive(Debug, PartialEq)]
+struct Said {
+    code: i64,
+    lines: Vec<String>,
+}
+
+impl Said {
+    /// The rows of a table, but for its time, which is after 2020.
+    fn rows<'a>(&'a self) -> Vec<Vec<&'a str>> {
+        let heading = self.lines.iter().position(|line| line.ends_with("Status Cluster_status")).expect("a table");
+        let row = |line: &'a String| {
+            let mut cells: Vec<&str> = line.split(' ').collect();
+            assert!(cells.remove(4) > "2020-", "{line}");
+            cells
+        };
+        self.lines[heading + 1..].iter().map(row).collect()
+    }
+
+    /// What was printed as JSON, or as Python writes the same.
+    fn json(&self) -> Value {
+        let text = self.lines.join(" ").replace('\'', "\"");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    fn is(&self, code: i64, last: &str) -> bool {
+        self.code == code && self.lines.last().map_or("", String::as_str) == last
+    }
+}
+
+/// Commands of Flyte's, one after the other.
+#[derive(Default)]
+struct Session {
+    steps: Vec<Vec<String>>,
+}
+
+impl Session {
+    /// Adds a command; its number.
+    fn step(&mut self, arguments: &[&str], more: &[&str]) -> usize {
+        self.steps.push(arguments.iter().chain(more).map(|&argument| argument.to_owned()).collect());
+        self.steps.len() - 1
+    }
+
+    /// Runs them; what came of each, and the log.
+    fn run(&self, sandbox: &Sandbox, sdk: &str) -> (Vec<Said>, String) {
+        let input: String = self.steps.iter().map(|step| format!("{}\n", json!(step))).collect();
+        let ran = piped(&mut serve_python(sandbox, sdk, "serve_cli.py", &[]), input.as_bytes());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let said = |line: &str| {
+            let answer: Value = serde_json::from_str(line).expect("JSON");
+            let lines = answer["said"].as_array().expect("a list").iter();
+            let lines = lines.map(|line| line.as_str().expect("text").to_owned()).collect();
+            Said { code: answer["code"].as_i64().expect("a number"), lines }
+        };
+        let said: Vec<_> = ran.text().lines().map(said).collect();
+        assert_eq!(said.len(), self.steps.len(), "{ran:?}");
+        (said, ran.stderr)
+    }
+}
+
+/// What `get secret NAME` of the oldest SDK says of any that is there, and `--output-format json` of any list.
+const NOT_ITERABLE: &str = "Error invoking command: 'Secret' object is not iterable";
+
+const NOT_FOUND: &str = "Requested object NOT FOUND. Please check your input. Error: there is no secret";
+
+#[test]
+fn every_verb_works_in_every_scope() {
+    let mut commands = 0;
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        let mut session = Session::default();
+        let mut expected: Vec<(usize, i64, String)> = Vec::new();
+        for (scope, words) in SCOPES {
+            let mut step = |arguments: &[&str], code, last: &str| {
+                expected.push((session.step(arguments, scope), code, last.to_owned()));
+            };
+            step(&["create", "secret", "s", "--value", &format!("value of {words}")], 0, "");
+            step(&["create", "secret", "s", "--value", "another"], 1, "Resource already exists.");
+            step(&["create", "secret", "gone", "--value", "x"], 0, "");
+            step(&["delete", "secret", "gone"], 0, "Successfully deleted secret gone.");
+            let hint = "hint: see what there is: flyte-local get secret";
+            step(&["delete", "secret", "gone"], 1, hint);
+            step(&["get", "secret", "gone"], 1, hint);
+        }
+        let one: Vec<_> = SCOPES.map(|(scope, _)| session.step(&["get", "secret", "s"], scope)).into();
+        let tables: Vec<_> = ["table", "table-simple"]
+            .map(|format| SCOPES.map(|(scope, _)| session.step(&["--output-format", format, "get", "secret"], scope)))
+            .concat();
+        let documents: Vec<_> = ["json", "json-raw"]
+            .map(|format| SCOPES.map(|(scope, _)| session.step(&["--output-format", format, "get", "secret"], scope)))
+            .concat();
+        let (said, log) = session.run(&sandbox, sdk);
+        for (number, code, last) in &expected {
+            assert!(said[*number].is(*code, last), "{sdk}: {:?}: {:?}", session.steps[*number], said[*number]);
+            if last.starts_with("hint") {
+                let words = SCOPES[number / 6].1;
+                let line = format!("{NOT_FOUND} gone ({words})");
+                assert!(said[*number].lines.contains(&line), "{sdk}: {:?}", said[*number]);
+            }
+        }
+        let shown = |at: usize| -> Vec<usize> {
+            // Without either option, every scope; else what has that project, that domain.
+            [vec![0, 1, 2, 3], vec![1, 3], vec![2, 3], vec![3]][at % 4].clone()
+        };
+        for (at, number) in tables.iter().enumerate() {
+            let mut rows = said[*number].rows();
+            rows.sort();
+            let cluster_status: &[&str] = if sdk == "oldest" { &["{}"] } else { &[] };
+            let row = |&scope: &usize| {
+                let (project, domain) = [("-", "-"), ("p", "-"), ("-", "d"), ("p", "d")][scope];
+                [&[project, domain, "s", "regular", "FULLY_PRESENT"], cluster_status].concat()
+            };
+            let mut expected: Vec<_> = shown(at).iter().map(row).collect();
+            expected.sort();
+            assert_eq!(rows, expected, "{sdk}: {:?}", session.steps[*number]);
+        }
+        for (at, number) in one.iter().chain(&documents).enumerate() {
+            if sdk == "oldest" {
+                assert!(said[*number].is(1, NOT_ITERABLE), "{:?}", said[*number]);
+                continue;
+            }
+            let mut found = said[*number].json();
+            let is_one = at < one.len();
+            let scopes = if is_one { vec![at] } else { shown(at) };
+            let found = found.as_array_mut().expect("a list");
+            let mut places = BTreeSet::new();
+            for secret in found.iter_mut() {
+                let created = secret["secretMetadata"].as_object_mut().expect("it is there").remove("createdTime");
+                let created = created.as_ref().and_then(Value::as_str).expect("a time");
+                assert!(created > "2020-" && created.ends_with('Z'), "{created}");
+                let status = json!({ "secretStatus": { "overallStatus": "FULLY_PRESENT" } });
+                assert_eq!(secret["secretMetadata"], status);
+                places.insert(secret["id"].to_string());
+            }
+            let id = |&scope: &usize| {
+                let mut id = json!({ "name": "s" });
+                for (part, value) in SCOPES[scope].0.chunks(2).map(|pair| (pair[0], pair[1])) {
+                    id[if part == "-p" { "project" } else { "domain" }] = value.into();
+                }
+                id.to_string()
+            };
+            assert_eq!(places, scopes.iter().map(id).collect(), "{sdk}: {:?}", session.steps[*number]);
+            assert_eq!(found.len(), scopes.len());
+        }
+        for (place, (scope, words)) in PLACES.iter().zip(SCOPES) {
+            let revealed = sandbox.ok(&[&["get", "secret", "s", "--reveal"], scope].concat());
+            assert_eq!(revealed, format!("value of {words}").as_bytes(), "{sdk}: {place}");
+            assert!(log.contains(&format!("CreateSecret secret s ({words}): done\n")), "{log}");
+            assert!(log.contains(&format!("CreateSecret secret s ({words}): already_exists\n")), "{log}");
+            assert!(log.contains(&format!("DeleteSecret secret gone ({words}): not_found\n")), "{log}");
+        }
+        assert!(!log.contains("value of") && !log.contains("another"), "a value is in the log: {log}");
+        commands += said.len();
+    }
+    tally(&format!("serve: {commands} commands of two SDKs' own command lines in 4 scopes, each as it should be"));
+}
+
+/// Values that a careless client or server would change.
+fn values() -> [(&'static str, Vec<u8>); 6] {
+    [
+        ("every_byte", (0..=255).collect()),
+        ("nul", b"\0".to_vec()),
+        ("empty", Vec::new()),
+        ("newline", b"\r\n".to_vec()),
+        ("words", "f\u{fc}r \u{1f511}".into()),
+        ("mebibyte", (0..1_u32 << 20).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()),
+    ]
+}
+
+#[test]
+fn values_arrive_byte_for_byte_and_what_cannot_be_is_refused() {
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        let mut session = Session::default();
+        for (name, value) in values() {
+            sandbox.file(name, value);
+            session.step(&["create", "secret", name, "--from-file", name], &[]);
+        }
+        session.step(&["create", "secret", "typed", "--value", "a b\nc"], &[]);
+        session.step(&["create", "secret", "typed_empty", "--value", ""], &[]);
+        let pull = ["--type", "image_pull", "--registry", "ghcr.io", "--username", "u", "--password", "hunter2"];
+        session.step(&["create", "secret", "pull"], &pull);
+        let good = session.steps.len();
+
+        let long = "n".repeat(300);
+        let only = "has only letters, digits, '-' and '_', this one has";
+        let refused: [(&[&str], &[&str], String); 9] = [
+            (&["a/b"], &[], format!("a secret name {only} '/'")),
+            (&["../up"], &[], format!("a secret name {only} '.'")),
+            (&["a b"], &[], format!("a secret name {only} ' '")),
+            (&["\u{e9}"], &[], format!("a secret name {only} '\u{e9}'")),
+            (&[""], &[], "a secret name cannot be empty".to_owned()),
+            (&[&long], &[], "a secret name is at most 251 bytes long, this one has 300".to_owned()),
+            (&["ok"], &["-p", "a b"], format!("a project {only} ' '")),
+            (&["ok"], &["-d", "a.b"], format!("a domain {only} '.'")),
+            (&["ok"], &["-p", "..", "-d", "d"], format!("a project {only} '.'")),
+        ];
+        for (name, scope, _) in &refused {
+            session.step(&[&["create", "secret", "--value", "hunter2", "--"], *name].concat(), &[]);
+            let step = session.steps.last_mut().expect("just added");
+            step.splice(2..2, scope.iter().map(|&option| option.to_owned()));
+        }
+        sandbox.file("too_much", vec![b'x'; (1 << 20) + 1]);
+        sandbox.file("far_too_much", vec![b'x'; 2 << 20]);
+        let too_much = session.step(&["create", "secret", "ok", "--from-file", "too_much"], &[]);
+        let far_too_much = session.step(&["create", "secret", "ok", "--from-file", "far_too_much"], &[]);
+        let scoped_pull = session.step(&["create", "secret", "ok", "-p", "p"], &pull);
+        let list = session.step(&["--output-format", "table-simple", "get", "secret"], &[]);
+        let (said, log) = session.run(&sandbox, sdk);
+
+        for (step, said) in session.steps.iter().zip(&said).take(good) {
+            assert!(said.is(0, ""), "{sdk}: {step:?}: {said:?}");
+        }
+        for ((_, _, words), said) in refused.iter().zip(&said[good..]) {
+            assert!(said.is(1, &format!("Invalid argument provided. Please check your input. Error: {words}")), "{said:?}");
+        }
+        let words = "Invalid argument provided. Please check your input. Error: a value is at most 1048576 bytes (1 MiB)";
+        assert!(said[too_much].is(1, words), "{sdk}: {:?}", said[too_much]);
+        assert_eq!(said[far_too_much].code, 1, "{sdk}: {:?}", said[far_too_much]);
+        assert!(said[far_too_much].lines.concat().contains("exceed"), "{sdk}: {:?}", said[far_too_much]);
+        let words = "Error invoking command: Project and domain must not be set when creating an image pull secret.";
+        assert!(said[scoped_pull].is(1, words), "{sdk}: {:?}", said[scoped_pull]);
+
+        let rows = said[list].rows();
+        let names: BTreeSet<_> = rows.iter().map(|row| row[2]).collect();
+        let expected = values().map(|(name, _)| name).into_iter().chain(["typed", "typed_empty", "pull"]);
+        assert_eq!(names, expected.collect(), "{sdk}");
+        for row in &rows {
+            assert_eq!(row[3], if row[2] == "pull" { "image_pull" } else { "regular" }, "{row:?}");
+        }
+        let document = br#"{"auths": {"ghcr.io": {"auth": "dTpodW50ZXIy"}}}"#;
+        let more = [("typed", b"a b\nc".to_vec()), ("typed_empty", Vec::new()), ("pull", document.to_vec())];
+        for (name, value) in values().into_iter().chain(more) {
+            let revealed = sandbox.ok(&["get", "secret", name, "--reveal"]);
+            assert!(revealed == value, "{sdk}: {name}: {:?}", String::from_utf8_lossy(&revealed));
+        }
+        assert!(!log.contains("hunter2") && !log.contains("dTpodW50ZXIy"), "a value is in the log: {log}");
+        assert!(!log.contains(&long) && !log.contains("../up"), "what is no name is in the log: {log}");
+    }
+}
+
+#[test]
+fn scripts_do_the_same_both_ways() {
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        let ran = ran(&mut serve_python(&sandbox, sdk, "serve_sdk.py", &["verbs"]));
+        assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
+        let scopes = [("", ""), ("p", ""), ("", "d"), ("p", "d")];
+        let mut expected = Vec::new();
+        for (project, domain) in scopes {
+            let scope = format!("[{project}|{domain}]");
+            let found = json!([project, domain, "text", "regular", true]);
+            let listed = json!([[project, domain, "bytes"], [project, domain, "text"]]);
+            expected.extend([
+                format!("create {scope} ALREADY_EXISTS"),
+                format!("get {scope} {found}"),
+                format!("list {scope} {listed}"),
+                format!("delete {scope} NOT_FOUND"),
+                format!("get {scope} NOT_FOUND"),
+            ]);
+        }
+        let names: Vec<_> = (0..8).map(|number| format!("aio-{number}")).collect();
+        for ((project, domain), listed) in scopes.into_iter().zip([16, 12, 12, 10]) {
+            let scope = format!("[{project}|{domain}]");
+            expected.extend([
+                format!("create {scope} ALREADY_EXISTS"),
+                format!("get {scope} {}", json!(names)),
+                format!("list {scope} {listed} 8"),
+                format!("delete {scope} NOT_FOUND"),
+                format!("get {scope} NOT_FOUND"),
+            ]);
+        }
+        let said: Vec<_> = ran.said().iter().map(|line| line.replace(", ", ",")).collect();
+        assert_eq!(said, expected, "{sdk}: {ran:?}");
+        for (place, (project, domain)) in PLACES.iter().zip(scopes) {
+            let scope = format!("[{project}|{domain}]");
+            let value = |name: &str| sandbox.value(&format!("{place}/{name}"));
+            let every_byte: Vec<u8> = (0..=255).chain(scope.bytes()).collect();
+            assert_eq!(value("bytes"), Some(every_byte), "{sdk}: {scope}");
+            assert_eq!(value("text"), Some(format!("text of {scope}").into_bytes()), "{sdk}");
+            for number in 0..8 {
+                let expected = (number < 7).then(|| format!("{number} of {scope}").into_bytes());
+                assert_eq!(value(&format!("aio-{number}")), expected, "{sdk}: {scope}");
+            }
+        }
+    }
+}
+
+/// How many secrets a list goes through in pages.
+const MANY: usize = 1000;
+
+fn many(number: usize) -> (String, Vec<u8>) {
+    (format!("{}/s{number:04}", PLACES[number % 4]), format!("value {number} of {MANY}").into_bytes())
+}
+
+/// A task that declares them all, and says what it was given.
+const READS_MANY: &str = r#"
+import hashlib, os, pathlib
+import flyte
+
+NAMES = [f"s{number:04}" for number in range(COUNT)]
+FILE = flyte.Secret("every_byte", mount="/etc/flyte/secrets")
+env = flyte.TaskEnvironment("many", secrets=[*NAMES, FILE])
+
+@env.task
+def main() -> str:
+    digest = hashlib.sha256()
+    for name in NAMES:
+        digest.update(os.environ[name.upper()].encode() + b"\n")
+    every_byte = pathlib.Path("/etc/flyte/secrets/every_byte").read_bytes()
+    print("=>", digest.hexdigest(), every_byte == bytes(range(256)), flush=True)
+    return "done"
+"#;
+
+/// Creates and deletes secrets by the command line until it is told to stop; how many.
+fn write_and_delete(sandbox: &Sandbox, stop: &AtomicBool) -> usize {
+    let mut cycles = 0;
+    while !stop.load(Ordering::Relaxed) {
+        // Before, between and after the others, in each scope.
+        let name = format!("{}{cycles:04}_by_another", ["a", "s", "z"][cycles % 3]);
+        let scope = SCOPES[cycles % 4].0;
+        sandbox.ok(&[&["create", "secret", &name, "--value", "x"], scope].concat());
+        sandbox.ok(&[&["delete", "secret", &name], scope].concat());
+        cycles += 1;
+    }
+    cycles
+}
+
+#[test]
+fn a_thousand_secrets_are_listed_in_pages_while_others_write_and_given_to_tasks() {
+    use sha2::{Digest, Sha256};
+    let sandbox = Sandbox::in_memory();
+    sandbox.ok(&["init"]);
+    let mut vault = sandbox.open_vault();
+    let mut digest = Sha256::new();
+    for (place, value) in (0..MANY).map(many) {
+        let stored = flyte_local::secret::SecretValue::new(value.clone().into()).expect("a short one");
+        let regular = flyte_local::secret::SecretType::Regular;
+        vault.create_secret(&secret_id(&place), regular, &stored).expect("created");
+        digest.update([&value[..], b"\n"].concat());
+    }
+    let stop = AtomicBool::new(false);
+    let (mut pages, mut cycles) = (0, 0);
+    std::thread::scope(|threads| {
+        let writer = threads.spawn(|| write_and_delete(&sandbox, &stop));
+        for sdk in SDKS {
+            let ran = ran(&mut serve_python(&sandbox, sdk, "serve_sdk.py", &["pages", "7", "10", "1000"]));
+            pages += ran.stderr.matches("ListSecrets: done").count();
+            let lists = ran.said();
+            assert_eq!((ran.code, lists.len()), (0, 3), "{sdk}: {ran:?}");
+            for list in lists {
+                let names: Vec<String> =
+                    serde_json::from_str(list.strip_prefix("list ").expect("a list")).expect("JSON");
+                let (mut ours, others): (Vec<_>, Vec<_>) =
+                    names.iter().partition(|name| !name.ends_with("_by_another"));
+                ours.sort();
+                let all: Vec<_> = (0..MANY).map(|number| format!("s{number:04}")).collect();
+                assert!(ours.into_iter().eq(&all), "{sdk}: not each once: {names:?}");
+                assert_eq!(others.iter().collect::<BTreeSet<_>>().len(), others.len(), "{sdk}: one twice: {others:?}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        cycles = writer.join().expect("no panic");
+    });
+    assert!(cycles > 0, "nobody wrote meanwhile");
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let input = format!("{}\n", json!(["create", "secret", "every_byte", "--from-file", "every_byte", "-p", "p"]));
+    sandbox.file("every_byte", every_byte);
+    let created = piped(&mut serve_python(&sandbox, "newest", "serve_cli.py", &[]), input.as_bytes());
+    assert_eq!(created.text(), "{\"code\": 0, \"said\": []}\n", "{created:?}");
+    sandbox.file("many.py", READS_MANY.replace("COUNT", &MANY.to_string()));
+    let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    for sdk in SDKS {
+        let ran = sandbox.flyte_run(sdk, &["-p", "p", "-d", "d", "many.py", "main"]);
+        assert_eq!((ran.code, ran.said()), (0, vec![format!("{digest} True")]), "{sdk}: {ran:?}");
+    }
+    tally(&format!(
+        "serve: {MANY} secrets listed 6 times in {pages} pages while the command line wrote {cycles} others: \
+         each seen once, and all injected by run"
+    ));
+}
+
+/// Another cluster, and a proxy: it counts who calls.
+struct Elsewhere {
+    port: u16,
+    calls: std::sync::Arc<AtomicUsize>,
+}
+
+impl Elsewhere {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let calls = std::sync::Arc::new(AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&calls);
+        std::thread::spawn(move || listener.incoming().for_each(|_| drop(counted.fetch_add(1, Ordering::SeqCst))));
+        Self { port, calls }
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// How many called, all that have by now.
+    fn calls(&self) -> usize {
+        // Those are taken in the order in which they came, and this one is the last.
+        let before = self.calls.load(Ordering::SeqCst);
+        std::net::TcpStream::connect(self.address()).expect("it listens");
+        until("the last call", || self.calls.load(Ordering::SeqCst) > before);
+        self.calls.load(Ordering::SeqCst) - 1
+    }
+}
+
+#[test]
+fn neither_a_configuration_nor_the_environment_leads_elsewhere() {
+    let session = r#"
+"$flyte" create secret kept --value "$VALUE" -p p && "$flyte" create secret s --value x && "$flyte" get secret
+"$flyte" delete secret s
+echo "deleted: $?"
+"#;
+    for (sdk, sign_in) in SDKS.into_iter().zip(["ClientSecret", "ExternalCommand"]) {
+        let (sandbox, elsewhere) = (Sandbox::new(), Elsewhere::new());
+        let there = elsewhere.address();
+        let config = format!(
+            "admin:\n  endpoint: dns:///{there}\n  insecure: false\n  authType: {sign_in}\n  clientId: me\n  \
+             clientSecretEnvVar: VALUE\n  command: [touch, signed_in]\n  httpProxyURL: http://{there}\n\
+             task:\n  org: o\n  project: other\n  domain: production\n"
+        );
+        sandbox.file(".flyte/config.yaml", config);
+        let mut command = sandbox.command(&["serve", "--log", "--", "sh", "-c", session]);
+        // Where a cluster is and how to be let in there, for the newest before any endpoint.
+        let key = "aGVyZS5pbnZhbGlkOmlkOmh1bnRlcjI6bw==";
+        command.env("flyte", python(sdk).with_file_name("flyte")).env("VALUE", "hunter2").env("FLYTE_API_KEY", key);
+        for scheme in ["http", "https", "all", "grpc"] {
+            let name = format!("{scheme}_proxy");
+            command.env(name.to_uppercase(), format!("http://{there}")).env(name, format!("http://{there}"));
+        }
+        let ran = ran(&mut command);
+        assert_eq!(elsewhere.calls(), 0, "{sdk}: it called elsewhere: {ran:?}");
+        assert!(!sandbox.work().join("signed_in").exists(), "{sdk}: it signed in: {ran:?}");
+        assert_eq!(sandbox.value("project/p/kept"), Some(b"hunter2".to_vec()), "{sdk}: {ran:?}");
+        assert!(ran.text().contains(" kept ") && !ran.all().contains("hunter2"), "{sdk}: {ran:?}");
+        // The oldest deletes in the scope of the configuration where it creates in the organization.
+        let (deleted, left) = if sdk == "oldest" { (1, Some(b"x".to_vec())) } else { (0, None) };
+        assert!(ran.text().ends_with(&format!("deleted: {deleted}\n")), "{sdk}: {ran:?}");
+        assert_eq!(sandbox.value("org/s"), left, "{sdk}: {ran:?}");
+        let looked = "DeleteSecret secret s (project other, domain production): not_found";
+        assert_eq!(ran.stderr.contains(looked), sdk == "oldest", "{sdk}: {ran:?}");
+    }
+}
