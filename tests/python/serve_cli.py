@@ -19,7 +19,7 @@ def leave(code):
     raise SystemExit(code)
 
 
-os._exit = leave
+exit_now, os._exit = os._exit, leave
 
 
 def words(printed):
@@ -35,3 +35,6 @@ for line in sys.stdin:
         except SystemExit as end:
             code = end.code or 0
     print(json.dumps({"code": code, "said": words(printed.getvalue())}), flush=True)
+
+# The newest SDK's HTTP library now and then aborts while Python ends.
+exit_now(0)

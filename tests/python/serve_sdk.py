@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 
 import flyte
@@ -81,3 +82,7 @@ if sys.argv[1] == "verbs":
     asyncio.run(verbs_aio())
 else:
     asyncio.run(pages())
+
+# The newest SDK's HTTP library now and then aborts while Python ends.
+sys.stdout.flush()
+os._exit(0)

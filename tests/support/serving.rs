@@ -93,23 +93,33 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Those in what a connection sent, all of which say how long they are.
+    /// Those in what a connection sent, all of them whole.
     pub fn all(mut bytes: &[u8]) -> Vec<Self> {
         let mut replies = Vec::new();
         while !bytes.is_empty() {
             let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
             let head = std::str::from_utf8(&bytes[..end]).expect("text");
             let (first, lines) = head.split_once("\r\n").unwrap_or((head, ""));
-            let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+            let status = first
+                .split(' ')
+                .nth(1)
+                .and_then(|status| status.parse().ok())
+                .unwrap_or_else(|| panic!("no status: {head:?}"));
             let header = |line: &str| {
                 let (name, value) = line.split_once(": ").expect("a header");
                 (name.to_ascii_lowercase(), value.to_owned())
             };
             let mut reply = Self { status, headers: lines.lines().map(header).collect(), body: Vec::new() };
-            let length = reply.header("content-length").map_or(0, |length| length.parse().expect("a number"));
             bytes = &bytes[end + 4..];
-            reply.body = bytes[..length].to_vec();
-            bytes = &bytes[length..];
+            if reply.header("transfer-encoding") == Some("chunked") {
+                while let Some(chunk) = take_chunk(&mut bytes) {
+                    reply.body.extend_from_slice(chunk);
+                }
+            } else {
+                let length = reply.header("content-length").map_or(0, |length| length.parse().expect("a number"));
+                let (body, rest) = bytes.split_at(length);
+                (reply.body, bytes) = (body.to_vec(), rest);
+            }
             replies.push(reply);
         }
         replies
@@ -118,4 +128,13 @@ impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// The next chunk of a body; `None` is the empty one at the end.
+fn take_chunk<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let end = bytes.windows(2).position(|window| window == b"\r\n").expect("a chunk's size");
+    let size = std::str::from_utf8(&bytes[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+    let (chunk, rest) = bytes[end + 2..].split_at(size.expect("a chunk's size"));
+    *bytes = rest.strip_prefix(b"\r\n").expect("a chunk's end");
+    (!chunk.is_empty()).then_some(chunk)
 }
