@@ -621,9 +621,7 @@ fn a_service_ends_when_it_is_asked_to_and_answers_what_is_under_way() {
         serving.signal(signal);
         until("no connection is taken any more", || std::net::TcpStream::connect(serving.address).is_err());
         stream.write_all(body.as_bytes()).expect("it listens");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers");
-        let [reply] = &Reply::all(&answer)[..] else { panic!("not one reply") };
+        let reply = Reply::read(&mut BufReader::new(stream));
         assert_eq!((reply.status, &reply.body[..]), (200, &b"{}"[..]), "{reply:?}");
         let ran = serving.end();
         assert_eq!((ran.code, &ran.stdout[..]), (0, &b""[..]), "{ran:?}");

@@ -48,23 +48,21 @@ impl Serving {
         TcpStream::connect(self.address).expect("it listens")
     }
 
-    /// Sends these bytes, and reads all that comes until the other side ends.
-    pub fn exchange(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Sends these bytes by a connection of their own; the reply.
+    pub fn exchange(&self, bytes: &[u8]) -> Reply {
         let mut stream = self.connect();
         stream.write_all(bytes).expect("it listens");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers");
-        answer
+        Reply::read(&mut BufReader::new(stream))
     }
 
-    /// Calls a method by a connection of its own.
+    /// Calls a method.
     pub fn call(&self, path: &str, content_type: &str, body: &[u8]) -> Reply {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
             self.address,
             body.len()
         );
-        Reply::all(&self.exchange(&[head.as_bytes(), body].concat())).pop().expect("one reply")
+        self.exchange(&[head.as_bytes(), body].concat())
     }
 
     /// Waits for its end, which somebody has asked for. Its standard error is in the log.
@@ -93,48 +91,44 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Those in what a connection sent, all of them whole.
-    pub fn all(mut bytes: &[u8]) -> Vec<Self> {
-        let mut replies = Vec::new();
-        while !bytes.is_empty() {
-            let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
-            let head = std::str::from_utf8(&bytes[..end]).expect("text");
-            let (first, lines) = head.split_once("\r\n").unwrap_or((head, ""));
-            let status = first
-                .split(' ')
-                .nth(1)
-                .and_then(|status| status.parse().ok())
-                .unwrap_or_else(|| panic!("no status: {head:?}"));
-            let header = |line: &str| {
-                let (name, value) = line.split_once(": ").expect("a header");
-                (name.to_ascii_lowercase(), value.to_owned())
-            };
-            let mut reply = Self { status, headers: lines.lines().map(header).collect(), body: Vec::new() };
-            bytes = &bytes[end + 4..];
-            if reply.header("transfer-encoding") == Some("chunked") {
-                while let Some(chunk) = take_chunk(&mut bytes) {
-                    reply.body.extend_from_slice(chunk);
-                }
-            } else {
-                let length = reply.header("content-length").map_or(0, |length| length.parse().expect("a number"));
-                let (body, rest) = bytes.split_at(length);
-                (reply.body, bytes) = (body.to_vec(), rest);
-            }
-            replies.push(reply);
+    /// The next one on a connection.
+    pub fn read(from: &mut impl BufRead) -> Self {
+        let line = |from: &mut dyn BufRead| {
+            let mut line = String::new();
+            from.read_line(&mut line).expect("it answers");
+            line.strip_suffix("\r\n").unwrap_or_else(|| panic!("no whole line: {line:?}")).to_owned()
+        };
+        let take = |from: &mut dyn BufRead, length: usize| {
+            let mut bytes = vec![0; length];
+            from.read_exact(&mut bytes).expect("it answers");
+            bytes
+        };
+        let first = line(from);
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status: {first:?}"));
+        let mut reply = Self { status, headers: Vec::new(), body: Vec::new() };
+        loop {
+            let header = line(from);
+            let Some((name, value)) = header.split_once(": ") else { break };
+            reply.headers.push((name.to_ascii_lowercase(), value.to_owned()));
         }
-        replies
+        if reply.header("transfer-encoding") == Some("chunked") {
+            loop {
+                let size = usize::from_str_radix(&line(from), 16).expect("a chunk's size");
+                reply.body.extend(take(from, size));
+                assert_eq!(line(from), "", "a chunk's end");
+                if size == 0 {
+                    break;
+                }
+            }
+        } else {
+            let length = reply.header("content-length").map_or(0, |length| length.parse().expect("a number"));
+            reply.body = take(from, length);
+        }
+        reply
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
-}
-
-/// The next chunk of a body; `None` is the empty one at the end.
-fn take_chunk<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let end = bytes.windows(2).position(|window| window == b"\r\n").expect("a chunk's size");
-    let size = std::str::from_utf8(&bytes[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
-    let (chunk, rest) = bytes[end + 2..].split_at(size.expect("a chunk's size"));
-    *bytes = rest.strip_prefix(b"\r\n").expect("a chunk's end");
-    (!chunk.is_empty()).then_some(chunk)
 }
