@@ -24,8 +24,11 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/service")
 }
 
-/// What the calls of `tests/python/record_calls.py` come to, in their order: by Connect, whether each succeeds, and how else.
-const OUTCOMES: [(&str, Result<Body, (u16, &str)>); 14] = [
+/// A reply's message, or the status and the code of an error.
+type Outcome = Result<Body, (u16, &'static str)>;
+
+/// The calls of `tests/python/record_calls.py`, in their order, and what each comes to.
+const OUTCOMES: [(&str, Outcome); 14] = [
     ("CreateSecret", Ok(Body::Empty)),
     ("CreateSecret", Err((409, "already_exists"))),
     ("CreateSecret", Ok(Body::Empty)),
