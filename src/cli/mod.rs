@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, recipient};
+use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, push, recipient};
 use commands::{rekey, run, serve, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
 use error::CliError;
@@ -74,7 +74,7 @@ struct GlobalArgs {
     /// Refuse what is else only told: a secret that is older than it was seen here, or gone [default: FLYTE_LOCAL_STRICT]
     #[arg(long, global = true)]
     strict: bool,
-    /// How `get`, `check`, `import`, `delete recipient` and each --dry-run print: table, table-simple, json or json-raw
+    /// How `get`, `check`, `import`, `delete recipient`, `push` and each --dry-run print: table, table-simple, json or json-raw
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     #[arg(hide_possible_values = true)]
     output_format: OutputFormat,
@@ -134,6 +134,9 @@ enum Command {
     Import(import::Args),
     Export(export::Args),
     Serve(serve::Args),
+    /// Send secrets to a cluster
+    #[command(subcommand, arg_required_else_help = true)]
+    Push(Push),
     Rekey(rekey::Args),
     Unlock(unlock::Args),
     Lock(lock::Args),
@@ -164,6 +167,11 @@ enum Update {
 #[derive(Subcommand)]
 enum Edit {
     Secret(edit::Args),
+}
+
+#[derive(Subcommand)]
+enum Push {
+    Secret(push::Args),
 }
 
 #[derive(Subcommand)]
@@ -219,6 +227,7 @@ fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
         Command::Check(args) => check::run(&context, args)?,
         Command::Import(args) => import::run(&context, args)?,
         Command::Export(args) => export::run(&context, args)?,
+        Command::Push(Push::Secret(args)) => push::run(&context, args)?,
         Command::Unlock(args) => unlock::run(&context, args)?,
         Command::Lock(args) => lock::run(&context, args)?,
     }

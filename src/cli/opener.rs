@@ -19,12 +19,17 @@ impl<'a> Opener<'a> {
         Self { context, identities: OnceCell::new() }
     }
 
-    /// A value of a vault; `command` is what a hint about it begins with.
-    pub(crate) fn value(&self, vault: &Vault, id: &SecretId, command: &str) -> Result<SecretValue, CliError> {
+    /// The identities, looked for once.
+    pub(crate) fn identities(&self) -> Result<&Identities, CliError> {
         if self.identities.get().is_none() {
             let _ = self.identities.set(self.context.identities()?);
         }
-        let identities = self.identities.get().expect("just set");
+        Ok(self.identities.get().expect("just set"))
+    }
+
+    /// A value of a vault; `command` is what a hint about it begins with.
+    pub(crate) fn value(&self, vault: &Vault, id: &SecretId, command: &str) -> Result<SecretValue, CliError> {
+        let identities = self.identities()?;
         let read = vault.value(id, identities);
         read.map_err(|error| CliError::from_read(&error, command, &identities.tried()))
     }

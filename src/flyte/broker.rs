@@ -33,7 +33,7 @@ const BOOTSTRAP: &[(&str, &str)] = &[
 
 /// Fetches the bootstrap over a socket: what the first interpreter and each worker of its tests begin with. Any Python since
 /// 2.7 can parse it, so that one that is too old can say so.
-const LOAD: &str = include_str!("bootstrap/load.py");
+pub(super) const LOAD: &str = include_str!("bootstrap/load.py");
 
 /// What the first interpreter runs.
 const LOADER: &str = concat!(

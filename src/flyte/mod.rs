@@ -5,12 +5,14 @@
 mod broker;
 mod naming;
 mod protocol;
+mod push;
 mod python;
 mod script;
 
 pub use broker::{Broker, Failure, Refused, SecretSource};
 pub use naming::{VariableName, VariableNameError, default_variable};
 pub use protocol::{Declared, Job, Leaks, Provided, Settings, Surveyed};
+pub use push::{About, Answer, Call, Calls, Cluster, ConnectError, Fault, Target};
 pub use python::{Interpreter, Origin, Search};
 pub use script::ScriptError;
 

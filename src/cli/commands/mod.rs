@@ -11,6 +11,7 @@ pub(crate) mod identity;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod lock;
+pub(crate) mod push;
 pub(crate) mod recipient;
 pub(crate) mod rekey;
 pub(crate) mod run;

@@ -1,7 +1,7 @@
 //! `run`: composes the interpreter and its bootstrap, the vault, and the launch, none of which knows the others.
 
 mod dry_run;
-mod failure;
+pub(super) mod failure;
 mod leaks;
 mod source;
 
@@ -101,7 +101,7 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
     let interpreter = find_interpreter(args.python, job.file())?;
     let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
-    let typed = Typed { run, file: job.file().map(Path::to_owned) };
+    let typed = Typed { run, verb: "run", file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
     let injector = Injector::open(&context, User::Task, mount, watchlist.clone())?;
@@ -142,7 +142,7 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     }
 }
 
-fn find_interpreter(given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
+pub(super) fn find_interpreter(given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
     let active = virtual_env();
     let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
@@ -159,12 +159,12 @@ fn execute(
     let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
     command.env_remove(IDENTITY_KEY);
     let ended = match launch::run(supervise::command()?, &command, surroundings, |parent| broker.started(parent)) {
-        Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source)),
+        Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source, "run")),
         ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
     };
     match (broker.failure(), ended) {
         (Some(failure), _) => Err(explain(failure, interpreter, typed)),
-        (None, Ended::Code(code)) if !broker.greeted() => Err(not_python(interpreter, code)),
+        (None, Ended::Code(code)) if !broker.greeted() => Err(not_python(interpreter, code, "run")),
         (None, ended) => Ok((ended, broker.keeps())),
     }
 }

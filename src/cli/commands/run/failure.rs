@@ -17,7 +17,10 @@ fn named_by(interpreter: &Interpreter) -> String {
     format!("{} ({origin})", interpreter.program.display())
 }
 
-const ANOTHER: &str = "name another interpreter: flyte-local run --python PYTHON …";
+/// What to do without this interpreter; `verb` is the command that wants one.
+pub(in crate::cli::commands) fn another(verb: &str) -> String {
+    format!("name another interpreter: flyte-local {verb} --python PYTHON …")
+}
 
 /// Where the environment that a file's header asks for could not be had.
 pub(super) fn no_environment(error: &ScriptError) -> CliError {
@@ -31,27 +34,33 @@ pub(super) fn no_environment(error: &ScriptError) -> CliError {
     }
 }
 
-pub(super) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error) -> CliError {
+pub(in crate::cli::commands) fn cannot_start(
+    interpreter: &Interpreter,
+    error: &std::io::Error,
+    verb: &str,
+) -> CliError {
     let exit = match error.kind() {
         std::io::ErrorKind::NotFound => Exit::CommandNotFound,
         _ => Exit::NotExecutable,
     };
     let message = format!("cannot start the Python interpreter {}", named_by(interpreter));
-    CliError::new(exit, message).because(error.to_string()).hint(ANOTHER)
+    CliError::new(exit, message).because(error.to_string()).hint(another(verb))
 }
 
-pub(super) fn not_python(interpreter: &Interpreter, code: i32) -> CliError {
+pub(in crate::cli::commands) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> CliError {
     let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
     let error = CliError::new(Exit::Failed, message).because(format!("it ended with exit code {code}"));
     // What a version manager's stand-in answers, and a script whose own command is missing.
     let shim = "the Python that pyenv or asdf has selected here is not installed: see pyenv versions, or asdf current";
-    if code == 127 { error.hint(shim).hint(format!("or {ANOTHER}")) } else { error.hint(ANOTHER) }
+    if code == 127 { error.hint(shim).hint(format!("or {}", another(verb))) } else { error.hint(another(verb)) }
 }
 
 /// The command as it was typed, up to the file.
-pub(super) struct Typed {
-    pub(super) run: String,
-    pub(super) file: Option<PathBuf>,
+pub(in crate::cli::commands) struct Typed {
+    pub(in crate::cli::commands) run: String,
+    /// Its verb.
+    pub(in crate::cli::commands) verb: &'static str,
+    pub(in crate::cli::commands) file: Option<PathBuf>,
 }
 
 impl Typed {
@@ -60,13 +69,15 @@ impl Typed {
     }
 }
 
-pub(super) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CliError {
+pub(in crate::cli::commands) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CliError {
     match failure {
         Failure::PythonTooOld { version: (major, minor, micro) } => {
             let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
-            CliError::new(Exit::Failed, message).because(format!("it is {}", named_by(interpreter))).hint(ANOTHER)
+            CliError::new(Exit::Failed, message)
+                .because(format!("it is {}", named_by(interpreter)))
+                .hint(another(typed.verb))
         }
-        Failure::LacksSdk { python } => lacks_sdk(&python, interpreter, typed.file.as_deref()),
+        Failure::LacksSdk { python } => lacks_sdk(&python, interpreter, typed),
         Failure::Bootstrap { message, hints, code } => {
             let error = CliError::new(Exit::Failed, message).with_code(code);
             let run = typed.up_to_the_file();
@@ -75,16 +86,16 @@ pub(super) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed
     }
 }
 
-fn lacks_sdk(python: &str, interpreter: &Interpreter, file: Option<&Path>) -> CliError {
+fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CliError {
     let error = CliError::new(Exit::Failed, format!("{python} has no flyte package"));
     if interpreter.origin == Origin::Script {
         return error
             .because("it is the one that uv made for the file's header, which does not name flyte")
-            .hint(format!("add it: uv add --script {} flyte", file.map_or_else(String::new, quoted)));
+            .hint(format!("add it: uv add --script {} flyte", typed.file.as_deref().map_or_else(String::new, quoted)));
     }
     let error = error
         .hint(format!("install it: {} -m pip install flyte", quoted(Path::new(python))))
-        .hint(format!("or {ANOTHER}"));
+        .hint(format!("or {}", another(typed.verb)));
     if interpreter.lacks_uv {
         return error.hint(
             "or install uv (https://docs.astral.sh/uv): it makes the environment that the header of the file asks for",

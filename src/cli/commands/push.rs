@@ -1,0 +1,173 @@
+//! `push secret`: from the vault to a cluster, through the user's own Flyte SDK.
+
+mod failure;
+mod plan;
+mod send;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use crate::cli::ScopeArgs;
+use crate::cli::commands::{run, secret_id};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::identities::IDENTITY_KEY;
+use crate::cli::opener::Opener;
+use crate::cli::prompt;
+use flyte_local::flyte::{About, Cluster, Target};
+use flyte_local::secret::{Domain, Project, ScopeFilter, SecretName};
+use flyte_local::vault::{Metadata, Vault};
+use plan::{Action, Destination, Plan};
+
+/// Send secrets to the cluster that your Flyte configuration names
+///
+/// Shows what is there and what would be sent, asks, and sends each secret by itself, through the Flyte SDK of your Python:
+/// with its configuration, its login and its certificates. What the cluster has already is left alone, unless --update: it
+/// gives no value back, so values there cannot be compared. What fails does not keep the others from being sent; it is
+/// listed in the end, and the exit code is 1 then. To go on after an interruption, type the same again.
+///
+/// The names are of secrets in the scope of -p and -d; without them, of the organization. With no name, all that `get secret`
+/// lists for -p and -d are sent. Each goes to the same scope on the cluster, unless --to-project or --to-domain names
+/// another.
+#[derive(clap::Args)]
+#[command(mut_arg("project", |arg| arg.help("Those of this project [default: with names, of no project; else of all]")))]
+#[command(mut_arg("domain", |arg| arg.help("Those of this domain [default: with names, of no domain; else of all]")))]
+#[command(after_help = "\
+Examples:
+  flyte-local push secret --dry-run                         what is there, and what is not
+  flyte-local push secret api_key db_url
+  flyte-local push secret -p my_project -d development --to-domain production
+  flyte-local push secret api_key --update                  a new value for what is there
+  flyte-local push secret --config ci/flyte.yaml --yes      in a script")]
+pub(crate) struct Args {
+    /// The secrets [default: all]
+    #[arg(value_name = "NAME")]
+    names: Vec<SecretName>,
+    #[command(flatten)]
+    scope: ScopeArgs,
+    /// The project on the cluster [default: the secret's own in the vault]
+    #[arg(long, value_name = "PROJECT")]
+    to_project: Option<Project>,
+    /// The domain on the cluster [default: the secret's own in the vault]
+    #[arg(long, value_name = "DOMAIN")]
+    to_domain: Option<Domain>,
+    /// Look at the cluster, show what would be sent, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Give secrets that are there the vault's values
+    #[arg(long)]
+    update: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+    /// Flyte's configuration file [default: the one that the SDK finds]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The cluster, instead of the one that the configuration names
+    #[arg(long)]
+    endpoint: Option<String>,
+    /// Connect to it without TLS
+    #[arg(long)]
+    insecure: bool,
+    /// The Python whose Flyte SDK is used [default: VIRTUAL_ENV's, or the nearest .venv's, or python3]
+    #[arg(long, value_name = "PYTHON")]
+    python: Option<PathBuf>,
+}
+
+pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError> {
+    if !args.dry_run && !args.yes && !std::io::stdin().is_terminal() {
+        let error = CliError::new(Exit::Usage, "there is no terminal to ask on whether to send");
+        return Err(error.hint("to send without a question: --yes").hint("to see what would be sent: --dry-run"));
+    }
+    args.names.sort();
+    args.names.dedup();
+    let vault = context.open_vault()?;
+    let chosen = chosen(context, &vault, &args)?;
+    let destination = Destination { project: args.to_project.clone(), domain: args.to_domain.clone() };
+    let mut plan = Plan::new(chosen, &destination)?;
+    if plan.steps.is_empty() {
+        context.ui.say("there are no secrets to send");
+        return context.ui.data(plan.format(context.output_format).as_bytes());
+    }
+    let opener = Opener::new(context);
+    if !args.dry_run {
+        // Python inherits the descriptor of the passphrase.
+        opener.identities()?.unlock_for(&vault)?;
+    }
+    context.passphrases().take_away();
+
+    let (mut cluster, about) = connect(context, &args)?;
+    context.ui.say(&introduced(&about));
+    plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
+    context.ui.data(plan.format(context.output_format).as_bytes())?;
+    let refused = plan.count_refused();
+    if args.dry_run {
+        context.ui.say(&plan.forecast());
+    } else if plan.count_sent() > 0 {
+        if !args.yes && !prompt::confirm(&format!("{} at {}?", plan.question(), about.endpoint))? {
+            return Err(CliError::new(Exit::Failed, "nothing was sent"));
+        }
+        let sent = send::send(context, &mut cluster, &vault, &opener, &plan);
+        context.ui.say(&sent.summary(plan.count(Action::Skip)));
+        tell_skipped(context, &plan);
+        return sent.report(refused);
+    } else {
+        context.ui.say("nothing is to be sent");
+    }
+    tell_skipped(context, &plan);
+    if refused > 0 { Err(failure::not_all(&[], refused, 0)) } else { Ok(()) }
+}
+
+/// The secrets to send, and their types.
+fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CliError> {
+    let failed = |error| CliError::from_vault(&error, &context.command);
+    let ScopeArgs { project, domain } = &args.scope;
+    if args.names.is_empty() {
+        let filter = ScopeFilter { project: project.clone(), domain: domain.clone() };
+        let listing = vault.list(&filter).map_err(failed)?;
+        return match listing.refused.into_iter().next() {
+            Some(refused) => Err(failed(refused).hint("or name those to send")),
+            None => Ok(listing.secrets),
+        };
+    }
+    let scope = || ScopeArgs { project: project.clone(), domain: domain.clone() };
+    let ids = args.names.iter().map(|name| secret_id(name.clone(), scope()));
+    ids.map(|id| vault.metadata(&id).map_err(failed)).collect()
+}
+
+fn connect(context: &Context<'_>, args: &Args) -> Result<(Cluster, About), CliError> {
+    let interpreter = run::find_interpreter(args.python.clone(), None)?;
+    let config = match &args.config {
+        Some(path) if !path.is_file() => {
+            return Err(CliError::new(Exit::NotFound, format!("there is no file {}", path.display())));
+        }
+        Some(path) => {
+            Some(path.to_str().ok_or_else(|| CliError::new(Exit::Usage, "--config takes a path that is UTF-8"))?)
+        }
+        None => None,
+    };
+    let target = Target { config: config.map(str::to_owned), endpoint: args.endpoint.clone(), insecure: args.insecure };
+    let connected = Cluster::connect(&interpreter, &target, |command| {
+        command.env_remove(IDENTITY_KEY);
+    });
+    connected.map_err(|error| failure::unconnected(error, &interpreter, context))
+}
+
+/// What the SDK says of the cluster, in a line.
+fn introduced(about: &About) -> String {
+    let mut line = format!("the cluster is {}", about.endpoint);
+    if let Some(organization) = &about.organization {
+        line.push_str(&format!(", organization {organization}"));
+    }
+    if let Some(config) = &about.config {
+        line.push_str(&format!(", by {}", config.display()));
+    }
+    line
+}
+
+fn tell_skipped(context: &Context<'_>, plan: &Plan) {
+    if plan.count(Action::Skip) > 0 {
+        context.ui.say("what is there was left alone, whatever its value: the cluster gives none back to compare with");
+        context.ui.hint("to give it the vault's values: --update");
+    }
+}

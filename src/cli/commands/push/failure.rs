@@ -1,0 +1,112 @@
+//! What is said of a push that does not succeed, or not with all.
+
+use super::plan::{Action, Step};
+use crate::cli::commands::run::failure::{Typed, another, cannot_start, explain, not_python};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use flyte_local::flyte::{About, ConnectError, Failure, Fault, Interpreter};
+use flyte_local::redact::{Masker, Watchlist};
+use flyte_local::secret::SecretValue;
+
+const FLYTE: &str = "see whether Flyte's own command can: flyte get secret";
+
+/// There is no cluster to ask.
+pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, context: &Context<'_>) -> CliError {
+    let typed = Typed { run: format!("{} push secret", context.command), verb: "push secret", file: None };
+    match error {
+        ConnectError::Start(error) => cannot_start(interpreter, &error, "push secret"),
+        ConnectError::NotPython(code) => not_python(interpreter, code, "push secret"),
+        ConnectError::PythonTooOld(version) => explain(Failure::PythonTooOld { version }, interpreter, &typed),
+        ConnectError::LacksSdk(python) => explain(Failure::LacksSdk { python }, interpreter, &typed),
+        ConnectError::UnknownSdk(python, reason) => {
+            let message = format!("the flyte package of {python} is not a Flyte SDK that flyte-local knows");
+            CliError::new(Exit::Failed, message)
+                .because(reason)
+                .hint(format!("take the newest: {python} -m pip install --upgrade flyte"))
+                .hint(format!("or {}", another("push secret")))
+        }
+        ConnectError::NoCluster => CliError::new(Exit::Failed, "no Flyte configuration names a cluster")
+            .hint("make one: flyte create config --endpoint ENDPOINT")
+            .hint("or name it: --config FILE, or --endpoint ENDPOINT"),
+        ConnectError::Refused(fault) => {
+            CliError::new(Exit::Failed, "the Flyte SDK cannot set up its client").because(told(&fault)).hint(FLYTE)
+        }
+    }
+}
+
+/// The cluster could not be asked what it has.
+pub(super) fn unseen(fault: &Fault, about: &About) -> CliError {
+    let what = match fault.code.as_deref() {
+        Some("unauthenticated") => "does not know who you are",
+        Some("unavailable" | "deadline_exceeded") => "cannot be reached",
+        Some("unimplemented") => "has no service for secrets",
+        _ => "cannot be asked for its secrets",
+    };
+    let error = CliError::new(Exit::Failed, format!("the cluster {} {what}", about.endpoint));
+    error.because(told(fault)).hint("nothing was sent").hint(FLYTE)
+}
+
+/// Whether the call did not come to the cluster, or not to an end there.
+pub(super) fn is_unreached(fault: &Fault) -> bool {
+    matches!(fault.code.as_deref(), None | Some("gone" | "unavailable" | "unauthenticated" | "deadline_exceeded"))
+}
+
+/// One secret was not taken.
+pub(super) fn unsent(step: &Step, fault: &Fault, value: Option<&SecretValue>) -> CliError {
+    let reason = match (fault.code.as_deref(), step.action) {
+        (Some("already_exists"), Action::Create) => {
+            "it is there by now: somebody else created it, or this did and its answer was lost; with --update it gets this value"
+                .to_owned()
+        }
+        (Some("not_found"), Action::Update) => {
+            "it is not there any more: without --update it is created".to_owned()
+        }
+        _ => match value {
+            Some(value) => masked(&told(fault), value),
+            None => told(fault),
+        },
+    };
+    CliError::new(Exit::Failed, format!("{}: {reason}", step.to))
+}
+
+/// In the end: what was not sent that was to be.
+pub(super) fn not_all(failed: &[CliError], refused: usize, untried: usize) -> CliError {
+    let count = failed.len() + refused + untried;
+    let message =
+        if count == 1 { "one secret was not sent".to_owned() } else { format!("{count} secrets were not sent") };
+    let mut error = CliError::new(Exit::Failed, message);
+    for failed in failed {
+        let causes = failed.causes().iter().map(|cause| format!("\n{cause}"));
+        error = error.because(failed.message().to_owned() + &causes.collect::<String>());
+    }
+    if refused > 0 {
+        error = error.because(format!("{refused} cannot be, for the reasons in the list above"));
+    }
+    if untried > 0 {
+        error = error.because(format!("{untried} were not tried, as the cluster could not be reached any more"));
+    }
+    // What helps with one that could not be opened may help with the others.
+    let hints = failed.iter().find(|failed| !failed.hints().is_empty());
+    let error = hints.into_iter().flat_map(CliError::hints).fold(error, |error, hint| error.hint(hint));
+    if failed.len() + untried > 0 { error.hint("to go on: type the same again") } else { error }
+}
+
+fn told(fault: &Fault) -> String {
+    match fault.code.as_deref() {
+        None | Some("gone") => fault.message.clone(),
+        Some(code) => format!("{} ({code})", fault.message),
+    }
+}
+
+/// What a cluster says of a secret, without its value.
+fn masked(message: &str, value: &SecretValue) -> String {
+    let list = Watchlist::new();
+    list.add("value", value.expose());
+    // As whoever takes it for text would show it.
+    list.add("value", String::from_utf8_lossy(value.expose()).as_bytes());
+    let mut masker = Masker::new(list);
+    let mut shown = Vec::new();
+    masker.feed(message.as_bytes(), &mut shown);
+    masker.flush(&mut shown);
+    String::from_utf8_lossy(&shown).into_owned()
+}

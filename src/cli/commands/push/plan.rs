@@ -1,0 +1,199 @@
+//! What a push does with each secret, found out before the first is sent.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::progress::Progress;
+use crate::cli::{OutputFormat, table};
+use flyte_local::flyte::{Answer, Call, Calls, Cluster, Fault};
+use flyte_local::secret::{Domain, Project, Scope, SecretId, SecretType};
+use flyte_local::vault::Metadata;
+
+const COLUMNS: [&str; 5] = ["name", "type", "scope", "to", "action"];
+
+/// The scope on the cluster, where it is not the vault's.
+pub(super) struct Destination {
+    pub(super) project: Option<Project>,
+    pub(super) domain: Option<Domain>,
+}
+
+impl Destination {
+    fn of(&self, id: &SecretId) -> SecretId {
+        let project = self.project.as_ref().or(id.scope.project()).cloned();
+        let domain = self.domain.as_ref().or(id.scope.domain()).cloned();
+        SecretId { scope: Scope::new(project, domain), name: id.name.clone() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Create,
+    Update,
+    /// It is there, and is not to be updated.
+    Skip,
+    /// The reason is beside it.
+    Refuse,
+}
+
+pub(super) struct Step {
+    pub(super) from: SecretId,
+    pub(super) to: SecretId,
+    pub(super) secret_type: SecretType,
+    pub(super) action: Action,
+    /// Why it cannot be.
+    reason: String,
+}
+
+impl Step {
+    fn refuse(&mut self, reason: impl Into<String>) {
+        (self.action, self.reason) = (Action::Refuse, reason.into());
+    }
+
+    fn words(&self) -> String {
+        match self.action {
+            Action::Create => "create".to_owned(),
+            Action::Update => "update".to_owned(),
+            Action::Skip => "left alone: is there".to_owned(),
+            Action::Refuse => format!("cannot be: {}", self.reason),
+        }
+    }
+}
+
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Before the cluster was asked. An error where two would become one.
+    pub(super) fn new(secrets: Vec<Metadata>, destination: &Destination) -> Result<Self, CliError> {
+        let (mut steps, mut known) = (Vec::with_capacity(secrets.len()), BTreeMap::new());
+        let mut collisions = Vec::new();
+        for Metadata { id: from, secret_type, .. } in secrets {
+            let to = destination.of(&from);
+            if let Some(other) = known.insert(to.clone(), from.clone()) {
+                collisions.push(format!("{other} and {from} would both be {to}"));
+            }
+            let mut step = Step { from, to, secret_type, action: Action::Create, reason: String::new() };
+            if secret_type == SecretType::ImagePull && step.to.scope != Scope::Organization {
+                step.refuse("an image pull secret is the organization's");
+            }
+            steps.push(step);
+        }
+        if collisions.is_empty() {
+            return Ok(Self { steps });
+        }
+        let error = CliError::new(Exit::Usage, "nothing was sent: one secret cannot have two values");
+        let error = collisions.into_iter().fold(error, CliError::because);
+        Err(error.hint("send those of one scope: -p PROJECT -d DOMAIN, or name them"))
+    }
+
+    /// Asks the cluster for each. What it says of one secret is that one's; any other fault is everyone's.
+    pub(super) fn look(&mut self, context: &Context<'_>, cluster: &mut Cluster, update: bool) -> Result<(), Fault> {
+        let asked: Vec<usize> =
+            (0..self.steps.len()).filter(|&step| self.steps[step].action != Action::Refuse).collect();
+        let progress = Progress::start(context.ui, asked.len(), "looking");
+        let mut look = Look { steps: &mut self.steps, asked, begun: 0, update, fault: None, progress };
+        cluster.call(&mut look);
+        look.fault.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn count(&self, action: Action) -> usize {
+        self.steps.iter().filter(|step| step.action == action).count()
+    }
+
+    pub(super) fn count_refused(&self) -> usize {
+        self.count(Action::Refuse)
+    }
+
+    pub(super) fn count_sent(&self) -> usize {
+        self.count(Action::Create) + self.count(Action::Update)
+    }
+
+    pub(super) fn forecast(&self) -> String {
+        let [create, update, skip, refuse] =
+            [Action::Create, Action::Update, Action::Skip, Action::Refuse].map(|action| self.count(action));
+        let cannot = if refuse > 0 { format!(" ({refuse} cannot be)") } else { String::new() };
+        format!("would create {create}, update {update} and leave {skip} alone{cannot}; nothing was sent")
+    }
+
+    pub(super) fn question(&self) -> String {
+        let secrets = |count| if count == 1 { "one secret".to_owned() } else { format!("{count} secrets") };
+        match (self.count(Action::Create), self.count(Action::Update)) {
+            (create, 0) => format!("create {}", secrets(create)),
+            (0, update) => format!("give {} another value", secrets(update)),
+            (create, update) => format!("create {}, and give {} another value,", secrets(create), secrets(update)),
+        }
+    }
+
+    pub(super) fn format(&self, format: OutputFormat) -> String {
+        let cells: Vec<_> = self.steps.iter().map(to_cells).collect();
+        table::formatted(format, COLUMNS, &cells, &self.steps.iter().map(to_json).collect())
+    }
+}
+
+/// Asking for each secret.
+struct Look<'a> {
+    steps: &'a mut [Step],
+    asked: Vec<usize>,
+    begun: usize,
+    update: bool,
+    fault: Option<Fault>,
+    progress: Progress,
+}
+
+impl Calls for Look<'_> {
+    fn next(&mut self) -> Option<(SecretId, Call)> {
+        let step = *self.asked.get(self.begun).filter(|_| self.fault.is_none())?;
+        self.begun += 1;
+        Some((self.steps[step].to.clone(), Call::Look))
+    }
+
+    fn answered(&mut self, place: usize, answer: Answer) {
+        self.progress.step();
+        let step = &mut self.steps[self.asked[place]];
+        match answer {
+            Ok(found) => match found {
+                Some(found) if self.update && found != step.secret_type => {
+                    step.refuse(format!("it is of type {found} there"));
+                }
+                Some(_) if self.update => step.action = Action::Update,
+                _ => step.action = Action::Skip,
+            },
+            Err(fault) => match fault.code.as_deref() {
+                Some("not_found") => step.action = Action::Create,
+                // Others may be.
+                Some("invalid_argument" | "permission_denied") => step.refuse(fault.message),
+                _ => {
+                    self.fault.get_or_insert(fault);
+                }
+            },
+        }
+    }
+}
+
+fn to_cells(step: &Step) -> [String; 5] {
+    let Step { from, to, secret_type, .. } = step;
+    [from.name.to_string(), secret_type.to_string(), from.scope.to_string(), to.scope.to_string(), step.words()]
+}
+
+/// Every member is always there.
+fn to_json(step: &Step) -> Value {
+    let action = match step.action {
+        Action::Create => "create",
+        Action::Update => "update",
+        Action::Skip => "skip",
+        Action::Refuse => "cannot",
+    };
+    json!({
+        "name": step.from.name,
+        "project": step.from.scope.project(),
+        "domain": step.from.scope.domain(),
+        "type": step.secret_type,
+        "to": { "project": step.to.scope.project(), "domain": step.to.scope.domain() },
+        "action": action,
+        "reason": (step.action == Action::Refuse).then_some(&step.reason),
+    })
+}

@@ -1,0 +1,123 @@
+//! Sending what is to be sent. A failure is one secret's; only that the cluster is gone ends it.
+
+use std::collections::BTreeMap;
+
+use super::failure;
+use super::plan::{Action, Plan, Step};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::opener::Opener;
+use crate::cli::progress::Progress;
+use flyte_local::flyte::{Answer, Call, Calls, Cluster};
+use flyte_local::secret::{SecretId, SecretValue};
+use flyte_local::vault::Vault;
+
+/// After so many calls in a row that did not reach the cluster, no more are made: the SDK has tried each of them several times.
+const MOST_UNREACHED: usize = 8;
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Sent {
+    created: usize,
+    updated: usize,
+    /// By the place in the plan.
+    failed: BTreeMap<usize, CliError>,
+    untried: usize,
+}
+
+impl Sent {
+    pub(super) fn summary(&self, skipped: usize) -> String {
+        format!("created {}, updated {}, left {skipped} alone", self.created, self.updated)
+    }
+
+    /// An error, if anything was not sent that was to be.
+    pub(super) fn report(self, refused: usize) -> Result<(), CliError> {
+        let failed: Vec<CliError> = self.failed.into_values().collect();
+        if failed.len() + refused + self.untried == 0 {
+            return Ok(());
+        }
+        Err(failure::not_all(&failed, refused, self.untried))
+    }
+}
+
+pub(super) fn send(
+    context: &Context<'_>,
+    cluster: &mut Cluster,
+    vault: &Vault,
+    opener: &Opener<'_>,
+    plan: &Plan,
+) -> Sent {
+    let sends = |step: &Step| matches!(step.action, Action::Create | Action::Update);
+    let left: Vec<usize> = (0..plan.steps.len()).rev().filter(|&step| sends(&plan.steps[step])).collect();
+    let progress = Progress::start(context.ui, left.len(), "sending");
+    let mut sending = Sending {
+        plan,
+        vault,
+        opener,
+        left,
+        begun: Vec::new(),
+        under_way: BTreeMap::new(),
+        unreached: 0,
+        sent: Sent::default(),
+        progress,
+    };
+    cluster.call(&mut sending);
+    sending.sent.untried = sending.left.len();
+    sending.sent
+}
+
+struct Sending<'a> {
+    plan: &'a Plan,
+    vault: &'a Vault,
+    opener: &'a Opener<'a>,
+    /// What is yet to be sent, the next one last.
+    left: Vec<usize>,
+    /// The place in the plan of each call.
+    begun: Vec<usize>,
+    /// What was sent and is not answered: an answer may repeat it.
+    under_way: BTreeMap<usize, SecretValue>,
+    unreached: usize,
+    sent: Sent,
+    progress: Progress,
+}
+
+impl Calls for Sending<'_> {
+    fn next(&mut self) -> Option<(SecretId, Call)> {
+        while self.unreached < MOST_UNREACHED {
+            let place = self.left.pop()?;
+            let Step { from, to, secret_type, action, .. } = &self.plan.steps[place];
+            let value = match self.opener.value(self.vault, from, &self.opener.context.command) {
+                Ok(value) => value,
+                Err(error) => {
+                    self.sent.failed.insert(place, error);
+                    self.progress.step();
+                    continue;
+                }
+            };
+            self.under_way.insert(self.begun.len(), value.clone());
+            self.begun.push(place);
+            let call = match action {
+                Action::Update => Call::Update(*secret_type, value),
+                _ => Call::Create(*secret_type, value),
+            };
+            return Some((to.clone(), call));
+        }
+        None
+    }
+
+    fn answered(&mut self, call: usize, answer: Answer) {
+        self.progress.step();
+        let value = self.under_way.remove(&call);
+        let place = self.begun[call];
+        let step = &self.plan.steps[place];
+        let is_reached = !answer.as_ref().is_err_and(failure::is_unreached);
+        self.unreached = if is_reached { 0 } else { self.unreached + 1 };
+        match (answer, step.action) {
+            (Ok(_), Action::Update) => self.sent.updated += 1,
+            (Ok(_), _) => self.sent.created += 1,
+            (Err(fault), _) => {
+                self.sent.failed.insert(place, failure::unsent(step, &fault, value.as_ref()));
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+"""A small stand-in for Flyte's SecretService, for what no vault's `serve` does: it refuses, breaks off, and tells values.
+
+    python push_cluster.py JOURNAL [FAULTS]
+
+Speaks the protocol of the SDK that is beside it: gRPC for the oldest, Connect for the others. Says its port on standard output, and
+writes each call to JOURNAL, a line of JSON each, before it answers. FAULTS is a JSON object:
+
+    refuse_project_only  answers InvalidArgument for a project without a domain, as the open-source backend does
+    refuse               {name: code}: what a create or an update of that name is answered, with the value in the message
+    get                  {name: code}: what a get is answered
+    all                  a code that every call is answered
+    gone_after           how many writes it takes before it ends, in the middle of the next
+    stale                names that a get does not find and a create does: created by somebody else meanwhile
+"""
+
+import base64
+import gzip
+import json
+import os
+import sys
+import threading
+from concurrent import futures
+
+from flyteidl2.secret import definition_pb2, payload_pb2
+
+journal = open(sys.argv[1], "a", buffering=1)
+faults = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+secrets, lock, writes = {}, threading.Lock(), 0
+
+REQUESTS = {
+    "CreateSecret": (payload_pb2.CreateSecretRequest, payload_pb2.CreateSecretResponse),
+    "UpdateSecret": (payload_pb2.UpdateSecretRequest, payload_pb2.UpdateSecretResponse),
+    "GetSecret": (payload_pb2.GetSecretRequest, payload_pb2.GetSecretResponse),
+}
+
+
+class Refused(Exception):
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def take(method, request):
+    """The answer to a call."""
+    global writes
+    place = (request.id.project, request.id.domain, request.id.name)
+    called = {"method": method, "place": place, "organization": request.id.organization}
+    is_write = method != "GetSecret"
+    if is_write:
+        spec = request.secret_spec
+        called["kind"] = spec.WhichOneof("value")
+        called["type"] = definition_pb2.SecretType.Name(spec.type)
+        called["value"] = base64.b64encode(spec.binary_value or spec.string_value.encode()).decode()
+    with lock:
+        journal.write(json.dumps(called) + "\n")
+        if "all" in faults:
+            raise Refused(faults["all"], "so it is with every call")
+        if place[0] and not place[1] and faults.get("refuse_project_only"):
+            raise Refused("invalid_argument", "project-scoped secrets must also specify a domain")
+        name = request.id.name
+        if not is_write:
+            if name in faults.get("get", {}):
+                raise Refused(faults["get"][name], "not to be seen")
+            if place not in secrets or name in faults.get("stale", []):
+                raise Refused("not_found", "there is no such secret")
+            found = payload_pb2.GetSecretResponse()
+            found.secret.id.CopyFrom(request.id)
+            found.secret.secret_metadata.type = secrets[place].type
+            return found
+        writes += 1
+        if "gone_after" in faults and writes > faults["gone_after"]:
+            os._exit(0)
+        if name in faults.get("refuse", {}):
+            value = spec.binary_value.decode(errors="replace")
+            raise Refused(faults["refuse"][name], f"cannot store {value!r} nor {called['value']}, that is {value}")
+        if method == "CreateSecret" and (place in secrets or name in faults.get("stale", [])):
+            raise Refused("already_exists", "there is such a secret")
+        if method == "UpdateSecret" and place not in secrets:
+            raise Refused("not_found", "there is no such secret")
+        secrets[place] = type(spec)()
+        secrets[place].CopyFrom(spec)
+        return REQUESTS[method][1]()
+
+
+def serve_grpc():
+    import grpc
+    from flyteidl2.secret import secret_pb2_grpc
+
+    class Service(secret_pb2_grpc.SecretServiceServicer):
+        pass
+
+    def handler(method):
+        def handle(_, request, context):
+            try:
+                return take(method, request)
+            except Refused as refused:
+                context.abort(grpc.StatusCode[refused.code.upper()], refused.message)
+
+        return handle
+
+    for method in REQUESTS:
+        setattr(Service, method, handler(method))
+    server = grpc.server(futures.ThreadPoolExecutor(8))
+    secret_pb2_grpc.add_SecretServiceServicer_to_server(Service(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return port, server.wait_for_termination
+
+
+def serve_connect():
+    import http.server
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            method = self.path.rpartition("/")[2]
+            try:
+                if method == "SelectCluster":
+                    self.reply(200, "application/proto", b"")
+                else:
+                    answer = take(method, REQUESTS[method][0].FromString(body))
+                    self.reply(200, "application/proto", answer.SerializeToString())
+            except Refused as refused:
+                error = {"code": refused.code, "message": refused.message}
+                self.reply(400, "application/json", json.dumps(error).encode())
+
+        def reply(self, status, kind, body):
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return server.server_address[1], server.serve_forever
+
+
+try:
+    import grpc  # noqa: F401
+
+    port, wait = serve_grpc()
+except ModuleNotFoundError:
+    port, wait = serve_connect()
+print(port, flush=True)
+wait()
