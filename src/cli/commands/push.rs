@@ -18,6 +18,7 @@ use flyte_local::flyte::{About, Cluster, Target};
 use flyte_local::secret::{Domain, Project, ScopeFilter, SecretName};
 use flyte_local::vault::{Metadata, Vault};
 use plan::{Action, Destination, Plan};
+use send::Sent;
 
 /// Send secrets to the cluster that your Flyte configuration names
 ///
@@ -100,22 +101,23 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     context.ui.say(&introduced(&about));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
     context.ui.data(plan.format(context.output_format).as_bytes())?;
-    let refused = plan.count_refused();
+    let mut sent = Sent::default();
     if args.dry_run {
         context.ui.say(&plan.forecast());
-    } else if plan.count_sent() > 0 {
+    } else if plan.count_sent() == 0 {
+        context.ui.say("nothing is to be sent");
+    } else {
         if !args.yes && !prompt::confirm(&format!("{} at {}?", plan.question(), about.endpoint))? {
             return Err(CliError::new(Exit::Failed, "nothing was sent"));
         }
-        let sent = send::send(context, &mut cluster, &vault, &opener, &plan);
+        sent = send::send(context, &mut cluster, &vault, &opener, &plan);
         context.ui.say(&sent.summary(plan.count(Action::Skip)));
-        tell_skipped(context, &plan);
-        return sent.report(refused);
-    } else {
-        context.ui.say("nothing is to be sent");
     }
-    tell_skipped(context, &plan);
-    if refused > 0 { Err(failure::not_all(&[], refused, 0)) } else { Ok(()) }
+    if plan.count(Action::Skip) > 0 {
+        context.ui.say("what is there was left alone, whatever its value: the cluster gives none back to compare with");
+        context.ui.hint("to give it the vault's values: --update");
+    }
+    sent.report(&plan)
 }
 
 /// The secrets to send, and their types.
@@ -163,11 +165,4 @@ fn introduced(about: &About) -> String {
         line.push_str(&format!(", by {}", config.display()));
     }
     line
-}
-
-fn tell_skipped(context: &Context<'_>, plan: &Plan) {
-    if plan.count(Action::Skip) > 0 {
-        context.ui.say("what is there was left alone, whatever its value: the cluster gives none back to compare with");
-        context.ui.hint("to give it the vault's values: --update");
-    }
 }

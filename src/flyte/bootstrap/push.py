@@ -9,6 +9,7 @@ import asyncio
 import base64
 import enum
 import json
+import logging
 import os
 import signal
 import socket
@@ -28,6 +29,8 @@ def start(descriptor, target, parent):
     # Standard output is flyte-local's, for the table; what the SDK has to say, as at a login, is talk.
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    # It would have gRPC print what is sent.
+    os.environ.pop("GRPC_TRACE", None)
     connection = socket.socket(fileno=descriptor)
     try:
         cluster, about = connect(target)
@@ -144,6 +147,8 @@ class Cluster:
             answer = await self._get(request=self._payloads.GetSecretRequest(id=identifier))
             is_image_pull = answer.secret.secret_metadata.type == self._definitions.SECRET_TYPE_IMAGE_PULL_SECRET
             return "image_pull" if is_image_pull else "regular"
+        # A cluster's answer may repeat the value, and the SDK logs answers.
+        logging.disable()
         # Bytes, as the SDK's own command sends them.
         types = {
             "regular": self._definitions.SECRET_TYPE_GENERIC,

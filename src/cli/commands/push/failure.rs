@@ -1,12 +1,12 @@
 //! What is said of a push that does not succeed, or not with all.
 
-use super::plan::{Action, Step};
+use super::plan::{Action, Plan, Step};
 use crate::cli::commands::run::failure::{Typed, another, cannot_start, explain, not_python};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use flyte_local::flyte::{About, ConnectError, Failure, Fault, Interpreter};
 use flyte_local::redact::{Masker, Watchlist};
-use flyte_local::secret::SecretValue;
+use flyte_local::secret::{Scope, SecretValue};
 
 const FLYTE: &str = "see whether Flyte's own command can: flyte get secret";
 
@@ -39,7 +39,7 @@ pub(super) fn unseen(fault: &Fault, about: &About) -> CliError {
     let what = match fault.code.as_deref() {
         Some("unauthenticated") => "does not know who you are",
         Some("unavailable" | "deadline_exceeded") => "cannot be reached",
-        Some("unimplemented") => "has no service for secrets",
+        Some("unimplemented") => "does not answer as Flyte's backend does",
         _ => "cannot be asked for its secrets",
     };
     let error = CliError::new(Exit::Failed, format!("the cluster {} {what}", about.endpoint));
@@ -69,9 +69,10 @@ pub(super) fn unsent(step: &Step, fault: &Fault, value: Option<&SecretValue>) ->
     CliError::new(Exit::Failed, format!("{}: {reason}", step.to))
 }
 
-/// In the end: what was not sent that was to be.
-pub(super) fn not_all(failed: &[CliError], refused: usize, untried: usize) -> CliError {
-    let count = failed.len() + refused + untried;
+/// In the end: what was not sent that was to be, or cannot be.
+pub(super) fn not_all(failed: &[CliError], plan: &Plan, untried: usize) -> CliError {
+    let refused: Vec<&Step> = plan.refused().collect();
+    let count = failed.len() + refused.len() + untried;
     let message =
         if count == 1 { "one secret was not sent".to_owned() } else { format!("{count} secrets were not sent") };
     let mut error = CliError::new(Exit::Failed, message);
@@ -79,8 +80,8 @@ pub(super) fn not_all(failed: &[CliError], refused: usize, untried: usize) -> Cl
         let causes = failed.causes().iter().map(|cause| format!("\n{cause}"));
         error = error.because(failed.message().to_owned() + &causes.collect::<String>());
     }
-    if refused > 0 {
-        error = error.because(format!("{refused} cannot be, for the reasons in the list above"));
+    for Step { to, reason, .. } in &refused {
+        error = error.because(format!("{to} cannot be: {reason}"));
     }
     if untried > 0 {
         error = error.because(format!("{untried} were not tried, as the cluster could not be reached any more"));
@@ -88,7 +89,12 @@ pub(super) fn not_all(failed: &[CliError], refused: usize, untried: usize) -> Cl
     // What helps with one that could not be opened may help with the others.
     let hints = failed.iter().find(|failed| !failed.hints().is_empty());
     let error = hints.into_iter().flat_map(CliError::hints).fold(error, |error, hint| error.hint(hint));
-    if failed.len() + untried > 0 { error.hint("to go on: type the same again") } else { error }
+    let error = if failed.len() + untried > 0 { error.hint("to go on: type the same again") } else { error };
+    let is_project_only = |step: &&Step| matches!(step.to.scope, Scope::Project(_));
+    if refused.iter().any(is_project_only) {
+        return error.hint("for a cluster without secrets of a project in all domains, name one: --to-domain DOMAIN");
+    }
+    error
 }
 
 fn told(fault: &Fault) -> String {

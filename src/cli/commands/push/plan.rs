@@ -44,7 +44,7 @@ pub(super) struct Step {
     pub(super) secret_type: SecretType,
     pub(super) action: Action,
     /// Why it cannot be.
-    reason: String,
+    pub(super) reason: String,
 }
 
 impl Step {
@@ -104,8 +104,8 @@ impl Plan {
         self.steps.iter().filter(|step| step.action == action).count()
     }
 
-    pub(super) fn count_refused(&self) -> usize {
-        self.count(Action::Refuse)
+    pub(super) fn refused(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| step.action == Action::Refuse)
     }
 
     pub(super) fn count_sent(&self) -> usize {

@@ -31,12 +31,12 @@ impl Sent {
     }
 
     /// An error, if anything was not sent that was to be.
-    pub(super) fn report(self, refused: usize) -> Result<(), CliError> {
+    pub(super) fn report(self, plan: &Plan) -> Result<(), CliError> {
         let failed: Vec<CliError> = self.failed.into_values().collect();
-        if failed.len() + refused + self.untried == 0 {
+        if failed.len() + plan.refused().count() + self.untried == 0 {
             return Ok(());
         }
-        Err(failure::not_all(&failed, refused, self.untried))
+        Err(failure::not_all(&failed, plan, self.untried))
     }
 }
 
