@@ -1,16 +1,18 @@
 """A small stand-in for Flyte's SecretService, for what no vault's `serve` does: it refuses, breaks off, and tells values.
 
-    python push_cluster.py JOURNAL [FAULTS]
+    python push_cluster.py JOURNAL FAULTS
 
-Speaks the protocol of the SDK that is beside it: gRPC for the oldest, Connect for the others. Says its port on standard output, and
-writes each call to JOURNAL, a line of JSON each, before it answers. FAULTS is a JSON object:
+Speaks the protocol of the SDK that is beside it: gRPC for the oldest, Connect for the others. Says its port on standard output. Each
+call becomes a line of JSON in JOURNAL, with what it was answered; what that says was written before is there. FAULTS is a JSON
+object:
 
     refuse_project_only  answers InvalidArgument for a project without a domain, as the open-source backend does
-    refuse               {name: code}: what a create or an update of that name is answered, with the value in the message
-    get                  {name: code}: what a get is answered
     all                  a code that every call is answered
+    get                  {name: code}: what a get is answered
+    write                {name: code}: what a create or an update is answered, with the value in the message
+    unseen               names that a get does not find, though they may be there: created by somebody else meanwhile
     gone_after           how many writes it takes before it ends, in the middle of the next
-    stale                names that a get does not find and a create does: created by somebody else meanwhile
+    hold                 a file that a write waits for
 """
 
 import base64
@@ -19,12 +21,12 @@ import json
 import os
 import sys
 import threading
+import time
 from concurrent import futures
 
 from flyteidl2.secret import definition_pb2, payload_pb2
 
-journal = open(sys.argv[1], "a", buffering=1)
-faults = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+faults = json.loads(sys.argv[2])
 secrets, lock, writes = {}, threading.Lock(), 0
 
 REQUESTS = {
@@ -42,44 +44,69 @@ class Refused(Exception):
 
 def take(method, request):
     """The answer to a call."""
-    global writes
-    place = (request.id.project, request.id.domain, request.id.name)
-    called = {"method": method, "place": place, "organization": request.id.organization}
-    is_write = method != "GetSecret"
-    if is_write:
+    call = {"method": method, "place": [request.id.project, request.id.domain, request.id.name]}
+    if method != "GetSecret":
         spec = request.secret_spec
-        called["kind"] = spec.WhichOneof("value")
-        called["type"] = definition_pb2.SecretType.Name(spec.type)
-        called["value"] = base64.b64encode(spec.binary_value or spec.string_value.encode()).decode()
+        call["kind"] = spec.WhichOneof("value")
+        call["type"] = definition_pb2.SecretType.Name(spec.type)
+        call["value"] = base64.b64encode(spec.binary_value or spec.string_value.encode()).decode()
+        if "hold" in faults:
+            with lock:
+                note(call, "held")
+            while not os.path.exists(faults["hold"]):
+                time.sleep(0.01)
     with lock:
-        journal.write(json.dumps(called) + "\n")
-        if "all" in faults:
-            raise Refused(faults["all"], "so it is with every call")
-        if place[0] and not place[1] and faults.get("refuse_project_only"):
-            raise Refused("invalid_argument", "project-scoped secrets must also specify a domain")
-        name = request.id.name
-        if not is_write:
-            if name in faults.get("get", {}):
-                raise Refused(faults["get"][name], "not to be seen")
-            if place not in secrets or name in faults.get("stale", []):
-                raise Refused("not_found", "there is no such secret")
-            found = payload_pb2.GetSecretResponse()
-            found.secret.id.CopyFrom(request.id)
-            found.secret.secret_metadata.type = secrets[place].type
-            return found
-        writes += 1
-        if "gone_after" in faults and writes > faults["gone_after"]:
-            os._exit(0)
-        if name in faults.get("refuse", {}):
-            value = spec.binary_value.decode(errors="replace")
-            raise Refused(faults["refuse"][name], f"cannot store {value!r} nor {called['value']}, that is {value}")
-        if method == "CreateSecret" and (place in secrets or name in faults.get("stale", [])):
-            raise Refused("already_exists", "there is such a secret")
-        if method == "UpdateSecret" and place not in secrets:
-            raise Refused("not_found", "there is no such secret")
-        secrets[place] = type(spec)()
-        secrets[place].CopyFrom(spec)
-        return REQUESTS[method][1]()
+        try:
+            answer = look(call, request) if method == "GetSecret" else write(call)
+        except Refused as refused:
+            note(call, refused.code)
+            raise
+        note(call, "ok")
+        return answer
+
+
+def note(call, answer):
+    journal.write(json.dumps({**call, "answer": answer}) + "\n")
+    journal.flush()
+
+
+def look(call, request):
+    place, name = tuple(call["place"]), call["place"][2]
+    refuse(place)
+    if name in faults.get("get", {}):
+        raise Refused(faults["get"][name], "not to be seen")
+    if place not in secrets or name in faults.get("unseen", []):
+        raise Refused("not_found", "there is no such secret")
+    found = payload_pb2.GetSecretResponse()
+    found.secret.id.CopyFrom(request.id)
+    found.secret.secret_metadata.type = definition_pb2.SecretType.Value(secrets[place])
+    return found
+
+
+def write(call):
+    global writes
+    place, name = tuple(call["place"]), call["place"][2]
+    refuse(place)
+    writes += 1
+    if writes > faults.get("gone_after", writes):
+        note(call, "gone")
+        os._exit(0)
+    if name in faults.get("write", {}):
+        value = base64.b64decode(call["value"]).decode(errors="replace")
+        raise Refused(faults["write"][name], f"cannot store {value!r} nor {call['value']}, that is {value}")
+    if call["method"] == "CreateSecret" and place in secrets:
+        raise Refused("already_exists", "there is such a secret")
+    if call["method"] == "UpdateSecret" and place not in secrets:
+        raise Refused("not_found", "there is no such secret")
+    secrets[place] = call["type"]
+    return REQUESTS[call["method"]][1]()
+
+
+def refuse(place):
+    if "all" in faults:
+        raise Refused(faults["all"], "so it is with every call")
+    if place[0] and not place[1] and faults.get("refuse_project_only"):
+        raise Refused("invalid_argument", "project-scoped secrets must also specify a domain")
 
 
 def serve_grpc():
@@ -148,5 +175,10 @@ try:
     port, wait = serve_grpc()
 except ModuleNotFoundError:
     port, wait = serve_connect()
+journal = open(sys.argv[1], "a+")
+journal.seek(0)
+for call in map(json.loads, journal):
+    if call["method"] != "GetSecret" and call["answer"] == "ok":
+        secrets[tuple(call["place"])] = call["type"]
 print(port, flush=True)
 wait()
