@@ -176,7 +176,7 @@ all    regular     project p     project p     cannot be: project-scoped secrets
         let scheme = if sdk == "oldest" { "dns:///" } else { "http://" };
         let config = sandbox.work().canonicalize().expect("it is there").join(".flyte/config.yaml");
         let told = format!(
-            "the cluster is {scheme}localhost:{}, by {}\n\
+            "the cluster is {scheme}localhost:{}, with the configuration {}\n\
              would create 2, update 0 and leave 1 alone (1 cannot be); nothing was sent\n\
              what is there was left alone, whatever its value: the cluster gives none back to compare with\n\
              hint: to give it the vault's values: --update\n\

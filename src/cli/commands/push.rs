@@ -162,7 +162,7 @@ fn introduced(about: &About) -> String {
         line.push_str(&format!(", organization {organization}"));
     }
     if let Some(config) = &about.config {
-        line.push_str(&format!(", by {}", config.display()));
+        line.push_str(&format!(", with the configuration {}", config.display()));
     }
     line
 }
