@@ -13,7 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use support::{FLYTE_LOCAL, MARK, Ran, Random, SDKS, Sandbox, marked, python, require, scope_options, tally, until};
+use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
+use flyte_local::vault::Metadata;
+use support::{FLYTE_LOCAL, MARK, Ran, Random, SDKS, Sandbox};
+use support::{marked, python, require, scope_options, secret_id, tally, until};
 
 /// A cluster, until it is dropped, and a configuration in the working directory that names it.
 struct Cluster {
@@ -68,6 +71,35 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A vault's `serve`, until it is dropped.
+struct Served {
+    process: Child,
+    endpoint: String,
+}
+
+impl Served {
+    fn start(sandbox: &Sandbox) -> Self {
+        let mut command = sandbox.command(&["serve", "--port", "0"]);
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("an endpoint");
+        Self { process, endpoint: line.trim().to_owned() }
+    }
+
+    fn push(&self, sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Command {
+        let mut command = sandbox.command(&["push", "secret", "--yes", "--insecure", "--endpoint", &self.endpoint]);
+        command.arg("--python").arg(python(sdk)).args(arguments);
+        command
+    }
+}
+
+impl Drop for Served {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -132,6 +164,67 @@ fn every_scope_and_every_kind_of_value_arrives_byte_for_byte() {
             assert_eq!(call["type"], kind);
         }
     }
+}
+
+#[test]
+fn a_vault_is_pushed_to_the_service_of_another() {
+    let mut random = Random::seeded();
+    let mut bytes = |length: u64| (0..length).map(|_| random.below(256) as u8).collect::<Vec<u8>>();
+    let scopes = ["org", "project/p", "domain/d", "project/p/domain/d"];
+    let mut values: Vec<(String, Vec<u8>)> = Vec::new();
+    for number in 0..20 {
+        values.extend(scopes.map(|scope| (format!("{scope}/s{number}"), bytes(number))));
+    }
+    values.push(("org/large".to_owned(), bytes(1 << 20)));
+    let source = Sandbox::in_memory();
+    source.ok(&["init"]);
+    {
+        let mut vault = source.open_vault();
+        for (place, value) in &values {
+            let value = SecretValue::new(value.clone().into()).expect("small enough");
+            vault.create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+        }
+    }
+    source.ok(&["create", "secret", "registry", DOCUMENT, "--type", "image_pull"]);
+    for sdk in SDKS {
+        let target = Sandbox::in_memory();
+        target.ok(&["init"]);
+        let half: Vec<_> = values.iter().step_by(2).map(|(place, _)| place.clone()).collect();
+        for place in &half {
+            let value = SecretValue::new(b"the target's".to_vec().into()).expect("small enough");
+            target.open_vault().create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+        }
+        let served = Served::start(&target);
+        let ran = Ran::from(served.push(&source, sdk, &[]).output().expect("it starts"));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let (there, missing) = (half.len(), values.len() + 1 - half.len());
+        let summary = format!("\ncreated {missing}, updated 0, left {there} alone\n");
+        assert!(ran.stderr.contains(&summary), "{summary}: {ran:?}");
+        for (place, value) in &values {
+            let expected = if half.contains(place) { b"the target's" } else { &value[..] };
+            assert!(target.value(place).as_deref() == Some(expected), "{sdk}: {place}");
+        }
+
+        // It goes away in the middle of an update.
+        let mut child = served.push(&source, sdk, &["--update"]);
+        let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        until("something was updated", || target.value(&values[0].0).as_ref() == Some(&values[0].1));
+        drop(served);
+        let ran = Ran::from(child.wait_with_output().expect("it ends"));
+        assert!(ran.code == 1 && ran.stderr.contains("hint: to go on: type the same again\n"), "{ran:?}");
+        let served = Served::start(&target);
+        let ran = Ran::from(served.push(&source, sdk, &["--update"]).output().expect("it starts"));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        for (place, value) in &values {
+            assert!(target.value(place).as_ref() == Some(value), "{sdk}: {place}");
+        }
+        assert_eq!(target.value("org/registry").as_deref(), Some(DOCUMENT.as_bytes()));
+        let listing = target.open_vault().list(&ScopeFilter::default()).expect("listed");
+        let is_image_pull = |metadata: &&Metadata| metadata.secret_type == SecretType::ImagePull;
+        assert_eq!(listing.secrets.iter().filter(is_image_pull).count(), 1);
+        assert_eq!((listing.secrets.len(), listing.refused.len()), (values.len() + 1, 0));
+    }
+    tally(&format!("push: {} secrets from vault to vault, byte for byte, by {} SDKs", values.len() + 1, SDKS.len()));
 }
 
 /// The names that are not public, on each SDK that is tried; 2.4's can call nothing with what is installed beside it today.

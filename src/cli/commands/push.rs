@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long)]
     update: bool,
     /// Do not ask
-    #[arg(short, long)]
+    #[arg(long)]
     yes: bool,
     /// Flyte's configuration file [default: the one that the SDK finds]
     #[arg(long, value_name = "FILE")]

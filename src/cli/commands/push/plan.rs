@@ -87,7 +87,7 @@ impl Plan {
         }
         let error = CliError::new(Exit::Usage, "nothing was sent: one secret cannot have two values");
         let error = collisions.into_iter().fold(error, CliError::because);
-        Err(error.hint("send those of one scope: -p PROJECT -d DOMAIN, or name them"))
+        Err(error.hint("name those of one scope: flyte-local push secret NAME … -p PROJECT -d DOMAIN"))
     }
 
     /// Asks the cluster for each. What it says of one secret is that one's; any other fault is everyone's.
