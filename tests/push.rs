@@ -436,6 +436,43 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
 }
 
 #[test]
+fn after_the_first_call_eight_are_under_way_at_once_and_the_report_keeps_its_order() {
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        let names: Vec<_> = (10..27).map(|number| format!("s{number}")).collect();
+        names.iter().for_each(|name| secret(&sandbox, &format!("org/{name}"), name));
+        let codes: Value = names.iter().map(|name| (name.clone(), json!("failed_precondition"))).collect();
+        let cluster = Cluster::start(&sandbox, sdk, &json!({ "together": 8, "write": codes }));
+        let ran = cluster.push(&sandbox, &["--yes"]);
+        let failed = ran.stderr.lines().filter_map(|line| line.strip_prefix("caused by: secret "));
+        let failed: Vec<_> = failed.map(|line| line.split(' ').next().expect("a name").to_owned()).collect();
+        assert!(ran.code == 1 && failed == names, "{ran:?}");
+        assert!(cluster.calls().iter().all(|call| call["answer"] != "unknown"), "{ran:?}");
+    }
+}
+
+#[test]
+fn what_the_sdk_prints_is_talk() {
+    let sandbox = Sandbox::new();
+    secret(&sandbox, "org/a", "one");
+    let cluster = Cluster::start(&sandbox, "newest", &json!({}));
+    let hook = "\
+import os, sys
+class Hook:
+    def find_spec(name, *_):
+        if name == 'flyte':
+            print('go to https://login to log in')
+            os.write(1, b'natively\\n')
+sys.meta_path.insert(0, Hook)
+";
+    sandbox.file("hook/sitecustomize.py", hook);
+    let mut command = cluster.command(&sandbox, &["--dry-run", "--output-format", "json"]);
+    let ran = Ran::from(command.env("PYTHONPATH", sandbox.work().join("hook")).output().expect("it starts"));
+    assert_eq!((ran.code, actions(&ran)), (0, vec![("a".to_owned(), "create".to_owned())]), "{ran:?}");
+    assert!(ran.stderr.starts_with("go to https://login to log in\nnatively\nthe cluster is "), "{ran:?}");
+}
+
+#[test]
 fn a_cluster_that_goes_away_is_told_and_typing_it_again_goes_on() {
     const COUNT: usize = 30;
     for sdk in SDKS {
@@ -655,6 +692,8 @@ fn an_identity_is_unlocked_before_python_starts_and_its_passphrase_is_read_by_no
     assert_eq!(std::fs::read(sandbox.work().join("read")).expect("Python's standard input"), b"");
 
     // To look, no identity is needed.
+    let ran = sandbox.with_passphrases(&["open sesame"], &["push", "secret", "--dry-run", "--python", "./python"]);
+    assert_eq!((ran.code, std::fs::read(sandbox.work().join("read")).expect("as before")), (0, Vec::new()), "{ran:?}");
     std::fs::remove_file(sandbox.identity()).expect("removed");
     let ran = sandbox.run(&["push", "secret", "--dry-run", "--python", "./python"]);
     assert_eq!(ran.code, 0, "{ran:?}");

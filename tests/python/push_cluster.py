@@ -13,6 +13,7 @@ object:
     unseen               names that a get does not find, though they may be there: created by somebody else meanwhile
     gone_after           how many writes it takes before it ends, in the middle of the next
     hold                 a file that a write waits for
+    together             how many writes wait for each other, after the first
 """
 
 import base64
@@ -28,6 +29,7 @@ from flyteidl2.secret import definition_pb2, payload_pb2
 
 faults = json.loads(sys.argv[2])
 secrets, lock, writes = {}, threading.Lock(), 0
+answered, together = [], threading.Barrier(faults.get("together", 1))
 
 REQUESTS = {
     "CreateSecret": (payload_pb2.CreateSecretRequest, payload_pb2.CreateSecretResponse),
@@ -55,6 +57,9 @@ def take(method, request):
                 note(call, "held")
             while not os.path.exists(faults["hold"]):
                 time.sleep(0.01)
+        if "together" in faults and any(answered):
+            together.wait(timeout=30)
+        answered.append(True)
     with lock:
         try:
             answer = look(call, request) if method == "GetSecret" else write(call)
