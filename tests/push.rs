@@ -543,8 +543,17 @@ fn no_argument_and_no_variable_of_python_holds_a_value_or_an_identity() {
         let marker = format!("push-argv-{}-{sdk}", std::process::id());
         let identity = std::fs::read_to_string(sandbox.identity()).expect("an identity");
         let identity = identity.lines().last().expect("its key").to_owned();
-        let mut command = cluster.command(&sandbox, &["--yes"]);
-        command.env(MARK, &marker).env("FLYTE_LOCAL_IDENTITY_KEY", &identity);
+        // Whose user allows core files.
+        let mut command = sandbox.program("sh");
+        command.args([
+            "-c",
+            r#"ulimit -S -c "$(ulimit -H -c)"; exec "$0" "$@""#,
+            FLYTE_LOCAL,
+            "push",
+            "secret",
+            "--yes",
+        ]);
+        command.arg("--python").arg(python(sdk)).env(MARK, &marker).env("FLYTE_LOCAL_IDENTITY_KEY", &identity);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         until("the value is under way", || cluster.calls().iter().any(|call| call["answer"] == "held"));
         let mut looked = 0;
@@ -556,6 +565,9 @@ fn no_argument_and_no_variable_of_python_holds_a_value_or_an_identity() {
                     assert!(!is_there, "{file} of {process} holds {what}");
                 }
             }
+            let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("it lives");
+            let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit");
+            assert_eq!(core.split_whitespace().next(), Some("0"), "no core file");
             looked += 1;
         }
         assert_eq!(looked, 1, "its Python, which was started by it");

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::cli::ScopeArgs;
 use crate::cli::commands::{run, secret_id};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CliError, Exit, harmless};
 use crate::cli::identities::IDENTITY_KEY;
 use crate::cli::opener::Opener;
 use crate::cli::prompt;
@@ -107,7 +107,8 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     } else if plan.count_sent() == 0 {
         context.ui.say("nothing is to be sent");
     } else {
-        if !args.yes && !prompt::confirm(&format!("{} at {}?", plan.question(), about.endpoint))? {
+        // The endpoint may be of a file of others.
+        if !args.yes && !prompt::confirm(&format!("{} at {}?", plan.question(), harmless(&about.endpoint)))? {
             return Err(CliError::new(Exit::Failed, "nothing was sent"));
         }
         sent = send::send(context, &mut cluster, &vault, &opener, &plan);
@@ -140,7 +141,7 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Metad
 fn connect(context: &Context<'_>, args: &Args) -> Result<(Cluster, About), CliError> {
     let interpreter = run::find_interpreter(args.python.clone(), None)?;
     let config = match &args.config {
-        Some(path) if !path.is_file() => {
+        Some(path) if !path.exists() => {
             return Err(CliError::new(Exit::NotFound, format!("there is no file {}", path.display())));
         }
         Some(path) => {
