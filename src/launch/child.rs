@@ -237,11 +237,11 @@ struct Front {
     has_started: bool,
     /// Whether a signal was passed on.
     has_passed_on: bool,
-    /// How many orders to let the child go on it has not obeyed. Meanwhile keys wait: SIGCONT takes back the stop that a
-    /// Ctrl-Z before it asked for.
+    /// How many orders to let the child go on the supervisor has not obeyed yet. Meanwhile keys wait: SIGCONT takes back the
+    /// stop that a Ctrl-Z before it asked for.
     continuing: usize,
-    /// When we went on after a stop, and the child with us. The SIGCONT that says so, for the same reason, must not follow
-    /// the keys that come then.
+    /// When we went on after a stop, and had the child go on too. The SIGCONT that ended our stop is seen after that, and not
+    /// passed on: keys may have come meanwhile.
     went_on: Option<Instant>,
 }
 
