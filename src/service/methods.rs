@@ -63,20 +63,20 @@ struct State {
     vault: Vault,
     host: Arc<dyn Host>,
     /// One writes at a time, and the others wait here, where they keep no thread from those that read.
-    writing: Semaphore,
+    writing: Arc<Semaphore>,
 }
 
 impl Methods {
     pub(super) fn new(vault: Vault, host: Arc<dyn Host>) -> Self {
-        Self(Arc::new(State { vault, host, writing: Semaphore::new(1) }))
+        Self(Arc::new(State { vault, host, writing: Arc::new(Semaphore::new(1)) }))
     }
 
     async fn answer(self, method: Method, request: Payload) -> Result<EncodedResponse, ConnectError> {
         let format = request.format();
-        let mut about = None;
-        let answer = self.call(method, request, &mut about).await.and_then(|reply| reply.encode(format));
-        let failed = answer.as_ref().err().map(|error| error.code.as_str());
-        self.0.host.happened(&Event::Called { method: method.name(), about: about.as_deref(), failed });
+        let mut told =
+            Told { host: Arc::clone(&self.0.host), method: method.name(), about: None, failed: Some("canceled") };
+        let answer = self.call(method, request, &mut told.about).await.and_then(|reply| reply.encode(format));
+        told.failed = answer.as_ref().err().map(|error| error.code.as_str());
         answer
     }
 
@@ -87,6 +87,7 @@ impl Methods {
                 let id = named(id.into_option(), about)?;
                 let (secret_type, value) = request::spec(secret_spec.into_option())?;
                 request::require_scope(&id, secret_type)?;
+                request::require_fit(secret_type, &value)?;
                 self.write(move |vault| vault.create_secret(&id, secret_type, &value)).await?;
                 Ok(Reply::new(CreateSecretResponse {}))
             }
@@ -120,28 +121,37 @@ impl Methods {
     }
 
     async fn update(&self, id: SecretId, secret_type: SecretType, value: SecretValue) -> Result<Reply, ConnectError> {
-        // A type that is not said is the regular one: so an update that says nothing else leaves the type as it is.
-        let other_type = self
-            .write(move |vault| {
-                let is_other =
-                    secret_type == SecretType::ImagePull && vault.metadata(&id)?.secret_type == SecretType::Regular;
-                if is_other { Ok(true) } else { vault.update_secret(&id, &value).map(|_| false) }
-            })
-            .await?;
-        if other_type {
-            return Err(ConnectError::invalid_argument("it is a regular secret: an update does not change the type"));
+        let objection = self.write(move |vault| {
+            let known = vault.metadata(&id)?.secret_type;
+            // A type that is not said is the regular one: so an update that says no other leaves it as it is.
+            if known == SecretType::Regular && secret_type == SecretType::ImagePull {
+                return Ok(Some(ConnectError::invalid_argument(
+                    "it is a regular secret: an update does not change the type",
+                )));
+            }
+            match request::require_fit(known, &value) {
+                Err(objection) => Ok(Some(objection)),
+                Ok(()) => vault.update_secret(&id, &value).map(|_| None),
+            }
+        });
+        match objection.await? {
+            Some(objection) => Err(objection),
+            None => Ok(Reply::new(UpdateSecretResponse {})),
         }
-        Ok(Reply::new(UpdateSecretResponse {}))
     }
 
     async fn write<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Vault) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, ConnectError> {
-        let turn = self.0.writing.acquire().await;
-        let done = self.with_vault(act).await;
-        drop(turn);
-        done
+        let turn = Arc::clone(&self.0.writing).acquire_owned().await;
+        self.with_vault(move |vault| {
+            let done = act(vault);
+            // Not before, even if nobody waits for it any more: else a later write could be over before this one.
+            drop(turn);
+            done
+        })
+        .await
     }
 
     async fn read<T: Send + 'static>(
@@ -151,17 +161,39 @@ impl Methods {
         self.with_vault(|vault| act(vault)).await
     }
 
-    /// Works on the vault in a thread that may wait for disks and locks. What was begun is ended, even if the client goes.
+    /// Works on the vault in a thread that may wait for disks and locks. What was begun is ended, even if the client goes; what
+    /// was not is not begun then.
     async fn with_vault<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut Vault) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, ConnectError> {
         let state = Arc::clone(&self.0);
+        let waiting = Arc::new(());
+        let is_waited_for = Arc::downgrade(&waiting);
         let done = spawn_blocking(move || {
+            if is_waited_for.strong_count() == 0 {
+                return Err(ConnectError::canceled("nobody waits for it any more"));
+            }
             let done = state.vault.reopen().and_then(|mut vault| act(&mut vault));
             done.map_err(|error| reply::failure(&error, state.host.explain(&error)))
         });
-        done.await.unwrap_or_else(|_| Err(ConnectError::internal("the service failed")))
+        let done = done.await.unwrap_or_else(|_| Err(ConnectError::internal("the service failed")));
+        drop(waiting);
+        done
+    }
+}
+
+/// What is told of a call once it is over, also if it was given up.
+struct Told {
+    host: Arc<dyn Host>,
+    method: &'static str,
+    about: Option<String>,
+    failed: Option<&'static str>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.host.happened(&Event::Called { method: self.method, about: self.about.as_deref(), failed: self.failed });
     }
 }
 

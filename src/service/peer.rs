@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 #[cfg(target_os = "linux")]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 #[cfg(target_os = "linux")]
 use rustix::process::geteuid;
@@ -29,9 +32,24 @@ pub(super) fn require_own_user(socket: impl AsFd, ours: SocketAddr, theirs: Sock
         }
     };
     match owner {
-        Some(user) if user == geteuid().as_raw() => Ok(()),
+        Some(user) if user == geteuid().as_raw() && !stands_for_others(user) => Ok(()),
         other => Err(other),
     }
+}
+
+/// Whether this number is what a user namespace shows for every user whom it does not have: then it says of nobody that they
+/// are the same.
+#[cfg(target_os = "linux")]
+fn stands_for_others(user: u32) -> bool {
+    const ALL: [&str; 3] = ["0", "0", "4294967295"];
+    static OVERFLOW: OnceLock<Option<u32>> = OnceLock::new();
+    let overflow = OVERFLOW.get_or_init(|| {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let has_all = read("/proc/self/uid_map").split_ascii_whitespace().eq(ALL);
+        let overflow = read("/proc/sys/kernel/overflowuid").trim().parse().unwrap_or(65534);
+        (!has_all).then_some(overflow)
+    });
+    *overflow == Some(user)
 }
 
 /// The owner, as [`owner`] has it, by asking for the two ends; `None` if that cannot be told so.

@@ -9,6 +9,7 @@ use super::MAX_PAGE;
 use super::generated::__buffa::oneof::secret_spec::Value;
 use super::generated::{ListSecretsRequest, SecretIdentifier, SecretSpec, SecretType as WireType};
 use crate::secret::{NameError, Scope, ScopeFilter, SecretId, SecretType, SecretValue};
+use crate::transfer::docker;
 
 /// Under which the continuation is found by SDKs older than 2.1, which know of one for each cluster.
 pub(super) const CLUSTER: &str = "local";
@@ -54,6 +55,15 @@ pub(super) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<()
         return Ok(());
     }
     Err(invalid("project and domain must not be set when creating an image pull secret"))
+}
+
+/// That a secret of this type can have this value: a cluster's registry would refuse what is no Docker configuration.
+pub(super) fn require_fit(secret_type: SecretType, value: &SecretValue) -> Result<(), ConnectError> {
+    match secret_type {
+        SecretType::Regular => Ok(()),
+        SecretType::ImagePull => docker::check(value.expose())
+            .map_err(|_| invalid("the value of an image pull secret is a Docker configuration with credentials")),
+    }
 }
 
 /// A part of a list.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use directories::BaseDirs;
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 use crate::cli::commands::{exec, supervise};
 use crate::cli::context::{Context, inherited};
@@ -62,7 +63,12 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         context.ui.data(format!("{endpoint}\n").as_bytes())?;
         context.ui.say(&format!("serving {} to you; to stop: Ctrl-C", vault.path().display()));
         context.ui.hint(&format!("in another terminal: flyte --endpoint {endpoint} --insecure get secret"));
-        context.ui.hint(&format!("or, for all it starts: export {}={endpoint} {}=true", ENDPOINT, INSECURE));
+        context.ui.hint(&format!("or, for all it starts: export {ENDPOINT}={endpoint} {INSECURE}=true"));
+        if PROXIES.into_iter().any(|name| inherited(name).is_some_and(|proxy| !proxy.is_empty())) {
+            context
+                .ui
+                .hint("a proxy is set here, which would get the values: export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1");
+        }
         return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
     };
     let mut command = Command::new(program);
@@ -72,9 +78,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         // Without any configuration file, the SDK does not look into its environment either.
         command.env(CONFIG, "/dev/null");
     }
-    for name in NO_PROXY {
-        command.env(name, without_proxy(name));
-    }
+    command.envs(without_proxy());
     let supervisor = supervise::command()?;
     let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
     match server.serve_during(vault, log, run).map_err(failed)? {
@@ -104,16 +108,26 @@ fn is_flyte_configured() -> bool {
     is_named || at_home(".union") || at_home(".flyte")
 }
 
-/// The hosts to which no proxy leads; programs differ in which of the two they read.
-const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// What leads clients to a proxy.
+const PROXIES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "grpc_proxy", "GRPC_PROXY"];
 
-/// What is there, and the loopback: else a proxy would get the values.
-fn without_proxy(name: &str) -> OsString {
+/// The hosts to which no proxy leads. Programs differ in which of the first two they read; gRPC's own goes before both.
+const NO_PROXY: [&str; 3] = ["NO_PROXY", "no_proxy", "no_grpc_proxy"];
+
+/// The hosts that are there, and the loopback: else a proxy would get the values.
+fn without_proxy() -> Vec<(&'static str, OsString)> {
     use std::os::unix::ffi::OsStringExt;
-    let hosts = inherited(name).map(|hosts| hosts.to_vec()).filter(|hosts| !hosts.is_empty());
-    let mut hosts = hosts.map_or_else(Vec::new, |hosts| [&hosts[..], b","].concat());
-    hosts.extend_from_slice(b"127.0.0.1");
-    OsString::from_vec(hosts)
+    let [upper, lower, grpc] = NO_PROXY.map(|name| inherited(name).filter(|hosts| !hosts.is_empty()));
+    let hosts = [upper.as_ref().or(lower.as_ref()), lower.as_ref().or(upper.as_ref()), grpc.as_ref()];
+    let with_loopback = |hosts: Option<&Zeroizing<Vec<u8>>>| {
+        let hosts = hosts.map_or_else(Vec::new, |hosts| [&hosts[..], b","].concat());
+        OsString::from_vec([&hosts[..], b"127.0.0.1"].concat())
+    };
+    NO_PROXY
+        .into_iter()
+        .zip(hosts.map(with_loopback))
+        .filter(|(name, _)| *name != NO_PROXY[2] || grpc.is_some())
+        .collect()
 }
 
 /// Tells the user what is asked for.
