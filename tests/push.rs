@@ -172,7 +172,7 @@ fn a_vault_is_pushed_to_the_service_of_another() {
     let mut bytes = |length: u64| (0..length).map(|_| random.below(256) as u8).collect::<Vec<u8>>();
     let scopes = ["org", "project/p", "domain/d", "project/p/domain/d"];
     let mut values: Vec<(String, Vec<u8>)> = Vec::new();
-    for number in 0..20 {
+    for number in 0..12 {
         values.extend(scopes.map(|scope| (format!("{scope}/s{number}"), bytes(number))));
     }
     values.push(("org/large".to_owned(), bytes(1 << 20)));
@@ -295,44 +295,41 @@ all    regular     project p     project p     cannot be: project-scoped secrets
 
 #[test]
 fn what_is_there_is_left_alone_and_updated_when_that_is_asked_for() {
-    for sdk in ["newest"] {
-        let sandbox = Sandbox::new();
-        for name in ["a", "b", "c"] {
-            secret(&sandbox, &format!("org/{name}"), "old");
-        }
-        let cluster = Cluster::start(&sandbox, sdk, &json!({}));
-        assert_eq!(cluster.push(&sandbox, &["--yes", "a", "b", "a"]).code, 0);
-        for name in ["a", "b", "c"] {
-            sandbox.ok(&["update", "secret", name, "new"]);
-        }
-        let written =
-            |count: usize| cluster.calls().iter().filter(|call| call["method"] != "GetSecret").count() == count;
-        assert!(written(2));
-        let ran = cluster.push(&sandbox, &["--yes"]);
-        assert_eq!(ran.code, 0, "{ran:?}");
-        assert!(ran.stderr.contains("\ncreated 1, updated 0, left 2 alone\n"), "{ran:?}");
-        assert!(ran.stderr.contains("\nwhat is there was left alone, whatever its value"), "{ran:?}");
-        let ran = cluster.push(&sandbox, &["--yes"]);
-        assert!(ran.code == 0 && ran.stderr.contains("\nnothing is to be sent\n") && written(3), "{ran:?}");
-
-        let ran = cluster.push(&sandbox, &["--yes", "--update"]);
-        assert_eq!(ran.code, 0, "{ran:?}");
-        assert!(ran.stderr.ends_with("\ncreated 0, updated 3, left 0 alone\n"), "{ran:?}");
-        let last = cluster.calls().split_off(cluster.calls().len() - 3);
-        for call in last {
-            assert_eq!((&call["method"], &call["value"]), (&json!("UpdateSecret"), &json!(STANDARD.encode("new"))));
-        }
-
-        // One of another type keeps its own.
-        sandbox.ok(&["delete", "secret", "a"]);
-        sandbox.ok(&["create", "secret", "a", DOCUMENT, "--type", "image_pull"]);
-        let ran = cluster.push(&sandbox, &["--yes", "--update", "a"]);
-        assert!(ran.code == 1 && written(6), "{ran:?}");
-        assert!(
-            ran.stderr.contains("caused by: secret a (organization) cannot be: it is of type regular there\n"),
-            "{ran:?}"
-        );
+    let sandbox = Sandbox::new();
+    for name in ["a", "b", "c"] {
+        secret(&sandbox, &format!("org/{name}"), "old");
     }
+    let cluster = Cluster::start(&sandbox, "newest", &json!({}));
+    assert_eq!(cluster.push(&sandbox, &["--yes", "a", "b", "a"]).code, 0);
+    for name in ["a", "b", "c"] {
+        sandbox.ok(&["update", "secret", name, "new"]);
+    }
+    let written = |count: usize| cluster.calls().iter().filter(|call| call["method"] != "GetSecret").count() == count;
+    assert!(written(2));
+    let ran = cluster.push(&sandbox, &["--yes"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("\ncreated 1, updated 0, left 2 alone\n"), "{ran:?}");
+    assert!(ran.stderr.contains("\nwhat is there was left alone, whatever its value"), "{ran:?}");
+    let ran = cluster.push(&sandbox, &["--yes"]);
+    assert!(ran.code == 0 && ran.stderr.contains("\nnothing is to be sent\n") && written(3), "{ran:?}");
+
+    let ran = cluster.push(&sandbox, &["--yes", "--update"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.ends_with("\ncreated 0, updated 3, left 0 alone\n"), "{ran:?}");
+    let last = cluster.calls().split_off(cluster.calls().len() - 3);
+    for call in last {
+        assert_eq!((&call["method"], &call["value"]), (&json!("UpdateSecret"), &json!(STANDARD.encode("new"))));
+    }
+
+    // One of another type keeps its own.
+    sandbox.ok(&["delete", "secret", "a"]);
+    sandbox.ok(&["create", "secret", "a", DOCUMENT, "--type", "image_pull"]);
+    let ran = cluster.push(&sandbox, &["--yes", "--update", "a"]);
+    assert!(ran.code == 1 && written(6), "{ran:?}");
+    assert!(
+        ran.stderr.contains("caused by: secret a (organization) cannot be: it is of type regular there\n"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -606,7 +603,6 @@ fn it_asks_on_a_terminal_and_nowhere_else() {
 fn a_cluster_that_cannot_be_asked_is_told_once() {
     let faults = [
         (json!({ "all": "unimplemented" }), "does not answer as Flyte's backend does", "so it is with every call"),
-        (json!({ "all": "resource_exhausted" }), "cannot be asked for its secrets", "so it is with every call"),
         (json!({ "all": "unauthenticated" }), "", ""),
         (json!({ "get": { "b": "internal" } }), "cannot be asked for its secrets", "not to be seen (internal)"),
     ];
@@ -641,33 +637,28 @@ fn a_cluster_that_cannot_be_asked_is_told_once() {
 
 #[test]
 fn what_names_the_cluster_and_the_python_is_found_or_told() {
-    for sdk in SDKS {
-        let sandbox = Sandbox::new();
-        secret(&sandbox, "org/a", "one");
-        let cluster = Cluster::start(&sandbox, sdk, &json!({}));
-        std::fs::rename(sandbox.work().join(".flyte/config.yaml"), sandbox.work().join("other.yaml")).expect("moved");
-        let ran = cluster.push(&sandbox, &["--yes"]);
-        let told = "error: no Flyte configuration names a cluster\n\
-                    hint: make one: flyte create config --endpoint ENDPOINT\n\
-                    hint: or name it: --config FILE, or --endpoint ENDPOINT\n";
-        assert_eq!((ran.code, ran.stderr.as_str()), (1, told));
-        let endpoint = format!("localhost:{}", cluster.port);
-        for named in [&["--config", "other.yaml"][..], &["--endpoint", &endpoint, "--insecure"]] {
-            let ran = cluster.push(&sandbox, &[named, &["--dry-run"]].concat());
-            assert_eq!(ran.code, 0, "{named:?}: {ran:?}");
-        }
-        let ran = cluster.push(&sandbox, &["--yes", "--config", "none.yaml"]);
-        assert_eq!((ran.code, ran.stderr.as_str()), (10, "error: there is no file none.yaml\n"));
-        sandbox.file("bad.yaml", "admin: [");
-        let ran = cluster.push(&sandbox, &["--yes", "--config", "bad.yaml"]);
-        assert!(
-            ran.code == 1 && ran.stderr.contains("reading yaml config file at bad.yaml"),
-            "the SDK's words: {ran:?}"
-        );
-        assert!(ran.stderr.contains("\nerror: no Flyte configuration names a cluster\n"), "{ran:?}");
-        let ran = cluster.push(&sandbox, &["--yes", "--endpoint", "ftp://nowhere"]);
-        assert!(ran.code == 1 && ran.stderr.starts_with("error: the Flyte SDK cannot set up its client\n"), "{ran:?}");
+    let sandbox = Sandbox::new();
+    secret(&sandbox, "org/a", "one");
+    let cluster = Cluster::start(&sandbox, "newest", &json!({}));
+    std::fs::rename(sandbox.work().join(".flyte/config.yaml"), sandbox.work().join("other.yaml")).expect("moved");
+    let ran = cluster.push(&sandbox, &["--yes"]);
+    let told = "error: no Flyte configuration names a cluster\n\
+                hint: make one: flyte create config --endpoint ENDPOINT\n\
+                hint: or name it: --config FILE, or --endpoint ENDPOINT\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, told));
+    let endpoint = format!("localhost:{}", cluster.port);
+    for named in [&["--config", "other.yaml"][..], &["--endpoint", &endpoint, "--insecure"]] {
+        let ran = cluster.push(&sandbox, &[named, &["--dry-run"]].concat());
+        assert_eq!(ran.code, 0, "{named:?}: {ran:?}");
     }
+    let ran = cluster.push(&sandbox, &["--yes", "--config", "none.yaml"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (10, "error: there is no file none.yaml\n"));
+    sandbox.file("bad.yaml", "admin: [");
+    let ran = cluster.push(&sandbox, &["--yes", "--config", "bad.yaml"]);
+    assert!(ran.code == 1 && ran.stderr.contains("reading yaml config file at bad.yaml"), "the SDK's words: {ran:?}");
+    assert!(ran.stderr.contains("\nerror: no Flyte configuration names a cluster\n"), "{ran:?}");
+    let ran = cluster.push(&sandbox, &["--yes", "--endpoint", "ftp://nowhere"]);
+    assert!(ran.code == 1 && ran.stderr.starts_with("error: the Flyte SDK cannot set up its client\n"), "{ran:?}");
     let sandbox = Sandbox::new();
     secret(&sandbox, "org/a", "one");
     let with = |python: &str| sandbox.run(&["push", "secret", "--yes", "--python", python]);
