@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aho_corasick::AhoCorasick;
 use base64::Engine;
@@ -194,7 +195,7 @@ impl Search {
     fn left(&mut self, which: Which, words: &[String], arguments: &[&str], input: &str) -> Left {
         let mut command = self.sandbox.program(&words[0]);
         self.searched += 1;
-        let mark = format!("memory-{}-{}", std::process::id(), self.searched);
+        let mark = new_mark();
         command.args(&words[1..]).env(MARK, &mark).env(CONTROL, arguments.join("\n")).envs(KEEPS_ALL);
         let input = std::fs::File::open(self.sandbox.work().join(input)).expect("it is there");
         let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -223,7 +224,7 @@ impl Search {
         let words = self.traced(which, None, &arguments);
         let mut command = self.sandbox.program(&words[0]);
         self.searched += 1;
-        let mark = format!("memory-{}-{}", std::process::id(), self.searched);
+        let mark = new_mark();
         command.args(&words[1..]).env(MARK, &mark).env(CONTROL, arguments.join("\n")).envs(KEEPS_ALL);
         let log = std::fs::File::create(self.sandbox.work().join("serve.log")).expect("made");
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("it starts");
@@ -285,6 +286,12 @@ impl Search {
         assert!(searched > 100_000, "not the memory of a program");
         (values, keys)
     }
+}
+
+/// One that no other search has, as tests run beside each other and end what has their mark.
+fn new_mark() -> String {
+    static MARKS: AtomicUsize = AtomicUsize::new(0);
+    format!("memory-{}-{}", std::process::id(), MARKS.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The process that strace holds back at its end, and its exit code.
