@@ -270,6 +270,7 @@ all    regular     project p     project p     cannot be: project-scoped secrets
         let config = sandbox.work().canonicalize().expect("it is there").join(".flyte/config.yaml");
         let told = format!(
             "the cluster is {scheme}localhost:{}, with the configuration {}\n\
+             through the Flyte SDK of {}\n\
              would create 2, update 0 and leave 1 alone (1 cannot be); nothing was sent\n\
              what is there was left alone, whatever its value: the cluster gives none back to compare with\n\
              hint: to give it the vault's values: --update\n\
@@ -277,7 +278,8 @@ all    regular     project p     project p     cannot be: project-scoped secrets
              caused by: secret all (project p) cannot be: project-scoped secrets must also specify a domain\n\
              hint: for a cluster without secrets of a project in all domains, name one: --to-domain DOMAIN\n",
             cluster.port,
-            config.display()
+            config.display(),
+            python(sdk).display()
         );
         assert_eq!(ran.stderr, told);
 

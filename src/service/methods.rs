@@ -115,7 +115,8 @@ impl Methods {
                 found.listing.refused.iter().for_each(|error| self.0.host.happened(&Event::LeftOut(error)));
                 Ok(Reply::new(reply::page(&found)))
             }
-            // That no endpoint is named makes the client stay with this one. What it is asked for does not matter.
+            // That no endpoint is named, in a message that is as empty as this one, makes the client stay here. What it is asked
+            // for does not matter.
             Method::SelectCluster => Ok(Reply::new(CreateSecretResponse {})),
         }
     }

@@ -95,7 +95,7 @@ fn owner(tables: &str, inode: u64, ours: SocketAddr, theirs: SocketAddr) -> Opti
         }
         let [local, remote] = [local, remote].map(|address| address.strip_prefix(MAPPED).unwrap_or(address));
         if local == ours && remote == theirs {
-            is_ours_open = at.parse() == Ok(inode);
+            is_ours_open |= at.parse() == Ok(inode);
         } else if local == theirs && remote == ours && at != "0" {
             owner = user.parse().ok();
         }

@@ -60,7 +60,8 @@ pub(super) fn failure(error: &VaultError, explanation: String) -> ConnectError {
     let code = match error {
         VaultError::SecretExists { .. } => ErrorCode::AlreadyExists,
         VaultError::SecretMissing { .. } => ErrorCode::NotFound,
-        VaultError::Locked { .. } => ErrorCode::Unavailable,
+        // What is unavailable the SDK tries again, for minutes and without a word.
+        VaultError::Locked { .. } => ErrorCode::Aborted,
         VaultError::Storage(_) | VaultError::Seal { .. } | VaultError::Randomness { .. } => ErrorCode::Internal,
         // The vault, or what is remembered of it, is not as it should be.
         _ => ErrorCode::FailedPrecondition,

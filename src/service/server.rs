@@ -1,6 +1,5 @@
 //! The loopback: connections, their limits, and their end.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -174,8 +173,6 @@ struct Service {
     methods: ConnectRpcService<Methods>,
     /// Calls whose bodies are in memory; an HTTP/2 connection has many.
     calls: Arc<Semaphore>,
-    /// Users whose connections were refused: each is told once.
-    strangers: Arc<Mutex<BTreeSet<Option<u32>>>>,
     limits: Limits,
 }
 
@@ -189,16 +186,14 @@ impl Service {
             .with_limits(sizes)
             .with_compression(CompressionRegistry::new().register(GzipProvider::default()))
             .with_deadline_policy(DeadlinePolicy::new().with_max(limits.call).with_default_timeout(limits.call));
-        Self { host, methods, calls: Arc::new(Semaphore::new(MAX_CONNECTIONS)), strangers: Arc::default(), limits }
+        Self { host, methods, calls: Arc::new(Semaphore::new(MAX_CONNECTIONS)), limits }
     }
 
     /// Whether a connection is our own user's; another's is told.
     fn lets_in(&self, stream: &TcpStream, peer: SocketAddr) -> bool {
         let owned = stream.local_addr().map_err(|_| None).and_then(|ours| peer::require_own_user(stream, ours, peer));
         let Err(user) = owned else { return true };
-        if self.strangers.lock().is_ok_and(|mut strangers| strangers.insert(user)) {
-            self.host.happened(&Event::Stranger(user));
-        }
+        self.host.happened(&Event::Stranger(user));
         false
     }
 
@@ -206,8 +201,8 @@ impl Service {
     async fn connection(self, stream: TcpStream, mut is_ending: watch::Receiver<()>) {
         let Limits { silence, grace, .. } = self.limits;
         let activity = Arc::new(Activity::new());
-        let calls = Arc::clone(&activity);
-        let service = service_fn(move |request| self.clone().answer(request, Arc::clone(&calls)));
+        let noted = Arc::clone(&activity);
+        let service = service_fn(move |request| self.clone().answer(request, Arc::clone(&noted)));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).max_buf_size(4 * MAX_HEAD_BYTES as usize);
         builder

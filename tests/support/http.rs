@@ -322,7 +322,10 @@ impl Connection {
         let mut bytes = [0; 1 << 16];
         match self.stream.read(&mut bytes) {
             Ok(0) => None,
-            Ok(read) => Some(self.unread.extend_from_slice(&bytes[..read])),
+            Ok(read) => {
+                self.unread.extend_from_slice(&bytes[..read]);
+                Some(())
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => None,
             Err(error) => panic!("no reply and no end of the connection: {error}"),
         }

@@ -14,7 +14,7 @@ use crate::cli::error::{CliError, Exit, harmless};
 use crate::cli::identities::IDENTITY_KEY;
 use crate::cli::opener::Opener;
 use crate::cli::prompt;
-use flyte_local::flyte::{About, Cluster, Target};
+use flyte_local::flyte::{About, Cluster, Interpreter, Target};
 use flyte_local::secret::{Domain, Project, ScopeFilter, SecretName};
 use flyte_local::vault::{Metadata, Vault};
 use plan::{Action, Destination, Plan};
@@ -97,8 +97,9 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     }
     context.passphrases().take_away();
 
-    let (mut cluster, about) = connect(context, &args)?;
-    context.ui.say(&introduced(&about));
+    let interpreter = run::find_interpreter(args.python.clone(), None)?;
+    let (mut cluster, about) = connect(context, &args, &interpreter)?;
+    context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
     context.ui.data(plan.format(context.output_format).as_bytes())?;
     let mut sent = Sent::default();
@@ -138,8 +139,7 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Metad
     ids.map(|id| vault.metadata(&id).map_err(failed)).collect()
 }
 
-fn connect(context: &Context<'_>, args: &Args) -> Result<(Cluster, About), CliError> {
-    let interpreter = run::find_interpreter(args.python.clone(), None)?;
+fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Result<(Cluster, About), CliError> {
     let config = match &args.config {
         Some(path) if !path.exists() => {
             return Err(CliError::new(Exit::NotFound, format!("there is no file {}", path.display())));
@@ -150,14 +150,14 @@ fn connect(context: &Context<'_>, args: &Args) -> Result<(Cluster, About), CliEr
         None => None,
     };
     let target = Target { config: config.map(str::to_owned), endpoint: args.endpoint.clone(), insecure: args.insecure };
-    let connected = Cluster::connect(&interpreter, &target, |command| {
+    let connected = Cluster::connect(interpreter, &target, |command| {
         command.env_remove(IDENTITY_KEY);
     });
-    connected.map_err(|error| failure::unconnected(error, &interpreter, context))
+    connected.map_err(|error| failure::unconnected(error, interpreter, context))
 }
 
-/// What the SDK says of the cluster, in a line.
-fn introduced(about: &About) -> String {
+/// What the SDK says of the cluster, and whose SDK that is: both get the values.
+fn introduced(about: &About, interpreter: &Interpreter) -> String {
     let mut line = format!("the cluster is {}", about.endpoint);
     if let Some(organization) = &about.organization {
         line.push_str(&format!(", organization {organization}"));
@@ -165,5 +165,6 @@ fn introduced(about: &About) -> String {
     if let Some(config) = &about.config {
         line.push_str(&format!(", with the configuration {}", config.display()));
     }
+    line.push_str(&format!("\nthrough the Flyte SDK of {}", interpreter.program.display()));
     line
 }

@@ -1,15 +1,16 @@
 //! `serve`
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use directories::BaseDirs;
 use jiff::Timestamp;
-use zeroize::Zeroizing;
 
 use crate::cli::commands::{exec, supervise};
-use crate::cli::context::{Context, inherited};
+use crate::cli::context::{Context, inherited, quoted};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::identities::IDENTITY_KEY;
 use crate::cli::ui::Ui;
@@ -57,28 +58,20 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     })?;
     let endpoint = format!("dns:///{}", server.address());
     let logs = args.log || args.command.is_empty();
-    let log = Arc::new(Log { ui: context.ui.clone(), command: context.command.clone(), logs });
+    let log = Arc::new(Log { ui: context.ui.clone(), command: context.command.clone(), logs, told: Mutex::default() });
     let failed = |error| CliError::from_io("serve", &error);
     let Some((program, arguments)) = args.command.split_first() else {
         context.ui.data(format!("{endpoint}\n").as_bytes())?;
         context.ui.say(&format!("serving {} to you; to stop: Ctrl-C", vault.path().display()));
         context.ui.hint(&format!("in another terminal: flyte --endpoint {endpoint} --insecure get secret"));
-        context.ui.hint(&format!("or, for all it starts: export {ENDPOINT}={endpoint} {INSECURE}=true"));
-        if PROXIES.into_iter().any(|name| inherited(name).is_some_and(|proxy| !proxy.is_empty())) {
-            context
-                .ui
-                .hint("a proxy is set here, which would get the values: export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1");
-        }
+        let variables = environment(&endpoint).into_iter().filter(|(name, _)| is_proxied() || !NO_PROXY.contains(name));
+        let variables = variables.map(|(name, value)| format!(" {name}={}", quoted(Path::new(&value))));
+        context.ui.hint(&format!("or, for all it starts: export{}; unset {API_KEY}", variables.collect::<String>()));
         return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
     };
     let mut command = Command::new(program);
-    command.args(arguments).env_remove(IDENTITY_KEY);
-    command.env(ENDPOINT, &endpoint).env(INSECURE, "true").env_remove(API_KEY);
-    if !is_flyte_configured() {
-        // Without any configuration file, the SDK does not look into its environment either.
-        command.env(CONFIG, "/dev/null");
-    }
-    command.envs(without_proxy());
+    command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY).env_remove(IDENTITY_KEY);
+    context.passphrases().take_away();
     let supervisor = supervise::command()?;
     let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
     match server.serve_during(vault, log, run).map_err(failed)? {
@@ -88,10 +81,17 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     }
 }
 
-/// Where the SDK finds an endpoint before it looks into any configuration file.
-const ENDPOINT: &str = "FLYTE_ADMIN_ENDPOINT";
-/// That the endpoint speaks no TLS.
-const INSECURE: &str = "FLYTE_ADMIN_INSECURE";
+/// What leads the SDK to an endpoint.
+fn environment(endpoint: &str) -> Vec<(&'static str, OsString)> {
+    // It looks there before it looks into any configuration file.
+    let mut variables = vec![("FLYTE_ADMIN_ENDPOINT", endpoint.into()), ("FLYTE_ADMIN_INSECURE", "true".into())];
+    if !is_flyte_configured() {
+        // But nowhere, without any such file.
+        variables.push((CONFIG, "/dev/null".into()));
+    }
+    variables.extend(without_proxy());
+    variables
+}
 
 /// It says where a cluster is, and how to be let in there; the SDK takes its word rather than the endpoint's.
 const API_KEY: &str = "FLYTE_API_KEY";
@@ -101,33 +101,37 @@ const CONFIG: &str = "FLYTECTL_CONFIG";
 
 /// Whether the SDK finds a configuration file wherever it is started.
 fn is_flyte_configured() -> bool {
-    let is_named = ["UCTL_CONFIG", CONFIG].into_iter().any(|name| inherited(name).is_some_and(|path| !path.is_empty()));
     let home = BaseDirs::new();
     let at_home =
         |directory| home.as_ref().is_some_and(|home| home.home_dir().join(directory).join("config.yaml").exists());
-    is_named || at_home(".union") || at_home(".flyte")
+    ["UCTL_CONFIG", CONFIG].into_iter().any(|name| given(name).is_some()) || at_home(".union") || at_home(".flyte")
 }
-
-/// What leads clients to a proxy.
-const PROXIES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "grpc_proxy", "GRPC_PROXY"];
 
 /// The hosts to which no proxy leads. Programs differ in which of the first two they read; gRPC's own goes before both.
 const NO_PROXY: [&str; 3] = ["NO_PROXY", "no_proxy", "no_grpc_proxy"];
 
+/// Whether anything leads clients to a proxy.
+fn is_proxied() -> bool {
+    const PROXIES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "grpc_proxy", "GRPC_PROXY"];
+    PROXIES.into_iter().any(|name| given(name).is_some())
+}
+
 /// The hosts that are there, and the loopback: else a proxy would get the values.
 fn without_proxy() -> Vec<(&'static str, OsString)> {
-    use std::os::unix::ffi::OsStringExt;
-    let [upper, lower, grpc] = NO_PROXY.map(|name| inherited(name).filter(|hosts| !hosts.is_empty()));
-    let hosts = [upper.as_ref().or(lower.as_ref()), lower.as_ref().or(upper.as_ref()), grpc.as_ref()];
-    let with_loopback = |hosts: Option<&Zeroizing<Vec<u8>>>| {
-        let hosts = hosts.map_or_else(Vec::new, |hosts| [&hosts[..], b","].concat());
-        OsString::from_vec([&hosts[..], b"127.0.0.1"].concat())
+    let [upper, lower, grpc] = NO_PROXY.map(given);
+    let (own, other) = (upper.clone().or(lower.clone()), lower.or(upper));
+    let hosts = [Some(own.unwrap_or_default()), Some(other.unwrap_or_default()), grpc];
+    let with_loopback = |mut hosts: OsString| {
+        hosts.push(if hosts.is_empty() { "127.0.0.1" } else { ",127.0.0.1" });
+        hosts
     };
-    NO_PROXY
-        .into_iter()
-        .zip(hosts.map(with_loopback))
-        .filter(|(name, _)| *name != NO_PROXY[2] || grpc.is_some())
-        .collect()
+    NO_PROXY.into_iter().zip(hosts).filter_map(|(name, hosts)| Some((name, with_loopback(hosts?)))).collect()
+}
+
+/// What is in a variable, if that is anything.
+fn given(name: &str) -> Option<OsString> {
+    use std::os::unix::ffi::OsStringExt;
+    inherited(name).filter(|value| !value.is_empty()).map(|value| OsString::from_vec(value.to_vec()))
 }
 
 /// Tells the user what is asked for.
@@ -136,6 +140,8 @@ struct Log {
     command: String,
     /// Whether also what went well.
     logs: bool,
+    /// What was told already of what a page or a damaged file could have told again and again.
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl Host for Log {
@@ -145,16 +151,21 @@ impl Host for Log {
 
     fn happened(&self, event: &Event<'_>) {
         let line = match event {
+            Event::Called { .. } if !self.logs => return,
             Event::Called { method, about, failed } => {
                 let about = about.map(|about| format!(" {about}")).unwrap_or_default();
                 format!("{method}{about}: {}", failed.unwrap_or("done"))
             }
-            Event::LeftOut(error) => format!("not in the list: {error}"),
+            Event::LeftOut(error) => format!("not in the list: {}", self.explain(error)),
             Event::Stranger(Some(user)) => format!("refused a connection of user {user}"),
-            Event::Stranger(None) => "refused a connection whose user cannot be found out".to_owned(),
+            Event::Stranger(None) => {
+                "refused a connection that was closed already, or is nobody's to be found".to_owned()
+            }
             Event::Refused(reason) => format!("refused a request: {reason}"),
         };
-        if self.logs || !matches!(event, Event::Called { .. }) {
+        let is_known =
+            !matches!(event, Event::Called { .. }) && self.told.lock().is_ok_and(|mut told| !told.insert(line.clone()));
+        if !is_known {
             self.ui.say(&format!("{:.0} {line}", Timestamp::now()));
         }
     }

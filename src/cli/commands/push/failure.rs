@@ -52,7 +52,7 @@ pub(super) fn is_unreached(fault: &Fault) -> bool {
 }
 
 /// One secret was not taken.
-pub(super) fn unsent(step: &Step, fault: &Fault, value: Option<&SecretValue>) -> CliError {
+pub(super) fn unsent(step: &Step, fault: &Fault, mask: &Watchlist) -> CliError {
     let reason = match (fault.code.as_deref(), step.action) {
         (Some("already_exists"), Action::Create) => {
             "it is there by now: somebody else created it, or this did and its answer was lost; with --update it gets this value"
@@ -61,10 +61,7 @@ pub(super) fn unsent(step: &Step, fault: &Fault, value: Option<&SecretValue>) ->
         (Some("not_found"), Action::Update) => {
             "it is not there any more: without --update it is created".to_owned()
         }
-        _ => match value {
-            Some(value) => masked(&told(fault), value),
-            None => told(fault),
-        },
+        _ => masked(&told(fault), mask),
     };
     CliError::new(Exit::Failed, format!("{}: {reason}", step.to))
 }
@@ -104,13 +101,16 @@ fn told(fault: &Fault) -> String {
     }
 }
 
-/// What a cluster says of a secret, without its value.
-fn masked(message: &str, value: &SecretValue) -> String {
-    let list = Watchlist::new();
-    list.add("value", value.expose());
+/// Has what is sent not be shown.
+pub(super) fn watch(mask: &Watchlist, value: &SecretValue) {
+    mask.add("value", value.expose());
     // As whoever takes it for text would show it.
-    list.add("value", String::from_utf8_lossy(value.expose()).as_bytes());
-    let mut masker = Masker::new(list);
+    mask.add("value", String::from_utf8_lossy(value.expose()).as_bytes());
+}
+
+/// What a cluster says, without the values.
+fn masked(message: &str, mask: &Watchlist) -> String {
+    let mut masker = Masker::new(mask.clone());
     let mut shown = Vec::new();
     masker.feed(message.as_bytes(), &mut shown);
     masker.flush(&mut shown);

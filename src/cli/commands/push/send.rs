@@ -9,7 +9,8 @@ use crate::cli::error::CliError;
 use crate::cli::opener::Opener;
 use crate::cli::progress::Progress;
 use flyte_local::flyte::{Answer, Call, Calls, Cluster};
-use flyte_local::secret::{SecretId, SecretValue};
+use flyte_local::redact::Watchlist;
+use flyte_local::secret::SecretId;
 use flyte_local::vault::Vault;
 
 /// After so many calls in a row that did not reach the cluster, no more are made: the SDK has tried each of them several times.
@@ -56,7 +57,7 @@ pub(super) fn send(
         opener,
         left,
         begun: Vec::new(),
-        under_way: BTreeMap::new(),
+        mask: Watchlist::new(),
         unreached: 0,
         sent: Sent::default(),
         progress,
@@ -74,8 +75,8 @@ struct Sending<'a> {
     left: Vec<usize>,
     /// The place in the plan of each call.
     begun: Vec<usize>,
-    /// What was sent and is not answered: an answer may repeat it.
-    under_way: BTreeMap<usize, SecretValue>,
+    /// What was sent: any answer may repeat it.
+    mask: Watchlist,
     unreached: usize,
     sent: Sent,
     progress: Progress,
@@ -94,7 +95,7 @@ impl Calls for Sending<'_> {
                     continue;
                 }
             };
-            self.under_way.insert(self.begun.len(), value.clone());
+            failure::watch(&self.mask, &value);
             self.begun.push(place);
             let call = match action {
                 Action::Update => Call::Update(*secret_type, value),
@@ -107,7 +108,6 @@ impl Calls for Sending<'_> {
 
     fn answered(&mut self, call: usize, answer: Answer) {
         self.progress.step();
-        let value = self.under_way.remove(&call);
         let place = self.begun[call];
         let step = &self.plan.steps[place];
         let is_reached = !answer.as_ref().is_err_and(failure::is_unreached);
@@ -116,7 +116,7 @@ impl Calls for Sending<'_> {
             (Ok(_), Action::Update) => self.sent.updated += 1,
             (Ok(_), _) => self.sent.created += 1,
             (Err(fault), _) => {
-                self.sent.failed.insert(place, failure::unsent(step, &fault, value.as_ref()));
+                self.sent.failed.insert(place, failure::unsent(step, &fault, &self.mask));
             }
         }
     }
