@@ -98,14 +98,21 @@ fn what_is_there_all_the_time_is_listed_once_whatever_comes_and_goes() {
         found.extend(page.listing.secrets.into_iter().map(|metadata| metadata.id).filter(stays));
         let Some(last) = page.last else { break };
         after = Some(last);
-        // Before or after the place where the next page begins.
+        // Before or after the place where the next page begins, in its scope and in others, of which some are new.
         let other = format!("{}{}", ["a", "z"][random.below(2) as usize], made);
         made += 1;
-        sandbox.ok(&["create", "secret", &other, "v"]);
-        others.push(other);
+        let scope: &[&str] = match random.below(5) {
+            0 => &[],
+            1 => &["-p", "p"],
+            2 => &["-p", "new", "-d", "d"],
+            3 => &["-d", "d2"],
+            _ => &["-p", "q", "-d", "d"],
+        };
+        sandbox.ok(&[&["create", "secret", &other, "v"], scope].concat());
+        others.push((other, scope));
         if random.below(2) == 0 {
-            let gone = others.swap_remove(random.below(others.len() as u64) as usize);
-            sandbox.ok(&["delete", "secret", &gone]);
+            let (gone, scope) = others.swap_remove(random.below(others.len() as u64) as usize);
+            sandbox.ok(&[&["delete", "secret", &gone], scope].concat());
         }
     }
     assert_eq!(found, whole);

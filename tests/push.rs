@@ -383,11 +383,14 @@ fn the_names_and_options_say_which_and_where_to() {
 #[test]
 fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
     const VALUE: &str = "hunter2-correct-horse\nbattery 'staple'";
+    const NEIGHBOUR: &str = "swordfish-of-a-neighbour";
     for sdk in SDKS {
         let sandbox = Sandbox::new();
-        for name in ["a", "told", "taken", "z", "gone"] {
+        for name in ["told", "taken", "z", "gone"] {
             secret(&sandbox, &format!("org/{name}"), VALUE);
         }
+        // It is sent first.
+        secret(&sandbox, "org/a", NEIGHBOUR);
         secret(&sandbox, "org/bytes", [b"\xff\xfe", VALUE.as_bytes(), b"\xff"].concat());
         secret(&sandbox, "org/torn", VALUE);
         let cluster = Cluster::start(&sandbox, sdk, &json!({}));
@@ -410,7 +413,7 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
             "{ran:?}"
         );
         let causes: Vec<_> = ran.stderr.lines().filter_map(|line| line.strip_prefix("caused by: ")).collect();
-        let message = "cannot store \"*****\" nor *****, that is *****";
+        let message = "cannot store \"*****\" nor *****, that is *****, after *****";
         let expected = [
             format!("secret bytes (organization): {message} (internal)"),
             format!("secret gone (organization): {message} (failed_precondition)"),
@@ -421,7 +424,7 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
         ];
         assert_eq!(causes[..4], expected, "{ran:?}");
         assert!(causes[4].contains("secret torn (organization)"), "{ran:?}");
-        for piece in ["hunter2", "correct-horse", "battery", "staple", &STANDARD.encode(VALUE)[..20]] {
+        for piece in ["hunter2", "correct-horse", "battery", "staple", "swordfish", &STANDARD.encode(VALUE)[..20]] {
             assert!(!ran.all().contains(piece), "{piece} shows: {ran:?}");
         }
         let names: Vec<_> = cluster.written().into_iter().map(|(place, _)| place).collect();

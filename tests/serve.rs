@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::serving::{Reply, SECRETS, Serving};
+use support::http::{JSON, path, post};
 use support::{Ran, SDKS, Sandbox, python, secret_id, tally, until};
 
 /// Where a secret can be: options of a command, and the words for it.
@@ -628,28 +628,26 @@ fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
 fn a_service_ends_when_it_is_asked_to_and_answers_what_is_under_way() {
     let sandbox = Sandbox::new();
     for (number, signal) in [Signal::INT, Signal::TERM, Signal::HUP].into_iter().enumerate() {
-        let serving = Serving::start(&sandbox);
-        let listed = serving.call(&format!("{SECRETS}/ListSecrets"), "application/json", b"{}");
+        let serving = sandbox.serve();
+        let listed = serving.connect().call("ListSecrets", "{}");
         assert_eq!(listed.status, 200, "{listed:?}");
         // It says that it goes on with a call by asking for the body, which comes after the signal.
         let name = format!("s{number}");
         let body = json!({ "id": { "name": name }, "secretSpec": { "stringValue": "hunter2" } }).to_string();
-        let head = format!(
-            "POST {SECRETS}/CreateSecret HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-             expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        let mut stream = serving.connect();
-        stream.write_all(head.as_bytes()).expect("it listens");
+        let expects = [&JSON[..], &[("Expect", "100-continue")]].concat();
+        let request = post(&path("CreateSecret"), &expects, body.as_bytes());
+        let (head, body) = request.split_at(request.len() - body.len());
+        let mut connection = serving.connect();
+        connection.send(head);
         let mut interim = [0; 25];
-        stream.read_exact(&mut interim).expect("it answers");
+        connection.stream.read_exact(&mut interim).expect("it answers");
         assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
         serving.signal(signal);
-        until("no connection is taken any more", || std::net::TcpStream::connect(serving.address).is_err());
-        stream.write_all(body.as_bytes()).expect("it listens");
-        let reply = Reply::read(&mut BufReader::new(stream));
+        until("no connection is taken any more", || std::net::TcpStream::connect(serving.address()).is_err());
+        connection.send(body);
+        let reply = connection.reply().expect("it answers");
         assert_eq!((reply.status, &reply.body[..]), (200, &b"{}"[..]), "{reply:?}");
-        let ran = serving.end();
+        let ran = serving.ended();
         assert_eq!((ran.code, &ran.stdout[..]), (0, &b""[..]), "{ran:?}");
         assert_eq!(sandbox.value(&format!("org/{name}")), Some(b"hunter2".to_vec()));
         let said = ran.stderr.lines().filter_map(|line| line.split_once("Z ")).map(|(_, said)| said);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
-use support::serving::Serving;
+use support::http::{JSON, post};
 use support::{Ran, Random, SDKS, Sandbox, python, tally};
 
 fn root() -> &'static Path {
@@ -44,7 +44,7 @@ fn the_messages_and_paths_are_flytes() {
     compiler.include_imports(true).open_file("messages.proto").expect("a description");
     let sandbox = Sandbox::new();
     let ours = sandbox.file("ours", compiler.encode_file_descriptor_set());
-    let serving = Serving::start(&sandbox);
+    let serving = sandbox.serve();
     let (mut compared, mut paths) = (0, BTreeSet::new());
     for sdk in SDKS {
         let both = messages(&sandbox, sdk, &[std::ffi::OsStr::new("describe"), ours.as_os_str()]);
@@ -78,11 +78,11 @@ fn the_messages_and_paths_are_flytes() {
     expected.insert("/flyteidl2.cluster.ClusterService/SelectCluster".to_owned());
     assert_eq!(paths, expected);
     for path in &paths {
-        let reply = serving.call(path, "application/json", b"{}");
+        let reply = serving.connect().ask(&post(path, &JSON, b"{}"));
         assert!([200, 400].contains(&reply.status), "{path}: {reply:?}");
     }
     for path in ["/flyteidl2.secret.SecretService/RevealSecret", "/flyteidl2.secret.Secrets/GetSecret", "/", "//"] {
-        let reply = serving.call(path, "application/json", b"{}");
+        let reply = serving.connect().ask(&post(path, &JSON, b"{}"));
         assert!(![200, 400].contains(&reply.status), "{path}: {reply:?}");
     }
     tally(&format!("serve: {compared} fields of messages and values of enums are those of two SDKs"));
@@ -108,8 +108,8 @@ fn json_and_protobuf_mean_the_same() {
     for sdk in SDKS {
         let sandboxes = [(); 2].map(|()| Sandbox::in_memory());
         sandboxes.iter().for_each(|sandbox| drop(sandbox.ok(&["init"])));
-        let serving = sandboxes.each_ref().map(Serving::start);
-        let [one, other] = serving.each_ref().map(|serving| serving.address.to_string());
+        let serving = sandboxes.each_ref().map(Sandbox::serve);
+        let [one, other] = serving.each_ref().map(|serving| serving.address().to_string());
         let (seed, count) = (random.below(1 << 32).to_string(), count.to_string());
         let outcomes = messages(&sandboxes[0], sdk, &["requests", &one, &other, &seed, &count]);
         for (outcome, times) in outcomes.as_object().expect("outcomes") {
@@ -119,8 +119,7 @@ fn json_and_protobuf_mean_the_same() {
         assert!(one == other, "{sdk}: {:?} and {:?}", one.keys(), other.keys());
         assert!(!one.is_empty(), "{sdk}: nothing was written");
         for serving in serving {
-            serving.signal(rustix::process::Signal::TERM);
-            assert_eq!(serving.end().code, 0);
+            assert_eq!(serving.end(rustix::process::Signal::TERM), 0);
         }
     }
     for outcome in

@@ -8,13 +8,13 @@
 
 mod support;
 
-use std::io::{BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use flyte_local::vault::Metadata;
-use support::serving::{Reply, Serving};
+use support::http::Serving;
 use support::{Ran, Sandbox, python, secret_id, tally};
 
 /// That of `serve` alone: so nothing that was recorded has another one, which would differ each time.
@@ -123,7 +123,7 @@ fn assert_all_is_as_it_was_recorded(sandbox: &Sandbox, serving: Serving, calls: 
     let value = |place| sandbox.value(place);
     assert_eq!(value("org/recorded"), Some(b"updated".to_vec()));
     assert_eq!(value("org/text"), None);
-    assert_eq!(value("org/pull"), Some(br#"{"auths": {}}"#.to_vec()));
+    assert_eq!(value("org/pull"), Some(br#"{"auths": {"ghcr.io": {"auth": "bWU6aHVudGVyMg=="}}}"#.to_vec()));
     assert_eq!(value("project/p/domain/d/scoped"), Some(vec![b'x'; 4096]));
     assert_eq!(sandbox.open_vault().list(&Default::default()).expect("listed").secrets.len(), 3);
     let log = serving.log();
@@ -149,19 +149,18 @@ fn assert_all_is_as_it_was_recorded(sandbox: &Sandbox, serving: Serving, calls: 
 #[test]
 fn recorded_requests_of_the_newest_sdk_are_answered() {
     let sandbox = Sandbox::new();
-    let serving = Serving::start(&sandbox);
+    let serving = sandbox.serve();
     let mut names: Vec<_> = std::fs::read_dir(fixtures().join("newest"))
         .expect("fixtures")
         .map(|entry| entry.expect("one").path())
         .collect();
     names.sort();
     let (mut outcomes, mut seen) = (OUTCOMES.iter(), Seen::new());
-    let mut connection = BufReader::new(serving.connect());
+    let mut connection = serving.connect();
     for path in &names {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let request = std::fs::read(path).expect("a fixture");
-        connection.get_mut().write_all(&request).expect("it listens");
-        let reply = Reply::read(&mut connection);
+        let reply = connection.ask(&request);
         let (status, content_type) = (reply.status, reply.header("content-type").expect("it is there").to_owned());
         if name.ends_with("SelectCluster") {
             assert_eq!((status, &*content_type, reply.body), (200, "application/proto", Vec::new()), "{name}");
@@ -247,10 +246,10 @@ fn answer(connection: &mut impl Read, stream: u32) -> Vec<u8> {
 #[test]
 fn a_recorded_connection_of_the_oldest_sdk_is_answered() {
     let sandbox = Sandbox::new();
-    let serving = Serving::start(&sandbox);
+    let serving = sandbox.serve();
     let recorded = std::fs::read(fixtures().join("oldest.connection")).expect("a fixture");
     let mut frames = recorded.strip_prefix(PREFACE).expect("a connection of HTTP/2");
-    let mut connection = serving.connect();
+    let mut connection = serving.connect().stream;
     connection.write_all(PREFACE).expect("it listens");
     let (mut outcomes, mut seen, mut calls) = (OUTCOMES.iter(), Seen::new(), 0);
     while !frames.is_empty() {
@@ -314,8 +313,8 @@ impl Tap {
     /// All that this SDK sends, by connection: one after the other.
     fn record(&self, sdk: &str) -> Vec<Vec<u8>> {
         let sandbox = Sandbox::new();
-        let serving = Serving::start(&sandbox);
-        *self.service.lock().expect("no panic") = Some(serving.address);
+        let serving = sandbox.serve();
+        *self.service.lock().expect("no panic") = Some(serving.address());
         let calls = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/record_calls.py");
         let mut command = sandbox.program(python(sdk));
         command.arg(calls).env("FLYTECTL_CONFIG", "/dev/null").env("FLYTE_ADMIN_INSECURE", "true");

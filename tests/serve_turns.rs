@@ -104,8 +104,8 @@ fn an_image_pull_secret_is_one_by_its_value_and_its_place() {
     assert_eq!(update(&document.replace('"', "\\\"")), "");
     assert_eq!(sandbox.ok(&["get", "secret", "ghcr", "--reveal"]), document.as_bytes());
     sandbox.ok(&["create", "secret", "plain", "value"]);
-    let json = format!(r#"{{"id":{{"name":"plain"}},"secretSpec":{{"stringValue":"x","type":1}}}}"#);
-    assert_eq!(connection.call("UpdateSecret", &json).code(), "invalid_argument");
+    let json = r#"{"id":{"name":"plain"},"secretSpec":{"stringValue":"x","type":1}}"#;
+    assert_eq!(connection.call("UpdateSecret", json).code(), "invalid_argument");
 }
 
 #[test]

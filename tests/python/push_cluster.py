@@ -29,7 +29,7 @@ from flyteidl2.secret import definition_pb2, payload_pb2
 
 faults = json.loads(sys.argv[2])
 secrets, lock, writes = {}, threading.Lock(), 0
-answered, together = [], threading.Barrier(faults.get("together", 1))
+received, answered, together = [], [], threading.Barrier(faults.get("together", 1))
 
 REQUESTS = {
     "CreateSecret": (payload_pb2.CreateSecretRequest, payload_pb2.CreateSecretResponse),
@@ -52,6 +52,7 @@ def take(method, request):
         call["kind"] = spec.WhichOneof("value")
         call["type"] = definition_pb2.SecretType.Name(spec.type)
         call["value"] = base64.b64encode(spec.binary_value or spec.string_value.encode()).decode()
+        received.append(base64.b64decode(call["value"]).decode(errors="replace"))
         if "hold" in faults:
             with lock:
                 note(call, "held")
@@ -98,7 +99,7 @@ def write(call):
         os._exit(0)
     if name in faults.get("write", {}):
         value = base64.b64decode(call["value"]).decode(errors="replace")
-        raise Refused(faults["write"][name], f"cannot store {value!r} nor {call['value']}, that is {value}")
+        raise Refused(faults["write"][name], f"cannot store {value!r} nor {call['value']}, that is {value}, after {received[0]}")
     if call["method"] == "CreateSecret" and place in secrets:
         raise Refused("already_exists", "there is such a secret")
     if call["method"] == "UpdateSecret" and place not in secrets:

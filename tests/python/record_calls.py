@@ -30,12 +30,15 @@ async def update(name, value):
     await (service.UpdateSecret if hasattr(service, "UpdateSecret") else service.update_secret)(request)
 
 
+PULL = b'{"auths": {"ghcr.io": {"auth": "bWU6aHVudGVyMg=="}}}'
+
+
 async def main():
     await flyte.init_from_config.aio(project="", domain="")
     await Secret.create.aio("recorded", b"\x00\xff binary")
     await refused(Secret.create.aio("recorded", b"again"))
     await Secret.create.aio("text", "a value of text")
-    await Secret.create.aio("pull", b'{"auths": {}}', type="image_pull")
+    await Secret.create.aio("pull", PULL, type="image_pull")
     await Secret.get.aio("recorded")
     await refused(Secret.get.aio("missing"))
     await update.aio("recorded", b"updated")

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Sandbox;
+use super::{Ran, Sandbox};
 
 /// Longer than the service's own limits, which end what would wait for ever.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// A service, which is ended when dropped.
 pub struct Serving {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     address: SocketAddr,
     log: PathBuf,
 }
@@ -34,11 +35,12 @@ impl Serving {
         let log = work.join("serve.log");
         let stderr = File::options().create(true).append(true).open(&log).expect("made");
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().expect("it starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+        let (mut stdout, mut line) = (BufReader::new(child.stdout.take().expect("piped")), String::new());
+        stdout.read_line(&mut line).expect("a line");
         let address = line.trim().strip_prefix("dns:///").and_then(|address| address.parse().ok());
         let said = || std::fs::read_to_string(&log).expect("text");
-        Self { address: address.unwrap_or_else(|| panic!("no endpoint: {line} {}", said())), child, log }
+        let address = address.unwrap_or_else(|| panic!("no endpoint: {line} {}", said()));
+        Self { child, stdout, address, log }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -74,12 +76,22 @@ impl Serving {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
     }
 
-    /// Ends it with this signal; its exit code, or 128 and the signal's number.
-    pub fn end(mut self, signal: Signal) -> i32 {
-        use std::os::unix::process::ExitStatusExt;
+    pub fn signal(&self, signal: Signal) {
         kill_process(self.process(), signal).expect("it runs");
+    }
+
+    /// Waits for its end, which somebody has asked for; its standard error is the log.
+    pub fn ended(mut self) -> Ran {
+        let mut stdout = Vec::new();
+        self.stdout.read_to_end(&mut stdout).expect("it ends");
         let status = self.child.wait().expect("ours");
-        status.code().or(status.signal().map(|signal| 128 + signal)).expect("it ended")
+        Ran::from(Output { status, stdout, stderr: self.log().into_bytes() })
+    }
+
+    /// Ends it with this signal; its exit code.
+    pub fn end(self, signal: Signal) -> i32 {
+        self.signal(signal);
+        self.ended().code
     }
 }
 
@@ -215,6 +227,11 @@ pub struct Reply {
 }
 
 impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -272,20 +289,17 @@ impl Connection {
         };
         let head = String::from_utf8(self.unread.drain(..end + END.len()).collect()).expect("text");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let header = |name: &str| {
-            let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-            lines.find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-        };
-        let mut body = match header("transfer-encoding") {
+        let mut reply = Reply { status, head, body: Vec::new() };
+        reply.body = match reply.header("transfer-encoding") {
             Some(_) => self.chunks()?,
-            None => self.take(header("content-length").map_or(0, |length| length.parse().expect("a number")))?,
+            None => self.take(reply.header("content-length").map_or(0, |length| length.parse().expect("a number")))?,
         };
-        if header("content-encoding").is_some() {
+        if reply.header("content-encoding").is_some() {
             let mut plain = Vec::new();
-            flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).expect("gzip");
-            body = plain;
+            flate2::read::GzDecoder::new(&reply.body[..]).read_to_end(&mut plain).expect("gzip");
+            reply.body = plain;
         }
-        Some(Reply { status, head, body })
+        Some(reply)
     }
 
     fn chunks(&mut self) -> Option<Vec<u8>> {

@@ -9,7 +9,6 @@ pub mod http;
 pub mod identities;
 pub mod image;
 pub mod pages;
-pub mod serving;
 pub mod terminal;
 
 use std::ffi::OsStr;

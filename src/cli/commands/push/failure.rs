@@ -61,7 +61,8 @@ pub(super) fn unsent(step: &Step, fault: &Fault, mask: &Watchlist) -> CliError {
         (Some("not_found"), Action::Update) => {
             "it is not there any more: without --update it is created".to_owned()
         }
-        _ => masked(&told(fault), mask),
+        // A value may have several lines.
+        _ => one_line(&masked(&words(fault), mask)),
     };
     CliError::new(Exit::Failed, format!("{}: {reason}", step.to))
 }
@@ -95,10 +96,19 @@ pub(super) fn not_all(failed: &[CliError], plan: &Plan, untried: usize) -> CliEr
 }
 
 fn told(fault: &Fault) -> String {
+    one_line(&words(fault))
+}
+
+fn words(fault: &Fault) -> String {
     match fault.code.as_deref() {
         None | Some("gone") => fault.message.clone(),
         Some(code) => format!("{} ({code})", fault.message),
     }
+}
+
+/// What begins another line could pass for ours.
+fn one_line(message: &str) -> String {
+    message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Has what is sent not be shown.
