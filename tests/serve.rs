@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use support::http::{JSON, path, post};
+use support::http::{JSON, Serving, path, post};
 use support::{Ran, SDKS, Sandbox, python, secret_id, tally, until};
 
 /// Where a secret can be: options of a command, and the words for it.
@@ -563,12 +563,16 @@ fn a_command_is_run_as_it_is() {
         ("FLYTE_ADMIN_INSECURE", Some("true")),
         ("FLYTECTL_CONFIG", Some("/dev/null")),
         ("NO_PROXY", Some("example.org,127.0.0.1")),
-        ("no_proxy", Some("127.0.0.1")),
+        ("no_proxy", Some("example.org,127.0.0.1")),
+        ("no_grpc_proxy", None),
         ("KEPT", Some("yes")),
     ] {
         let found = environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         assert_eq!(found, value, "{name}");
     }
+    let mut command = serve_sh(&sandbox, "echo $NO_PROXY $no_proxy $no_grpc_proxy");
+    let hosts = ran(command.env("no_proxy", "a").env("no_grpc_proxy", "b")).text();
+    assert_eq!(hosts, "a,127.0.0.1 a,127.0.0.1 b,127.0.0.1\n");
     let endpoint = environment.lines().find_map(|line| line.strip_prefix("FLYTE_ADMIN_ENDPOINT=dns:///127.0.0.1:"));
     assert_ne!(endpoint.expect("it is there"), "30081", "{environment}");
 
@@ -586,6 +590,40 @@ fn a_command_is_run_as_it_is() {
         let ran = sandbox.run(&["serve", "--", program]);
         assert_eq!((ran.code, ran.stdout), (code, Vec::new()), "{}", ran.stderr);
         assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(program), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_passphrase_does_not_reach_the_command() {
+    let sandbox = Sandbox::new();
+    let script = r#""$0" --passphrase-fd 3 serve -- sh -c 'cat <&3' 3< <(echo hunter2)"#;
+    let ran = ran(sandbox.program("bash").args(["-c", script, support::FLYTE_LOCAL]));
+    assert_eq!((ran.code, ran.all()), (0, String::new()));
+}
+
+#[test]
+fn what_it_says_to_type_leads_there_without_any_configuration_and_past_a_proxy() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "known", "value"]);
+    let mut command = sandbox.command(&["serve", "--port", "0"]);
+    let serving = Serving::start(
+        {
+            command.env("http_proxy", "http://127.0.0.1:9");
+            command
+        },
+        &sandbox.work(),
+    );
+    // It is said after the endpoint.
+    until("it says what to type", || serving.log().contains("unset FLYTE_API_KEY\n"));
+    let log = serving.log();
+    let typed = log.lines().find_map(|line| line.strip_prefix("hint: or, for all it starts: ")).expect("a hint");
+    let list = "import os, flyte; flyte.init_from_config(); from flyte.remote import Secret; \
+                print([secret.name for secret in Secret.listall()], flush=True); os._exit(0)";
+    for sdk in SDKS {
+        let script = format!("{typed}; exec '{}' -c \"$0\"", python(sdk).display());
+        let mut shell = sandbox.program("sh");
+        shell.args(["-c", &script, list]).env("http_proxy", "http://127.0.0.1:9").env("FLYTE_API_KEY", "key");
+        assert_eq!(ran(&mut shell).text(), "['known']\n", "{sdk}: {typed}");
     }
 }
 
@@ -626,8 +664,8 @@ fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
 
 #[test]
 fn a_service_ends_when_it_is_asked_to_and_answers_what_is_under_way() {
-    let sandbox = Sandbox::new();
     for (number, signal) in [Signal::INT, Signal::TERM, Signal::HUP].into_iter().enumerate() {
+        let sandbox = Sandbox::new();
         let serving = sandbox.serve();
         let listed = serving.connect().call("ListSecrets", "{}");
         assert_eq!(listed.status, 200, "{listed:?}");
