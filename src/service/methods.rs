@@ -146,7 +146,7 @@ impl Methods {
         act: impl FnOnce(&mut Vault) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, ConnectError> {
         let turn = Arc::clone(&self.0.writing).acquire_owned().await;
-        self.with_vault(move |vault| {
+        self.with_vault(Vault::reopen, move |vault| {
             let done = act(vault);
             // Not before, even if nobody waits for it any more: else a later write could be over before this one.
             drop(turn);
@@ -159,13 +159,14 @@ impl Methods {
         &self,
         act: impl FnOnce(&Vault) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, ConnectError> {
-        self.with_vault(|vault| act(vault)).await
+        self.with_vault(Vault::reopen_for_metadata, |vault| act(vault)).await
     }
 
     /// Works on the vault in a thread that may wait for disks and locks. What was begun is ended, even if the client goes; what
     /// was not is not begun then.
     async fn with_vault<T: Send + 'static>(
         &self,
+        open: impl FnOnce(&Vault) -> Result<Vault, VaultError> + Send + 'static,
         act: impl FnOnce(&mut Vault) -> Result<T, VaultError> + Send + 'static,
     ) -> Result<T, ConnectError> {
         let state = Arc::clone(&self.0);
@@ -175,7 +176,7 @@ impl Methods {
             if is_waited_for.strong_count() == 0 {
                 return Err(ConnectError::canceled("nobody waits for it any more"));
             }
-            let done = state.vault.reopen().and_then(|mut vault| act(&mut vault));
+            let done = open(&state.vault).and_then(|mut vault| act(&mut vault));
             done.map_err(|error| reply::failure(&error, state.host.explain(&error)))
         });
         let done = done.await.unwrap_or_else(|_| Err(ConnectError::internal("the service failed")));

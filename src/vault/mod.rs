@@ -129,10 +129,18 @@ impl Vault {
     /// # Errors
     /// Those of [`Vault::open`] and [`Vault::with_state`].
     pub fn reopen(&self) -> Result<Self, VaultError> {
-        let mut vault = Self::open_with(self.path(), self.root.permissions())?;
+        let mut vault = self.reopen_for_metadata()?;
         (vault.patience, vault.author) = (self.patience, self.author.clone());
         vault.memory = self.memory.forgotten();
         vault.with_state(self.memory.state())
+    }
+
+    /// As [`Vault::reopen`], for [`Vault::metadata`] and lists alone: what is remembered takes no part in them.
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`].
+    pub fn reopen_for_metadata(&self) -> Result<Self, VaultError> {
+        Self::open_with(self.path(), self.root.permissions())
     }
 
     /// Sets the key that signs what is written.
