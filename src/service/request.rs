@@ -11,7 +11,7 @@ use super::generated::{ListSecretsRequest, SecretIdentifier, SecretSpec, SecretT
 use crate::secret::{NameError, Scope, ScopeFilter, SecretId, SecretType, SecretValue};
 use crate::transfer::docker;
 
-/// Under which the continuation is found by SDKs older than 2.1, which know of one for each cluster.
+/// Under which the continuation is found by older SDKs (2.4 still), which look for one of each cluster.
 pub(super) const CLUSTER: &str = "local";
 
 fn invalid(message: impl Into<String>) -> ConnectError {

@@ -103,7 +103,7 @@ class Cluster:
 
     def __init__(self, service, organization, definitions, payloads):
         self._organization, self._definitions, self._payloads = organization, definitions, payloads
-        # Connect's spelling, and that of gRPC, which SDKs before 2.4 speak.
+        # Connect's spelling, and that of gRPC, which older SDKs (2.0) speak.
         self._get = getattr(service, "get_secret", None) or service.GetSecret
         self._create = getattr(service, "create_secret", None) or service.CreateSecret
         self._update = getattr(service, "update_secret", None) or service.UpdateSecret
