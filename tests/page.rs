@@ -4,7 +4,7 @@
 
 mod support;
 
-use flyte_local::secret::{Scope, ScopeFilter, SecretId};
+use flyte_local::secret::{Domain, Project, Scope, ScopeFilter, SecretId, SecretName};
 use flyte_local::vault::Vault;
 use support::{Random, Sandbox};
 
@@ -22,6 +22,11 @@ fn vault(sandbox: &Sandbox, count: usize) -> Vault {
     let mut shell = sandbox.program("sh");
     assert!(shell.args(["-ec", &script]).output().expect("sh starts").status.success());
     Vault::open(&sandbox.vault()).expect("it opens")
+}
+
+/// By what lists are sorted: the organization first.
+fn key(id: &SecretId) -> (Option<Project>, Option<Domain>, SecretName) {
+    (id.scope.project().cloned(), id.scope.domain().cloned(), id.name.clone())
 }
 
 /// What is listed, page after page.
@@ -50,7 +55,7 @@ fn all_pages_are_the_list() {
             ScopeFilter { project: part(project), domain: domain.map(|domain| domain.parse().expect("a name")) };
         let whole = vault.list(&filter).expect("a list").secrets.into_iter().map(|metadata| metadata.id);
         let whole: Vec<_> = whole.collect();
-        assert!(whole.len() >= 7);
+        assert!(whole.len() >= 7 && whole.is_sorted_by_key(key));
         for limit in (1..=whole.len() + 1).chain([1000]) {
             assert_eq!(pages(&vault, &filter, limit), whole, "{project:?} {domain:?} {limit}");
         }
@@ -65,7 +70,6 @@ fn a_page_may_begin_after_what_is_not_there() {
     let whole: Vec<_> =
         vault.list(&ScopeFilter::default()).expect("a list").secrets.into_iter().map(|m| m.id).collect();
     let name = |text: &str| text.parse().expect("a name");
-    let key = |id: &SecretId| (id.scope.project().cloned(), id.scope.domain().cloned(), id.name.clone());
     for scope in [
         Scope::Organization,
         Scope::Project("p".parse().expect("a project")),

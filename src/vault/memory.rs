@@ -11,7 +11,7 @@ use super::pins::Pins;
 use super::trust::{Change, Newest, Pin, Stale, staleness};
 use super::{NamedAuthor, Vault, VaultError, layout};
 use crate::crypto::Author;
-use crate::secret::{ScopeFilter, SecretId};
+use crate::secret::SecretId;
 use crate::storage::Lock;
 
 /// Something that is no error but has to be told.
@@ -425,7 +425,7 @@ impl Vault {
             return Err(VaultError::OwnAuthor { name: name.to_owned() });
         }
         let mut signed = Vec::new();
-        self.each_header(&ScopeFilter::default(), Self::peek_judged, |header| match header {
+        self.each_header(|header| match header {
             Ok((metadata, Some(claim))) if removed.iter().any(|author| author.key == claim.author) => {
                 signed.push(metadata.id);
             }

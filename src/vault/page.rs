@@ -1,7 +1,7 @@
 //! A list in parts, for a client that asks for so many at a time.
 
 use super::read::secret_names;
-use super::{Listing, Metadata, Vault, VaultError};
+use super::{Listing, Vault, VaultError};
 use crate::secret::{Domain, Project, Scope, ScopeFilter, SecretId};
 
 /// A part of a list.
@@ -14,7 +14,7 @@ pub struct Page {
 }
 
 /// By project and domain, the organization first.
-pub(super) fn order(scope: &Scope) -> (Option<&Project>, Option<&Domain>) {
+fn order(scope: &Scope) -> (Option<&Project>, Option<&Domain>) {
     (scope.project(), scope.domain())
 }
 
@@ -33,7 +33,7 @@ impl Vault {
         let is_before = |scope: &Scope| after.is_some_and(|after| order(scope) < order(&after.scope));
         let mut scopes = self.scopes()?;
         scopes.retain(|scope| filter.matches(scope) && !is_before(scope));
-        scopes.sort_by(|one, other| order(one).cmp(&order(other)));
+        scopes.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
         for scope in scopes {
             let Some(directory) = self.scope_directory(&scope)? else { continue };
             let mut names = secret_names(&directory)?;
@@ -55,9 +55,4 @@ impl Vault {
         }
         Ok(Page { listing, last: None })
     }
-}
-
-/// Sorts by project, domain and name, the organization first.
-pub(super) fn sort(secrets: &mut [Metadata]) {
-    secrets.sort_by(|one, other| (order(&one.id.scope), &one.id.name).cmp(&(order(&other.id.scope), &other.id.name)));
 }

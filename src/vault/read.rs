@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::binding::Claim;
-use super::{Metadata, Needs, Refusal, Vault, VaultError, binding, layout, page, trust};
+use super::{Metadata, Needs, Refusal, Vault, VaultError, binding, layout, trust};
 use crate::crypto::{self, EnvelopeError, Identities, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
 use crate::storage::{Directory, Entry};
@@ -160,27 +160,17 @@ impl Vault {
     /// # Errors
     /// The system's. A file that is refused is no error, it is in the listing.
     pub fn list(&self, filter: &ScopeFilter) -> Result<Listing, VaultError> {
-        let mut listing = Listing { secrets: Vec::new(), refused: Vec::new() };
-        self.each_header(filter, Self::peek, |header| match header {
-            Ok((metadata, _)) => listing.secrets.push(metadata),
-            Err(error) => listing.refused.push(error),
-        })?;
-        page::sort(&mut listing.secrets);
-        Ok(listing)
+        Ok(self.page(filter, None, usize::MAX)?.listing)
     }
 
-    /// Looks, as `look` does, at the header of every secret in a scope that `filter` shows, in no order.
-    pub(super) fn each_header(
-        &self,
-        filter: &ScopeFilter,
-        look: impl Fn(&Self, &Directory, &SecretId) -> Result<Option<Header>, VaultError>,
-        mut visit: impl FnMut(Result<Header, VaultError>),
-    ) -> Result<(), VaultError> {
-        for scope in self.scopes()?.into_iter().filter(|scope| filter.matches(scope)) {
+    /// Looks, as [`Vault::peek_judged`] does, at the header of every secret, in no order.
+    pub(super) fn each_header(&self, mut visit: impl FnMut(Result<Header, VaultError>)) -> Result<(), VaultError> {
+        for scope in self.scopes()? {
             let Some(directory) = self.scope_directory(&scope)? else { continue };
             for name in secret_names(&directory)? {
                 // One that was deleted meanwhile is none.
-                if let Some(header) = look(self, &directory, &SecretId { scope: scope.clone(), name }).transpose() {
+                if let Some(header) = self.peek_judged(&directory, &SecretId { scope: scope.clone(), name }).transpose()
+                {
                     visit(header);
                 }
             }

@@ -15,7 +15,7 @@ use super::manifest::Manifest;
 use super::trust::staleness;
 use super::{Metadata, NamedRecipient, Vault, VaultError, pins};
 use crate::crypto::{Identities, Recipient, Sealed};
-use crate::secret::{ScopeFilter, SecretId, SecretValue};
+use crate::secret::{SecretId, SecretValue};
 use crate::storage::{Directory, Replace};
 
 /// Fewer secrets than this are not worth a second thread.
@@ -63,7 +63,7 @@ impl Vault {
     pub fn encryption(&self) -> Result<Encryption, VaultError> {
         let digest = self.manifest.recipients_digest();
         let mut found = Encryption::default();
-        self.each_header(&ScopeFilter::default(), Self::peek_judged, |header| match header {
+        self.each_header(|header| match header {
             Ok((_, claim)) if is_for(&digest, claim.as_ref()) => found.current += 1,
             Ok((metadata, _)) => found.outdated.push(metadata.id),
             Err(error) => found.refused.push(error),
