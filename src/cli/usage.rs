@@ -29,11 +29,12 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
         }
         ErrorKind::UnknownArgument if !argument.starts_with('-') => {
             let error = bad("there is one argument more than the command takes".to_owned());
-            let is_exec = arguments.iter().any(|argument| argument == "exec");
-            return Err(error.hint(if is_exec {
-                "put -- before the command: flyte-local exec --secret KEY -- COMMAND"
-            } else {
-                "quote a value that has spaces in it"
+            let example = arguments
+                .iter()
+                .find_map(|argument| OF_COMMANDS.iter().find(|(verb, _)| argument == verb).map(|(_, example)| example));
+            return Err(error.hint(match example {
+                Some(example) => format!("put -- before the command: {example}"),
+                None => "quote a value that has spaces in it".to_owned(),
             }));
         }
         // Without a likely option beside it, what clap would repeat may be a value.
@@ -70,5 +71,9 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
     ui.usage(error.render().to_string().trim_end());
     Ok(ExitCode::from(Exit::Usage as u8))
 }
+
+/// The verbs that start a command, and how it is typed.
+const OF_COMMANDS: [(&str, &str); 2] =
+    [("exec", "flyte-local exec --secret KEY -- COMMAND"), ("serve", "flyte-local serve -- COMMAND")];
 
 const DASHED_VALUE: &str = "a value that begins with '-': --value=VALUE, or --from-file FILE";
