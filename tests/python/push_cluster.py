@@ -80,7 +80,7 @@ def look(call, request):
     place, name = tuple(call["place"]), call["place"][2]
     refuse(place)
     if name in faults.get("get", {}):
-        raise Refused(faults["get"][name], "not to be seen")
+        raise Refused(faults["get"][name], "not\r\n  to be seen")
     if place not in secrets or name in faults.get("unseen", []):
         raise Refused("not_found", "there is no such secret")
     found = payload_pb2.GetSecretResponse()

@@ -107,7 +107,7 @@ fn words(fault: &Fault) -> String {
 }
 
 /// What begins another line could pass for ours.
-fn one_line(message: &str) -> String {
+pub(super) fn one_line(message: &str) -> String {
     message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::failure::one_line;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::progress::Progress;
@@ -165,7 +166,7 @@ impl Calls for Look<'_> {
             Err(fault) => match fault.code.as_deref() {
                 Some("not_found") => step.action = Action::Create,
                 // Others may be.
-                Some("invalid_argument" | "permission_denied") => step.refuse(fault.message),
+                Some("invalid_argument" | "permission_denied") => step.refuse(one_line(&fault.message)),
                 _ => {
                     self.fault.get_or_insert(fault);
                 }
