@@ -204,7 +204,7 @@ impl Service {
         let noted = Arc::clone(&activity);
         let service = service_fn(move |request| self.clone().answer(request, Arc::clone(&noted)));
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).max_buf_size(4 * MAX_HEAD_BYTES as usize);
+        builder.http1().timer(TokioTimer::new()).max_buf_size(MAX_HEAD_BYTES as usize);
         builder
             .http2()
             .timer(TokioTimer::new())
