@@ -109,7 +109,7 @@ fn what_has_one_place_is_only_there() {
         ("tokio::", "src/service/"),
         ("hyper::", "src/service/"),
         ("connectrpc::", "src/service/"),
-        ("env::var", "src/cli/context.rs"),
+        ("env::var", "src/cli/environment.rs"),
         ("rpassword::", "src/cli/prompt.rs"),
         ("io::stdout", "src/cli/ui.rs"),
         ("println!", "nowhere"),

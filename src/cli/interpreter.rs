@@ -1,10 +1,18 @@
-//! Why a run did not begin: what is said of the interpreter.
+//! The user's Python interpreter, for `run` and `push`: finding it, and why it could not be used.
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::context::quoted;
-use crate::cli::error::{CliError, Exit};
-use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError};
+use super::environment::virtual_env;
+use super::error::{CliError, Exit};
+use super::shell::quoted;
+use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError, Search};
+
+pub(crate) fn find(given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
+    let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
+    let active = virtual_env();
+    let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
+    Interpreter::find(search).map_err(|error| no_environment(&error))
+}
 
 fn named_by(interpreter: &Interpreter) -> String {
     let origin = match interpreter.origin {
@@ -18,12 +26,12 @@ fn named_by(interpreter: &Interpreter) -> String {
 }
 
 /// What to do without this interpreter; `verb` is the command that wants one.
-pub(in crate::cli::commands) fn another(verb: &str) -> String {
+pub(crate) fn another(verb: &str) -> String {
     format!("name another interpreter: flyte-local {verb} --python PYTHON …")
 }
 
 /// Where the environment that a file's header asks for could not be had.
-pub(super) fn no_environment(error: &ScriptError) -> CliError {
+fn no_environment(error: &ScriptError) -> CliError {
     let without = "or do without its environment: flyte-local run --python PYTHON …";
     match error {
         ScriptError::Failed { ended, .. } => CliError::chain(Exit::Failed, error)
@@ -34,11 +42,7 @@ pub(super) fn no_environment(error: &ScriptError) -> CliError {
     }
 }
 
-pub(in crate::cli::commands) fn cannot_start(
-    interpreter: &Interpreter,
-    error: &std::io::Error,
-    verb: &str,
-) -> CliError {
+pub(crate) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error, verb: &str) -> CliError {
     let exit = match error.kind() {
         std::io::ErrorKind::NotFound => Exit::CommandNotFound,
         _ => Exit::NotExecutable,
@@ -47,7 +51,7 @@ pub(in crate::cli::commands) fn cannot_start(
     CliError::new(exit, message).because(error.to_string()).hint(another(verb))
 }
 
-pub(in crate::cli::commands) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> CliError {
+pub(crate) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> CliError {
     let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
     let error = CliError::new(Exit::Failed, message).because(format!("it ended with exit code {code}"));
     // What a version manager's stand-in answers, and a script whose own command is missing.
@@ -56,11 +60,11 @@ pub(in crate::cli::commands) fn not_python(interpreter: &Interpreter, code: i32,
 }
 
 /// The command as it was typed, up to the file.
-pub(in crate::cli::commands) struct Typed {
-    pub(in crate::cli::commands) run: String,
+pub(crate) struct Typed {
+    pub(crate) run: String,
     /// Its verb.
-    pub(in crate::cli::commands) verb: &'static str,
-    pub(in crate::cli::commands) file: Option<PathBuf>,
+    pub(crate) verb: &'static str,
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl Typed {
@@ -69,7 +73,7 @@ impl Typed {
     }
 }
 
-pub(in crate::cli::commands) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CliError {
+pub(crate) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CliError {
     match failure {
         Failure::PythonTooOld { version: (major, minor, micro) } => {
             let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
