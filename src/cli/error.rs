@@ -89,10 +89,13 @@ impl CommandError {
         self
     }
 
-    /// Adds the identities that were tried. Their hints help before any other does.
+    /// Adds the identities that were tried, unless the vault failed for another reason than that none opened a file. Their
+    /// hints help before any other does.
     #[must_use]
     pub(crate) fn tried(mut self, tried: Tried) -> Self {
-        self.0.tried = Some(tried);
+        let is_other =
+            matches!(&self.0.failure, Failure::Vault(error) if !matches!(**error, VaultError::CannotDecrypt { .. }));
+        self.0.tried = (!is_other).then_some(tried);
         self
     }
 
@@ -129,11 +132,11 @@ impl CommandError {
         }
         if let Some(Tried { causes, hints }) = &facts.tried {
             report = causes.iter().fold(report, Report::because).first_hints(hints);
-            if let Failure::Vault(error) = &facts.failure
-                && let VaultError::CannotDecrypt { needs, .. } = &**error
-            {
-                report = report.because(explain::needed(needs));
-            }
+        }
+        if let (Some(_), Failure::Vault(error)) = (&facts.tried, &facts.failure)
+            && let VaultError::CannotDecrypt { needs, .. } = &**error
+        {
+            report = report.because(explain::needed(needs));
         }
         report = facts.causes.iter().fold(report, Report::because);
         report = facts.hints.iter().fold(report, Report::hint);

@@ -8,7 +8,7 @@ use flyte_local::config::ConfigError;
 use flyte_local::keyring::KeyringError;
 use flyte_local::launch::ChildError;
 use flyte_local::secret::{Scope, SecretId, SecretName};
-use flyte_local::storage::{Exposure, LockOwner, StorageError};
+use flyte_local::storage::{ExposureError, LockOwner, StorageError};
 use flyte_local::vault::{ManifestError, Needs, Vault, VaultError};
 
 /// The way to become a recipient, for a user whose identity opens nothing of a vault.
@@ -162,11 +162,11 @@ pub(crate) fn storage(error: &StorageError) -> Report {
     }
 }
 
-fn exposure_hint(exposure: Exposure, path: &str) -> String {
+fn exposure_hint(exposure: ExposureError, path: &str) -> String {
     match exposure {
-        Exposure::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
-        Exposure::Readable { .. } => format!("close it: chmod 600 {path}"),
-        Exposure::Foreign { .. } => {
+        ExposureError::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
+        ExposureError::Readable { .. } => format!("close it: chmod 600 {path}"),
+        ExposureError::Foreign { .. } => {
             format!("run flyte-local as that user, or, if it is to be yours: sudo chown -R $(id -u) {path}")
         }
     }

@@ -19,7 +19,7 @@ use crate::cli::shell::quoted;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::{Directory, System};
-use flyte_local::vault::{Flaw, Vault, VaultError};
+use flyte_local::vault::{InspectionError, Vault, VaultError};
 
 /// Tell whether all is well with the vault, and how this machine will have file secrets
 ///
@@ -125,13 +125,13 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>
     let flaws = found.flaws.into_iter().map(|flaw| {
         let refused = CommandError::chain(Exit::Refused, &flaw);
         match flaw {
-            Flaw::Secret(error) => Finding::new(context, "secret", Err(error.into())),
-            Flaw::Directory(error) => Finding::new(context, "directory", Err(error.into())),
-            Flaw::Stray { path } => {
+            InspectionError::Secret(error) => Finding::new(context, "secret", Err(error.into())),
+            InspectionError::Directory(error) => Finding::new(context, "directory", Err(error.into())),
+            InspectionError::Stray { path } => {
                 let hint = format!("look at it, and take it away: rm -r {}", quoted(&path));
                 Finding::new(context, "stray file", Err(refused.hint(hint)))
             }
-            Flaw::Leftover { path } => {
+            InspectionError::Leftover { path } => {
                 let hint = format!("take it away: rm {}", quoted(&path));
                 Finding::new(context, "leftover", Err(refused.hint(hint)))
             }
