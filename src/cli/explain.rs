@@ -203,6 +203,9 @@ pub(crate) fn child(error: &ChildError) -> Report {
     }
 }
 
+/// The most places to name for a secret that is missing.
+const MOST_CANDIDATES: usize = 3;
+
 /// Names and scopes of the vault that may be meant by the name of a missing secret.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidates {
@@ -223,6 +226,11 @@ impl Candidates {
     pub(crate) fn hints(&self, command: &str, verb: &str) -> Vec<String> {
         let name: &SecretName = &self.id.name;
         let typed = |scope: &Scope| format!("{command} {verb} {name}{}", scope_flags(scope));
-        self.scopes.iter().map(|scope| format!("it exists in {scope}: {}", typed(scope))).collect()
+        let place = |scope: &Scope| match scope {
+            Scope::Organization => "the organization".to_owned(),
+            scope => scope.to_string(),
+        };
+        let scopes = self.scopes.iter().take(MOST_CANDIDATES);
+        scopes.map(|scope| format!("{name} exists in {}: {}", place(scope), typed(scope))).collect()
     }
 }
