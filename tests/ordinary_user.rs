@@ -1,5 +1,7 @@
 //! File secrets for an ordinary user, and for one who may not make a private mount.
 
+#![allow(clippy::disallowed_methods, reason = "tests start programs as any program could")]
+
 mod support;
 
 use std::path::Path;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use directories::BaseDirs;
@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use crate::cli::commands::{exec, supervise};
 use crate::cli::context::{Context, inherited, quoted};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::identities::IDENTITY_KEY;
 use crate::cli::ui::Ui;
 use flyte_local::launch::{self, ChildError, Surroundings};
 use flyte_local::service::{Event, Host, Server};
@@ -69,10 +68,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         context.ui.hint(&format!("or, for all it starts: export{}; unset {API_KEY}", variables.collect::<String>()));
         return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
     };
-    let mut command = Command::new(program);
-    command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY).env_remove(IDENTITY_KEY);
-    context.passphrases().take_away();
-    let supervisor = supervise::command()?;
+    let mut command = context.spawner().command(program);
+    command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY);
+    let supervisor = supervise::command(context.spawner())?;
     let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
     match server.serve_during(vault, log, run).map_err(failed)? {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),

@@ -5,13 +5,14 @@ use std::process::{Command, ExitCode};
 
 use crate::cli::error::CliError;
 use flyte_local::launch;
+use flyte_local::process::Spawner;
 
 /// What it is called by.
 const NAME: &str = "__supervise";
 
 /// This program again, as the supervisor.
-pub(crate) fn command() -> Result<Command, CliError> {
-    let mut command = Command::new(super::this_program()?);
+pub(crate) fn command(spawner: &Spawner) -> Result<Command, CliError> {
+    let mut command = spawner.command(super::this_program()?);
     command.arg(NAME);
     Ok(command)
 }
