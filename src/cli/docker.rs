@@ -10,7 +10,7 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
-use super::context::inherited;
+use super::environment::inherited;
 use super::error::{CliError, Exit};
 use super::prompt;
 use super::ui::Ui;

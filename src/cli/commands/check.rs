@@ -4,12 +4,16 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::cli::OutputFormat;
-use crate::cli::context::{Context, quoted, runtime_directory, split};
-use crate::cli::error::{CliError, Exit, GET_ADDED, harmless, harmless_json};
-use crate::cli::files::Place;
-use crate::cli::identities::{Identities, Origin};
-use crate::cli::inject::User;
+use crate::cli::arguments::OutputFormat;
+use crate::cli::context::Context;
+use crate::cli::environment::runtime_directory;
+use crate::cli::error::{CliError, Exit, GET_ADDED};
+use crate::cli::files::{Place, User};
+use crate::cli::identities::Identities;
+use crate::cli::identity_source::Origin;
+use crate::cli::paths::split;
+use crate::cli::sanitize::{harmless, harmless_json};
+use crate::cli::shell::quoted;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::{Directory, System};
