@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
 use super::{Interpreter, OLDEST_PYTHON};
+use crate::process::Spawner;
 
 /// The bootstrap's modules, each after those that it imports.
 const BOOTSTRAP: &[(&str, &str)] = &[
@@ -131,6 +132,7 @@ impl Broker {
     /// # Errors
     /// The system has no socket left.
     pub fn start(
+        spawner: &Spawner,
         interpreter: &Interpreter,
         job: Job,
         settings: Settings,
@@ -139,7 +141,7 @@ impl Broker {
         let (ours, child) = UnixStream::pair()?;
         // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
         rustix::io::fcntl_setfd(&child, rustix::io::FdFlags::empty())?;
-        let mut command = Command::new(&interpreter.program);
+        let mut command = spawner.command(&interpreter.program);
         command.args(["-c", LOADER]).arg(child.as_raw_fd().to_string());
 
         let shared = Arc::new(Shared::default());
