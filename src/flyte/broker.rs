@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::bootstrap::{LOAD, RUN, RUN_MODULES};
 use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
 use super::{Interpreter, OLDEST_PYTHON};
+use crate::process::Spawner;
 
 /// The longest request: thousands of declared secrets.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -103,6 +104,7 @@ impl Broker {
     /// # Errors
     /// The system has no socket left.
     pub fn start(
+        spawner: &Spawner,
         interpreter: &Interpreter,
         job: Job,
         settings: Settings,
@@ -111,7 +113,7 @@ impl Broker {
         let (ours, child) = UnixStream::pair()?;
         // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
         rustix::io::fcntl_setfd(&child, rustix::io::FdFlags::empty())?;
-        let mut command = Command::new(&interpreter.program);
+        let mut command = spawner.command(&interpreter.program);
         command.args(["-c", RUN]).arg(child.as_raw_fd().to_string());
 
         let shared = Arc::new(Shared::default());

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::bootstrap::{PUSH, PUSH_MODULES};
 use super::{Interpreter, OLDEST_PYTHON};
+use crate::process::Spawner;
 use crate::secret::{SecretId, SecretType, SecretValue};
 
 /// The longest thing that Python says: an error of the cluster's, whose message it chooses.
@@ -132,16 +133,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the interpreter, with what `prepare` sets, and has its SDK find the cluster. Nothing was asked of that yet.
+    /// Starts the interpreter and has its SDK find the cluster. Nothing was asked of that yet.
     ///
     /// # Errors
     /// There is no interpreter, no SDK or no cluster.
     pub fn connect(
+        spawner: &Spawner,
         interpreter: &Interpreter,
         target: &Target,
-        prepare: impl FnOnce(&mut Command),
     ) -> Result<(Self, About), ConnectError> {
-        let (child, socket) = spawn(interpreter, prepare).map_err(ConnectError::Start)?;
+        let (child, socket) = spawn(spawner, interpreter).map_err(ConnectError::Start)?;
         let reader = BufReader::new(socket.try_clone().map_err(ConnectError::Start)?);
         let mut cluster = Self { child, socket, reader };
         let Ok(Reply::Hello { python }) = cluster.reply() else {
@@ -227,13 +228,12 @@ fn gone() -> Fault {
     Fault { code: Some("gone".to_owned()), message: "Python ended before it answered".to_owned() }
 }
 
-fn spawn(interpreter: &Interpreter, prepare: impl FnOnce(&mut Command)) -> io::Result<(Child, UnixStream)> {
+fn spawn(spawner: &Spawner, interpreter: &Interpreter) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
     rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty())?;
-    let mut command = Command::new(&interpreter.program);
+    let mut command = spawner.command(&interpreter.program);
     command.args(["-c", PUSH]).arg(theirs.as_raw_fd().to_string()).stdin(Stdio::inherit());
-    prepare(&mut command);
     Ok((command.spawn()?, ours))
 }
 
