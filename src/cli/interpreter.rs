@@ -6,13 +6,18 @@ use super::environment::virtual_env;
 use super::error::{CommandError, Exit};
 use super::shell::quoted;
 use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError, Search};
+use flyte_local::process::Spawner;
 
-pub(crate) fn find(given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CommandError> {
+pub(crate) fn find(
+    spawner: &Spawner,
+    given: Option<PathBuf>,
+    file: Option<&Path>,
+) -> Result<Interpreter, CommandError> {
     let directory =
         std::env::current_dir().map_err(|error| CommandError::from_io("find the working directory", &error))?;
     let active = virtual_env();
     let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
-    Interpreter::find(search).map_err(|error| no_environment(&error))
+    Interpreter::find(search, spawner).map_err(|error| no_environment(&error))
 }
 
 fn named_by(interpreter: &Interpreter) -> String {

@@ -233,7 +233,7 @@ fn system(context: &Context<'_>) -> Finding {
 
 fn file_secrets(context: &Context<'_>) -> Finding {
     const WHAT: &str = "file secrets";
-    match Place::find(User::Task, runtime_directory().as_deref()) {
+    match Place::find(context.spawner(), User::Task, runtime_directory().as_deref()) {
         Place::Mount => Finding::new(context, WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
         Place::Memory(directory) => {
             let _removal = directory.removal();
