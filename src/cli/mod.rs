@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod identities;
 mod inject;
+mod listing;
 mod notices;
 mod opener;
 mod passphrases;
@@ -15,6 +16,7 @@ mod paths;
 mod progress;
 mod prompt;
 mod retired;
+mod reveal;
 mod table;
 mod ui;
 mod usage;
@@ -183,7 +185,7 @@ enum Delete {
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     flyte_local::launch::forbid_dumps();
-    let ui = Ui::new(context::no_color());
+    let ui = Ui::new(context::no_color(), context::columns());
     ui.tell_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let result = if arguments.get(1).is_some_and(|argument| argument == try_mount::NAME) {

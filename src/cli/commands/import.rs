@@ -111,7 +111,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let source = source::Source::of(&args);
     let incoming = source::read(context, &args, &source, &opener)?;
     let plan = Plan::make(&vault, incoming, args.overwrite, &opener, &source)?;
-    context.ui.data(plan.format(context.output_format).as_bytes())?;
+    plan.print(context)?;
     if !args.dry_run {
         write(context, &mut vault, &plan)?;
     }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{get, rekey};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, harmless};
-use crate::cli::table;
+use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::crypto::{Author, BadRecipient, Recipient};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
@@ -86,10 +86,24 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
 
 pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliError> {
     let vault = context.open_vault()?;
-    let rows: Vec<_> = vault.recipients().iter().map(|known| [known.name.clone(), known.key.to_string()]).collect();
-    let json: Value =
-        vault.recipients().iter().map(|known| json!({ "name": known.name, "key": known.key.to_string() })).collect();
-    context.ui.data(table::formatted(context.output_format, ["name", "key"], &rows, &json).as_bytes())
+    let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
+    let rows: Vec<_> = vault.recipients().iter().map(row).collect();
+    table::print(context.ui, context.output_format, &rows)
+}
+
+/// A recipient of the vault.
+#[derive(Serialize)]
+struct RecipientRow {
+    name: String,
+    key: String,
+}
+
+impl Row for RecipientRow {
+    const COLUMNS: &'static [Column] = &[Column::new("name"), Column::new("key")];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::new(&self.name), Cell::with_keys(&self.key)]
+    }
 }
 
 pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliError> {
@@ -115,7 +129,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
             .ui
             .say("what was encrypted to them before stays readable to them in every copy, backup and repository.");
         context.ui.say("so change these where they are used, and then here, with update secret:");
-        context.ui.data(get::format(context.output_format, &secrets).as_bytes())?;
+        get::print(context, &secrets)?;
     }
     rekeyed
 }

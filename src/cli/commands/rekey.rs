@@ -1,15 +1,12 @@
 //! `rekey`
 
-use serde_json::Value;
-
-use crate::cli::commands::get;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, GET_ADDED};
 use crate::cli::identities::Identities;
+use crate::cli::listing::Id;
 use crate::cli::progress::Progress;
 use crate::cli::table;
 use flyte_local::crypto;
-use flyte_local::secret::SecretId;
 use flyte_local::vault::{Rekeyed, Vault, VaultError};
 
 /// Encrypt anew each secret that is not encrypted to the vault's recipients
@@ -32,7 +29,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     if args.dry_run {
         let found =
             context.open_vault()?.encryption().map_err(|error| CliError::from_vault(&error, &context.command))?;
-        context.ui.data(format(context, &found.outdated).as_bytes())?;
+        let rows: Vec<_> = found.outdated.iter().map(Id::from).collect();
+        table::print(context.ui, context.output_format, &rows)?;
         context.ui.say(&format!("{} to be encrypted anew, {} as they should be", found.outdated.len(), found.current));
         return report(context, found.refused);
     }
@@ -93,10 +91,4 @@ fn report(context: &Context<'_>, failed: Vec<VaultError>) -> Result<(), CliError
     let Some(first) = errors.next() else { return Ok(()) };
     errors.for_each(|error| context.ui.error(&error));
     Err(first)
-}
-
-fn format(context: &Context<'_>, ids: &[SecretId]) -> String {
-    let rows: Vec<_> = ids.iter().map(get::id_to_cells).collect();
-    let json: Value = ids.iter().map(get::id_to_json).collect();
-    table::formatted(context.output_format, ["project", "domain", "name"], &rows, &json)
 }
