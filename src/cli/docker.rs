@@ -10,9 +10,9 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
-use super::context::inherited;
+use super::environment::inherited;
 use super::error::{CliError, Exit};
-use super::identities::IDENTITY_KEY;
+use super::identity_source::IDENTITY_KEY;
 use super::prompt;
 use super::ui::Ui;
 use super::value_input::{Hidden, from_stdin, too_large};

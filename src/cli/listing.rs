@@ -2,10 +2,12 @@
 
 use serde::Serialize;
 
-use super::table::{Cell, Column, Row};
+use super::context::Context;
+use super::error::{CliError, Exit};
+use super::table::{self, Cell, Column, Row};
 use super::ui::Color;
 use flyte_local::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
-use flyte_local::vault::Metadata;
+use flyte_local::vault::{Metadata, VaultError};
 
 /// A secret's name and scope, as the JSON mapping of Flyte's `SecretIdentifier` has them.
 #[derive(Serialize)]
@@ -47,7 +49,7 @@ impl Row for Id<'_> {
 /// A secret without its value: the JSON mapping of Flyte's `Secret` message. `updatedTime` is the one member beyond it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct SecretRow<'a> {
+struct SecretRow<'a> {
     id: Id<'a>,
     secret_metadata: About,
     #[serde(skip)]
@@ -118,4 +120,27 @@ pub(crate) fn scope_cell(scope: &Scope) -> Cell {
 /// What is done to a secret, or would be; `is_left` is for one that is passed over.
 pub(crate) fn action_cell(action: impl ToString, is_left: bool) -> Cell {
     Cell::new(action).color(if is_left { Color::Yellow } else { Color::Green })
+}
+
+/// Prints secrets without their values.
+pub(crate) fn print(context: &Context<'_>, secrets: &[Metadata]) -> Result<(), CliError> {
+    let rows: Vec<_> = secrets.iter().map(SecretRow::from).collect();
+    table::print(context.ui, context.output_format, &rows)
+}
+
+/// Prints the names and scopes of secrets.
+pub(crate) fn print_ids(context: &Context<'_>, ids: &[SecretId]) -> Result<(), CliError> {
+    let rows: Vec<_> = ids.iter().map(Id::from).collect();
+    table::print(context.ui, context.output_format, &rows)
+}
+
+/// Reports the files that a list passes over.
+pub(crate) fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<(), CliError> {
+    let Some((first, rest)) = refused.split_first() else { return Ok(()) };
+    for error in rest {
+        context.ui.error(&CliError::from_vault(error, &context.command));
+    }
+    // The exit code says that the list is not whole.
+    let first = CliError::from_vault(first, &context.command);
+    Err(first.with_code(Exit::Refused as u8))
 }

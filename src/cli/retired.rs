@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::context::{quoted, split};
+use super::paths::split;
+use super::shell::quoted;
 use flyte_local::crypto::Recipient;
 use flyte_local::storage::{Directory, Entry};
 

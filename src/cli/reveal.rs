@@ -2,7 +2,8 @@
 
 use zeroize::Zeroizing;
 
-use super::error::{CliError, acts};
+use super::error::CliError;
+use super::sanitize::acts;
 use super::ui::Ui;
 
 /// Prints a value: byte for byte to a pipe or a file. On a terminal, characters that would act on it are written by their

@@ -8,8 +8,9 @@ mod layout;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::OutputFormat;
-use super::error::{CliError, harmless, harmless_json};
+use super::arguments::OutputFormat;
+use super::error::CliError;
+use super::sanitize::{harmless, harmless_json};
 use super::ui::{Color, Screen, Ui};
 use layout::Grid;
 

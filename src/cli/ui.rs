@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr, tcgetwinsize};
 
-use super::error::{CliError, harmless};
+use super::error::CliError;
+use super::sanitize::harmless;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Color {

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::cli::context::{Context, quoted, runtime_directory, split};
-use crate::cli::error::{CliError, Exit, GET_ADDED, harmless};
-use crate::cli::files::Place;
-use crate::cli::identities::{Identities, Origin};
-use crate::cli::inject::User;
+use crate::cli::context::Context;
+use crate::cli::environment::runtime_directory;
+use crate::cli::error::{CliError, Exit, GET_ADDED};
+use crate::cli::files::{Place, User};
+use crate::cli::identities::Identities;
+use crate::cli::identity_source::Origin;
+use crate::cli::paths::split;
+use crate::cli::sanitize::harmless;
+use crate::cli::shell::quoted;
 use crate::cli::table::{self, Cell, Column, Layout, Row};
 use crate::cli::ui::Color;
 use flyte_local::crypto::{Author, AuthorKey};

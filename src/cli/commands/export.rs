@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use zeroize::Zeroizing;
 
-use crate::cli::ScopeArgs;
-use crate::cli::context::{Context, split};
+use crate::cli::arguments::ScopeArgs;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::opener::Opener;
+use crate::cli::paths::split;
 use crate::cli::reveal::reveal;
 use flyte_local::launch::changes_how_programs_load;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};

@@ -2,14 +2,14 @@
 
 mod effective;
 
+use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
-use crate::cli::listing::SecretRow;
+use crate::cli::error::CliError;
+use crate::cli::listing;
 use crate::cli::opener::Opener;
 use crate::cli::reveal::reveal;
-use crate::cli::{ScopeArgs, commands, table};
 use flyte_local::secret::{RunScope, ScopeFilter, SecretName};
-use flyte_local::vault::{Listing, Metadata, VaultError};
+use flyte_local::vault::Listing;
 
 /// List the secrets, or show one
 ///
@@ -47,32 +47,16 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         let filter = ScopeFilter { project: args.scope.project, domain: args.scope.domain };
         return show_list(context, vault.list(&filter).map_err(failed)?);
     };
-    let id = commands::secret_id(name, args.scope);
+    let id = secret_id(name, args.scope);
     if args.reveal {
         let value = Opener::new(context).value(&vault, &id, &context.command)?;
         return reveal(context.ui, value.expose());
     }
     let metadata = vault.metadata(&id).map_err(failed)?;
-    print(context, &[metadata])
+    listing::print(context, &[metadata])
 }
 
 fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CliError> {
-    print(context, &listing.secrets)?;
-    report(context, &listing.refused)
-}
-
-/// Says which files a list passes over.
-fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<(), CliError> {
-    let Some((first, rest)) = refused.split_first() else { return Ok(()) };
-    for error in rest {
-        context.ui.error(&CliError::from_vault(error, &context.command));
-    }
-    // The exit code says that the list is not whole.
-    let first = CliError::from_vault(first, &context.command);
-    Err(first.with_code(Exit::Refused as u8))
-}
-
-pub(super) fn print(context: &Context<'_>, secrets: &[Metadata]) -> Result<(), CliError> {
-    let rows: Vec<_> = secrets.iter().map(SecretRow::from).collect();
-    table::print(context.ui, context.output_format, &rows)
+    listing::print(context, &listing.secrets)?;
+    listing::report(context, &listing.refused)
 }

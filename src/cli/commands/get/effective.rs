@@ -2,10 +2,9 @@
 
 use serde::Serialize;
 
-use super::report;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::listing::{Id, scope_cell};
+use crate::cli::listing::{Id, report, scope_cell};
 use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::secret::{RunScope, SecretId};
 use flyte_local::vault::{Seen, Vault};
