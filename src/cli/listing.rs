@@ -117,7 +117,7 @@ pub(crate) fn scope_cell(scope: &Scope) -> Cell {
     }
 }
 
-/// What is done to a secret, or would be; `is_left` is for one that is passed over.
+/// An action on a secret, done or planned; `is_left` is for a secret that is passed over.
 pub(crate) fn action_cell(action: impl ToString, is_left: bool) -> Cell {
     Cell::new(action).color(if is_left { Color::Yellow } else { Color::Green })
 }

@@ -94,8 +94,8 @@ impl Cell {
     }
 }
 
-/// A word, or if it is a public key, its beginning and its end: 20 characters of a key of age's, which is 100 bits, as nobody can
-/// make a key that looks the same.
+/// Shortens a word that is a public key to its beginning and its end. The 20 characters that are left of an age key are 100 bits,
+/// so an attacker cannot make a key that looks the same.
 fn shortened_key(word: &str) -> String {
     const KEPT: usize = 10;
     let kinds = [("age1", 50), ("flyteauthor1", 60), ("AAAA", 60)];

@@ -73,12 +73,12 @@ impl Ui {
         }
     }
 
-    /// Whether data is shown rather than passed on.
+    /// Returns whether data is shown rather than passed on.
     pub(crate) fn shows_data(&self) -> bool {
         io::stdout().is_terminal()
     }
 
-    /// What a progress bar draws on: stderr, and nothing where that is no terminal.
+    /// The target of a progress bar: stderr, which draws nothing unless it is a terminal.
     pub(crate) fn progress_target(&self) -> ProgressDrawTarget {
         ProgressDrawTarget::stderr()
     }
@@ -143,7 +143,7 @@ fn width(terminal: impl AsFd) -> Option<usize> {
     tcgetwinsize(terminal).ok().map(|size| size.ws_col.into()).filter(|columns| *columns > 0)
 }
 
-/// Whether this is a terminal that does not begin a line where one ends: a run on a terminal has made it so.
+/// Returns whether the terminal is in raw mode, as during a run: a newline then does not return to the first column.
 fn is_raw(stream: impl AsFd) -> bool {
     tcgetattr(stream).is_ok_and(|settings| !settings.output_modes.contains(OutputModes::OPOST))
 }
@@ -157,7 +157,7 @@ fn lines(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Run in a process of its own by the test below.
+    /// Runs in a separate process, started by the test below.
     #[test]
     #[ignore = "it panics"]
     fn one_that_panics() {

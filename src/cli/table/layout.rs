@@ -143,12 +143,14 @@ fn painted(color: Option<Color>, text: &str) -> String {
 /// The text in lines of at most `width`, broken at spaces and after slashes where there are any.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let (mut lines, mut line, mut taken) = (Vec::new(), String::new(), 0);
-    // Where the line can be broken, in bytes.
+    // The last place at which the line can be broken, in bytes.
     let mut opening = None;
     for character in text.chars() {
         let more = character.width().unwrap_or_default();
         if taken + more > width && !line.is_empty() {
-            let rest = line.split_off(opening.take().unwrap_or(line.len()));
+            // A line that a space follows is whole.
+            let end = opening.take().filter(|_| character != ' ').unwrap_or(line.len());
+            let rest = line.split_off(end);
             lines.push(std::mem::replace(&mut line, rest).trim_end().to_owned());
             taken = line.width();
         }

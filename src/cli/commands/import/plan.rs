@@ -1,4 +1,4 @@
-//! What an import does to each secret, found out before the first is written.
+//! The plan of an import: the action on each secret, known before the first is written.
 
 use serde::Serialize;
 

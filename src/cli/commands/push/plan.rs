@@ -1,4 +1,4 @@
-//! What a push does with each secret, found out before the first is sent.
+//! The plan of a push: the action on each secret, known before the first is sent.
 
 use std::collections::BTreeMap;
 
@@ -91,7 +91,7 @@ impl Plan {
         Err(error.hint("name those of one scope: flyte-local push secret NAME … -p PROJECT -d DOMAIN"))
     }
 
-    /// Asks the cluster for each. What it says of one secret is that one's; any other fault is everyone's.
+    /// Asks the cluster for each secret. An answer about one secret marks that secret; any other fault ends the push.
     pub(super) fn look(&mut self, context: &Context<'_>, cluster: &mut Cluster, update: bool) -> Result<(), Fault> {
         let asked: Vec<usize> =
             (0..self.steps.len()).filter(|&step| self.steps[step].action != Action::Refuse).collect();

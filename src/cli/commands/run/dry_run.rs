@@ -1,4 +1,4 @@
-//! `run --dry-run`: what a file declares, and where it would come from.
+//! `run --dry-run`: the secrets that a file declares, and their sources.
 
 use std::sync::mpsc::Sender;
 
@@ -21,7 +21,7 @@ pub(super) struct Declaration {
     from: Place,
 }
 
-/// Where a secret would come from.
+/// The source of a secret.
 enum Place {
     Scope(Scope),
     /// The vault lacks it, and the shell has the variable.
@@ -40,7 +40,7 @@ impl SecretSource for Survey {
         self.source.configured_scope(project, domain)
     }
 
-    /// What is read while the file is imported is there, as in a run.
+    /// Provides the secrets that the file reads while it is imported, as a run does.
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
         match task {
             Some(task) => Err(Refused(format!("task {task}: a dry run executes no task"))),
@@ -60,7 +60,7 @@ impl SecretSource for Survey {
                 rows.push(Declaration { environment: environment.clone(), task: task.clone(), secret, from });
             }
         }
-        // Whoever waited for it may have given up.
+        // The receiver may have given up.
         let _ = self.rows.send(rows);
     }
 }
@@ -69,7 +69,7 @@ impl SecretSource for Survey {
 pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<(), CliError> {
     let printed: Vec<_> = rows.iter().map(DeclarationRow::from).collect();
     table::print(context.ui, context.output_format, &printed)?;
-    // What several environments lack is told once.
+    // An error that several environments share is reported once.
     let mut errors: Vec<CliError> = Vec::new();
     for row in rows {
         if let Place::Nowhere(error) = row.from
