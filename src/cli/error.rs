@@ -7,8 +7,8 @@ use super::sanitize::harmless;
 use super::shell::quoted;
 use flyte_local::config::ConfigError;
 use flyte_local::crypto::EnvelopeError;
-use flyte_local::storage::{Exposure, LockOwner, StorageError};
-use flyte_local::vault::{ManifestError, Refusal, VaultError};
+use flyte_local::storage::{ExposureError, LockOwner, StorageError};
+use flyte_local::vault::{ManifestError, SecretFileError, VaultError};
 
 /// The exit codes of our own. `run` and `exec` pass on those of the command they ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,13 +128,13 @@ impl CliError {
                 let refused = Self::chain(Exit::Refused, error);
                 let trust = format!("{command} update vault --trust-author");
                 match source {
-                    Refusal::Unsigned | Refusal::FormerAuthor { .. } => {
+                    SecretFileError::Unsigned | SecretFileError::FormerAuthor { .. } => {
                         refused.hint(adopt).hint(format!("to see it: {}", look(path)))
                     }
-                    Refusal::UnknownAuthor(key) => refused
+                    SecretFileError::UnknownAuthor(key) => refused
                         .hint(adopt)
                         .hint(format!("or, if that is somebody whose values are to be read from now on: {trust} {key}")),
-                    Refusal::UnpinnedAuthor { author, .. } => {
+                    SecretFileError::UnpinnedAuthor { author, .. } => {
                         refused.hint(format!("if that is somebody you know by this key: {trust} {author}"))
                     }
                     source => refused.hint(refusal_hint(source, &delete)),
@@ -253,23 +253,23 @@ fn look(path: &std::path::Path) -> String {
 const NO_PERMISSIONS: &str =
     "or, on a file system that has no permissions, do without that check: FLYTE_LOCAL_PERMISSIONS=ignore";
 
-fn exposure_hint(exposure: Exposure, path: &str) -> String {
+fn exposure_hint(exposure: ExposureError, path: &str) -> String {
     match exposure {
-        Exposure::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
-        Exposure::Readable { .. } => format!("close it: chmod 600 {path}"),
-        Exposure::Foreign { .. } => {
+        ExposureError::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
+        ExposureError::Readable { .. } => format!("close it: chmod 600 {path}"),
+        ExposureError::Foreign { .. } => {
             format!("run flyte-local as that user, or, if it is to be yours: sudo chown -R $(id -u) {path}")
         }
     }
 }
 
 /// `delete` is the command that deletes the secret: it works on a file that is refused too.
-fn refusal_hint(refusal: &Refusal, delete: &str) -> String {
+fn refusal_hint(refusal: &SecretFileError, delete: &str) -> String {
     match refusal {
-        Refusal::OtherSecret(_) => format!("the file was renamed, swapped or copied: put it back, or {delete}"),
-        Refusal::OtherVault => format!("it was copied from another vault: {delete}, then create it here"),
-        Refusal::NoFile => "flyte-local did not make it: remove it by hand".to_owned(),
-        Refusal::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
+        SecretFileError::OtherSecret(_) => format!("the file was renamed, swapped or copied: put it back, or {delete}"),
+        SecretFileError::OtherVault => format!("it was copied from another vault: {delete}, then create it here"),
+        SecretFileError::NoFile => "flyte-local did not make it: remove it by hand".to_owned(),
+        SecretFileError::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
             format!("flyte-local did not write it: restore it from a backup, or {delete}")
         }
         _ => format!("restore it from a backup, or {delete}"),

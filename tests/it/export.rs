@@ -12,7 +12,7 @@ use crate::support::{FLYTE_LOCAL, Ran, Random, Sandbox, python, secret_id, tally
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use flyte_local::secret::{SecretName, SecretType, SecretValue};
-use flyte_local::transfer::{Entry, Malformed, Unfit, dotenv, json, kubernetes, shell, yaml};
+use flyte_local::transfer::{Entry, FormatError, SyntaxError, dotenv, json, kubernetes, shell, yaml};
 use zeroize::Zeroizing;
 
 type Secrets = Vec<(SecretName, SecretValue)>;
@@ -20,7 +20,7 @@ type Values = BTreeMap<String, Vec<u8>>;
 
 const KINDS: [&str; 4] = ["dotenv", "json", "shell", "kubernetes"];
 
-fn render(kind: &str, secrets: &Secrets) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+fn render(kind: &str, secrets: &Secrets) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     match kind {
         "dotenv" => dotenv::render(secrets),
         "json" => json::render(secrets),
@@ -95,7 +95,7 @@ fn values(secrets: &Secrets) -> Values {
     secrets.iter().map(|(name, value)| (name.to_string(), value.expose().to_vec())).collect()
 }
 
-fn entries(parsed: Result<Vec<Entry>, Vec<Malformed>>) -> Values {
+fn entries(parsed: Result<Vec<Entry>, Vec<SyntaxError>>) -> Values {
     let entries = parsed.unwrap_or_else(|malformed| panic!("{malformed:?}"));
     entries.into_iter().map(|e| (e.name.to_string(), e.value.expect("a value").as_bytes().to_vec())).collect()
 }

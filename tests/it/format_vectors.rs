@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{identities, require, secret_id};
 use flyte_local::crypto::{self, AuthorKey, EnvelopeError, Identity};
 use flyte_local::secret::{self, ScopeFilter, SecretValue};
-use flyte_local::vault::{ManifestError, Metadata, Refusal, Vault, VaultError};
+use flyte_local::vault::{ManifestError, Metadata, SecretFileError, Vault, VaultError};
 use serde::Deserialize;
 
 const CREATED: &str = "2026-01-02T03:04:05Z";
@@ -109,18 +109,18 @@ fn reason(error: &VaultError) -> &'static str {
         return "cannot-decrypt";
     };
     match source {
-        Refusal::Binding(_) => "binding",
-        Refusal::Unsigned => "unsigned",
-        Refusal::Forged => "forged",
-        Refusal::UnknownAuthor(_) => "unknown-author",
-        Refusal::OtherVault => "other-vault",
-        Refusal::OtherSecret(_) => "other-secret",
-        Refusal::Envelope(EnvelopeError::NotAge) => "not-age",
-        Refusal::Envelope(EnvelopeError::Truncated) => "truncated",
-        Refusal::Envelope(EnvelopeError::HeaderTooLarge) => "header-too-large",
-        Refusal::Envelope(EnvelopeError::MalformedHeader) => "malformed-header",
-        Refusal::Envelope(EnvelopeError::NoBinding) => "no-binding",
-        Refusal::Envelope(EnvelopeError::Tampered) => "tampered",
+        SecretFileError::Binding(_) => "binding",
+        SecretFileError::Unsigned => "unsigned",
+        SecretFileError::Forged => "forged",
+        SecretFileError::UnknownAuthor(_) => "unknown-author",
+        SecretFileError::OtherVault => "other-vault",
+        SecretFileError::OtherSecret(_) => "other-secret",
+        SecretFileError::Envelope(EnvelopeError::NotAge) => "not-age",
+        SecretFileError::Envelope(EnvelopeError::Truncated) => "truncated",
+        SecretFileError::Envelope(EnvelopeError::HeaderTooLarge) => "header-too-large",
+        SecretFileError::Envelope(EnvelopeError::MalformedHeader) => "malformed-header",
+        SecretFileError::Envelope(EnvelopeError::NoBinding) => "no-binding",
+        SecretFileError::Envelope(EnvelopeError::Tampered) => "tampered",
         other => panic!("no vector expects {other:?}"),
     }
 }

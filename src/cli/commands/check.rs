@@ -18,7 +18,7 @@ use crate::cli::ui::Color;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::{Directory, System};
-use flyte_local::vault::{Flaw, Vault, VaultError};
+use flyte_local::vault::{InspectionError, Vault, VaultError};
 
 /// Tell whether all is well with the vault, and how this machine will have file secrets
 ///
@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
     };
     let first = [Finding::new("vault", path_of_vault)].into_iter().chain(found);
     let findings: Vec<_> =
-        first.chain(looked_over).chain(leftovers(context)).chain([file_secrets(), system()]).collect();
+        first.chain(looked_over).chain(leftovers(context)).chain([file_secrets(context), system()]).collect();
     let rows: Vec<_> = findings.iter().map(FindingRow::from).collect();
     table::print(context.ui, context.output_format, &rows)?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
@@ -134,13 +134,13 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>
         (sound, Some(_)) => format!("{sound} opened to the end, each by an author known here"),
     };
     let flaws = found.flaws.iter().map(|flaw| match flaw {
-        Flaw::Secret(error) => Finding::new("secret", Err(CliError::from_vault(error, &context.command))),
-        Flaw::Directory(error) => Finding::new("directory", Err(CliError::from_storage(error))),
-        Flaw::Stray { path } => {
+        InspectionError::Secret(error) => Finding::new("secret", Err(CliError::from_vault(error, &context.command))),
+        InspectionError::Directory(error) => Finding::new("directory", Err(CliError::from_storage(error))),
+        InspectionError::Stray { path } => {
             let hint = format!("look at it, and take it away: rm -r {}", quoted(path));
             Finding::new("stray file", Err(CliError::chain(Exit::Refused, flaw).hint(hint)))
         }
-        Flaw::Leftover { path } => Finding::new(
+        InspectionError::Leftover { path } => Finding::new(
             "leftover",
             Err(CliError::chain(Exit::Refused, flaw).hint(format!("take it away: rm {}", quoted(path)))),
         ),
@@ -240,9 +240,9 @@ fn system() -> Finding {
     Finding::new("system", Ok(format!("{opens}; {swap}")))
 }
 
-fn file_secrets() -> Finding {
+fn file_secrets(context: &Context<'_>) -> Finding {
     const WHAT: &str = "file secrets";
-    match Place::find(User::Task, runtime_directory().as_deref()) {
+    match Place::find(context.spawner(), User::Task, runtime_directory().as_deref()) {
         Place::Mount => Finding::new(WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
         Place::Memory(directory) => {
             let _removal = directory.removal();

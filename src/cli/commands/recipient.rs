@@ -10,7 +10,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::listing;
 use crate::cli::reencrypt;
 use crate::cli::table::{self, Cell, Column, Row};
-use flyte_local::crypto::{BadRecipient, Recipient};
+use flyte_local::crypto::{Recipient, RecipientError};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
 use flyte_local::vault::{NamedRecipient, Vault, VaultError};
@@ -156,15 +156,15 @@ fn parse(text: &str) -> Result<Recipient, CliError> {
     text.parse().map_err(refused)
 }
 
-fn refused(error: BadRecipient) -> CliError {
+fn refused(error: RecipientError) -> CliError {
     let refused = CliError::chain(Exit::Usage, &error);
-    if error == BadRecipient::PrivateKey {
+    if error == RecipientError::PrivateKey {
         return refused
             .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
             .hint("take this one out of your shell's history, and out of use wherever it may have been seen");
     }
     match error {
-        BadRecipient::Unsupported(_) => refused.hint(ANOTHER_KEY),
+        RecipientError::Unsupported(_) => refused.hint(ANOTHER_KEY),
         _ => refused.hint("the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
     }
 }
@@ -189,7 +189,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
         let place = || format!("line {} of {}", index + 1, path.display());
         let (options, key) = split_options(line);
         if !is_options(options) {
-            return Err(refused(BadRecipient::Unknown).because(place()));
+            return Err(refused(RecipientError::Unknown).because(place()));
         }
         match key.parse::<Recipient>() {
             // It does not stand for a person, but for whom that authority will name.
@@ -198,7 +198,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
             }
             Ok(key) if keys.contains(&key) => {}
             Ok(key) => keys.push(key),
-            Err(error @ BadRecipient::Unsupported(_)) => {
+            Err(error @ RecipientError::Unsupported(_)) => {
                 context.ui.say(&format!("passed over {}: {error}", place()));
             }
             Err(error) => return Err(refused(error).because(place())),
