@@ -45,7 +45,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         context.passphrases().take_away();
     }
     let value = args.value.read(context.ui, &id.name, args.secret_type)?;
-    vault.create_secret(&id, args.secret_type, &value).map_err(failed)?;
+    vault.writer().and_then(|mut writer| writer.create_secret(&id, args.secret_type, &value)).map_err(failed)?;
     context.ui.say(&format!("created {id}"));
     Ok(())
 }

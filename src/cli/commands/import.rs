@@ -142,10 +142,10 @@ fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), Cl
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.action.writes()).collect();
     let progress = Progress::start(context.ui, steps.len(), "importing");
     for (done, Step { incoming, action, .. }) in steps.iter().enumerate() {
-        let written = match action {
-            Action::Create => vault.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
-            _ => vault.update_secret(&incoming.id, &incoming.value),
-        };
+        let written = vault.writer().and_then(|mut writer| match action {
+            Action::Create => writer.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
+            _ => writer.update_secret(&incoming.id, &incoming.value),
+        });
         written.map_err(|error| {
             let error = CliError::from_vault(&error, &context.command);
             let before = format!("of {} secrets, {done} were written before it", steps.len());

@@ -56,7 +56,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         context.passphrases().take_away();
     }
     let value = args.value.read(context.ui, &id.name, secret_type)?;
-    vault.update_secret(&id, &value).map_err(failed)?;
+    vault.writer().and_then(|mut writer| writer.update_secret(&id, &value)).map_err(failed)?;
     context.ui.say(&format!("updated {id}"));
     Ok(())
 }
@@ -64,7 +64,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), CliError> {
     let identities = context.identities()?;
     let adopted = vault
-        .adopt_secret(id, &identities)
+        .writer()
+        .and_then(|mut writer| writer.adopt_secret(id, &identities))
         .map_err(|error| CliError::from_read(&error, &context.command, &identities.tried()))?;
     let author = adopted.author.map_or("it was not signed".to_owned(), |author| format!("it was signed by {author}"));
     context.ui.say(&format!("adopted {id}: {author}, of {:.0}", adopted.metadata.updated));

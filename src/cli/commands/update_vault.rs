@@ -6,6 +6,7 @@ use crate::cli::error::{CliError, scope_flags};
 use crate::cli::reencrypt;
 use flyte_local::crypto::Author;
 use flyte_local::secret::SecretId;
+use flyte_local::vault::Distrusted;
 
 /// Say whose values to read, and that a vault is as it should be
 ///
@@ -53,8 +54,20 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let failed = |error| CliError::from_vault(&error, &context.command);
     let Some(key) = args.trust_author else {
         let lines = match args.accept {
-            true => vault.accept().map_err(failed)?.iter().map(ToString::to_string).collect(),
-            false => vault.accept_older().map_err(failed)?.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            true => vault
+                .lock()
+                .and_then(|mut locked| locked.accept())
+                .map_err(failed)?
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            false => vault
+                .lock()
+                .and_then(|mut locked| locked.accept_older())
+                .map_err(failed)?
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
         };
         lines.iter().for_each(|line| context.ui.say(line));
         // One that is new was shown, as its first use was told.
@@ -64,7 +77,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     };
     let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == key));
     let name = args.name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
-    let written = vault.trust_author(&name, &key).map_err(failed)?;
+    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, &key)).map_err(failed)?;
     let file = vault.path().join("vault.toml");
     context.ui.say(&format!("trusted author {key}"));
     if written {
@@ -76,8 +89,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 
 fn distrust(context: &Context<'_>, name: &str) -> Result<(), CliError> {
     let mut vault = context.open_vault_to_write()?;
-    let removed = vault.distrust_authors(name);
-    let (removed, signed) = removed.map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let removed = vault.writer().and_then(|mut writer| writer.distrust_authors(name));
+    let Distrusted { authors: removed, signed } =
+        removed.map_err(|error| CliError::from_vault(&error, &context.command))?;
     for known in &removed {
         context.ui.say(&format!("removed author {:?}: {}", known.name, known.key));
     }
