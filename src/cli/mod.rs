@@ -6,6 +6,7 @@ mod context;
 mod docker;
 mod error;
 mod files;
+mod help;
 mod identities;
 mod inject;
 mod notices;
@@ -24,7 +25,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, push, recipient};
 use commands::{rekey, run, serve, supervise, try_mount, unlock, update, update_identity, update_vault};
@@ -33,23 +34,12 @@ use error::CliError;
 use flyte_local::secret::{Domain, Project};
 use ui::Ui;
 
-/// Secrets for Flyte tasks that run on this machine.
+/// Secrets for Flyte tasks that run on this machine
 ///
-/// Keeps each secret in an age-encrypted file of its own, in a tree that mirrors Flyte's scopes, and runs Flyte 2 tasks
-/// with the secrets they declare, as a cluster would.
+/// Keeps each secret in a separate age-encrypted file, in a tree that mirrors Flyte's scopes. Runs Flyte 2 tasks with
+/// the secrets they declare, as a cluster does.
 #[derive(Parser)]
-#[command(name = "flyte-local", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "\
-Examples:
-  flyte-local init
-  flyte-local create secret my_secret                 asks for the value
-  flyte-local create secret my_cert --from-file cert.pem
-  flyte-local get secret
-  flyte-local run task.py main --x 3                  runs the task with its secrets
-
-Exit codes: 0 done, 1 failed, 2 usage, 10 not found, 11 cannot decrypt, 12 exists already,
-13 refused (a file or a vault is not as it should be), 14 locked; run and exec return the
-command's own.")]
+#[command(name = "flyte-local", version, max_term_width = 80)]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -63,18 +53,19 @@ struct GlobalArgs {
     /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
     #[arg(long, global = true, value_name = "DIR")]
     vault: Option<PathBuf>,
-    /// An identity file that opens it, age's or OpenSSH's; may be given several times in a row [default: FLYTE_LOCAL_IDENTITY and
-    /// the key in FLYTE_LOCAL_IDENTITY_KEY, else those of config.toml, else identity.txt in the user's configuration
-    /// directory]
+    /// An identity file, age's or OpenSSH's; may be repeated
+    ///
+    /// Identities come from the first of these that sets any; the rest are ignored: this option, FLYTE_LOCAL_IDENTITY
+    /// and FLYTE_LOCAL_IDENTITY_KEY together, config.toml, identity.txt in the user's configuration directory.
     #[arg(long, global = true, value_name = "FILE")]
     identity: Vec<PathBuf>,
-    /// Read passphrases from this file descriptor, a line each, instead of asking on the terminal
+    /// Read passphrases from this file descriptor, one a line, instead of prompting
     #[arg(long, global = true, value_name = "N")]
     passphrase_fd: Option<u32>,
-    /// Refuse what is else only told: a secret that is older than it was seen here, or gone [default: FLYTE_LOCAL_STRICT]
+    /// Treat rollback and first-use warnings as errors [default: FLYTE_LOCAL_STRICT]
     #[arg(long, global = true)]
     strict: bool,
-    /// How `get`, `check`, `import`, `delete recipient`, `push` and each --dry-run print: table, table-simple, json or json-raw
+    /// The format of printed tables: table, table-simple, json or json-raw
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     #[arg(hide_possible_values = true)]
     output_format: OutputFormat,
@@ -103,10 +94,14 @@ struct ScopeArgs {
 /// `-p` and `-d` of what is run.
 #[derive(Args)]
 struct RunScopeArgs {
-    /// The project to run in [default: FLYTE_LOCAL_PROJECT, or the configuration's]
+    /// The project to run in
+    ///
+    /// The default is FLYTE_LOCAL_PROJECT, or the project in the configuration.
     #[arg(short, long)]
     project: Option<Project>,
-    /// The domain to run in [default: FLYTE_LOCAL_DOMAIN, or the configuration's]
+    /// The domain to run in
+    ///
+    /// The default is FLYTE_LOCAL_DOMAIN, or the domain in the configuration.
     #[arg(short, long)]
     domain: Option<Domain>,
 }
@@ -114,20 +109,20 @@ struct RunScopeArgs {
 #[derive(Subcommand)]
 enum Command {
     Init(init::Args),
-    /// Create a secret or an identity, or let somebody open the secrets
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Create a secret, a recipient or an identity
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Create(Create),
-    /// List the secrets or whom they are encrypted to, show one, or your public keys
-    #[command(subcommand, arg_required_else_help = true)]
+    /// List secrets, show one, or show recipients and keys
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Get(Get),
-    /// Give a secret another value, an identity a passphrase, or say whom to trust
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Change a secret or identity, or trust an author
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Update(Update),
-    /// Change a secret's value in an editor
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Edit a secret's value in an editor
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Edit(Edit),
-    /// Delete a secret, or a recipient
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Delete a secret or remove a recipient
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Delete(Delete),
     Run(run::Args),
     Exec(exec::Args),
@@ -135,7 +130,7 @@ enum Command {
     Export(export::Args),
     Serve(serve::Args),
     /// Send secrets to a cluster
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Push(Push),
     Rekey(rekey::Args),
     Unlock(unlock::Args),
@@ -193,7 +188,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     } else {
         match Cli::try_parse_from(&arguments) {
             Ok(cli) => dispatch(cli, &ui),
-            Err(error) => usage::report(error, &arguments, &ui),
+            Err(error) => usage::report(help::composed(error, Cli::command(), &arguments), &arguments, &ui),
         }
     };
     let code = result.unwrap_or_else(|error| {

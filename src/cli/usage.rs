@@ -14,7 +14,7 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
     let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     let bad = |message: String| CliError::new(Exit::Usage, message);
     match error.kind() {
-        ErrorKind::DisplayHelp if !arguments.iter().any(|argument| argument == "-h" || argument == "--help") => {
+        ErrorKind::DisplayHelp if !arguments.iter().any(|argument| HELP.iter().any(|word| argument == word)) => {
             return Err(bad("an argument that begins with -h is not the option -h".to_owned()).hint(DASHED_VALUE));
         }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -75,5 +75,8 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
 /// The verbs that start a command, and how it is typed.
 const OF_COMMANDS: [(&str, &str); 2] =
     [("exec", "flyte-local exec --secret KEY -- COMMAND"), ("serve", "flyte-local serve -- COMMAND")];
+
+/// The words that ask for help. A value such as `-hunter2` is read by clap as `-h`, but asks for nothing.
+const HELP: [&str; 3] = ["-h", "--help", "help"];
 
 const DASHED_VALUE: &str = "a value that begins with '-': --value=VALUE, or --from-file FILE";
