@@ -1,7 +1,7 @@
 //! A local-first secret vault for Flyte 2, and what it takes to run a task with its secrets on this machine.
 //!
 //! The library never prints, prompts, exits or reads the user's environment; the `flyte-local` binary does. Its modules,
-//! top to bottom, and what each may use, stand in `docs/architecture.md` and are checked by `tests/architecture.rs`.
+//! top to bottom, and what each may use, stand in `docs/architecture.md` and are checked by `tests/it/architecture.rs`.
 
 pub mod config;
 pub mod crypto;

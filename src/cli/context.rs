@@ -1,26 +1,26 @@
 //! Flags, environment and configuration, resolved: commands get decisions, not strings. The only reader of the user's
 //! environment.
 
-use std::env;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use directories::ProjectDirs;
 use zeroize::Zeroizing;
 
+use super::arguments::{GlobalArgs, OutputFormat, RunScopeArgs};
+use super::environment::{inherited, is_strict, path_variable, permissions, variable, variable_is_set};
 use super::error::{CliError, Exit};
-use super::identities::{self, IDENTITY_KEY, Identities, MAX_KEY_FILE_BYTES, Origin};
+use super::identities::Identities;
+use super::identity_source::{IDENTITY_KEY, MAX_KEY_FILE_BYTES, Origin, none_at};
 use super::notices;
 use super::passphrases::Passphrases;
-use super::paths::real;
-pub(crate) use super::paths::{quoted, split};
+use super::paths::{real, split};
+use super::shell::quoted;
 use super::ui::Ui;
-use super::{GlobalArgs, OutputFormat, RunScopeArgs};
 use flyte_local::config::Config;
 use flyte_local::crypto::AuthorKey;
 use flyte_local::secret::{Domain, Project, RunScope};
-use flyte_local::storage::{Directory, Permissions, StorageError, read_private_file};
+use flyte_local::storage::{Directory, StorageError, read_private_file};
 use flyte_local::vault::Vault;
 
 const NAME_AN_IDENTITY: &str = "--identity FILE or FLYTE_LOCAL_IDENTITY";
@@ -244,7 +244,7 @@ impl<'a> Context<'a> {
     /// The identities that open the vault, of which some may be locked.
     pub(crate) fn identities(&self) -> Result<Identities, CliError> {
         let places = self.identity_places()?;
-        self.read_identities(&places)?.ok_or_else(|| identities::none_at(&places[0]))
+        self.read_identities(&places)?.ok_or_else(|| none_at(&places[0]))
     }
 
     /// Those in these places; `None` where there is nothing at any of them.
@@ -291,81 +291,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What lies at `nearer`, else at `farther`, part by part.
-pub(crate) fn merged(nearer: &RunScope, farther: &RunScope) -> RunScope {
-    RunScope {
-        project: nearer.project.clone().or_else(|| farther.project.clone()),
-        domain: nearer.domain.clone().or_else(|| farther.domain.clone()),
-    }
-}
-
 /// A file with keys, which nobody else may read; `None` where there is none.
 fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
     read_private_file(path, MAX_KEY_FILE_BYTES, permissions()?).map_err(|error| CliError::from_storage(&error))
-}
-
-/// Whether owners and permissions count: the way out for file systems that have none (FAT, Windows' drives in WSL).
-pub(crate) fn permissions() -> Result<Permissions, CliError> {
-    match variable::<String>("FLYTE_LOCAL_PERMISSIONS", "text")?.as_deref() {
-        None => Ok(Permissions::Checked),
-        Some("ignore") => Ok(Permissions::Ignored),
-        Some(_) => {
-            let error = CliError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS is not one that flyte-local knows");
-            Err(error.hint("it may be: ignore"))
-        }
-    }
-}
-
-/// Whether the user wants refused what is else only told.
-fn is_strict() -> Result<bool, CliError> {
-    match variable::<String>("FLYTE_LOCAL_STRICT", "text")?.as_deref() {
-        None | Some("0") => Ok(false),
-        Some("1") => Ok(true),
-        Some(_) => Err(CliError::new(Exit::Usage, "FLYTE_LOCAL_STRICT is neither 0 nor 1")),
-    }
-}
-
-/// Whether the user asked for no colour.
-pub(crate) fn no_color() -> bool {
-    variable_is_set("NO_COLOR")
-}
-
-/// The active virtual environment.
-pub(crate) fn virtual_env() -> Option<PathBuf> {
-    path_variable("VIRTUAL_ENV")
-}
-
-/// What our caller has in a variable of this name.
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {
-    use std::os::unix::ffi::OsStringExt;
-    env::var_os(name).map(|value| Zeroizing::new(value.into_vec()))
-}
-
-/// Where the user's programs keep what is gone when they log out; often in memory.
-pub(crate) fn runtime_directory() -> Option<PathBuf> {
-    path_variable("XDG_RUNTIME_DIR")
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-fn variable_is_set(name: &str) -> bool {
-    env::var_os(name).is_some_and(|value| !value.is_empty())
-}
-
-/// A path in a variable; an empty one is none.
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-fn path_variable(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-/// A variable that has to parse; an empty one is none.
-#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-fn variable<T: FromStr>(name: &str, what: &str) -> Result<Option<T>, CliError>
-where
-    T::Err: std::fmt::Display,
-{
-    let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
-    let bad = |reason: String| CliError::new(Exit::Usage, format!("{name} is not {what}: {reason}"));
-    let text = value.to_str().ok_or_else(|| bad("it is not UTF-8".to_owned()))?;
-    text.parse().map(Some).map_err(|error: T::Err| bad(error.to_string()))
 }

@@ -10,15 +10,15 @@ use clap::Args;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
-use super::context::inherited;
+use super::environment::inherited;
 use super::error::{CliError, Exit};
-use super::identities::IDENTITY_KEY;
+use super::identity_source::IDENTITY_KEY;
 use super::prompt;
 use super::ui::Ui;
 use super::value_input::{Hidden, from_stdin, too_large};
 use flyte_local::secret::MAX_VALUE_BYTES;
 use flyte_local::storage::read_users_file;
-use flyte_local::transfer::docker::{Answer, Config, DockerError, Source, auth, check, document};
+use flyte_local::transfer::docker::{CredentialSource, DockerConfig, DockerError, HelperAnswer, auth, check, document};
 
 /// How long a credential helper may take: it may ask its user for a password.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,7 +113,7 @@ impl DockerArgs {
             CliError::new(Exit::NotFound, format!("there is no file {}", path.display()))
                 .hint("name Docker's configuration with --docker-config-path FILE, or have it made: docker login")
         })?;
-        let config = Config::parse(&bytes).map_err(|error| {
+        let config = DockerConfig::parse(&bytes).map_err(|error| {
             let message = format!("{} is not Docker's configuration", path.display());
             CliError::new(Exit::Failed, message).because(error.to_string())
         })?;
@@ -142,7 +142,7 @@ impl DockerArgs {
     }
 
     /// The registries that are asked for, else all; each once.
-    fn chosen(&self, config: &Config) -> Result<Vec<String>, CliError> {
+    fn chosen(&self, config: &DockerConfig) -> Result<Vec<String>, CliError> {
         let mut registries: Vec<String> = Vec::new();
         let mut add = |registry: &str| {
             if !registries.iter().any(|other| other == registry) {
@@ -188,18 +188,18 @@ fn default_config() -> Option<PathBuf> {
 }
 
 /// What a document has for a registry; else why there is nothing.
-fn credentials(config: &Config, registry: &str) -> Result<Zeroizing<String>, String> {
+fn credentials(config: &DockerConfig, registry: &str) -> Result<Zeroizing<String>, String> {
     match config.source(registry) {
-        Source::Stored(stored) => Ok(Zeroizing::new(stored.to_owned())),
-        Source::Nowhere => Err("there are no credentials for it".to_owned()),
-        Source::Helper(helper) => {
+        CredentialSource::Stored(stored) => Ok(Zeroizing::new(stored.to_owned())),
+        CredentialSource::Nowhere => Err("there are no credentials for it".to_owned()),
+        CredentialSource::Helper(helper) => {
             // Of a path, another program than one in PATH.
             if !helper.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c)) {
                 return Err(format!("{helper:?} is no name of a credential helper"));
             }
             let program = format!("docker-credential-{helper}");
             let answer = ask_helper(&program, &["get"], registry, PATIENCE)?;
-            let answer = Answer::parse(&answer).ok_or_else(|| format!("{program} did not answer in its form"))?;
+            let answer = HelperAnswer::parse(&answer).ok_or_else(|| format!("{program} did not answer in its form"))?;
             Ok(auth(&answer.username, answer.secret.as_bytes()))
         }
     }

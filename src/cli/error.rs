@@ -1,13 +1,14 @@
 //! From facts to words: every error's message, what to do next, and the exit code.
 
 use std::error::Error;
+use std::ffi::OsStr;
 
-use super::context::quoted;
-use super::identities::Tried;
+use super::sanitize::harmless;
+use super::shell::quoted;
 use flyte_local::config::ConfigError;
 use flyte_local::crypto::EnvelopeError;
-use flyte_local::storage::{Exposure, LockOwner, StorageError};
-use flyte_local::vault::{ManifestError, Refusal, VaultError};
+use flyte_local::storage::{ExposureError, LockOwner, StorageError};
+use flyte_local::vault::{ManifestError, SecretFileError, VaultError};
 
 /// The exit codes of our own. `run` and `exec` pass on those of the command they ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,13 +128,13 @@ impl CliError {
                 let refused = Self::chain(Exit::Refused, error);
                 let trust = format!("{command} update vault --trust-author");
                 match source {
-                    Refusal::Unsigned | Refusal::FormerAuthor { .. } => {
+                    SecretFileError::Unsigned | SecretFileError::FormerAuthor { .. } => {
                         refused.hint(adopt).hint(format!("to see it: {}", look(path)))
                     }
-                    Refusal::UnknownAuthor(key) => refused
+                    SecretFileError::UnknownAuthor(key) => refused
                         .hint(adopt)
                         .hint(format!("or, if that is somebody whose values are to be read from now on: {trust} {key}")),
-                    Refusal::UnpinnedAuthor { author, .. } => {
+                    SecretFileError::UnpinnedAuthor { author, .. } => {
                         refused.hint(format!("if that is somebody you know by this key: {trust} {author}"))
                     }
                     source => refused.hint(refusal_hint(source, &delete)),
@@ -191,7 +192,7 @@ impl CliError {
             }
             VaultError::Pin { path, .. } => Self::chain(Exit::Failed, error).hint(format!(
                 "once you have looked at the vault's authors and recipients, begin anew: rm {}",
-                super::context::quoted(path)
+                super::shell::quoted(path)
             )),
             VaultError::NoAuthor => Self::chain(Exit::Failed, error),
             VaultError::Storage(error) => Self::from_storage(error),
@@ -252,23 +253,23 @@ fn look(path: &std::path::Path) -> String {
 const NO_PERMISSIONS: &str =
     "or, on a file system that has no permissions, do without that check: FLYTE_LOCAL_PERMISSIONS=ignore";
 
-fn exposure_hint(exposure: Exposure, path: &str) -> String {
+fn exposure_hint(exposure: ExposureError, path: &str) -> String {
     match exposure {
-        Exposure::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
-        Exposure::Readable { .. } => format!("close it: chmod 600 {path}"),
-        Exposure::Foreign { .. } => {
+        ExposureError::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
+        ExposureError::Readable { .. } => format!("close it: chmod 600 {path}"),
+        ExposureError::Foreign { .. } => {
             format!("run flyte-local as that user, or, if it is to be yours: sudo chown -R $(id -u) {path}")
         }
     }
 }
 
 /// `delete` is the command that deletes the secret: it works on a file that is refused too.
-fn refusal_hint(refusal: &Refusal, delete: &str) -> String {
+fn refusal_hint(refusal: &SecretFileError, delete: &str) -> String {
     match refusal {
-        Refusal::OtherSecret(_) => format!("the file was renamed, swapped or copied: put it back, or {delete}"),
-        Refusal::OtherVault => format!("it was copied from another vault: {delete}, then create it here"),
-        Refusal::NoFile => "flyte-local did not make it: remove it by hand".to_owned(),
-        Refusal::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
+        SecretFileError::OtherSecret(_) => format!("the file was renamed, swapped or copied: put it back, or {delete}"),
+        SecretFileError::OtherVault => format!("it was copied from another vault: {delete}, then create it here"),
+        SecretFileError::NoFile => "flyte-local did not make it: remove it by hand".to_owned(),
+        SecretFileError::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
             format!("flyte-local did not write it: restore it from a backup, or {delete}")
         }
         _ => format!("restore it from a backup, or {delete}"),
@@ -291,89 +292,17 @@ impl From<ConfigError> for CliError {
     }
 }
 
-/// Text that may come from a file of others: nothing of it acts on a terminal, and no flood. Lines are cut each by itself, so
-/// that a long one does not hide those after it.
-pub(crate) fn harmless(text: &str) -> String {
-    // More than a vault has recipients and authors, twice.
-    const MOST_LINES: usize = 1000;
-    let mut result = String::new();
-    for (index, line) in text.split('\n').enumerate() {
-        if index == MOST_LINES {
-            result.push_str("\n…");
-            break;
-        }
-        if index > 0 {
-            result.push('\n');
-        }
-        harmless_line(line, &mut result);
-    }
-    result
+/// What was tried, for an error's causes, and what to do about it.
+pub(crate) struct Tried {
+    pub(crate) causes: Vec<String>,
+    pub(crate) hints: Vec<String>,
 }
 
-fn harmless_line(line: &str, result: &mut String) {
-    // Room for the longest name of a recipient, each of its characters by its number, and the longest key, of RSA.
-    const MOST_BYTES: usize = 2000;
-    let start = result.len();
-    for character in line.chars() {
-        if result.len() - start >= MOST_BYTES {
-            return result.push('…');
-        }
-        if acts(character) {
-            result.extend(character.escape_unicode());
-        } else {
-            result.push(character);
-        }
-    }
-}
-
-/// JSON with the same in JSON's own escapes: it stays the same document. serde escapes the control characters below
-/// U+0020 alone.
-pub(crate) fn harmless_json(json: &str) -> String {
-    let mut result = String::with_capacity(json.len());
-    for character in json.chars() {
-        // Between strings, JSON has white space and ASCII only.
-        if acts(character) && !character.is_ascii_whitespace() {
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                result.push_str(&format!("\\u{unit:04x}"));
-            }
-        } else {
-            result.push(character);
-        }
-    }
-    result
-}
-
-/// Whether a character does something to a terminal, or to a reader's eye, besides being seen: controls, also the eight-bit
-/// ones that some terminals obey; marks that turn the direction of what follows; characters without a width, which
-/// make two names look the same; and line ends that are no newline.
-fn acts(character: char) -> bool {
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_the_same_document_without_what_acts() {
-        let document = serde_json::json!({ "a": "x\u{9b}31m \u{202e}é\u{200b}\u{e0041}\u{1b}\n", "b": [1] });
-        for text in [format!("{document}"), format!("{document:#}")] {
-            let safe = harmless_json(&text);
-            assert!(!safe.chars().any(|c| acts(c) && c != '\n'), "{safe}");
-            assert!(safe.contains('é'));
-            assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).expect("JSON"), document);
-        }
-    }
-
-    #[test]
-    fn what_acts_is_shown_by_its_number() {
-        assert_eq!(harmless("a\u{1b}[31m\u{202e}b\u{200b}\r\u{9b}"), r"a\u{1b}[31m\u{202e}b\u{200b}\u{d}\u{9b}");
-        assert_eq!(harmless("naïve 日本\n"), "naïve 日本\n");
-    }
+/// The program of a command line could not be started: the exit codes are a shell's.
+pub(crate) fn cannot_run(program: &OsStr, error: &std::io::Error) -> CliError {
+    let exit = match error.kind() {
+        std::io::ErrorKind::NotFound => Exit::CommandNotFound,
+        _ => Exit::NotExecutable,
+    };
+    CliError::new(exit, format!("cannot run {}", program.display())).because(error.to_string())
 }

@@ -5,11 +5,19 @@ use std::cell::Cell;
 use std::error::Error;
 use std::path::Path;
 
-use super::context::quoted;
 use super::error::{CliError, Exit};
-use super::inject::User;
+use super::shell::quoted;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{LinkByHand, MemoryBase, MemoryDirectory, PrivateDirectory, Removal};
+
+/// Whom the secrets are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum User {
+    /// A task, which declares them in Python.
+    Task,
+    /// A command, for which options name them.
+    Command,
+}
 
 /// The directory for file secrets.
 pub(crate) enum Files {
@@ -169,10 +177,10 @@ fn try_mount() -> Result<(), String> {
     use std::io::Read;
     use std::process::{Command, Stdio};
 
-    use super::commands::try_mount;
+    use super::hidden;
 
     let mut command = Command::new("/proc/self/exe");
-    command.arg(try_mount::NAME).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.arg(hidden::TRY_MOUNT).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut answer = String::new();
     let asked = command.spawn().and_then(|mut child| {
         child.stdout.take().expect("it is piped").read_to_string(&mut answer)?;
@@ -181,7 +189,7 @@ fn try_mount() -> Result<(), String> {
     });
     match (asked, answer.trim_end()) {
         (Err(error), _) => Err(error.to_string()),
-        (Ok(()), try_mount::MADE) => Ok(()),
+        (Ok(()), hidden::MADE) => Ok(()),
         (Ok(()), reason) => Err(reason.to_owned()),
     }
 }

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 
 use zeroize::Zeroizing;
 
-use super::context::{Context, runtime_directory};
-use super::error::{CliError, Exit, harmless, scope_flags};
-use super::files::Files;
+use super::context::Context;
+use super::environment::runtime_directory;
+use super::error::{CliError, Exit, scope_flags};
+use super::files::{Files, User};
 use super::identities::Identities;
+use super::sanitize::harmless;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{DirectoryError, Removal};
 use flyte_local::redact::Watchlist;
@@ -29,15 +31,6 @@ pub(crate) struct Injector {
 
 /// Values of fewer bytes stand in any output by chance.
 const SHORT: usize = 4;
-
-/// Whom the secrets are for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum User {
-    /// A task, which declares them in Python.
-    Task,
-    /// A command, for which options name them.
-    Command,
-}
 
 /// Whether to make the directory for file secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

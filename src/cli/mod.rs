@@ -1,37 +1,47 @@
 //! The command line, the whole of it on one page. The only part that parses flags, prints, prompts or reads the
 //! environment.
 
+mod arguments;
 mod commands;
 mod context;
 mod docker;
+mod environment;
 mod error;
 mod files;
 mod help;
+mod hidden;
 mod identities;
+mod identity_source;
 mod inject;
+mod interpreter;
+mod listing;
+mod new_identity;
 mod notices;
 mod opener;
 mod passphrases;
 mod paths;
 mod progress;
 mod prompt;
+mod reencrypt;
 mod retired;
+mod sanitize;
+mod shell;
+mod span;
 mod table;
 mod ui;
 mod usage;
 mod value_input;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
+use arguments::GlobalArgs;
 use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, push, recipient};
 use commands::{rekey, run, serve, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
 use error::CliError;
-use flyte_local::secret::{Domain, Project};
 use ui::Ui;
 
 /// Secrets for Flyte tasks that run on this machine
@@ -45,65 +55,6 @@ struct Cli {
     global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
-}
-
-#[derive(Args)]
-#[command(next_help_heading = "Global options")]
-struct GlobalArgs {
-    /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
-    #[arg(long, global = true, value_name = "DIR")]
-    vault: Option<PathBuf>,
-    /// An identity file, age's or OpenSSH's; may be repeated
-    ///
-    /// Identities come from the first of these that sets any; the rest are ignored: this option, FLYTE_LOCAL_IDENTITY
-    /// and FLYTE_LOCAL_IDENTITY_KEY together, config.toml, identity.txt in the user's configuration directory.
-    #[arg(long, global = true, value_name = "FILE")]
-    identity: Vec<PathBuf>,
-    /// Read passphrases from this file descriptor, one a line, instead of prompting
-    #[arg(long, global = true, value_name = "N")]
-    passphrase_fd: Option<u32>,
-    /// Treat rollback and first-use warnings as errors [default: FLYTE_LOCAL_STRICT]
-    #[arg(long, global = true)]
-    strict: bool,
-    /// The format of printed tables: table, table-simple, json or json-raw
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
-    #[arg(hide_possible_values = true)]
-    output_format: OutputFormat,
-}
-
-/// The formats of Flyte's own command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OutputFormat {
-    Table,
-    TableSimple,
-    Json,
-    JsonRaw,
-}
-
-/// `-p` and `-d` of a secret.
-#[derive(Args)]
-struct ScopeArgs {
-    /// Only this project [default: all projects]
-    #[arg(short, long)]
-    project: Option<Project>,
-    /// Only this domain [default: all domains]
-    #[arg(short, long)]
-    domain: Option<Domain>,
-}
-
-/// `-p` and `-d` of what is run.
-#[derive(Args)]
-struct RunScopeArgs {
-    /// The project to run in
-    ///
-    /// The default is FLYTE_LOCAL_PROJECT, or the project in the configuration.
-    #[arg(short, long)]
-    project: Option<Project>,
-    /// The domain to run in
-    ///
-    /// The default is FLYTE_LOCAL_DOMAIN, or the domain in the configuration.
-    #[arg(short, long)]
-    domain: Option<Domain>,
 }
 
 #[derive(Subcommand)]
@@ -178,10 +129,10 @@ enum Delete {
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     flyte_local::launch::forbid_dumps();
-    let ui = Ui::new(context::no_color());
+    let ui = Ui::new(environment::no_color());
     ui.tell_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let result = if arguments.get(1).is_some_and(|argument| argument == try_mount::NAME) {
+    let result = if arguments.get(1).is_some_and(|argument| argument == hidden::TRY_MOUNT) {
         try_mount::run(&ui)
     } else if supervise::is_asked_for(&arguments) {
         supervise::run(arguments)

@@ -22,12 +22,3 @@ pub(crate) fn split(path: &Path) -> Option<(&Path, &str)> {
     let directory = path.parent()?;
     Some((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name))
 }
-
-/// A path as it can be typed in a shell.
-pub(crate) fn quoted(path: &Path) -> String {
-    // One that begins with a dash would be an option.
-    let here = if path.as_os_str().as_encoded_bytes().starts_with(b"-") { "./" } else { "" };
-    let text = format!("{here}{}", path.display());
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:=~".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}

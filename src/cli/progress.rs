@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-
 use super::ui::Ui;
+
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// Less is done before it could be read.
 const MANY: usize = 20;

@@ -12,6 +12,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::error::{CliError, Exit};
+
 use rpassword::ConfigBuilder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{
@@ -21,8 +23,6 @@ use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SI
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::{emulate_default_handler, raise};
 use zeroize::Zeroizing;
-
-use super::error::{CliError, Exit};
 
 /// How long the rest of a paste may take to arrive after its first line.
 const PASTE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };

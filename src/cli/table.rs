@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::OutputFormat;
-use super::error::{harmless, harmless_json};
+use super::arguments::OutputFormat;
+use super::sanitize::{harmless, harmless_json};
 
 /// A list in the format that the user chose: `columns` and `rows`, or `json`, which says the same.
 pub(crate) fn formatted<const N: usize>(

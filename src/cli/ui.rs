@@ -6,10 +6,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use super::error::CliError;
+use super::sanitize::harmless;
+
 use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr};
-
-use super::error::{CliError, harmless};
 
 const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[36m";

@@ -4,10 +4,10 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-
 use super::error::{CliError, Exit};
 use super::ui::Ui;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Reports what clap says, less what may be a value typed in the wrong place.
 pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) -> Result<ExitCode, CliError> {

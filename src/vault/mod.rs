@@ -19,8 +19,8 @@ mod trust;
 mod write;
 
 pub use binding::Metadata;
-pub use error::{Needs, Refusal, VaultError};
-pub use inspect::{Flaw, Inspection};
+pub use error::{Needs, SecretFileError, VaultError};
+pub use inspect::{Inspection, InspectionError};
 pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
 pub use memory::{Listen, Notice};
 pub use page::Page;

@@ -23,7 +23,7 @@ use super::trust::{Newest, Pin};
 use super::{VaultError, guarded, layout};
 use crate::crypto;
 use crate::secret::{Scope, SecretId};
-use crate::storage::{Directory, Entry, Lock, Permissions, StorageError};
+use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError};
 
 const LOCK: &str = ".lock";
 const PATHS: &str = "paths";
@@ -53,7 +53,7 @@ pub(super) struct Pins {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct PinFile {
     /// For people: where the vault was.
     path: String,
     announced: Option<String>,
@@ -108,7 +108,7 @@ impl Pins {
 
     /// Pins the vault as it is.
     pub(super) fn save(&self, pin: &Pin) -> Result<(), VaultError> {
-        let file = File {
+        let file = PinFile {
             path: self.vault_paths[1].display().to_string(),
             announced: pin.announced.clone(),
             recipients: to_file(&pin.recipients),
@@ -200,7 +200,7 @@ impl Pins {
         for scope in layout::scopes_below(&seen)? {
             let Some(directory) = layout::scope_below(&seen, &scope)? else { continue };
             for entry in directory.entries()? {
-                let Entry::File(file) = entry else { continue };
+                let DirectoryEntry::File(file) = entry else { continue };
                 let Some(Ok(name)) = file.strip_suffix(EXTENSION).map(str::parse) else { continue };
                 ids.push(SecretId { scope: scope.clone(), name });
             }
@@ -276,7 +276,7 @@ pub(super) fn places(state: &Path, permissions: Permissions) -> Result<Vec<(Stri
     let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(Vec::new()) };
     let mut places = Vec::new();
     for entry in vaults.entries()? {
-        let Entry::Directory(id) = entry else { continue };
+        let DirectoryEntry::Directory(id) = entry else { continue };
         let Some(file) = vaults.subdirectory(&id)?.map_or(Ok(None), |directory| read_pin(&directory))? else {
             continue;
         };
@@ -294,7 +294,7 @@ fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
     Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced }))
 }
 
-fn read_pin(directory: &Directory) -> Result<Option<File>, VaultError> {
+fn read_pin(directory: &Directory) -> Result<Option<PinFile>, VaultError> {
     let Some(bytes) = directory.read(PIN, layout::MAX_MANIFEST_BYTES)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
     let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;

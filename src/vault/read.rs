@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::binding::Claim;
-use super::{Metadata, Needs, Refusal, Vault, VaultError, binding, layout, trust};
+use super::{Metadata, Needs, SecretFileError, Vault, VaultError, binding, layout, trust};
 use crate::crypto::{self, EnvelopeError, Identities, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
-use crate::storage::{Directory, Entry};
+use crate::storage::{Directory, DirectoryEntry};
 use zeroize::Zeroizing;
 
 /// Enough of a file for its header and age's nonce.
@@ -183,7 +183,7 @@ impl Vault {
     pub(super) fn peek(&self, directory: &Directory, id: &SecretId) -> Result<Option<Header>, VaultError> {
         let Some(start) = read(directory, id, PEEK_BYTES)? else { return Ok(None) };
         let metadata = crypto::peek(&start)
-            .map_err(Refusal::Envelope)
+            .map_err(SecretFileError::Envelope)
             .and_then(|binding| binding::decode(&binding, self.manifest.id(), id));
         metadata.map(Some).map_err(|source| refused(directory, id, source))
     }
@@ -224,7 +224,7 @@ impl Vault {
         directory: &Directory,
         id: &SecretId,
         identities: &dyn Identities,
-    ) -> Result<Option<Found>, VaultError> {
+    ) -> Result<Option<OpenedSecret>, VaultError> {
         let Some(found) = self.open_value(directory, id, identities)? else { return Ok(None) };
         self.judge(directory, id, found.claim.as_ref())?;
         Ok(Some(found))
@@ -236,7 +236,7 @@ impl Vault {
         directory: &Directory,
         id: &SecretId,
         identities: &dyn Identities,
-    ) -> Result<Option<Found>, VaultError> {
+    ) -> Result<Option<OpenedSecret>, VaultError> {
         let Some(bytes) = read(directory, id, MAX_FILE_BYTES + 1)? else { return Ok(None) };
         let opened = crypto::open(&bytes, identities).map_err(|error| match error {
             EnvelopeError::NoMatchingIdentity => {
@@ -244,14 +244,14 @@ impl Vault {
                 let needs = Needs { wanted: crypto::wanted(&bytes), recipients: self.recipients().to_vec() };
                 VaultError::CannotDecrypt { id: Box::new(id.clone()), path, needs: Box::new(needs) }
             }
-            error => refused(directory, id, Refusal::Envelope(error)),
+            error => refused(directory, id, SecretFileError::Envelope(error)),
         })?;
         let (metadata, claim) = binding::decode(&opened.binding, self.manifest.id(), id)
             .and_then(|(metadata, claim)| {
                 trust::judge_value(claim.as_ref(), &opened.commitment).map(|()| (metadata, claim))
             })
             .map_err(|source| refused(directory, id, source))?;
-        Ok(Some(Found { metadata, claim, value: opened.value }))
+        Ok(Some(OpenedSecret { metadata, claim, value: opened.value }))
     }
 }
 
@@ -259,20 +259,22 @@ impl Vault {
 pub(super) type Header = (Metadata, Option<Claim>);
 
 /// A file that was opened to its end, and is for its place.
-pub(super) struct Found {
+pub(super) struct OpenedSecret {
     pub(super) metadata: Metadata,
     pub(super) claim: Option<Claim>,
     pub(super) value: SecretValue,
 }
 
-pub(super) fn refused(directory: &Directory, id: &SecretId, source: Refusal) -> VaultError {
+pub(super) fn refused(directory: &Directory, id: &SecretId, source: SecretFileError) -> VaultError {
     VaultError::Refused { id: Box::new(id.clone()), path: directory.join(&layout::file_name(&id.name)), source }
 }
 
 /// What is in the places of secrets: their names, whatever lies there. Reading one that is no regular file is refused.
 pub(super) fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, VaultError> {
     let names = directory.entries()?.into_iter().filter_map(|entry| match entry {
-        Entry::File(name) | Entry::Directory(name) | Entry::Other(name) => layout::secret_name(&name),
+        DirectoryEntry::File(name) | DirectoryEntry::Directory(name) | DirectoryEntry::Other(name) => {
+            layout::secret_name(&name)
+        }
     });
     Ok(names.collect())
 }
@@ -280,7 +282,7 @@ pub(super) fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, Vau
 /// A regular file of the vault; `None` if there is none in the secret's place.
 fn read(directory: &Directory, id: &SecretId, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
     directory.read_start(&layout::file_name(&id.name), limit).map_err(|error| match error.is_no_regular_file() {
-        true => refused(directory, id, Refusal::NoFile),
+        true => refused(directory, id, SecretFileError::NoFile),
         false => error.into(),
     })
 }

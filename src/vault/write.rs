@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::pins::Pins;
 use super::read::refused;
 use super::trust::Newest;
-use super::{Metadata, Refusal, Vault, VaultError, binding, layout};
+use super::{Metadata, SecretFileError, Vault, VaultError, binding, layout};
 use crate::crypto::{self, Author, AuthorKey, Identities, Sealed};
 use crate::secret::{SecretId, SecretType, SecretValue};
 use crate::storage::{Directory, Lock, Replace};
@@ -111,7 +111,7 @@ impl Vault {
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
         let found = self.open_value(&directory, id, identities)?.ok_or_else(missing)?;
         if found.claim.as_ref().is_some_and(|claim| !claim.is_authentic()) {
-            return Err(refused(&directory, id, Refusal::Forged));
+            return Err(refused(&directory, id, SecretFileError::Forged));
         }
         pins.prepare(&id.scope)?;
         let updated = after(time(pins.newest(id)?).max(Some(found.metadata.updated)));

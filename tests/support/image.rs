@@ -9,7 +9,7 @@ use super::require;
 /// Set in the process that has mounts of its own.
 const OWN_MOUNTS: &str = "FLYTE_LOCAL_TEST_OWN_MOUNTS";
 
-/// Runs `body` of the test of this name in a process with mounts of its own: so that nothing stays mounted, whatever comes
+/// Runs `body` of the test of this name, as [`super::test_path`] returns it, in a process with mounts of its own: so that nothing stays mounted, whatever comes
 /// of it, and no namespace that another process makes meanwhile keeps a copy of a mount and, with it, the file system.
 pub fn with_own_mounts(test: &str, body: impl FnOnce()) {
     if std::env::var_os(OWN_MOUNTS).is_some() {

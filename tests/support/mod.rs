@@ -352,6 +352,33 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Waits for the kernel's keyring, and keeps other tests from it until dropped: `lock` removes every key in it.
+pub fn keyring_turn() -> std::sync::MutexGuard<'static, ()> {
+    static KEYRING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    KEYRING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Writes a program that can be started at once.
+///
+/// A child process writes it. A descriptor of our own would be copied into children that other tests start at this moment,
+/// and Linux refuses to start a file that any process has open for writing.
+pub fn executable(path: &Path, content: impl AsRef<[u8]>) {
+    std::fs::create_dir_all(path.parent().expect("not the root")).expect("its directory");
+    let mut command = Command::new("sh");
+    command.args(["-c", "cat >\"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut child = command.spawn().expect("sh starts");
+    child.stdin.take().expect("piped").write_all(content.as_ref()).expect("it reads");
+    assert!(child.wait().expect("it ends").success(), "{} is not written", path.display());
+}
+
+/// Returns a test's name as the test binary knows it, for a test that starts itself: `module::test`.
+///
+/// Takes the `module_path!()` of the test.
+pub fn test_path(module_path: &str, test: &str) -> String {
+    let (_, module) = module_path.split_once("::").expect("each file of tests is a module");
+    format!("{module}::{test}")
+}
+
 /// Says what a suite counted; `scripts/faults` shows it in the end, also of tests that pass.
 pub fn tally(line: &str) {
     use std::io::Write;

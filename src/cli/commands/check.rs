@@ -4,16 +4,20 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::cli::OutputFormat;
-use crate::cli::context::{Context, quoted, runtime_directory, split};
-use crate::cli::error::{CliError, Exit, GET_ADDED, harmless, harmless_json};
-use crate::cli::files::Place;
-use crate::cli::identities::{Identities, Origin};
-use crate::cli::inject::User;
+use crate::cli::arguments::OutputFormat;
+use crate::cli::context::Context;
+use crate::cli::environment::runtime_directory;
+use crate::cli::error::{CliError, Exit, GET_ADDED};
+use crate::cli::files::{Place, User};
+use crate::cli::identities::Identities;
+use crate::cli::identity_source::Origin;
+use crate::cli::paths::split;
+use crate::cli::sanitize::{harmless, harmless_json};
+use crate::cli::shell::quoted;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::{Directory, System};
-use flyte_local::vault::{Flaw, Vault, VaultError};
+use flyte_local::vault::{InspectionError, Vault, VaultError};
 
 /// Check the vault, your keys and this machine
 ///
@@ -122,13 +126,13 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>
         (sound, Some(_)) => format!("{sound} opened to the end, each by an author known here"),
     };
     let flaws = found.flaws.iter().map(|flaw| match flaw {
-        Flaw::Secret(error) => Finding::new("secret", Err(CliError::from_vault(error, &context.command))),
-        Flaw::Directory(error) => Finding::new("directory", Err(CliError::from_storage(error))),
-        Flaw::Stray { path } => {
+        InspectionError::Secret(error) => Finding::new("secret", Err(CliError::from_vault(error, &context.command))),
+        InspectionError::Directory(error) => Finding::new("directory", Err(CliError::from_storage(error))),
+        InspectionError::Stray { path } => {
             let hint = format!("look at it, and take it away: rm -r {}", quoted(path));
             Finding::new("stray file", Err(CliError::chain(Exit::Refused, flaw).hint(hint)))
         }
-        Flaw::Leftover { path } => Finding::new(
+        InspectionError::Leftover { path } => Finding::new(
             "leftover",
             Err(CliError::chain(Exit::Refused, flaw).hint(format!("take it away: rm {}", quoted(path)))),
         ),

@@ -1,9 +1,9 @@
 //! `create secret`
 
+use crate::cli::arguments::{ScopeArgs, require_scope, secret_id, secret_type};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::value_input::ValueArgs;
-use crate::cli::{ScopeArgs, commands};
 use flyte_local::secret::{SecretName, SecretType};
 
 /// Create a secret
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// regular, or image_pull for credentials of image registries
     ///
     /// An image pull secret belongs to the organization, so -p and -d cannot be used with it.
-    #[arg(long = "type", value_name = "TYPE", value_parser = commands::secret_type(), default_value = "regular")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = secret_type(), default_value = "regular")]
     #[arg(hide_possible_values = true)]
     secret_type: SecretType,
     #[command(flatten)]
@@ -38,8 +38,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let id = commands::secret_id(args.name, args.scope);
-    commands::require_scope(&id, args.secret_type)?;
+    let id = secret_id(args.name, args.scope);
+    require_scope(&id, args.secret_type)?;
     let mut vault = context.open_vault_to_write()?;
     let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.

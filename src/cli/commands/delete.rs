@@ -1,8 +1,8 @@
 //! `delete secret`
 
+use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::{ScopeArgs, commands};
 use flyte_local::secret::SecretName;
 
 /// Delete a secret
@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let mut vault = context.open_vault_to_change()?;
-    let id = commands::secret_id(args.name, args.scope);
+    let id = secret_id(args.name, args.scope);
     let removed = vault.delete_secret(&id).map_err(|error| CliError::from_vault(&error, &context.command))?;
     context.ui.say(&if removed { format!("deleted {id}") } else { format!("forgot {id}, which was gone") });
     Ok(())

@@ -8,14 +8,16 @@ use std::process::Command;
 
 use zeroize::Zeroizing;
 
-use crate::cli::commands::supervise;
-use crate::cli::context::{Context, inherited, runtime_directory};
+use crate::cli::arguments::{ScopeArgs, secret_id};
+use crate::cli::context::Context;
 use crate::cli::docker::check_document;
+use crate::cli::environment::{inherited, runtime_directory};
 use crate::cli::error::{CliError, Exit, scope_flags};
-use crate::cli::identities::IDENTITY_KEY;
+use crate::cli::hidden;
+use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::opener::Opener;
+use crate::cli::prompt;
 use crate::cli::value_input::too_large;
-use crate::cli::{ScopeArgs, commands, prompt};
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{self, EditError, Ended, MemoryBase};
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretType, SecretValue};
@@ -49,7 +51,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let editor = editor()?;
     let mut vault = context.open_vault_to_write()?;
-    let id = commands::secret_id(args.name, args.scope);
+    let id = secret_id(args.name, args.scope);
     let type_at = |verb: &str| format!("{} {verb} secret {}{}", context.command, id.name, scope_flags(&id.scope));
     // Before the value, so that a value that is newer than this is one that was updated meanwhile.
     let known = vault.require_updatable(&id).map_err(|error| {
@@ -94,7 +96,7 @@ fn edited(
     let (name, old) = (known.id.name.as_str(), old.expose());
     let edit = |content: &[u8]| {
         let command = |path: &Path| command(editor, path);
-        let edited = launch::edit(supervise::command()?, command, &base, name, content, MAX_EDITED_BYTES);
+        let edited = launch::edit(hidden::supervisor()?, command, &base, name, content, MAX_EDITED_BYTES);
         edited.map(|new| typed(old, new)).map_err(|error| failed(&error))
     };
     let (mut new, mut is_shortened) = edit(old)?;

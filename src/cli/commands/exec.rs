@@ -1,18 +1,19 @@
 //! `exec`
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::process::{Command, ExitCode};
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-use crate::cli::RunScopeArgs;
-use crate::cli::commands::supervise;
-use crate::cli::context::{Context, merged};
-use crate::cli::error::{CliError, Exit};
-use crate::cli::identities::IDENTITY_KEY;
-use crate::cli::inject::{Injector, Mount, User};
+use crate::cli::arguments::{RunScopeArgs, merged};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit, cannot_run};
+use crate::cli::files::User;
+use crate::cli::hidden;
+use crate::cli::identity_source::IDENTITY_KEY;
+use crate::cli::inject::{Injector, Mount};
 use flyte_local::flyte::{SECRETS_DIRECTORY, VARIABLE_MARKERS, default_variable, file_markers};
 use flyte_local::launch::{self, ChildError, Surroundings};
 use flyte_local::redact::Watchlist;
@@ -125,19 +126,11 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         return Err(cannot_run(program, &launch::replace(&mut command)));
     }
     let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
-    match launch::run(supervise::command()?, &command, surroundings, |_| ()) {
+    match launch::run(hidden::supervisor()?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
         Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
         Err(error) => Err(CliError::chain(Exit::Failed, &error)),
     }
-}
-
-pub(super) fn cannot_run(program: &OsStr, error: &std::io::Error) -> CliError {
-    let exit = match error.kind() {
-        std::io::ErrorKind::NotFound => Exit::CommandNotFound,
-        _ => Exit::NotExecutable,
-    };
-    CliError::new(exit, format!("cannot run {}", program.display())).because(error.to_string())
 }
 
 /// By name: whose value it is, and the value.

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use zeroize::Zeroizing;
 
-use crate::cli::ScopeArgs;
-use crate::cli::context::{Context, split};
+use crate::cli::arguments::ScopeArgs;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::opener::Opener;
+use crate::cli::paths::split;
 use flyte_local::launch::changes_how_programs_load;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::Directory;
-use flyte_local::transfer::{Unfit, dotenv, json, kubernetes, shell};
+use flyte_local::transfer::{FormatError, dotenv, json, kubernetes, shell};
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
 /// Write secrets out in plain text
@@ -160,17 +161,17 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
     Ok(ids)
 }
 
-fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     match args.format {
         Format::Dotenv => dotenv::render(secrets),
         Format::Json => json::render(secrets),
         Format::Shell => {
             let mut unfit = shell::render(secrets).err().unwrap_or_default();
             let reason = "a variable of its name changes how programs load, and a shell would set it";
-            let is_told = |name: &SecretName, unfit: &[Unfit]| unfit.iter().any(|other| other.name == *name);
+            let is_told = |name: &SecretName, unfit: &[FormatError]| unfit.iter().any(|other| other.name == *name);
             for (name, _) in secrets.iter().filter(|(name, _)| changes_how_programs_load(name.as_str())) {
                 if !is_told(name, &unfit) {
-                    unfit.push(Unfit { name: name.clone(), reason });
+                    unfit.push(FormatError { name: name.clone(), reason });
                 }
             }
             if unfit.is_empty() { shell::render(secrets) } else { Err(unfit) }
@@ -179,7 +180,7 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
     }
 }
 
-fn unfit(unfit: Vec<Unfit>) -> CliError {
+fn unfit(unfit: Vec<FormatError>) -> CliError {
     let error = CliError::new(Exit::Failed, "cannot export: nothing was written");
     let error = unfit.iter().fold(error, |error, unfit| error.because(unfit.to_string()));
     error.hint("name the others, or take another format: kubernetes holds any bytes, as base64")

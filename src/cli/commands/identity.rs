@@ -1,13 +1,11 @@
 //! `create identity`, `get identity`
 
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
-use crate::cli::identities::Origin;
+use crate::cli::error::CliError;
+use crate::cli::new_identity;
 use crate::cli::table;
-use flyte_local::crypto::{self, Identity, Recipient};
 
 /// Create an identity and a signing key
 ///
@@ -42,9 +40,9 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     context.require_outside_of_vault()?;
     // Each of the two has a place, or none is made.
     let (places, _) = (context.identity_places()?, context.author_path()?);
-    let (_, made) = make(context, &places, args.passphrase)?;
+    let (_, made) = new_identity::make(context, &places, args.passphrase)?;
     let (_, made_key) = context.author_key()?;
-    tell(context, &places, made, made_key)?;
+    new_identity::tell(context, &places, made, made_key)?;
     context.ui.say("For the public keys, which somebody adds to a vault: flyte-local get identity");
     Ok(())
 }
@@ -59,52 +57,4 @@ pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliE
         keys.iter().map(|(what, (key, place))| json!({ "what": what, "key": key, "place": place })).collect();
     let rows: Vec<_> = keys.into_iter().map(|(what, (key, place))| [what.to_owned(), key, place]).collect();
     context.ui.data(table::formatted(context.output_format, ["what", "key", "place"], &rows, &json).as_bytes())
-}
-
-/// Says where they are.
-pub(super) fn tell(context: &Context<'_>, places: &[Origin], made: bool, made_key: bool) -> Result<(), CliError> {
-    let there = |made: bool| if made { "" } else { " (it was there already)" };
-    for place in places {
-        context.ui.say(&format!("identity: {place}{}", there(made)));
-    }
-    context.ui.say(&format!("author:   {}{}", context.author_path()?.display(), there(made_key)));
-    if made {
-        context.ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
-    }
-    Ok(())
-}
-
-/// The public halves of the identities that are there, or of the one that was made; whether it was.
-pub(super) fn make(
-    context: &Context<'_>,
-    places: &[Origin],
-    passphrase: bool,
-) -> Result<(Vec<Recipient>, bool), CliError> {
-    if let Some(found) = context.read_identities(places)? {
-        if passphrase {
-            let error = CliError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
-            return Err(error.hint(format!("give it a passphrase: {} update identity --passphrase", context.command)));
-        }
-        return Ok((found.first_recipients()?, false));
-    }
-    if let [_, other, ..] = places {
-        let message = format!("there is no identity at {}, nor at {other}", places[0]);
-        return Err(CliError::new(Exit::NotFound, message).hint("name one alone to have it made"));
-    }
-    let path = places[0].path().expect("a variable that names nothing is no place");
-    let failed = |reason: &dyn std::fmt::Display| {
-        CliError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
-            .because(reason.to_string())
-    };
-    let identity = Identity::try_generate().map_err(|error| failed(&error))?;
-    let mut file = Zeroizing::new(identity.to_file(&context.now()).as_bytes().to_vec());
-    if passphrase {
-        let chosen = context.passphrases().choose(&places[0].to_string())?;
-        file = crypto::lock(&file, &chosen).map_err(|error| failed(&error))?.into();
-    }
-    match context.write_key_file(path, &file)? {
-        true => Ok((vec![identity.recipient()], true)),
-        // Another init was faster, and what counts is what lies on the disk.
-        false => Ok((context.identities()?.first_recipients()?, false)),
-    }
 }

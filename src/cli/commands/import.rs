@@ -8,11 +8,12 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use crate::cli::ScopeArgs;
-use crate::cli::context::{Context, quoted};
+use crate::cli::arguments::ScopeArgs;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::progress::Progress;
+use crate::cli::shell::quoted;
 use flyte_local::secret::{NameError, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::vault::Vault;
 use plan::{Action, Plan, Step};

@@ -1,8 +1,9 @@
 //! `init`
 
-use super::identity;
-use crate::cli::context::{Context, permissions};
+use crate::cli::context::Context;
+use crate::cli::environment::permissions;
 use crate::cli::error::CliError;
+use crate::cli::new_identity;
 use crate::cli::notices;
 use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
 
@@ -52,7 +53,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     }
     context.require_outside_of_vault()?;
     // The identity comes before the vault: a vault that nobody can open is worse than none.
-    let (recipients, made) = identity::make(context, &places, args.passphrase)?;
+    let (recipients, made) = new_identity::make(context, &places, args.passphrase)?;
     let owner = |key| NamedRecipient { name: OWNER.to_owned(), key };
     let owners = recipients.into_iter().map(owner).collect();
     let (key, made_key) = context.author_key()?;
@@ -62,7 +63,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         .map_err(|error| CliError::from_vault(&error, &context.command))?;
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
-    identity::tell(context, &places, made, made_key)?;
+    new_identity::tell(context, &places, made, made_key)?;
     if args.git { suit_git(context, &vault) } else { Ok(()) }
 }
 

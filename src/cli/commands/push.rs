@@ -7,13 +7,14 @@ mod send;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use crate::cli::ScopeArgs;
-use crate::cli::commands::{run, secret_id};
+use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit, harmless};
-use crate::cli::identities::IDENTITY_KEY;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::identity_source::IDENTITY_KEY;
+use crate::cli::interpreter;
 use crate::cli::opener::Opener;
 use crate::cli::prompt;
+use crate::cli::sanitize::harmless;
 use flyte_local::flyte::{About, Cluster, Interpreter, Target};
 use flyte_local::secret::{Domain, Project, ScopeFilter, SecretName};
 use flyte_local::vault::{Metadata, Vault};
@@ -110,7 +111,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     }
     context.passphrases().take_away();
 
-    let interpreter = run::find_interpreter(args.python.clone(), None)?;
+    let interpreter = interpreter::find(args.python.clone(), None)?;
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
     context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;

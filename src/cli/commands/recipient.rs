@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{get, rekey};
+use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit, harmless};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::listing;
+use crate::cli::reencrypt;
 use crate::cli::table;
-use flyte_local::crypto::{Author, BadRecipient, Recipient};
+use flyte_local::crypto::{Recipient, RecipientError};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
 use flyte_local::vault::{NamedRecipient, Vault, VaultError};
@@ -72,7 +74,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
         (None, None) => Vec::new(),
     };
     let mut vault = context.open_vault_to_write()?;
-    let identities = rekey::identities(context, &vault)?;
+    let identities = reencrypt::identities(context, &vault)?;
     let named = |key: &Recipient| NamedRecipient { name: args.name.clone(), key: key.clone() };
     vault.add_recipients(keys.iter().map(named).collect()).map_err(|error| refused_change(context, &vault, &error))?;
     for key in &keys {
@@ -82,8 +84,8 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     if count > keys.len() {
         context.ui.say(&format!("{count} keys are called {:?} now: delete recipient removes them together", args.name));
     }
-    let rekeyed = rekey::rekey(context, &mut vault, &identities);
-    rekey::tell_others(context, &vault);
+    let rekeyed = reencrypt::rekey(context, &mut vault, &identities);
+    reencrypt::tell_others(context, &vault);
     rekeyed
 }
 
@@ -97,28 +99,28 @@ pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliE
 
 pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliError> {
     let mut vault = context.open_vault_to_write()?;
-    let identities = rekey::identities(context, &vault)?;
+    let identities = reencrypt::identities(context, &vault)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
     let removed = vault.remove_recipients(&args.name, &identities.usable());
     let removed = removed.map_err(|error| refused_change(context, &vault, &error))?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }
-    let rekeyed = rekey::rekey(context, &mut vault, &identities);
+    let rekeyed = reencrypt::rekey(context, &mut vault, &identities);
     for author in vault.authors().iter().filter(|author| removed.iter().any(|known| known.name == author.name)) {
         context.ui.say(&format!(
             "{:?} is an author still, whose values are read; to take them out of the authors too: {} update vault --distrust-author {}",
             author.name, context.command, author.key
         ));
     }
-    rekey::tell_others(context, &vault);
+    reencrypt::tell_others(context, &vault);
     let secrets = vault.list(&ScopeFilter { project: None, domain: None }).map_err(failed)?.secrets;
     if !secrets.is_empty() {
         context
             .ui
             .say("what was encrypted to them before stays readable to them in every copy, backup and repository.");
         context.ui.say("so change these where they are used, and then here, with update secret:");
-        context.ui.data(get::format(context.output_format, &secrets).as_bytes())?;
+        context.ui.data(listing::format(context.output_format, &secrets).as_bytes())?;
     }
     rekeyed
 }
@@ -134,17 +136,6 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: &VaultError) -> C
     }
 }
 
-/// What a recipient or an author may be called: something that is seen, and is no key, as what removes them takes either.
-pub(super) fn require_name(name: &str) -> Result<(), CliError> {
-    let is_visible = harmless(name) == name && !name.contains('\n') && name.trim() == name && !name.is_empty();
-    match is_visible && name.parse::<Recipient>().is_err() && name.parse::<Author>().is_err() {
-        true => Ok(()),
-        false => {
-            Err(CliError::new(Exit::Usage, "--name takes a name: not empty, no key, and nothing that does not show"))
-        }
-    }
-}
-
 fn parse(text: &str) -> Result<Recipient, CliError> {
     let text = text.trim();
     if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") {
@@ -154,15 +145,15 @@ fn parse(text: &str) -> Result<Recipient, CliError> {
     text.parse().map_err(refused)
 }
 
-fn refused(error: BadRecipient) -> CliError {
+fn refused(error: RecipientError) -> CliError {
     let refused = CliError::chain(Exit::Usage, &error);
-    if error == BadRecipient::PrivateKey {
+    if error == RecipientError::PrivateKey {
         return refused
             .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
             .hint("take this one out of your shell's history, and out of use wherever it may have been seen");
     }
     match error {
-        BadRecipient::Unsupported(_) => refused.hint(ANOTHER_KEY),
+        RecipientError::Unsupported(_) => refused.hint(ANOTHER_KEY),
         _ => refused.hint("the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
     }
 }
@@ -187,7 +178,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
         let place = || format!("line {} of {}", index + 1, path.display());
         let (options, key) = split_options(line);
         if !is_options(options) {
-            return Err(refused(BadRecipient::Unknown).because(place()));
+            return Err(refused(RecipientError::Unknown).because(place()));
         }
         match key.parse::<Recipient>() {
             // It does not stand for a person, but for whom that authority will name.
@@ -196,7 +187,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
             }
             Ok(key) if keys.contains(&key) => {}
             Ok(key) => keys.push(key),
-            Err(error @ BadRecipient::Unsupported(_)) => {
+            Err(error @ RecipientError::Unsupported(_)) => {
                 context.ui.say(&format!("passed over {}: {error}", place()));
             }
             Err(error) => return Err(refused(error).because(place())),

@@ -1,7 +1,6 @@
 //! `run`: composes the interpreter and its bootstrap, the vault, and the launch, none of which knows the others.
 
 mod dry_run;
-pub(super) mod failure;
 mod leaks;
 mod source;
 
@@ -12,15 +11,16 @@ use std::process::{Command, ExitCode};
 use std::sync::mpsc;
 use std::time::SystemTime;
 
-use crate::cli::RunScopeArgs;
-use crate::cli::commands::supervise;
-use crate::cli::context::{Context, virtual_env};
+use crate::cli::arguments::RunScopeArgs;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::identities::IDENTITY_KEY;
-use crate::cli::inject::{Injector, Mount, User};
+use crate::cli::files::User;
+use crate::cli::hidden;
+use crate::cli::identity_source::IDENTITY_KEY;
+use crate::cli::inject::{Injector, Mount};
+use crate::cli::interpreter::{self, Typed, cannot_start, explain, not_python};
 use dry_run::Survey;
-use failure::{Typed, cannot_start, explain, no_environment, not_python};
-use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Search, Settings};
+use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
@@ -104,7 +104,7 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
     let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
-    let interpreter = find_interpreter(args.python, job.file())?;
+    let interpreter = interpreter::find(args.python, job.file())?;
     let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
     let typed = Typed { run, verb: "run", file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
@@ -147,13 +147,6 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     }
 }
 
-pub(super) fn find_interpreter(given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
-    let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
-    let active = virtual_env();
-    let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
-    Interpreter::find(search).map_err(|error| no_environment(&error))
-}
-
 /// Runs the interpreter with its bootstrap, to its end; how it ended, and where Flyte keeps what the run made.
 fn execute(
     interpreter: &Interpreter,
@@ -163,7 +156,7 @@ fn execute(
 ) -> Result<(Ended, BTreeSet<PathBuf>), CliError> {
     let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
     command.env_remove(IDENTITY_KEY);
-    let ended = match launch::run(supervise::command()?, &command, surroundings, |parent| broker.started(parent)) {
+    let ended = match launch::run(hidden::supervisor()?, &command, surroundings, |parent| broker.started(parent)) {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source, "run")),
         ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
     };

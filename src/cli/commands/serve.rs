@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex};
 use directories::BaseDirs;
 use jiff::Timestamp;
 
-use crate::cli::commands::{exec, supervise};
-use crate::cli::context::{Context, inherited, quoted};
-use crate::cli::error::{CliError, Exit};
-use crate::cli::identities::IDENTITY_KEY;
+use crate::cli::context::Context;
+use crate::cli::environment::inherited;
+use crate::cli::error::{CliError, Exit, cannot_run};
+use crate::cli::hidden;
+use crate::cli::identity_source::IDENTITY_KEY;
+use crate::cli::shell::quoted;
 use crate::cli::ui::Ui;
 use flyte_local::launch::{self, ChildError, Surroundings};
 use flyte_local::service::{Event, Host, Server};
@@ -76,11 +78,11 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     let mut command = Command::new(program);
     command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY).env_remove(IDENTITY_KEY);
     context.passphrases().take_away();
-    let supervisor = supervise::command()?;
+    let supervisor = hidden::supervisor()?;
     let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
     match server.serve_during(vault, log, run).map_err(failed)? {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
-        Err(ChildError::Start { source, .. }) => Err(exec::cannot_run(program, &source)),
+        Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
         Err(error) => Err(CliError::chain(Exit::Failed, &error)),
     }
 }

@@ -1,24 +1,15 @@
 //! The hidden command between `run` or `exec --mask` and what they start.
 
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use crate::cli::error::CliError;
+use crate::cli::hidden;
 use flyte_local::launch;
-
-/// What it is called by.
-const NAME: &str = "__supervise";
-
-/// This program again, as the supervisor.
-pub(crate) fn command() -> Result<Command, CliError> {
-    let mut command = Command::new(super::this_program()?);
-    command.arg(NAME);
-    Ok(command)
-}
 
 /// Whether these arguments, after the program's name, ask for it.
 pub(crate) fn is_asked_for(arguments: &[OsString]) -> bool {
-    arguments.get(1).is_some_and(|argument| argument == NAME)
+    arguments.get(1).is_some_and(|argument| argument == hidden::SUPERVISE)
 }
 
 pub(crate) fn run(arguments: Vec<OsString>) -> Result<ExitCode, CliError> {

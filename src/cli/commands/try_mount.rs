@@ -5,20 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::cli::error::CliError;
+use crate::cli::hidden;
 use crate::cli::ui::Ui;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::PrivateDirectory;
 
-/// What it is called by.
-pub(crate) const NAME: &str = "__try-mount";
-
-/// What it answers where it could.
-pub(crate) const MADE: &str = "made";
-
 /// Makes the mount, and ends with it; answers why it could not.
 pub(crate) fn run(ui: &Ui) -> Result<ExitCode, CliError> {
     let answer = match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
-        Ok(_) => MADE.to_owned(),
+        Ok(_) => hidden::MADE.to_owned(),
         Err(error) => {
             let causes = std::iter::successors(error.source(), |&cause| cause.source());
             causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

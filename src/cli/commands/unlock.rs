@@ -1,11 +1,8 @@
 //! `unlock`
 
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
-
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
+use crate::cli::span::Span;
 
 /// Unlock passphrase-protected identities for a while
 ///
@@ -21,7 +18,7 @@ Examples:
 pub(crate) struct Args {
     /// How long to keep them: a number and s, m, h or d, at most 7d
     #[arg(long = "for", value_name = "TIME", default_value = "8h")]
-    time: Time,
+    time: Span,
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
@@ -34,68 +31,4 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         context.ui.say("no identity has a passphrase");
     }
     Ok(())
-}
-
-/// A span of time as people type it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Time(pub(crate) Duration);
-
-const UNITS: [(&str, u64); 4] = [("d", 86400), ("h", 3600), ("m", 60), ("s", 1)];
-
-/// A week.
-const LONGEST: u64 = 7 * 86400;
-
-#[derive(Debug, thiserror::Error)]
-#[error("a time is a number and s, m, h or d, from 1s to 7d")]
-pub(crate) struct BadTime;
-
-impl FromStr for Time {
-    type Err = BadTime;
-
-    fn from_str(text: &str) -> Result<Self, BadTime> {
-        let unit = UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
-        let (number, unit) = unit.ok_or(BadTime)?;
-        let digits = number.bytes().all(|byte| byte.is_ascii_digit()).then_some(number);
-        let seconds = digits.and_then(|number| number.parse::<u64>().ok()?.checked_mul(*unit));
-        let seconds = seconds.filter(|seconds| (1..=LONGEST).contains(seconds)).ok_or(BadTime)?;
-        Ok(Self(Duration::from_secs(seconds)))
-    }
-}
-
-impl fmt::Display for Time {
-    /// The two largest units that it has.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.as_secs();
-        let mut parts = Vec::new();
-        for (unit, seconds) in UNITS {
-            parts.push((rest / seconds, unit));
-            rest %= seconds;
-        }
-        let first = parts.iter().position(|(number, _)| *number > 0).unwrap_or(parts.len() - 1);
-        let words = parts[first..].iter().take(2).enumerate();
-        let words: Vec<_> = words
-            .filter(|(index, part)| *index == 0 || part.0 > 0)
-            .map(|(_, (n, unit))| format!("{n}{unit}"))
-            .collect();
-        f.write_str(&words.join(" "))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_read_and_shown() {
-        let shown = |text: &str| text.parse::<Time>().map(|time| time.to_string()).map_err(drop);
-        assert_eq!(shown("8h"), Ok("8h".to_owned()));
-        assert_eq!(shown("90m"), Ok("1h 30m".to_owned()));
-        assert_eq!(shown("86401s"), Ok("1d".to_owned()));
-        assert_eq!(shown("7d"), Ok("7d".to_owned()));
-        for bad in
-            ["", "8", "h", "0s", "8d", "-1h", "+1h", "1.5h", "8 h", "99999999999999999999h", "18446744073709551615d"]
-        {
-            assert_eq!(shown(bad), Err(()), "{bad}");
-        }
-    }
 }

@@ -1,9 +1,9 @@
 //! `update secret`
 
+use crate::cli::arguments::{ScopeArgs, secret_id, secret_type};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, scope_flags};
 use crate::cli::value_input::ValueArgs;
-use crate::cli::{ScopeArgs, commands};
 use flyte_local::secret::{SecretId, SecretName, SecretType};
 use flyte_local::vault::Vault;
 
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(conflicts_with_all = ["registry", "username", "password", "password_stdin", "from_docker_config"])]
     adopt: bool,
     /// The secret's type; an update cannot change it
-    #[arg(long = "type", value_name = "TYPE", value_parser = commands::secret_type(), hide_possible_values = true)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = secret_type(), hide_possible_values = true)]
     secret_type: Option<SecretType>,
     #[command(flatten)]
     value: ValueArgs,
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let mut vault = context.open_vault_to_write()?;
-    let id = commands::secret_id(args.name, args.scope);
+    let id = secret_id(args.name, args.scope);
     if args.adopt {
         return adopt(context, &mut vault, &id);
     }

@@ -7,9 +7,12 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::cli::context::{Context, quoted, split};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::identities::{self, Origin};
+use crate::cli::identities;
+use crate::cli::identity_source::{MAX_KEY_FILE_BYTES, Origin, none_at};
+use crate::cli::paths::split;
+use crate::cli::shell::quoted;
 use flyte_local::crypto::{self, IdentityFile, Passphrase};
 use flyte_local::storage::{Directory, WriteError};
 
@@ -43,7 +46,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let origin = only_file(context)?;
     let path = origin.path().expect("a file");
-    let before = context.read_origin(&origin)?.ok_or_else(|| identities::none_at(&origin))?;
+    let before = context.read_origin(&origin)?.ok_or_else(|| none_at(&origin))?;
     let file = origin.parse(&before)?;
     if file.is_open_ssh() {
         let error = CliError::new(Exit::Failed, format!("{origin} is a key of OpenSSH's"));
@@ -97,7 +100,7 @@ fn replace(path: &Path, before: &[u8], text: &[u8], passphrase: Option<&Passphra
     let target = path.canonicalize().map_err(|error| failed(&error))?;
     let (directory, name) = split(&target).ok_or_else(|| failed(&"it has no name"))?;
     let directory = Directory::open(directory).map_err(|error| CliError::from_storage(&error))?;
-    let limit = identities::MAX_KEY_FILE_BYTES;
+    let limit = MAX_KEY_FILE_BYTES;
     let check = |read_back: &[u8]| {
         let opened = match (IdentityFile::parse(read_back), passphrase) {
             (Ok(IdentityFile::Open(_)), None) => read_back == text,

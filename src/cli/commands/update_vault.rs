@@ -1,8 +1,9 @@
 //! `update vault`
 
-use super::{recipient, rekey};
+use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, scope_flags};
+use crate::cli::reencrypt;
 use flyte_local::crypto::Author;
 use flyte_local::secret::SecretId;
 
@@ -62,7 +63,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     if let Some(name) = args.distrust_author {
         return distrust(context, &name);
     }
-    args.name.as_deref().map_or(Ok(()), recipient::require_name)?;
+    args.name.as_deref().map_or(Ok(()), require_name)?;
     let mut vault = context.open_vault_to_accept(args.expect)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
     let Some(key) = args.trust_author else {
@@ -83,7 +84,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     context.ui.say(&format!("trusted author {key}"));
     if written {
         context.ui.say(&format!("named {name:?} in {}", file.display()));
-        rekey::tell_others(context, &vault);
+        reencrypt::tell_others(context, &vault);
     }
     Ok(())
 }
@@ -95,7 +96,7 @@ fn distrust(context: &Context<'_>, name: &str) -> Result<(), CliError> {
     for known in &removed {
         context.ui.say(&format!("removed author {:?}: {}", known.name, known.key));
     }
-    rekey::tell_others(context, &vault);
+    reencrypt::tell_others(context, &vault);
     for id in &signed {
         context.ui.say(&format!("what they signed is refused from now on: {id}"));
     }

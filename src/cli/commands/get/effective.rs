@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{id_to_json, report};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
+use crate::cli::listing::{id_to_json, report};
 use crate::cli::table;
 use flyte_local::secret::{RunScope, SecretId};
 use flyte_local::vault::{Seen, Vault};

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::Incoming;
 use super::source::Source;
+use crate::cli::arguments::OutputFormat;
 use crate::cli::error::CliError;
 use crate::cli::opener::Opener;
-use crate::cli::{OutputFormat, table};
+use crate::cli::table;
 use flyte_local::secret::SecretId;
 use flyte_local::vault::{Vault, VaultError};
 

@@ -6,9 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{Args, Format, Incoming};
-use crate::cli::context::{Context, permissions, quoted};
+use crate::cli::context::Context;
+use crate::cli::environment::permissions;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::opener::Opener;
+use crate::cli::shell::quoted;
 use crate::cli::value_input::{nothing_came, read_stdin};
 use flyte_local::secret::{MAX_VALUE_BYTES, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::{Permissions, read_users_file};

@@ -1,9 +1,9 @@
 //! What is said of a push that does not succeed, or not with all.
 
 use super::plan::{Action, Plan, Step};
-use crate::cli::commands::run::failure::{Typed, another, cannot_start, explain, not_python};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::interpreter::{Typed, another, cannot_start, explain, not_python};
 use flyte_local::flyte::{About, ConnectError, Failure, Fault, Interpreter};
 use flyte_local::redact::{Masker, Watchlist};
 use flyte_local::secret::{Scope, SecretValue};

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::failure::one_line;
+use crate::cli::arguments::OutputFormat;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::progress::Progress;
-use crate::cli::{OutputFormat, table};
+use crate::cli::table;
 use flyte_local::flyte::{Answer, Call, Calls, Cluster, Fault};
 use flyte_local::secret::{Domain, Project, Scope, SecretId, SecretType};
 use flyte_local::vault::Metadata;

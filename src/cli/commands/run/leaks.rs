@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::cli::context::quoted;
+use crate::cli::shell::quoted;
 use crate::cli::ui::Ui;
 use flyte_local::redact::{Finder, Watchlist};
 

@@ -2,7 +2,8 @@
 
 use zeroize::Zeroizing;
 
-use crate::cli::context::{inherited, merged};
+use crate::cli::arguments::merged;
+use crate::cli::environment::inherited;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::Injector;
 use flyte_local::flyte::{Declared, Provided, Refused, SecretSource, VARIABLE_MARKERS, file_markers};

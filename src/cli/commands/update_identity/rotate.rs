@@ -9,11 +9,13 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::replace;
-use crate::cli::commands::rekey;
-use crate::cli::context::{Context, quoted};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::identities::{self, Origin};
+use crate::cli::identities;
+use crate::cli::identity_source::{Origin, none_at};
+use crate::cli::reencrypt;
 use crate::cli::retired;
+use crate::cli::shell::quoted;
 use flyte_local::crypto::rotation::{self, Rotation};
 use flyte_local::crypto::{self, Identity, IdentityFile, Passphrase};
 use flyte_local::vault::Vault;
@@ -35,7 +37,7 @@ impl File<'_> {
         replace(self.path, &self.before, text.as_bytes(), self.passphrase.as_ref())?;
         // It was kept for a file that is no more.
         let _ = identities::drop_kept(&self.before);
-        self.before = context.read_origin(origin)?.ok_or_else(|| identities::none_at(origin))?;
+        self.before = context.read_origin(origin)?.ok_or_else(|| none_at(origin))?;
         self.text = text;
         Ok(())
     }
@@ -68,7 +70,7 @@ pub(super) fn rotate(
     if vault.recipients().iter().any(|known| known.key == rotation.old) {
         vault.exchange_recipient(&rotation.old, &rotation.new).map_err(failed)?;
         context.ui.say(&format!("in the place of {}, the vault has {}", rotation.old, rotation.new));
-        rekey::tell_others(context, &vault);
+        reencrypt::tell_others(context, &vault);
     }
     finish(context, origin, &mut vault, &mut file, rotation)
 }
@@ -138,7 +140,7 @@ fn finish(
         error.hint(format!("{origin} has both keys until every secret is for the new one; to go on: {command}"))
     };
     let identities = parsed(&file.text)?;
-    rekey::rekey(context, vault, &identities).map_err(go_on)?;
+    reencrypt::rekey(context, vault, &identities).map_err(go_on)?;
     let others = vault.others_with(context.state_path()?, &rotation.old);
     let others = others.map_err(|error| CliError::from_vault(&error, &context.command)).map_err(go_on)?;
     if !others.is_empty() {

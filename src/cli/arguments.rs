@@ -1,0 +1,112 @@
+//! Arguments that several commands take.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+
+use super::error::{CliError, Exit};
+use super::sanitize::harmless;
+use flyte_local::crypto::{Author, Recipient};
+use flyte_local::secret::{Domain, Project, RunScope, Scope, SecretId, SecretName, SecretType};
+
+#[derive(Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) vault: Option<PathBuf>,
+    /// An identity file, age's or OpenSSH's; may be repeated
+    ///
+    /// Identities come from the first of these that sets any; the rest are ignored: this option, FLYTE_LOCAL_IDENTITY
+    /// and FLYTE_LOCAL_IDENTITY_KEY together, config.toml, identity.txt in the user's configuration directory.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) identity: Vec<PathBuf>,
+    /// Read passphrases from this file descriptor, one a line, instead of prompting
+    #[arg(long, global = true, value_name = "N")]
+    pub(crate) passphrase_fd: Option<u32>,
+    /// Treat rollback and first-use warnings as errors [default: FLYTE_LOCAL_STRICT]
+    #[arg(long, global = true)]
+    pub(crate) strict: bool,
+    /// The format of printed tables: table, table-simple, json or json-raw
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    #[arg(hide_possible_values = true)]
+    pub(crate) output_format: OutputFormat,
+}
+
+/// The formats of Flyte's own command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Table,
+    TableSimple,
+    Json,
+    JsonRaw,
+}
+
+/// `-p` and `-d` of a secret.
+#[derive(Args)]
+pub(crate) struct ScopeArgs {
+    /// Only this project [default: all projects]
+    #[arg(short, long)]
+    pub(crate) project: Option<Project>,
+    /// Only this domain [default: all domains]
+    #[arg(short, long)]
+    pub(crate) domain: Option<Domain>,
+}
+
+/// `-p` and `-d` of what is run.
+#[derive(Args)]
+pub(crate) struct RunScopeArgs {
+    /// The project to run in
+    ///
+    /// The default is FLYTE_LOCAL_PROJECT, or the project in the configuration.
+    #[arg(short, long)]
+    pub(crate) project: Option<Project>,
+    /// The domain to run in
+    ///
+    /// The default is FLYTE_LOCAL_DOMAIN, or the domain in the configuration.
+    #[arg(short, long)]
+    pub(crate) domain: Option<Domain>,
+}
+
+/// The secret that a name with `-p` and `-d` means; neither of them means the organization, as in Flyte, whatever any
+/// configuration names.
+pub(crate) fn secret_id(name: SecretName, scope: ScopeArgs) -> SecretId {
+    SecretId { scope: Scope::new(scope.project, scope.domain), name }
+}
+
+/// Flyte's words for the types of secrets.
+pub(crate) fn secret_type() -> impl TypedValueParser<Value = SecretType> {
+    const ALL: [SecretType; 2] = [SecretType::Regular, SecretType::ImagePull];
+    PossibleValuesParser::new(ALL.map(SecretType::as_str))
+        .map(|word| ALL.into_iter().find(|known| known.as_str() == word).expect("one of the words"))
+}
+
+/// That a secret of this type can have this scope.
+pub(crate) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<(), CliError> {
+    if secret_type == SecretType::Regular || id.scope == Scope::Organization {
+        return Ok(());
+    }
+    // Flyte's reason.
+    let reason = "project and domain must not be set when creating an image pull secret";
+    Err(CliError::new(Exit::Usage, reason).hint("leave -p and -d out: it serves the whole organization"))
+}
+
+/// What a recipient or an author may be called: something that is seen, and is no key, as what removes them takes either.
+pub(crate) fn require_name(name: &str) -> Result<(), CliError> {
+    let is_visible = harmless(name) == name && !name.contains('\n') && name.trim() == name && !name.is_empty();
+    match is_visible && name.parse::<Recipient>().is_err() && name.parse::<Author>().is_err() {
+        true => Ok(()),
+        false => {
+            Err(CliError::new(Exit::Usage, "--name takes a name: not empty, no key, and nothing that does not show"))
+        }
+    }
+}
+
+/// What lies at `nearer`, else at `farther`, part by part.
+pub(crate) fn merged(nearer: &RunScope, farther: &RunScope) -> RunScope {
+    RunScope {
+        project: nearer.project.clone().or_else(|| farther.project.clone()),
+        domain: nearer.domain.clone().or_else(|| farther.domain.clone()),
+    }
+}

@@ -1,0 +1,76 @@
+//! Environment variables: the only place that reads them.
+
+use std::env;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use super::error::{CliError, Exit};
+use flyte_local::storage::Permissions;
+
+/// Whether owners and permissions count: the way out for file systems that have none (FAT, Windows' drives in WSL).
+pub(crate) fn permissions() -> Result<Permissions, CliError> {
+    match variable::<String>("FLYTE_LOCAL_PERMISSIONS", "text")?.as_deref() {
+        None => Ok(Permissions::Checked),
+        Some("ignore") => Ok(Permissions::Ignored),
+        Some(_) => {
+            let error = CliError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS is not one that flyte-local knows");
+            Err(error.hint("it may be: ignore"))
+        }
+    }
+}
+
+/// Whether the user wants refused what is else only told.
+pub(crate) fn is_strict() -> Result<bool, CliError> {
+    match variable::<String>("FLYTE_LOCAL_STRICT", "text")?.as_deref() {
+        None | Some("0") => Ok(false),
+        Some("1") => Ok(true),
+        Some(_) => Err(CliError::new(Exit::Usage, "FLYTE_LOCAL_STRICT is neither 0 nor 1")),
+    }
+}
+
+/// Whether the user asked for no colour.
+pub(crate) fn no_color() -> bool {
+    variable_is_set("NO_COLOR")
+}
+
+/// The active virtual environment.
+pub(crate) fn virtual_env() -> Option<PathBuf> {
+    path_variable("VIRTUAL_ENV")
+}
+
+/// What our caller has in a variable of this name.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {
+    use std::os::unix::ffi::OsStringExt;
+    env::var_os(name).map(|value| Zeroizing::new(value.into_vec()))
+}
+
+/// Where the user's programs keep what is gone when they log out; often in memory.
+pub(crate) fn runtime_directory() -> Option<PathBuf> {
+    path_variable("XDG_RUNTIME_DIR")
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn variable_is_set(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// A path in a variable; an empty one is none.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn path_variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// A variable that has to parse; an empty one is none.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn variable<T: FromStr>(name: &str, what: &str) -> Result<Option<T>, CliError>
+where
+    T::Err: std::fmt::Display,
+{
+    let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let bad = |reason: String| CliError::new(Exit::Usage, format!("{name} is not {what}: {reason}"));
+    let text = value.to_str().ok_or_else(|| bad("it is not UTF-8".to_owned()))?;
+    text.parse().map(Some).map_err(|error: T::Err| bad(error.to_string()))
+}

@@ -1,0 +1,34 @@
+//! The hidden commands with which this program starts itself.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::error::CliError;
+
+/// The supervisor between `run` or `exec --mask` and what they start.
+pub(crate) const SUPERVISE: &str = "__supervise";
+
+/// The attempt at a private mount.
+pub(crate) const TRY_MOUNT: &str = "__try-mount";
+
+/// The answer to [`TRY_MOUNT`] where the mount could be made.
+pub(crate) const MADE: &str = "made";
+
+/// This program again, as the supervisor.
+pub(crate) fn supervisor() -> Result<Command, CliError> {
+    let mut command = Command::new(this_program()?);
+    command.arg(SUPERVISE);
+    Ok(command)
+}
+
+/// This program, for the hidden commands that it starts itself with.
+#[cfg(target_os = "linux")]
+fn this_program() -> Result<PathBuf, CliError> {
+    // Even after the file was replaced by an update.
+    Ok(PathBuf::from("/proc/self/exe"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn this_program() -> Result<PathBuf, CliError> {
+    std::env::current_exe().map_err(|error| CliError::from_io("find this program", &error))
+}

@@ -1,0 +1,92 @@
+//! A place where identities may be: a file, or a variable.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::environment::inherited;
+use super::error::{CliError, Exit};
+use super::shell::quoted;
+use flyte_local::crypto::{IdentityError, IdentityFile};
+use flyte_local::storage::{Permissions, read_private_file};
+
+/// A variable that may hold an identity itself: what we start is not to have it. FLYTE_LOCAL_IDENTITY is the path of a file,
+/// which its permissions protect, and flyte-local may be started by what we start.
+pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
+
+/// Larger than any file of keys: the longest that `ssh-keygen` makes, of RSA, has 13 KiB. age takes time quadratic in their lines.
+pub(crate) const MAX_KEY_FILE_BYTES: usize = 32 << 10;
+
+/// A place where identities may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    File(PathBuf),
+    /// The variable [`IDENTITY_KEY`].
+    Variable,
+}
+
+impl Origin {
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Variable => None,
+        }
+    }
+
+    /// The bytes that are there; `None` where there is no file.
+    pub(crate) fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+        match self {
+            Self::File(path) => read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| {
+                let is_public = error.exposure().is_some() && path.extension().is_some_and(|end| end == "pub");
+                // To close it would not help.
+                if is_public { self.bad(&IdentityError::PublicKey) } else { CliError::from_storage(&error) }
+            }),
+            Self::Variable => Ok(inherited(IDENTITY_KEY)),
+        }
+    }
+
+    /// What a file of identities holds that was read here.
+    pub(crate) fn parse(&self, bytes: &[u8]) -> Result<IdentityFile, CliError> {
+        IdentityFile::parse(bytes).map_err(|error| self.bad(&error))
+    }
+
+    fn bad(&self, error: &IdentityError) -> CliError {
+        let what = if self.path().is_some() { "an age identity file" } else { "an identity" };
+        let error_said = CliError::new(Exit::Failed, format!("{self} is not {what}: {error}"));
+        let file = self.path().map_or("FILE".to_owned(), quoted);
+        match error {
+            IdentityError::PublicKey => error_said.hint("name the file of the private key: the one without .pub"),
+            IdentityError::KeyType(_) => {
+                error_said.hint("make one that is: ssh-keygen -t ed25519, or flyte-local init")
+            }
+            IdentityError::KeyFormat(_) => {
+                error_said.hint(format!("write it in today's format: ssh-keygen -p -f {file}"))
+            }
+            IdentityError::Cipher(_) => {
+                error_said.hint(format!("encrypt it with another: ssh-keygen -p -Z aes256-ctr -f {file}"))
+            }
+            IdentityError::TooManyRounds(_) => {
+                error_said.hint(format!("with its passphrase, take fewer: ssh-keygen -p -a 100 -f {file}"))
+            }
+            _ => error_said,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Variable => f.write_str(IDENTITY_KEY),
+        }
+    }
+}
+
+/// That there is nothing at a place.
+pub(crate) fn none_at(origin: &Origin) -> CliError {
+    CliError::new(Exit::NotFound, format!("there is no identity at {origin}"))
+        .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
+        .hint("or restore it from your copy: without it, no secret of this vault can be opened")
+        .hint("if you never had one: flyte-local create identity, and have a recipient of the vault add it")
+}

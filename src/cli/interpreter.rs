@@ -1,0 +1,109 @@
+//! The user's Python interpreter, for `run` and `push`: finding it, and why it could not be used.
+
+use std::path::{Path, PathBuf};
+
+use super::environment::virtual_env;
+use super::error::{CliError, Exit};
+use super::shell::quoted;
+use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError, Search};
+
+pub(crate) fn find(given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
+    let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
+    let active = virtual_env();
+    let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
+    Interpreter::find(search).map_err(|error| no_environment(&error))
+}
+
+fn named_by(interpreter: &Interpreter) -> String {
+    let origin = match interpreter.origin {
+        Origin::Option => "named by --python",
+        Origin::Script => "made by uv for the file's header",
+        Origin::VirtualEnv => "of VIRTUAL_ENV",
+        Origin::DotVenv => "of the nearest .venv",
+        Origin::Path => "looked for in PATH",
+    };
+    format!("{} ({origin})", interpreter.program.display())
+}
+
+/// What to do without this interpreter; `verb` is the command that wants one.
+pub(crate) fn another(verb: &str) -> String {
+    format!("name another interpreter: flyte-local {verb} --python PYTHON …")
+}
+
+/// Where the environment that a file's header asks for could not be had.
+fn no_environment(error: &ScriptError) -> CliError {
+    let without = "or do without its environment: flyte-local run --python PYTHON …";
+    match error {
+        ScriptError::Failed { ended, .. } => CliError::chain(Exit::Failed, error)
+            .because(format!("what uv says above ({ended})"))
+            .hint("mend the header: the lines from # /// script to # ///")
+            .hint(without),
+        ScriptError::Start(_) => CliError::chain(Exit::Failed, error).hint(without.trim_start_matches("or ")),
+    }
+}
+
+pub(crate) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error, verb: &str) -> CliError {
+    let exit = match error.kind() {
+        std::io::ErrorKind::NotFound => Exit::CommandNotFound,
+        _ => Exit::NotExecutable,
+    };
+    let message = format!("cannot start the Python interpreter {}", named_by(interpreter));
+    CliError::new(exit, message).because(error.to_string()).hint(another(verb))
+}
+
+pub(crate) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> CliError {
+    let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
+    let error = CliError::new(Exit::Failed, message).because(format!("it ended with exit code {code}"));
+    // What a version manager's stand-in answers, and a script whose own command is missing.
+    let shim = "the Python that pyenv or asdf has selected here is not installed: see pyenv versions, or asdf current";
+    if code == 127 { error.hint(shim).hint(format!("or {}", another(verb))) } else { error.hint(another(verb)) }
+}
+
+/// The command as it was typed, up to the file.
+pub(crate) struct Typed {
+    pub(crate) run: String,
+    /// Its verb.
+    pub(crate) verb: &'static str,
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Typed {
+    fn up_to_the_file(&self) -> String {
+        self.file.as_deref().map_or_else(|| self.run.clone(), |file| format!("{} {}", self.run, quoted(file)))
+    }
+}
+
+pub(crate) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CliError {
+    match failure {
+        Failure::PythonTooOld { version: (major, minor, micro) } => {
+            let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
+            CliError::new(Exit::Failed, message)
+                .because(format!("it is {}", named_by(interpreter)))
+                .hint(another(typed.verb))
+        }
+        Failure::LacksSdk { python } => lacks_sdk(&python, interpreter, typed),
+        Failure::Bootstrap { message, hints, code } => {
+            let error = CliError::new(Exit::Failed, message).with_code(code);
+            let run = typed.up_to_the_file();
+            hints.into_iter().fold(error, |error, hint| error.hint(hint.replace("{run}", &run)))
+        }
+    }
+}
+
+fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CliError {
+    let error = CliError::new(Exit::Failed, format!("{python} has no flyte package"));
+    if interpreter.origin == Origin::Script {
+        return error
+            .because("it is the one that uv made for the file's header, which does not name flyte")
+            .hint(format!("add it: uv add --script {} flyte", typed.file.as_deref().map_or_else(String::new, quoted)));
+    }
+    let error = error
+        .hint(format!("install it: {} -m pip install flyte", quoted(Path::new(python))))
+        .hint(format!("or {}", another(typed.verb)));
+    if interpreter.lacks_uv {
+        return error.hint(
+            "or install uv (https://docs.astral.sh/uv): it makes the environment that the header of the file asks for",
+        );
+    }
+    error
+}

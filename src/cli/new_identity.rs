@@ -1,0 +1,56 @@
+//! Making an identity, which `init` and `create identity` do.
+
+use zeroize::Zeroizing;
+
+use super::context::Context;
+use super::error::{CliError, Exit};
+use super::identity_source::Origin;
+use flyte_local::crypto::{self, Identity, Recipient};
+
+/// Says where they are.
+pub(crate) fn tell(context: &Context<'_>, places: &[Origin], made: bool, made_key: bool) -> Result<(), CliError> {
+    let there = |made: bool| if made { "" } else { " (it was there already)" };
+    for place in places {
+        context.ui.say(&format!("identity: {place}{}", there(made)));
+    }
+    context.ui.say(&format!("author:   {}{}", context.author_path()?.display(), there(made_key)));
+    if made {
+        context.ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
+    }
+    Ok(())
+}
+
+/// The public halves of the identities that are there, or of the one that was made; whether it was.
+pub(crate) fn make(
+    context: &Context<'_>,
+    places: &[Origin],
+    passphrase: bool,
+) -> Result<(Vec<Recipient>, bool), CliError> {
+    if let Some(found) = context.read_identities(places)? {
+        if passphrase {
+            let error = CliError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
+            return Err(error.hint(format!("give it a passphrase: {} update identity --passphrase", context.command)));
+        }
+        return Ok((found.first_recipients()?, false));
+    }
+    if let [_, other, ..] = places {
+        let message = format!("there is no identity at {}, nor at {other}", places[0]);
+        return Err(CliError::new(Exit::NotFound, message).hint("name one alone to have it made"));
+    }
+    let path = places[0].path().expect("a variable that names nothing is no place");
+    let failed = |reason: &dyn std::fmt::Display| {
+        CliError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
+            .because(reason.to_string())
+    };
+    let identity = Identity::try_generate().map_err(|error| failed(&error))?;
+    let mut file = Zeroizing::new(identity.to_file(&context.now()).as_bytes().to_vec());
+    if passphrase {
+        let chosen = context.passphrases().choose(&places[0].to_string())?;
+        file = crypto::lock(&file, &chosen).map_err(|error| failed(&error))?.into();
+    }
+    match context.write_key_file(path, &file)? {
+        true => Ok((vec![identity.recipient()], true)),
+        // Another init was faster, and what counts is what lies on the disk.
+        false => Ok((context.identities()?.first_recipients()?, false)),
+    }
+}

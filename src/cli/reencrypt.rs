@@ -1,0 +1,62 @@
+//! Re-encrypting the vault's secrets, which `rekey`, `create recipient`, `delete recipient` and `update identity` do.
+
+use super::context::Context;
+use super::error::{CliError, Exit, GET_ADDED};
+use super::identities::Identities;
+use super::progress::Progress;
+use flyte_local::crypto;
+use flyte_local::vault::{Rekeyed, Vault, VaultError};
+
+/// The identities, unlocked, if one of them is a recipient of the vault: else nothing could be encrypted anew.
+pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Identities, CliError> {
+    vault.require_writable().map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let identities = context.identities()?;
+    identities.unlock_for(vault)?;
+    if identities.open(vault) {
+        return Ok(identities);
+    }
+    let error = CliError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault");
+    Err(error
+        .tried(&identities.tried())
+        .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
+        .hint(GET_ADDED))
+}
+
+/// Encrypts anew what has to be, and says so.
+pub(crate) fn rekey(
+    context: &Context<'_>,
+    vault: &mut Vault,
+    identities: &dyn crypto::Identities,
+) -> Result<(), CliError> {
+    let mut progress = None;
+    let rekeyed = vault.rekey(identities, &mut |total| {
+        progress.get_or_insert_with(|| Progress::start(context.ui, total, "encrypting anew")).step();
+    });
+    drop(progress);
+    let Rekeyed { done, failed } = rekeyed.map_err(|error| {
+        CliError::from_vault(&error, &context.command)
+            .hint(format!("each secret opens as before or for the new recipients; to go on: {} rekey", context.command))
+    })?;
+    context.ui.say(&match done {
+        0 => "no secret had to be encrypted anew".to_owned(),
+        1 => "encrypted 1 secret anew".to_owned(),
+        done => format!("encrypted {done} secrets anew"),
+    });
+    report(context, failed)
+}
+
+/// What the vault's other users will be asked.
+pub(crate) fn tell_others(context: &Context<'_>, vault: &Vault) {
+    context.ui.say(&format!(
+        "on other machines, this change is accepted with: flyte-local update vault --accept --expect {}",
+        vault.fingerprint()
+    ));
+}
+
+/// Tells of the secrets that were left as they are; the first gives the exit code.
+pub(crate) fn report(context: &Context<'_>, failed: Vec<VaultError>) -> Result<(), CliError> {
+    let mut errors = failed.iter().map(|error| CliError::from_vault(error, &context.command));
+    let Some(first) = errors.next() else { return Ok(()) };
+    errors.for_each(|error| context.ui.error(&error));
+    Err(first)
+}

@@ -1,0 +1,12 @@
+//! Text as it can be typed in a shell.
+
+use std::path::Path;
+
+/// A path as it can be typed in a shell.
+pub(crate) fn quoted(path: &Path) -> String {
+    // One that begins with a dash would be an option.
+    let here = if path.as_os_str().as_encoded_bytes().starts_with(b"-") { "./" } else { "" };
+    let text = format!("{here}{}", path.display());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%,:=~".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

@@ -1,0 +1,193 @@
+//! The rules of `docs/architecture.md`, read from it and compared with the code, so that neither can rot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Made by a program, of what lies beside it.
+const GENERATED: &str = "src/service/generated.rs";
+
+/// The most lines a file may have, not counting its tests.
+const MAX_LINES: usize = 400;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(directory).expect("a readable directory") {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a readable file");
+                found.push((path.strip_prefix(root()).expect("below the root").to_owned(), text));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join("src"), &mut found);
+    assert!(found.len() > 20, "the sources were not found");
+    found
+}
+
+/// The first path component below `src`, without its extension.
+fn module(path: &Path) -> String {
+    let first = path.components().nth(1).expect("below src").as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The rows of the table: a module and what it may use.
+fn table() -> BTreeMap<String, BTreeSet<String>> {
+    let text = std::fs::read_to_string(root().join("docs/architecture.md")).expect("the document");
+    let mut table = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| `src/")) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [path, _, uses] = cells[..] else { panic!("not three cells: {line}") };
+        let name = path.trim_matches('`').trim_start_matches("src/").trim_end_matches('/').trim_end_matches(".rs");
+        let uses = if uses == "nothing" { BTreeSet::new() } else { uses.split(", ").map(str::to_owned).collect() };
+        table.insert(name.to_owned(), uses);
+    }
+    table
+}
+
+/// The code before its unit tests, without comments.
+fn code(text: &str) -> String {
+    let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// The modules that follow `prefix` in the code: `crate::vault::x`, and each of `crate::{vault, secret::y}`.
+fn named_after(code: &str, prefix: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for rest in code.split(prefix).skip(1) {
+        let names = match rest.strip_prefix('{') {
+            Some(group) => group.split('}').next().unwrap_or_default().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let end = name.trim_start().find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let name = name.trim_start();
+            found.insert(name[..end.unwrap_or(name.len())].to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_use_only_what_the_table_allows() {
+    let table = table();
+    for (path, text) in sources() {
+        let (module, code) = (module(&path), code(&text));
+        if module == "lib" {
+            continue;
+        }
+        let allowed = table.get(&module).unwrap_or_else(|| panic!("{} has no row in the table", path.display()));
+        // In the binary `crate::` is the binary itself, and the library goes by its name.
+        let prefix = if module == "cli" { "flyte_local::" } else { "crate::" };
+        for used in named_after(&code, prefix).difference(allowed) {
+            assert!(*used == module, "{} may not use {used}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_table_has_a_row_for_each_module_and_no_more() {
+    let mut modules: BTreeSet<String> = sources().iter().map(|(path, _)| module(path)).collect();
+    modules.remove("lib");
+    assert_eq!(table().into_keys().collect::<BTreeSet<_>>(), modules);
+}
+
+#[test]
+fn what_has_one_place_is_only_there() {
+    let only = [
+        ("age::", "src/crypto/"),
+        ("age_core::", "src/crypto/"),
+        ("linux_keyutils::", "src/keyring/"),
+        ("fs2::", "src/storage/lock.rs"),
+        ("tokio::", "src/service/"),
+        ("hyper::", "src/service/"),
+        ("connectrpc::", "src/service/"),
+        ("env::var", "src/cli/environment.rs"),
+        ("rpassword::", "src/cli/prompt.rs"),
+        ("io::stdout", "src/cli/ui.rs"),
+        ("println!", "nowhere"),
+        ("eprint", "nowhere"),
+        ("process::exit", "nowhere"),
+        ("unsafe ", "nowhere"),
+        ("\"secrets\"", "src/vault/layout.rs"),
+        ("\".age\"", "src/vault/layout.rs"),
+    ];
+    for (path, text) in sources() {
+        let code = code(&text);
+        for (what, place) in only {
+            let at = path.to_string_lossy();
+            // `storage::` ends in the same letters as `age::`.
+            let found = path != Path::new(GENERATED)
+                && code
+                    .match_indices(what)
+                    .any(|(index, _)| !code[..index].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+            assert!(!found || at.starts_with(place), "{at} has {what}, which belongs in {place}");
+        }
+    }
+}
+
+#[test]
+fn files_stay_small_and_have_a_purpose() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| path != Path::new(GENERATED)) {
+        let lines = code(&text).lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
+        assert!(text.starts_with("//!"), "{} does not say what it is", path.display());
+        let stem = path.file_stem().expect("a file").to_string_lossy().into_owned();
+        assert!(!["util", "utils", "common", "helpers", "manager", "misc"].contains(&stem.as_str()), "{stem}");
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest: toml::Table =
+        std::fs::read_to_string(root().join("Cargo.toml")).expect("the manifest").parse().expect("TOML");
+    let document = std::fs::read_to_string(root().join("docs/architecture.md")).expect("the document");
+    let section = document.split("## Dependencies").nth(1).expect("the section");
+    for kind in ["dependencies", "dev-dependencies"] {
+        for name in manifest[kind].as_table().expect("a table").keys() {
+            assert!(section.contains(&format!("`{name}`")), "docs/architecture.md does not say why {name} is there");
+        }
+    }
+}
+
+/// Returns the files that the `main.rs` of a directory of tests does not make part of its binary.
+fn forgotten_modules(main: &str, names: &[&str]) -> Vec<String> {
+    let stems = names.iter().map(|name| name.strip_suffix(".rs").unwrap_or(name)).filter(|stem| *stem != "main");
+    stems.filter(|stem| !main.lines().any(|line| line == format!("mod {stem};"))).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_file_of_tests_is_a_module_of_its_binary() {
+    let listed = |directory: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(directory).expect("a directory");
+        entries.map(|entry| entry.expect("listed").file_name().into_string().expect("UTF-8")).collect()
+    };
+    for (main, binary) in [("main.rs", "it"), ("main.rs", "root"), ("main.rs", "memory"), ("mod.rs", "support")] {
+        let directory = root().join("tests").join(binary);
+        let names = listed(&directory);
+        let modules: Vec<&str> = names.iter().map(String::as_str).filter(|name| !name.ends_with(".sh")).collect();
+        let text = std::fs::read_to_string(directory.join(main)).expect("the modules");
+        let modules: Vec<&str> = modules.into_iter().filter(|name| *name != "mod.rs").collect();
+        assert_eq!(
+            forgotten_modules(&text.replace("pub mod", "mod"), &modules),
+            Vec::<String>::new(),
+            "tests/{binary}"
+        );
+    }
+    // A file beside these directories would be a binary of its own.
+    let stray: Vec<_> = listed(&root().join("tests")).into_iter().filter(|name| name.ends_with(".rs")).collect();
+    assert_eq!(stray, Vec::<String>::new(), "move these into tests/it");
+}
+
+#[test]
+fn a_forgotten_file_of_tests_is_found() {
+    let forgotten = forgotten_modules("mod known;\n// mod other;\n", &["main.rs", "known.rs", "other.rs", "directory"]);
+    assert_eq!(forgotten, ["other", "directory"]);
+}

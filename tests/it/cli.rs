@@ -1,0 +1,155 @@
+//! The command line, as transcripts: each file in `tests/cmd` is one story in an empty home directory of its own.
+//!
+//! To add one, write a file of comments (`# …`) and commands (`$ …`, continued by `> …`), and let the test fill in the
+//! rest, which you then read and judge:
+//!
+//!     FLYTE_LOCAL_TEST_OVERWRITE=1 cargo test --test it cli::
+//!
+//! `sh` runs each command, in the directory `work` of the home directory, with `flyte-local` on its PATH and no standard
+//! input. Below a command stand the lines of its standard output, those of its standard error after `! `, and its exit
+//! code after `? ` unless that is 0. Nothing is left out, so nothing goes unasserted. `[NO NEWLINE]` ends a stream that
+//! does not end in one. What differs from run to run is replaced: see [`masked`].
+
+#![allow(clippy::disallowed_methods, reason = "tests read their own variables, and write no secrets")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::support::{FLYTE_LOCAL, Ran, Sandbox, keyring_turn};
+
+#[test]
+fn every_transcript_is_what_happens() {
+    for (tool, package) in [
+        ("age", "age"),
+        ("ssh-keygen", "openssh-client"),
+        ("unshare", "util-linux"),
+        ("flock", "util-linux"),
+        ("timeout", "coreutils"),
+    ] {
+        crate::support::require(tool, package);
+    }
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
+    let entries = std::fs::read_dir(&directory).expect("the transcripts");
+    let mut stories: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    stories.sort();
+    let (queue, failures) = (Mutex::new(stories.iter()), Mutex::new(Vec::new()));
+    let next = || queue.lock().expect("no panic").next();
+    let play_all = || {
+        std::iter::from_fn(next).for_each(|story| {
+            let failure = check(story);
+            failures.lock().expect("no panic").extend(failure);
+        })
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(play_all))));
+    let failures = failures.into_inner().expect("no panic");
+    assert!(failures.is_empty(), "{}", failures.concat());
+}
+
+/// Plays a story; how it differs from the file, if it does.
+fn check(story: &Path) -> Option<String> {
+    let expected = std::fs::read_to_string(story).expect("a text file");
+    let _turn =
+        ["$ flyte-local lock", "$ flyte-local unlock"].iter().any(|verb| expected.contains(verb)).then(keyring_turn);
+    let actual = play(&expected);
+    if actual == expected {
+        return None;
+    }
+    if std::env::var_os("FLYTE_LOCAL_TEST_OVERWRITE").is_some() {
+        std::fs::File::create(story)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, actual.as_bytes()))
+            .expect("rewritten");
+        return None;
+    }
+    Some(format!("\n{}\n{}", story.display(), difference(&expected, &actual)))
+}
+
+/// The whole of the transcript again, with what its commands do now.
+fn play(transcript: &str) -> String {
+    let sandbox = Sandbox::empty();
+    let mut played = String::new();
+    let mut lines = transcript.lines().peekable();
+    let mut after_comment = true;
+    while let Some(line) = lines.next() {
+        if line.starts_with("# ") {
+            played.push_str(if after_comment { "" } else { "\n" });
+            played.push_str(&format!("{line}\n"));
+            after_comment = true;
+        } else if let Some(first) = line.strip_prefix("$ ") {
+            let mut command = first.to_owned();
+            played.push_str(if after_comment { "" } else { "\n" });
+            played.push_str(&format!("{line}\n"));
+            while let Some(more) = lines.next_if(|line| line.starts_with("> ")) {
+                command.push_str(&format!("\n{}", &more[2..]));
+                played.push_str(&format!("{more}\n"));
+            }
+            played.push_str(&outcome(&sandbox, &command));
+            after_comment = false;
+        }
+    }
+    played
+}
+
+fn outcome(sandbox: &Sandbox, command: &str) -> String {
+    let path = std::env::var_os("PATH").expect("PATH is set");
+    let ours = Path::new(FLYTE_LOCAL).parent().expect("a directory").to_owned();
+    let path = std::env::join_paths(std::iter::once(ours).chain(std::env::split_paths(&path))).expect("it was one");
+    let ran = Ran::from(
+        sandbox
+            .program("timeout")
+            // An identity that a story makes is to be one that is its owner's alone.
+            .args(["20", "sh", "-c", &format!("umask 077\n{command}")])
+            .env("PATH", path)
+            .output()
+            .expect("timeout and sh start"),
+    );
+    let mut text = String::new();
+    for (prefix, stream) in [("", String::from_utf8_lossy(&ran.stdout).as_ref()), ("! ", ran.stderr.as_str())] {
+        for line in masked(sandbox.home(), stream).split_inclusive('\n') {
+            let end = if line.ends_with('\n') { "" } else { "[NO NEWLINE]\n" };
+            let ours = ["$ ", "# ", "! ", "? "].iter().any(|sign| prefix.is_empty() && line.starts_with(sign));
+            assert!(!ours, "change the command, for this line of its output has a meaning here: {line}");
+            text.push_str(if line == "\n" { prefix.trim_end() } else { prefix });
+            text.push_str(&format!("{line}{end}"));
+        }
+    }
+    if ran.code != 0 {
+        text.push_str(&format!("? {}\n", ran.code));
+    }
+    text
+}
+
+/// The home directory becomes `[HOME]`, a time `[TIME]`, an age recipient `[RECIPIENT]`, an
+/// author's key `[AUTHOR]`, who has a lock `[OWNER]`.
+fn masked(home: &Path, text: &str) -> String {
+    let text = text.replace(home.to_str().expect("UTF-8"), "[HOME]");
+    let text = mask(&text, "20", "[TIME]", |word| word.len() >= 20 && word.contains('T') && word.ends_with('Z'));
+    let text = mask(&text, "flyteauthor1", "[AUTHOR]", |word| word.len() == 70);
+    let text = mask(&text, "age1", "[RECIPIENT]", |word| word.len() == 62);
+    let owner = |line: &str| match line.split_once(" has it, running for ") {
+        Some((owner, rest)) if owner.starts_with("caused by: process ") && owner.ends_with(" (flock)") => {
+            format!("caused by: [OWNER]{}", rest.trim_start_matches(|c: char| c.is_ascii_digit() || " s".contains(c)))
+        }
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(owner).collect()
+}
+
+/// Replaces each word that begins with `start` and passes `test`.
+fn mask(text: &str, start: &str, replacement: &str, test: impl Fn(&str) -> bool) -> String {
+    let ends_word = |c: char| !c.is_ascii_alphanumeric() && !":-.".contains(c);
+    let replaced = |piece: &str| {
+        let word = piece.trim_end_matches(ends_word);
+        if word.starts_with(start) && test(word) { piece.replacen(word, replacement, 1) } else { piece.to_owned() }
+    };
+    text.split_inclusive(ends_word).map(replaced).collect()
+}
+
+/// The lines from the first that differs to the last.
+fn difference(expected: &str, actual: &str) -> String {
+    let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    let (old, new) = (&old[same..], &new[same..]);
+    let tail = old.iter().rev().zip(new.iter().rev()).take_while(|(old, new)| old == new).count();
+    let lines = |sign: &str, lines: &[&str]| lines.iter().map(|line| format!("{sign}{line}\n")).collect::<String>();
+    format!("line {}\n{}{}", same + 1, lines("-", &old[..old.len() - tail]), lines("+", &new[..new.len() - tail]))
+}

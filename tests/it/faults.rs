@@ -1,0 +1,238 @@
+//! What a write makes of a system that fails it, or that lacks what it would rather use; and in which order it syncs. The
+//! faults are strace's: a `signal=KILL` comes before the call is made, an `error=` in its place. `tests/faults_calls/` has
+//! them at every system call.
+
+#![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+
+use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require, scope_options, secret_id};
+
+const OLD: &[u8] = b"the old value";
+const NEW: &[u8] = b"the new value, of another length";
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Verb {
+    /// Into a scope that has no directory yet.
+    Create,
+    Update,
+    Delete,
+}
+
+use Verb::{Create, Delete, Update};
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Create => "create",
+            Update => "update",
+            Delete => "delete",
+        }
+    }
+
+    fn before(self) -> Option<&'static [u8]> {
+        (self != Create).then_some(OLD)
+    }
+
+    fn after(self) -> Option<&'static [u8]> {
+        (self != Delete).then_some(NEW)
+    }
+}
+
+struct Bench {
+    sandbox: Sandbox,
+    new: PathBuf,
+    runs: usize,
+}
+
+/// What came of a write with a fault in it.
+struct Outcome {
+    ran: Ran,
+    place: String,
+    /// Whether the fault came about: a command makes only so many calls.
+    injected: bool,
+}
+
+impl Bench {
+    fn new() -> Self {
+        require("strace", "strace");
+        let sandbox = Sandbox::new();
+        let new = sandbox.file("new", NEW);
+        Self { sandbox, new, runs: 0 }
+    }
+
+    /// Runs a write from the state it starts from, with `fault` (as `strace -e inject=` takes it) in it.
+    fn run(&mut self, verb: Verb, fault: &str) -> Outcome {
+        self.runs += 1;
+        let place = match verb {
+            Create => format!("project/p{}/domain/d/s", self.runs),
+            Update | Delete => format!("domain/d/s{}", self.runs),
+        };
+        if let Some(old) = verb.before() {
+            let old = flyte_local::secret::SecretValue::new(old.to_vec().into()).expect("small enough");
+            let mut vault = self.sandbox.open_vault();
+            vault.create_secret(&secret_id(&place), flyte_local::secret::SecretType::Regular, &old).expect("created");
+        }
+        let log = self.sandbox.work().join("strace.log");
+        let name = secret_id(&place).name.to_string();
+        let call = fault.split(':').next().expect("a fault begins with a call");
+        let mut command = self.sandbox.program("strace");
+        command.arg("-f").arg("-o").arg(&log);
+        command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={fault}"), FLYTE_LOCAL]);
+        command.args([verb.word(), "secret", &name]).args(scope_options(&place));
+        if verb != Delete {
+            command.arg("--from-file").arg(&self.new);
+        }
+        let output = command.output().expect("strace starts");
+        let killed = output.status.signal().is_some();
+        let ran = Ran::from(output);
+        let log = std::fs::read_to_string(&log).expect("strace's log");
+        assert!(log.contains("+++"), "strace did not work: {ran:?}");
+        Outcome { ran, place, injected: killed || log.contains("(INJECTED)") }
+    }
+}
+
+#[test]
+fn an_error_names_the_file_and_the_reason() {
+    let mut bench = Bench::new();
+    let full = bench.run(Update, "write:error=ENOSPC:when=1");
+    assert_eq!(full.ran.code, 1, "{:?}", full.ran);
+    let file = bench.sandbox.secret_file(&full.place).display().to_string();
+    for part in [&file, "No space left on device", "hint: nothing was changed; make room and try again"] {
+        assert!(full.ran.stderr.contains(part), "{part}: {:?}", full.ran);
+    }
+}
+
+#[test]
+fn an_interrupted_wait_for_the_lock_goes_on() {
+    let mut bench = Bench::new();
+    let Outcome { ran, place, injected } = bench.run(Update, "flock:error=EINTR:when=1");
+    assert!(injected && ran.code == 0, "{ran:?}");
+    assert_eq!(bench.sandbox.value(&place).as_deref(), Some(NEW));
+}
+
+/// Before Linux 5.6 there is no `openat2`, and some sandboxes forbid it.
+#[test]
+fn a_system_without_openat2_is_served_as_well() {
+    let mut bench = Bench::new();
+    for error in ["ENOSYS", "EPERM"] {
+        for verb in [Create, Update, Delete] {
+            let Outcome { ran, place, injected } = bench.run(verb, &format!("openat2:error={error}"));
+            assert!(injected && ran.code == 0, "{verb:?} {error}: {ran:?}");
+            assert_eq!(bench.sandbox.value(&place).as_deref(), verb.after(), "{verb:?} {error}");
+        }
+        bench.sandbox.ok(&["create", "secret", error, "v"]);
+        let file = bench.sandbox.secret_file(&format!("org/{error}"));
+        std::fs::rename(&file, bench.sandbox.work().join("elsewhere")).expect("moved");
+        std::os::unix::fs::symlink(bench.sandbox.work().join("elsewhere"), &file).expect("a link");
+        let mut command = bench.sandbox.program("strace");
+        command.args(["-o", "log", "-e", &format!("inject=openat2:error={error}"), FLYTE_LOCAL, "get", "secret"]);
+        let ran = Ran::from(command.args([error, "--reveal"]).output().expect("strace starts"));
+        assert_eq!((ran.code, ran.text().as_str()), (13, ""), "a link is followed nowhere: {ran:?}");
+        std::fs::remove_file(file).expect("the link");
+        let mut command = bench.sandbox.program("strace");
+        command.args(["-o", "log", "-e", &format!("inject=openat2:error={error}"), FLYTE_LOCAL, "check"]);
+        let ran = Ran::from(command.output().expect("strace starts"));
+        assert!(ran.text().contains("no openat2: paths are opened part by part; "), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_file_system_without_a_rename_that_does_not_replace_is_served_too() {
+    let mut bench = Bench::new();
+    let Outcome { ran, place, injected } = bench.run(Create, "renameat2:error=EINVAL:when=1");
+    assert!(injected && ran.code == 0, "{ran:?}");
+    assert_eq!(bench.sandbox.value(&place).as_deref(), Some(NEW));
+    assert_eq!(bench.sandbox.sound_but_for_leftovers(), 0);
+}
+
+#[test]
+fn a_write_that_stops_in_the_middle_of_the_file_leaves_the_old_value() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "the old value"]);
+    let large = sandbox.file("large", vec![b'x'; 1 << 20]);
+    // A real short write: the kernel writes as far as the limit, then ends the process with SIGXFSZ.
+    let script = "ulimit -f 100 && exec \"$0\" update secret s --from-file \"$1\"";
+    let ran =
+        Ran::from(sandbox.program("sh").args(["-c", script, FLYTE_LOCAL]).arg(large).output().expect("sh starts"));
+    assert!(ran.code > 0, "{ran:?}");
+    let leftover = sandbox.secret_file("org/s").with_file_name(".tmp");
+    assert!(leftover.metadata().is_ok_and(|file| file.len() > 0), "it did not get to write anything: {ran:?}");
+    assert_eq!(sandbox.value("org/s").as_deref(), Some(OLD));
+    assert_eq!(sandbox.sound_but_for_leftovers(), 1);
+    sandbox.ok(&["update", "secret", "s", "new"]);
+    assert_eq!(sandbox.sound_but_for_leftovers(), 0);
+}
+
+/// Runs `flyte-local`, which must succeed; the named system calls it made, with the paths of the files they were on.
+fn traced(sandbox: &Sandbox, calls: &str, arguments: &[String]) -> String {
+    require("strace", "strace");
+    let log = sandbox.work().join("strace.log");
+    let mut command = sandbox.program("strace");
+    command.arg("-y").arg("-o").arg(&log).args(["-e", &format!("trace={calls}"), FLYTE_LOCAL]).args(arguments);
+    let ran = Ran::from(command.output().expect("strace starts"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    std::fs::read_to_string(&log).expect("strace's log")
+}
+
+#[test]
+fn a_write_is_synced_before_its_rename_and_its_directory_after_it() {
+    let sandbox = Sandbox::new();
+    for (arguments, change) in [
+        ("create secret s one", "renameat"),
+        ("create secret s one -p p -d d", "renameat"),
+        ("update secret s two", "renameat"),
+        ("delete secret s", "unlinkat"),
+    ] {
+        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+        let log = traced(&sandbox, "fsync,renameat,renameat2,unlinkat", &arguments);
+        // In the vault: what is remembered of it elsewhere is no part of the promise.
+        let is_in_vault = |line: &&str| line.ends_with(" = 0") && !line.contains("/.local/state/");
+        let calls: Vec<_> = log.lines().filter(is_in_vault).collect();
+        // The last three: the file, the change, the directory. A delete has no file.
+        let [.., file, middle, directory] = &calls[..] else {
+            assert!(
+                matches!(&calls[..], [one, other] if one.starts_with(change) && other.starts_with("fsync")),
+                "{log}"
+            );
+            continue;
+        };
+        assert!(file.starts_with("fsync") && file.contains("/.tmp>"), "{log}");
+        assert!(middle.starts_with(change), "{log}");
+        assert!(directory.starts_with("fsync"), "{log}");
+        // The directory synced is the one the change was made in: what strace prints in angle brackets.
+        let path = |call: &str| call.split(['<', '>']).nth(1).expect("a path").to_owned();
+        assert_eq!(path(directory), path(middle), "{log}");
+    }
+}
+
+#[test]
+fn a_directory_that_a_killed_writer_made_is_synced_by_the_next() {
+    let mut bench = Bench::new();
+    let made = bench.sandbox.vault().join("secrets/project");
+    // The first sync after the directory was made is that of its parent: the writer is killed before that.
+    let kill = |nth: usize| bench.run(Create, &format!("fsync:signal=KILL:when={nth}"));
+    let killed = (1..).map(kill).find(|_| made.is_dir()).expect("each run comes one sync further");
+    assert!(killed.injected, "it was to be killed between making the directory and syncing its parent");
+    let place = killed.place;
+
+    // The first writer's directory is in memory alone. The second one relies on it, so it has to sync it: else its own
+    // file, synced though it is, may after a power cut be in a directory that nothing leads to.
+    let mut arguments = vec!["create".to_owned(), "secret".to_owned(), "s".to_owned(), "value".to_owned()];
+    arguments.extend(scope_options(&place));
+    let log = traced(&bench.sandbox, "fsync", &arguments);
+    let parent = bench.sandbox.vault().join("secrets").canonicalize().expect("it exists");
+    assert!(log.contains(&format!("<{}>)", parent.display())), "{} was not synced:\n{log}", parent.display());
+}
+
+#[test]
+fn a_directory_that_becomes_a_vault_is_synced_whoever_made_it() {
+    let sandbox = Sandbox::empty();
+    let parent = sandbox.work().join("parent");
+    std::fs::create_dir_all(parent.join("vault")).expect("made");
+    let arguments = ["--vault", "parent/vault", "init"].map(str::to_owned);
+    let log = traced(&sandbox, "fsync", &arguments);
+    let parent = parent.canonicalize().expect("it exists");
+    assert!(log.contains(&format!("<{}>)", parent.display())), "{} was not synced:\n{log}", parent.display());
+}

@@ -1,0 +1,358 @@
+//! Commands that write more than one secret, and those that write an identity: what must hold after a fault, whatever of it
+//! was done by then.
+
+use std::ops::Deref;
+use std::path::Path;
+
+use flyte_local::crypto::{Identity, IdentityFile, Passphrase};
+use flyte_local::secret::SecretValue;
+use flyte_local::vault::{NamedRecipient, Vault, VaultError};
+
+use super::runner::Runner;
+use crate::support::{Ran, Sandbox, scope_options, secret_id};
+
+const PLACES: [&str; 3] = ["org/a", "domain/d/b", "domain/d/c"];
+const PASSPHRASE: &str = "correct horse";
+const ANOTHER: &str = "battery staple";
+
+/// What changes the disk in several steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Change {
+    /// `rekey`, of secrets that are not for bob yet, who is a recipient.
+    Rekey,
+    /// `create recipient`
+    Join,
+    /// `delete recipient`
+    Leave,
+    /// `import` of a file
+    Import,
+    /// `import --from-vault`
+    Move,
+    /// `init --git`
+    InitGit,
+    /// `init --passphrase`
+    InitProtected,
+    /// `update identity --passphrase`
+    Protect,
+    /// `update identity --no-passphrase`
+    Unprotect,
+}
+
+impl Change {
+    pub(crate) const ALL: [Change; 9] = [
+        // The dear ones first: two threads are then done at the same time.
+        Change::Protect,
+        Change::InitProtected,
+        Change::Join,
+        Change::Leave,
+        Change::Rekey,
+        Change::Move,
+        Change::Import,
+        Change::InitGit,
+        Change::Unprotect,
+    ];
+
+    /// Whether each run computes a passphrase's key, once or more, which takes the most of a second each time.
+    pub(crate) fn is_dear(self) -> bool {
+        matches!(self, Change::InitProtected | Change::Protect)
+    }
+
+    /// Whether it makes a vault.
+    fn makes(self) -> bool {
+        matches!(self, Change::InitProtected | Change::InitGit)
+    }
+
+    /// Whether it is about whom secrets are encrypted to.
+    pub(crate) fn is_of_recipients(self) -> bool {
+        matches!(self, Change::Rekey | Change::Join | Change::Leave)
+    }
+
+    fn imports(self) -> bool {
+        matches!(self, Change::Import | Change::Move)
+    }
+}
+
+/// How much of it was done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Done {
+    Nothing,
+    Some,
+    All,
+}
+
+pub(crate) struct Several {
+    change: Change,
+    runner: Runner,
+    bob: Identity,
+}
+
+impl Deref for Several {
+    type Target = Runner;
+
+    fn deref(&self) -> &Runner {
+        &self.runner
+    }
+}
+
+impl Several {
+    pub(crate) fn new(change: Change) -> Self {
+        let (sandbox, bob) = (Sandbox::in_memory(), Identity::generate());
+        let key = bob.recipient().to_string();
+        let named = NamedRecipient { name: "bob".to_owned(), key: bob.recipient() };
+        if !change.makes() {
+            sandbox.ok(&["init"]);
+        }
+        if change == Change::Leave {
+            sandbox.open_vault().add_recipients(vec![named.clone()]).expect("added");
+        }
+        if change.is_of_recipients() {
+            create_all(&sandbox, &[]);
+        }
+        let mut input = None;
+        // By their whole paths, which is how an error names them then.
+        let [env, other] = ["new.env", "other"].map(|name| sandbox.work().join(name).display().to_string());
+        let arguments: Vec<&str> = match change {
+            Change::Rekey => {
+                sandbox.open_vault().add_recipients(vec![named]).expect("added");
+                vec!["rekey"]
+            }
+            Change::Join => vec!["create", "recipient", &key, "--name", "bob"],
+            Change::Leave => vec!["delete", "recipient", "bob"],
+            Change::Import => {
+                let lines: String = PLACES.iter().map(|place| format!("{}={place}\n", name_in_file(place))).collect();
+                sandbox.file("new.env", lines);
+                vec!["import", &env, "-d", "d"]
+            }
+            Change::Move => {
+                sandbox.ok(&["--vault", "other", "init"]);
+                create_all(&sandbox, &["--vault", "other"]);
+                vec!["import", "--from-vault", &other]
+            }
+            Change::InitGit => vec!["init", "--git"],
+            Change::InitProtected => {
+                input = Some(format!("{PASSPHRASE}\n"));
+                vec!["--passphrase-fd", "0", "init", "--passphrase"]
+            }
+            Change::Protect => {
+                input = Some(format!("{PASSPHRASE}\n"));
+                vec!["--passphrase-fd", "0", "update", "identity", "--passphrase"]
+            }
+            Change::Unprotect => {
+                let text = std::fs::read(sandbox.identity()).expect("there is one");
+                std::fs::write(sandbox.identity(), crate::support::identities::locked(&text, PASSPHRASE))
+                    .expect("written");
+                input = Some(format!("{PASSPHRASE}\n"));
+                vec!["--passphrase-fd", "0", "update", "identity", "--no-passphrase"]
+            }
+        };
+        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        Self { change, runner: Runner::new(sandbox, arguments, input.as_deref()), bob }
+    }
+
+    /// How much of it was done; all of what is there is whole.
+    pub(crate) fn done(&self) -> Done {
+        if self.change.makes() {
+            return self.done_of_new_vault();
+        }
+        assert!(self.is_unchanged(&self.sandbox.author()), "the signing key was changed");
+        let manifest = self.sandbox.vault().join("vault.toml");
+        if matches!(self.change, Change::Protect | Change::Unprotect) {
+            assert!(self.is_unchanged(&manifest), "vault.toml was changed");
+            return self.done_of_identity();
+        }
+        assert!(self.is_unchanged(&self.sandbox.identity()), "the identity was changed");
+        let vault = self.sandbox.open_vault();
+        let listing = vault.list(&Default::default()).expect("listed");
+        assert!(listing.refused.is_empty(), "{:?}", listing.refused);
+        let root = flyte_local::storage::Directory::open(&self.sandbox.vault()).expect("there is a vault");
+        flyte_local::storage::Lock::acquire(&root, ".lock", std::time::Duration::ZERO).expect("the lock is free");
+        let mut steps = Vec::new();
+        if matches!(self.change, Change::Join | Change::Leave) {
+            let has_bob = vault.recipients().iter().any(|known| known.key == self.bob.recipient());
+            let is_new = has_bob == (self.change == Change::Join);
+            assert!(is_new || self.is_unchanged(&manifest), "vault.toml is neither the old one nor the new one");
+            steps.push(is_new);
+        } else {
+            assert!(self.is_unchanged(&manifest), "vault.toml was changed");
+        }
+        steps.extend(self.places().iter().map(|place| self.is_done(&vault, place)));
+        assert!(!self.change.is_of_recipients() || listing.secrets.len() == PLACES.len(), "one is lost");
+        summed(&steps)
+    }
+
+    /// The places of its secrets, of which a file has no more than the names.
+    fn places(&self) -> [String; 3] {
+        PLACES.map(|place| match self.change {
+            Change::Import => format!("domain/d/{}", name_in_file(place)),
+            _ => place.to_owned(),
+        })
+    }
+
+    /// Whether one secret is as it is to be in the end; it is as it was, or so.
+    fn is_done(&self, vault: &Vault, place: &str) -> bool {
+        let opens = |identities: &[Identity]| match vault.value(&secret_id(place), &identities.to_vec()) {
+            Ok(value) => {
+                assert!(PLACES.iter().any(|other| other.as_bytes() == value.expose()), "{place} has another value");
+                assert!(value.expose().ends_with(&place.as_bytes()[place.len() - 1..]), "{place} has another's value");
+                Ok(true)
+            }
+            Err(VaultError::SecretMissing { .. }) => Ok(false),
+            Err(error) => Err(error),
+        };
+        let found = opens(&self.sandbox.identities()).unwrap_or_else(|error| panic!("{place} is lost: {error:?}"));
+        if self.change.imports() {
+            return found;
+        }
+        assert!(found, "{place} is gone");
+        let is_new = !self.is_unchanged(&self.sandbox.secret_file(place));
+        let bobs = matches!(opens(std::slice::from_ref(&self.bob)), Ok(true));
+        assert_eq!(
+            bobs,
+            is_new == (self.change != Change::Leave),
+            "{place} is for neither the old ones nor the new ones"
+        );
+        is_new
+    }
+
+    /// The old file or the new one, which opens.
+    fn done_of_identity(&self) -> Done {
+        let file = self.sandbox.identity();
+        if self.is_unchanged(&file) {
+            return Done::Nothing;
+        }
+        let identities = match (IdentityFile::parse(&std::fs::read(file).expect("it is there")), self.change) {
+            (Ok(IdentityFile::Open(identities)), Change::Unprotect) => identities,
+            (Ok(IdentityFile::Locked(locked)), Change::Protect) => opened(&locked, PASSPHRASE),
+            (other, _) => panic!("neither the old identity nor the new one: {other:?}"),
+        };
+        assert_eq!(identities[0].recipient(), self.sandbox.open_vault().recipients()[0].key, "another identity");
+        Done::All
+    }
+
+    /// Each file is whole or not there, and a vault is one that opens.
+    fn done_of_new_vault(&self) -> Done {
+        let recipient = std::fs::read(self.sandbox.identity()).ok().map(|file| {
+            let identities = match (IdentityFile::parse(&file), self.change) {
+                (Ok(IdentityFile::Open(identities)), Change::InitGit) => identities,
+                (Ok(IdentityFile::Locked(locked)), Change::InitProtected) => opened(&locked, PASSPHRASE),
+                (other, _) => panic!("the identity is torn, or not protected: {other:?}"),
+            };
+            identities[0].recipient()
+        });
+        let author = self.sandbox.author().exists().then(|| self.sandbox.author_key().author());
+        match Vault::open(&self.sandbox.vault()) {
+            Err(VaultError::Missing { .. }) => return Done::Nothing,
+            Err(error) => panic!("vault.toml is torn: {error:?}"),
+            Ok(vault) => {
+                assert_eq!(recipient.as_ref(), Some(&vault.recipients()[0].key), "its identity is lost");
+                assert_eq!(author.as_ref(), Some(&vault.authors()[0].key), "its author's key is lost");
+            }
+        }
+        let ends = |(name, end): &(&str, &str)| match std::fs::read_to_string(self.sandbox.vault().join(name)) {
+            Ok(text) => {
+                assert!(text.ends_with(end), "{name} is torn: {text}");
+                true
+            }
+            Err(_) => false,
+        };
+        let files = [(".gitattributes", "\nvault.toml text eol=lf\n"), (".gitignore", "\n.flyte-local-*.tmp\n")];
+        match self.change {
+            Change::InitGit if !files.iter().all(ends) => Done::Some,
+            _ => Done::All,
+        }
+    }
+
+    /// It is typed again, with what it tells to type: then all of it is done, and no temporary file is left by the next
+    /// to write. Nothing is to be accepted: it was the user's own.
+    pub(crate) fn again(&self, before: Done) {
+        let ran = self.type_it();
+        // The recipients are as they should be, and the secrets perhaps not.
+        let refused = match self.change {
+            Change::Join => 12,
+            Change::Leave => 10,
+            Change::InitProtected => 12,
+            _ => 0,
+        };
+        if ran.code != 0 {
+            assert!(ran.code == refused && before != Done::Nothing || self.is_half_made(), "{ran:?}");
+        }
+        if ran.code != 0 && self.change.is_of_recipients() && self.done() != Done::All {
+            let rekey = self.sandbox.type_hint(&ran, "rekey");
+            assert_eq!(rekey.code, 0, "{rekey:?}");
+        }
+        if ran.code != 0 && self.is_half_made() {
+            // The identity is there, with its passphrase; what is to be made is the vault.
+            assert!(ran.code == 12 && ran.stderr.contains("there is an identity"), "{ran:?}");
+            let init = self.sandbox.with_passphrases(&[PASSPHRASE], &["init"]);
+            assert_eq!(init.code, 0, "{init:?}");
+        }
+        assert_eq!(self.done(), Done::All, "{ran:?}");
+        self.write_everywhere();
+        assert_eq!(self.leftovers(), 0, "what was left is swept by the next to write");
+    }
+
+    fn is_half_made(&self) -> bool {
+        let is_there = self.sandbox.vault().join("vault.toml").exists();
+        self.change == Change::InitProtected && self.sandbox.identity().exists() && !is_there
+    }
+
+    fn type_it(&self) -> Ran {
+        match self.change {
+            // From a file that has a passphrase by now, the old one is asked for as well.
+            Change::Protect if !self.is_unchanged(&self.sandbox.identity()) => {
+                let lines = [PASSPHRASE, ANOTHER];
+                let ran = self.sandbox.with_passphrases(&lines, &["update", "identity", "--passphrase"]);
+                assert_eq!(ran.code, 0, "{ran:?}");
+                self.sandbox.with_passphrases(&[ANOTHER, PASSPHRASE], &["update", "identity", "--passphrase"])
+            }
+            Change::InitProtected | Change::Protect | Change::Unprotect => {
+                self.sandbox.pipe(&self.arguments, format!("{PASSPHRASE}\n").as_bytes())
+            }
+            _ => self.sandbox.run(&self.arguments),
+        }
+    }
+
+    /// As anybody does who goes on to use the vault: a write in each place.
+    fn write_everywhere(&self) {
+        let mut vault = self.sandbox.open_vault();
+        let value = SecretValue::new(b"the newest".to_vec().into()).expect("small enough");
+        if self.change.makes() || matches!(self.change, Change::Protect | Change::Unprotect) {
+            vault
+                .create_secret(&secret_id("org/s"), flyte_local::secret::SecretType::Regular, &value)
+                .expect("created");
+        } else {
+            for place in self.places() {
+                vault.update_secret(&secret_id(&place), &value).expect("updated");
+            }
+        }
+        assert!(vault.changes().is_empty(), "{:?}", vault.changes());
+    }
+}
+
+/// What a file to import calls the secret of this place.
+fn name_in_file(place: &str) -> &str {
+    Path::new(place).file_name().and_then(std::ffi::OsStr::to_str).expect("it has one")
+}
+
+/// Each secret, whose value is its place.
+fn create_all(sandbox: &Sandbox, which: &[&str]) {
+    for place in PLACES {
+        let scope = scope_options(place);
+        let scope: Vec<_> = scope.iter().map(String::as_str).collect();
+        let create = ["create", "secret", name_in_file(place), "--value", place];
+        sandbox.ok(&[which, &create[..], &scope[..]].concat());
+    }
+}
+
+fn opened(locked: &flyte_local::crypto::LockedIdentity, passphrase: &str) -> Vec<Identity> {
+    let passphrase = Passphrase::new(passphrase.as_bytes()).expect("it is one");
+    locked.unlock(&passphrase).expect("it opens with its passphrase").identities
+}
+
+fn summed(steps: &[bool]) -> Done {
+    match steps.iter().filter(|&&step| step).count() {
+        0 => Done::Nothing,
+        all if all == steps.len() => Done::All,
+        _ => Done::Some,
+    }
+}

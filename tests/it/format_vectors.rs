@@ -1,0 +1,303 @@
+//! Holds this implementation to `fixtures/vault-format`, and the format's document to this implementation.
+
+#![allow(clippy::disallowed_methods, reason = "copies of fixtures need no power cut's worth of care")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::support::{identities, require, secret_id};
+use flyte_local::crypto::{self, AuthorKey, EnvelopeError, Identity};
+use flyte_local::secret::{self, ScopeFilter, SecretValue};
+use flyte_local::vault::{ManifestError, Metadata, SecretFileError, Vault, VaultError};
+use serde::Deserialize;
+
+const CREATED: &str = "2026-01-02T03:04:05Z";
+const UPDATED: &str = "2026-02-03T04:05:06.789Z";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Vectors {
+    secret: Vec<SecretVector>,
+    manifest: Vec<ManifestVector>,
+}
+
+/// What the members mean stands in the fixtures' README.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretVector {
+    #[serde(default = "unsigned")]
+    vault: String,
+    file: String,
+    place: String,
+    list: String,
+    read: String,
+    update: Option<String>,
+    value: Option<String>,
+    #[serde(rename = "type", default = "regular")]
+    secret_type: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestVector {
+    #[serde(default = "unsigned")]
+    vault: String,
+    file: String,
+    open: String,
+    read: Option<String>,
+}
+
+fn unsigned() -> String {
+    "vault".to_owned()
+}
+
+fn regular() -> String {
+    "regular".to_owned()
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/vault-format")
+}
+
+fn vectors() -> Vectors {
+    let text = std::fs::read_to_string(fixtures().join("vectors.toml")).expect("the list of vectors");
+    toml::from_str(&text).expect("as this test reads it")
+}
+
+fn test_identity() -> Vec<Identity> {
+    identities(&fixtures().join("identity.txt"))
+}
+
+/// The paths of the files below `directory`, as `vectors.toml` writes them.
+fn files(directory: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(directory).expect("listed") {
+        let path = entry.expect("listed").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let relative = path.strip_prefix(fixtures()).expect("below the fixtures");
+            found.insert(relative.to_str().expect("UTF-8").to_owned());
+        }
+    }
+    found
+}
+
+/// A copy of one of the fixtures' vaults.
+fn copy(vault: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    for file in files(&fixtures().join(vault)) {
+        put(&file, &copy.path().join(Path::new(&file).strip_prefix(vault).expect("it is in the vault")));
+    }
+    copy
+}
+
+fn test_author() -> AuthorKey {
+    let text = std::fs::read_to_string(fixtures().join("author.key")).expect("a signing key");
+    AuthorKey::parse_file(&text).expect("one key")
+}
+
+fn put(file: &str, to: &Path) {
+    std::fs::create_dir_all(to.parent().expect("below the vault")).expect("its directory");
+    std::fs::copy(fixtures().join(file), to).expect("copied");
+}
+
+/// The README's word for a refusal.
+fn reason(error: &VaultError) -> &'static str {
+    let VaultError::Refused { source, .. } = error else {
+        assert!(matches!(error, VaultError::CannotDecrypt { .. }), "{error:?}");
+        return "cannot-decrypt";
+    };
+    match source {
+        SecretFileError::Binding(_) => "binding",
+        SecretFileError::Unsigned => "unsigned",
+        SecretFileError::Forged => "forged",
+        SecretFileError::UnknownAuthor(_) => "unknown-author",
+        SecretFileError::OtherVault => "other-vault",
+        SecretFileError::OtherSecret(_) => "other-secret",
+        SecretFileError::Envelope(EnvelopeError::NotAge) => "not-age",
+        SecretFileError::Envelope(EnvelopeError::Truncated) => "truncated",
+        SecretFileError::Envelope(EnvelopeError::HeaderTooLarge) => "header-too-large",
+        SecretFileError::Envelope(EnvelopeError::MalformedHeader) => "malformed-header",
+        SecretFileError::Envelope(EnvelopeError::NoBinding) => "no-binding",
+        SecretFileError::Envelope(EnvelopeError::Tampered) => "tampered",
+        other => panic!("no vector expects {other:?}"),
+    }
+}
+
+fn outcome<T>(result: &Result<T, VaultError>) -> &'static str {
+    result.as_ref().map_or_else(reason, |_| "ok")
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The value a vector without one has.
+fn two_chunks() -> Vec<u8> {
+    vec![b'x'; (64 << 10) + 1]
+}
+
+fn check_metadata(vector: &SecretVector, metadata: &Metadata) {
+    let found = (metadata.secret_type.to_string(), metadata.created.to_string(), metadata.updated.to_string());
+    assert_eq!(found, (vector.secret_type.clone(), CREATED.to_owned(), UPDATED.to_owned()), "{}", vector.file);
+}
+
+/// Lists, reads and updates a vector's file at its place, and deletes it; every difference from what is expected.
+fn try_secret(vector: &SecretVector) -> Vec<String> {
+    let copy = copy(&vector.vault);
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let path = copy.path().join("secrets").join(format!("{}.age", vector.place));
+    put(&vector.file, &path);
+    let vault = Vault::open(copy.path()).expect("the fixtures' vault opens");
+    let mut vault = vault.with_state(Some(state.path())).expect("it was never seen").with_author(test_author());
+    let id = secret_id(&vector.place);
+
+    let listing = vault.list(&ScopeFilter::default()).expect("listed");
+    let listed = match listing.secrets.iter().find(|metadata| metadata.id == id) {
+        Some(metadata) => {
+            if vector.read == "ok" || vector.read == "unsigned" {
+                check_metadata(vector, metadata);
+            }
+            assert!(listing.refused.is_empty(), "{}: {:?}", vector.file, listing.refused);
+            "ok"
+        }
+        None => reason(listing.refused.first().expect("it is either listed or refused")),
+    };
+    let value = vault.value(&id, &test_identity());
+    if let (Ok(value), "ok") = (&value, vector.read.as_str()) {
+        let expected = vector.value.clone().unwrap_or_else(|| hexadecimal(&two_chunks()));
+        assert!(hexadecimal(value.expose()) == expected, "{}: another value", vector.file);
+    }
+    // Whoever updates has no identity: they see what a list sees, and whether the binding is signed.
+    let signed = ["unsigned", "forged", "unknown-author"].contains(&vector.read.as_str());
+    let update = match (&vector.update, vector.list.as_str()) {
+        (Some(update), _) => update.clone(),
+        (None, "ok") if vector.vault == "vault" => "unsigned".to_owned(),
+        (None, "ok") if !signed => "ok".to_owned(),
+        (None, "ok") => vector.read.clone(),
+        (None, refused) => refused.to_owned(),
+    };
+    // A vault of format 1 has no author before it is given one.
+    vault.trust_author("owner", &test_author().author()).expect("pinned");
+    let new = SecretValue::new(b"new".to_vec().into()).expect("small enough");
+    let found = [
+        ("list", listed, &vector.list),
+        ("metadata", outcome(&vault.metadata(&id)), &vector.list),
+        ("read", outcome(&value), &vector.read),
+        ("update", outcome(&vault.update_secret(&id, &new)), &update),
+    ];
+    vault.delete_secret(&id).expect("any file can be deleted");
+    assert!(!path.exists(), "{}", vector.file);
+    let differences = found.into_iter().filter(|(_, found, expected)| found != expected);
+    differences.map(|(what, found, expected)| format!("{}: {what}: {found}, not {expected}", vector.file)).collect()
+}
+
+#[test]
+fn the_list_of_vectors_and_the_files_are_the_same() {
+    let vectors = vectors();
+    let secrets = vectors.secret.iter().map(|vector| vector.file.clone());
+    let listed: Vec<_> = secrets.chain(vectors.manifest.iter().map(|vector| vector.file.clone())).collect();
+    let mut expected: BTreeSet<_> = listed.iter().cloned().collect();
+    assert_eq!(listed.len(), expected.len(), "a file is listed twice");
+    expected.extend(["README.md", "author.key", "identity.txt", "vectors.toml"].map(str::to_owned));
+    assert_eq!(files(&fixtures()), expected);
+}
+
+#[test]
+fn every_file_is_accepted_or_refused_as_the_list_says() {
+    let differences: Vec<_> = vectors().secret.iter().flat_map(try_secret).collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[test]
+fn every_manifest_is_accepted_or_refused_as_the_list_says() {
+    for vector in vectors().manifest {
+        let copy = copy(&vector.vault);
+        put(&vector.file, &copy.path().join("vault.toml"));
+        let opened = match Vault::open(copy.path()) {
+            Ok(vault) => {
+                let id = secret_id("org/text");
+                let read = vault.value(&id, &test_identity());
+                assert_eq!(Some(outcome(&read)), vector.read.as_deref(), "{}", vector.file);
+                "ok"
+            }
+            Err(VaultError::Manifest { source, .. }) => match source {
+                ManifestError::Syntax(_) => "syntax",
+                ManifestError::Format { .. } => "format",
+                ManifestError::Id => "id",
+                ManifestError::Recipient { .. } => "recipient",
+                ManifestError::Author { .. } => "author",
+                ManifestError::NoRecipient => "no-recipient",
+                ManifestError::TooMany { .. } => "too-many",
+                ManifestError::LongName { .. } => "long-name",
+                ManifestError::Repeated { .. } => "repeated",
+            },
+            Err(error) => panic!("{}: {error:?}", vector.file),
+        };
+        assert_eq!(opened, vector.open, "{}", vector.file);
+    }
+}
+
+#[test]
+fn a_manifest_over_the_limit_is_refused_not_cut() {
+    let copy = copy("signed");
+    let path = copy.path().join("vault.toml");
+    let mut text = std::fs::read_to_string(&path).expect("the fixtures' manifest");
+    // Cut at the limit it would be a good manifest; as a whole it is not one.
+    text += &format!("#{}\nsurprise = 1\n", "x".repeat(1 << 20));
+    std::fs::write(&path, text).expect("written");
+    assert!(matches!(Vault::open(copy.path()), Err(VaultError::Storage(error)) if error.is_too_large()));
+}
+
+#[test]
+fn age_prints_the_value_of_every_file_that_is_sound() {
+    require("age", "age");
+    let is_sound = |vector: &&SecretVector| vector.read == "ok" || vector.value.is_some();
+    for vector in vectors().secret.iter().filter(is_sound) {
+        let mut age = std::process::Command::new("age");
+        age.arg("-d").arg("-i").arg(fixtures().join("identity.txt")).arg(fixtures().join(&vector.file));
+        let output = age.output().expect("age starts");
+        let expected = vector.value.clone().unwrap_or_else(|| hexadecimal(&two_chunks()));
+        assert!(output.status.success(), "{}: {}", vector.file, String::from_utf8_lossy(&output.stderr));
+        assert!(hexadecimal(&output.stdout) == expected, "{}: another value", vector.file);
+    }
+}
+
+#[test]
+fn the_limits_in_the_document_are_those_of_the_code() {
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vault-format.md"));
+    let document = document.expect("the format's document");
+    for (what, limit) in [
+        ("stanzas in a header", crypto::MAX_STANZAS),
+        ("lines of a header", 256),
+        ("recipients in `vault.toml`", 62),
+        ("authors in `vault.toml`", 256),
+        ("characters of the name of either", 64),
+        ("bytes of a header", crypto::MAX_HEADER_BYTES),
+        ("bytes of a value", secret::MAX_VALUE_BYTES),
+        ("bytes of a file", crypto::MAX_FILE_BYTES),
+        ("bytes of a secret's name", 251),
+        ("bytes of a project or domain", 63),
+        ("bytes of `vault.toml`", 1 << 20),
+    ] {
+        assert!(document.contains(&format!("| {what} | {limit} |")), "{what}: {limit}");
+    }
+    assert!(
+        "x".repeat(251).parse::<secret::SecretName>().is_ok() && "x".repeat(252).parse::<secret::SecretName>().is_err()
+    );
+    assert!("x".repeat(63).parse::<secret::Project>().is_ok() && "x".repeat(64).parse::<secret::Project>().is_err());
+}
+
+#[test]
+fn the_documents_example_of_a_binding_is_one() {
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vault-format.md"));
+    let document = document.expect("the format's document");
+    let example = document.split("```json\n").nth(1).and_then(|rest| rest.split("\n```").next()).expect("an example");
+    let example: serde_json::Value = serde_json::from_str(example).expect("JSON");
+    let vector = &vectors().secret[0];
+    let file = std::fs::read(fixtures().join(&vector.file)).expect("a vector");
+    let written: serde_json::Value =
+        serde_json::from_slice(&crypto::peek(&file).expect("a binding").body).expect("JSON");
+    assert_eq!(example, written, "the example is the binding of {}", vector.file);
+}

@@ -1,0 +1,320 @@
+//! Image pull secrets: byte for byte what the SDK's own functions make of the same inputs, whatever Docker's configuration and
+//! its credential helpers say; what they refuse is refused, and no password is shown.
+
+#![allow(clippy::disallowed_methods, reason = "tests write files as any program could")]
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{FLYTE_LOCAL, Ran, Random, SDKS, Sandbox, executable, python, require, tally};
+use serde_json::{Value, json};
+
+/// Reads a list of cases, and answers with the document of each in base64, or null for one that is refused.
+const SDKS_OWN: &str = r#"
+import base64, json, logging, sys
+from flyte._utils import docker_credentials as docker
+
+logging.disable(logging.CRITICAL)
+answers = []
+for number, case in enumerate(json.load(open("cases.json"))):
+    try:
+        if "config" in case:
+            path = f"{number}.config"
+            open(path, "w", encoding="utf-8").write(case["config"])
+            # As its command reads the option.
+            registries = [name.strip() for name in case["registries"].split(",")] if case["registries"] else None
+            document = docker.create_dockerconfigjson_from_config(registries=registries, docker_config_path=path)
+        else:
+            document = docker.create_dockerconfigjson_from_credentials(*case["credentials"])
+        answers.append(base64.b64encode(document.encode()).decode())
+    except Exception:
+        answers.append(None)
+json.dump(answers, sys.stdout)
+"#;
+
+/// Credential helpers, as scripts: one that knows every registry, one that knows none and says so as Docker's do, one
+/// that answers otherwise, and one whose answer stands for a token.
+const HELPERS: [(&str, &str); 4] = [
+    (
+        "good",
+        r#"test "$1" = get && test -z "$FLYTE_LOCAL_IDENTITY_KEY" || exit 3
+printf '{"ServerURL":"%s","Username":"us\\u00e9r","Secret":"hunter2 für %s 🔑"}' "$(cat)" "$FOR""#,
+    ),
+    ("fails", "cat >/dev/null; echo 'credentials not found in native keychain: hunter2'; exit 1"),
+    ("junk", "cat >/dev/null; echo hunter2"),
+    ("to-ken_1.0", r#"printf '{"Username":"<token>","Secret":"hunter2 %s"}' "$(wc -c)""#),
+];
+
+struct Docker {
+    sandbox: Sandbox,
+}
+
+impl Docker {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        for (name, script) in HELPERS {
+            let path = sandbox.work().join(format!("bin/docker-credential-{name}"));
+            executable(&path, format!("#!/bin/sh\n{script}\n"));
+        }
+        Self { sandbox }
+    }
+
+    /// With the helpers in PATH.
+    fn prepared(&self, mut command: Command) -> Command {
+        let path = std::env::var_os("PATH").expect("PATH is set");
+        let helpers = std::iter::once(self.sandbox.work().join("bin")).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(helpers).expect("paths")).env("FOR", "a registry");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.prepared(self.sandbox.command(arguments));
+        command.env("FLYTE_LOCAL_IDENTITY_KEY", "an identity");
+        Ran::from(command.output().expect("flyte-local starts"))
+    }
+
+    /// What the SDK makes of these cases.
+    fn sdks_own(&self, sdk: &str, cases: &[Value]) -> Vec<Option<Vec<u8>>> {
+        use base64::Engine;
+        self.sandbox.file("cases.json", Value::from(cases.to_vec()).to_string());
+        let mut command = self.prepared(self.sandbox.program(python(sdk)));
+        let ran = Ran::from(command.args(["-c", SDKS_OWN]).output().expect("Python starts"));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let answers: Vec<Option<String>> = serde_json::from_slice(&ran.stdout).expect("JSON");
+        let decoded = |text| base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
+        answers.into_iter().map(|answer| answer.map(decoded)).collect()
+    }
+
+    /// What flyte-local makes of a case.
+    fn ours(&self, name: &str, case: &Value) -> (Ran, Option<Vec<u8>>) {
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let mut options = vec!["create".to_owned(), "secret".into(), name.into(), "--type=image_pull".into()];
+        if let Some(config) = case.get("config") {
+            let path = self.sandbox.file("config.json", text(config));
+            options.extend(["--from-docker-config".into(), "--docker-config-path".into()]);
+            options.push(path.into_os_string().into_string().expect("UTF-8"));
+            options.extend(case["registries"].as_str().map(|list| format!("--registries={list}")));
+        } else {
+            let parts = ["registry", "username", "password"].into_iter().enumerate();
+            options.extend(parts.map(|(at, part)| format!("--{part}={}", text(&case["credentials"][at]))));
+        }
+        let ran = self.run(&options.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(!ran.all().contains("hunter2"), "a password is shown: {ran:?}");
+        (ran, self.sandbox.value(&format!("org/{name}")))
+    }
+
+    /// That both make the same of each case; how many there were, and how many of them were refused.
+    fn compare(&self, cases: &[Value]) -> (usize, usize) {
+        let ours: Vec<_> =
+            cases.iter().enumerate().map(|(number, case)| self.ours(&format!("c{number}"), case)).collect();
+        for sdk in SDKS {
+            for ((case, (ran, ours)), theirs) in cases.iter().zip(&ours).zip(self.sdks_own(sdk, cases)) {
+                let shown = |document: &Option<Vec<u8>>| {
+                    document.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                };
+                assert_eq!(shown(ours), shown(&theirs), "{sdk}: {case}: {ran:?}");
+                assert_eq!(ran.code == 0, theirs.is_some(), "{sdk}: {case}: {ran:?}");
+            }
+        }
+        (cases.len(), ours.iter().filter(|(_, document)| document.is_none()).count())
+    }
+}
+
+/// Of every kind of character that is written otherwise in JSON.
+const REGISTRIES: [&str; 9] = [
+    "ghcr.io",
+    "https://index.docker.io/v1/",
+    "localhost:5000",
+    "registry.example/päth",
+    "日本.example",
+    "a\"b\\c\u{7f}\u{1f}/",
+    "\u{1f511}\n\t\r\u{8}\u{c}",
+    "\u{2028}\u{ffff}\u{e000}",
+    "000000000000.dkr.ecr.us-west-2.amazonaws.com",
+];
+
+#[test]
+fn what_is_typed_becomes_the_sdks_document() {
+    let mut cases: Vec<Value> = Vec::new();
+    for registry in REGISTRIES {
+        for (username, password) in [("me", "hunter2"), ("日本", "hunter2:ü\u{1f511}\"\\\n"), ("<token>", "-hunter2")]
+        {
+            cases.push(json!({ "credentials": [registry, username, password] }));
+        }
+    }
+    let (compared, refused) = Docker::new().compare(&cases);
+    assert_eq!(refused, 0);
+    tally(&format!("image pull secrets, typed: {compared} documents as two SDKs make them"));
+}
+
+#[test]
+fn what_docker_has_becomes_the_sdks_document() {
+    let count = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 600 } else { 40 };
+    let mut random = Random::seeded();
+    let cases: Vec<Value> = (0..count).map(|_| random_config(&mut random)).collect();
+    let (compared, refused) = Docker::new().compare(&cases);
+    assert!(refused > 0 && compared - refused > 4, "{refused} of {compared}");
+    tally(&format!(
+        "image pull secrets, of Docker: {compared} configurations as two SDKs read them, {refused} refused"
+    ));
+}
+
+fn random_config(random: &mut Random) -> Value {
+    fn one<T: Copy>(random: &mut Random, of: &[T]) -> T {
+        of[random.below(of.len() as u64) as usize]
+    }
+    const ENTRIES: [&str; 8] = [
+        r#"{"auth": "bWU6aHVudGVyMg=="}"#,
+        r#"{"email": "x@y", "auth": "bWU6\u0061HVudGVyMg=="}"#,
+        // Bytes that are no text; and with a token.
+        r#"{"auth": "/zr//w=="}"#,
+        r#"{"auth": "MDAwOg==", "identitytoken": "hunter2"}"#,
+        r#"{"auth": ""}"#,
+        r#"{"auth": null, "identitytoken": "hunter2"}"#,
+        "{}",
+        "{}",
+    ];
+    const HELPED: [&str; 7] = ["good", "good", "to-ken_1.0", "fails", "junk", "missing", ""];
+    let quoted = |text: &str| Value::from(text).to_string();
+    let mut members = Vec::new();
+    let auths: Vec<String> = (0..1 + random.below(4))
+        .map(|_| format!("{}:{}", quoted(one(random, &REGISTRIES)), one(random, &ENTRIES)))
+        .collect();
+    if random.below(8) > 0 {
+        members.push(format!("\"auths\" : {{ {} }}", auths.join(" ,\n")));
+    }
+    if random.below(2) == 0 {
+        let helpers: Vec<String> = (0..random.below(4))
+            .map(|_| format!("{}:{}", quoted(one(random, &REGISTRIES)), quoted(one(random, &HELPED))))
+            .collect();
+        members.push(format!("\"credHelpers\":{{{}}}", helpers.join(",")));
+    }
+    if random.below(2) == 0 {
+        members.push(format!("\"credsStore\":{}", quoted(one(random, &HELPED))));
+    }
+    members.push(r#""HttpHeaders": {"User-Agent": "Docker"}, "detachKeys": "ctrl-e""#.to_owned());
+    let named: Vec<&str> = (0..1 + random.below(3)).map(|_| one(random, &REGISTRIES)).collect();
+    let registries = if random.below(2) == 0 { Value::Null } else { named.join(" , ").into() };
+    json!({ "config": format!("{{{}}}", members.join(",")), "registries": registries })
+}
+
+#[test]
+fn what_is_left_out_is_told_with_its_reason() {
+    let docker = Docker::new();
+    let config = r#"{"auths": {"a": {"auth": "YTpi"}, "b": {}, "c": {}, "d": {}, "e": {}, "f": {},
+        "g": {"auth": "YTo=", "identitytoken": "hunter2"}},
+        "credHelpers": {"b": "fails", "c": "junk", "d": "missing", "e": "../../bin/docker-credential-good"}}"#;
+    let (ran, document) = docker.ours("s", &json!({ "config": config, "registries": null }));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(document.expect("created"), br#"{"auths": {"a": {"auth": "YTpi"}, "g": {"auth": "YTo="}}}"#);
+    for told in [
+        "b is left out: docker-credential-fails ended with code 1\n",
+        "c is left out: docker-credential-junk did not answer in its form\n",
+        "d is left out: docker-credential-missing is not in PATH\n",
+        "e is left out: \"../../bin/docker-credential-good\" is no name of a credential helper\n",
+        "f is left out: there are no credentials for it\n",
+        "g has an identity token, which image pull secrets do not carry\n",
+    ] {
+        assert!(ran.stderr.contains(told), "{told}: {ran:?}");
+    }
+}
+
+#[test]
+fn dockers_configuration_is_found_where_docker_has_it() {
+    let docker = Docker::new();
+    let sandbox = &docker.sandbox;
+    let from = |name: &str, directory: Option<&Path>| {
+        let mut command = sandbox.command(&["create", "secret", name, "--type", "image_pull", "--from-docker-config"]);
+        command.envs(directory.map(|path| ("DOCKER_CONFIG", path)));
+        let ran = Ran::from(command.output().expect("it starts"));
+        (ran, sandbox.value(&format!("org/{name}")).map(|value| String::from_utf8(value).expect("ASCII")))
+    };
+    let (missing, _) = from("none", None);
+    assert_eq!(missing.code, 10, "{missing:?}");
+    assert!(missing.stderr.contains(".docker/config.json\nhint: name Docker's"), "{missing:?}");
+
+    sandbox.file("../.docker/config.json", r#"{"auths": {"home": {"auth": "YTpi"}}}"#);
+    sandbox.file("elsewhere/config.json", r#"{"auths": {"elsewhere": {"auth": "YTpi"}}}"#);
+    assert_eq!(from("home", None).1.as_deref(), Some(r#"{"auths": {"home": {"auth": "YTpi"}}}"#));
+    assert_eq!(from("empty", Some(Path::new(""))).1, from("again", None).1);
+    let elsewhere = sandbox.work().join("elsewhere");
+    assert_eq!(from("other", Some(&elsewhere)).1.as_deref(), Some(r#"{"auths": {"elsewhere": {"auth": "YTpi"}}}"#));
+}
+
+/// What came of a session on a terminal: what it showed, and the code.
+fn play(sandbox: &Sandbox, steps: &Value, command: &[&str]) -> (String, i64) {
+    require("python3", "python3");
+    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
+    let mut player = sandbox.program("python3");
+    let output = player.arg(driver).arg(steps.to_string()).arg(FLYTE_LOCAL).args(command).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(result["settings_are_back"], true, "{result}");
+    (result["shown"].as_str().expect("text").to_owned(), result["code"].as_i64().expect("it ended"))
+}
+
+#[test]
+fn on_a_terminal_what_is_missing_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let asked = json!([
+        ["expect", "Registry (e.g., ghcr.io, docker.io): "],
+        ["type", "ghcr.io\r"],
+        ["expect", "Username: "],
+        ["type", "mü\r"],
+        ["expect", "Password: "],
+        ["type", "hunter2\r"],
+        ["expect", "created secret a (organization)"],
+        ["end"],
+    ]);
+    let (shown, code) = play(&sandbox, &asked, &["create", "secret", "a", "--type", "image_pull"]);
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert_eq!(sandbox.value("org/a").expect("created"), br#"{"auths": {"ghcr.io": {"auth": "bcO8Omh1bnRlcjI="}}}"#);
+
+    let rest = json!([["expect", "Password: "], ["type", "other\r"], ["expect", "updated secret a"], ["end"]]);
+    let (shown, code) = play(&sandbox, &rest, &["update", "secret", "a", "--registry", "q.io", "--username", "me"]);
+    assert_eq!(code, 0, "{shown}");
+    assert!(!shown.contains("Username"), "{shown}");
+    assert_eq!(sandbox.value("org/a").expect("there"), br#"{"auths": {"q.io": {"auth": "bWU6b3RoZXI="}}}"#);
+
+    let nothing = json!([["expect", "docker.io): "], ["type", "\r"], ["expect", "nothing was typed"], ["end"]]);
+    assert_eq!(play(&sandbox, &nothing, &["update", "secret", "a"]).1, 1);
+    let taken_back = json!([["expect", "docker.io): "], ["bytes", "03"], ["end"]]);
+    assert_eq!(play(&sandbox, &taken_back, &["update", "secret", "a"]).1, 130);
+    assert_eq!(sandbox.value("org/a").expect("there"), br#"{"auths": {"q.io": {"auth": "bWU6b3RoZXI="}}}"#);
+}
+
+#[test]
+fn a_password_on_standard_input_is_in_no_list_of_processes() {
+    let sandbox = Sandbox::new();
+    let options = ["create", "secret", "a", "--type=image_pull", "--registry=ghcr.io", "--username=me"];
+    for (name, more) in [("a", &[][..]), ("b", &["--password-stdin"])] {
+        let mut options = options;
+        options[2] = name;
+        assert_eq!(sandbox.pipe(&[&options, more].concat(), b"hunter2\n").code, 0);
+        let document = sandbox.value(&format!("org/{name}")).expect("created");
+        assert_eq!(document, br#"{"auths": {"ghcr.io": {"auth": "bWU6aHVudGVyMg=="}}}"#);
+    }
+}
+
+/// A cluster gives one that a task declares to the task as any other, besides pulling with it.
+#[test]
+fn a_task_that_declares_one_gets_the_document() {
+    let sandbox = Sandbox::new();
+    let document = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}}}"#;
+    sandbox.ok(&["create", "secret", "pull", document, "--type", "image_pull"]);
+    assert_eq!(sandbox.ok(&["exec", "--secret", "pull", "--", "printenv", "PULL"]), format!("{document}\n").as_bytes());
+    sandbox.file(
+        "task.py",
+        "
+import os
+import flyte
+env = flyte.TaskEnvironment(name='env', secrets='pull')
+@env.task
+def main():
+    print('=>', os.environ['PULL'])
+",
+    );
+    let ran = sandbox.flyte_run("newest", &["task.py"]);
+    assert_eq!(ran.said(), [document], "{ran:?}");
+}

@@ -1,0 +1,280 @@
+//! Which Python `flyte-local run` takes: by option, by the file's PEP 723 header, by environment, by `PATH`.
+
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::{Ran, Sandbox, executable, python};
+
+/// Prints the environment it runs in.
+const SCRIPT: &str = "import sys\nif __name__ == '__main__':\n    print(sys.prefix)\n";
+
+const HEADER: &str = "# /// script\n# dependencies = []\n# ///\n";
+
+/// The directory of one of the tests' environments.
+fn environment(name: &str) -> PathBuf {
+    python(name).ancestors().nth(2).expect("bin/python lies two below").to_owned()
+}
+
+/// A name of its own, at `path`, for the newest SDK's environment: Python takes its prefix from where it was called.
+fn environment_at(path: &Path) -> PathBuf {
+    std::fs::create_dir_all(path.join("bin")).expect("made");
+    for part in ["lib", "pyvenv.cfg", "bin/python"] {
+        let target = environment("newest").join(part);
+        // A link to a link, of which Python follows none to find `pyvenv.cfg`.
+        symlink(std::fs::canonicalize(&target).expect("it is there"), path.join(part)).expect("linked");
+    }
+    path.to_owned()
+}
+
+/// An executable shell script.
+fn program(path: &Path, commands: &str) {
+    executable(path, format!("#!/bin/sh\n{commands}\n"));
+}
+
+/// `flyte-local run` with these arguments and nothing in `PATH` but the sandbox's own `bin`.
+fn command(sandbox: &Sandbox, arguments: &[&str]) -> Command {
+    let mut command = sandbox.command(&[&["run"], arguments].concat());
+    command.env("PATH", sandbox.home().join("bin"));
+    command
+}
+
+fn ran(command: &mut Command) -> Ran {
+    Ran::from(command.output().expect("flyte-local starts"))
+}
+
+/// A `uv` that makes nothing, writes down what it was asked and names this environment.
+fn fake_uv(sandbox: &Sandbox, environment: &Path) {
+    let log = sandbox.home().join("uv.log");
+    let answer = format!(
+        "echo \"$@\" \"${{VIRTUAL_ENV-}}\" >> '{}'\ncase $1 in python) echo '{}/bin/python' ;; esac",
+        log.display(),
+        environment.display()
+    );
+    program(&sandbox.home().join("bin/uv"), &answer);
+}
+
+#[test]
+fn the_first_that_there_is_in_the_documented_order() {
+    let sandbox = Sandbox::new();
+    let (home, work) = (sandbox.home().canonicalize().expect("it is there"), sandbox.work());
+    let work = work.canonicalize().expect("it is there");
+    let elsewhere = home.join("elsewhere");
+    let file = sandbox.file("project/src/script.py", SCRIPT);
+    let with_header = sandbox.file("project/src/header.py", format!("{HEADER}{SCRIPT}"));
+    symlink(&file, sandbox.work().join("link.py")).expect("linked");
+    std::fs::create_dir(&elsewhere).expect("made");
+    std::fs::copy(&file, elsewhere.join("script.py")).expect("copied");
+    let made = environment_at(&home.join("made-by-uv"));
+    let active = environment_at(&home.join("active"));
+    let project = environment_at(&work.join("project/.venv"));
+    let here = environment_at(&work.join(".venv"));
+    fake_uv(&sandbox, &made);
+    // What a version manager puts in PATH: it starts the interpreter in its place.
+    program(&home.join("bin/python3"), &format!("exec '{}' \"$@\"", python("newest").display()));
+
+    let prefix = |virtual_env: Option<&Path>, arguments: &[&str]| {
+        let mut command = command(&sandbox, arguments);
+        command.envs(virtual_env.map(|path| ("VIRTUAL_ENV", path)));
+        let ran = ran(&mut command);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{arguments:?}: {ran:?}");
+        PathBuf::from(ran.text().trim_end())
+    };
+    let asked = || std::fs::read_to_string(home.join("uv.log")).unwrap_or_default();
+
+    let given = python("oldest");
+    let given = given.to_str().expect("UTF-8");
+    let with_header = with_header.to_str().expect("UTF-8");
+    assert_eq!(prefix(Some(&active), &["--python", given, with_header]), environment("oldest"));
+    assert_eq!(asked(), "", "uv is asked although an interpreter was named");
+
+    assert_eq!(prefix(Some(&active), &[with_header]), made);
+    let script = format!("--script {with_header}");
+    let quietly = "--offline --quiet";
+    let questions = format!("sync --check {script} {quietly} \nsync {script} {quietly} \npython find {script} \n");
+    assert_eq!(asked(), questions, "with the active environment out of uv's sight");
+
+    assert_eq!(prefix(Some(&active), &["project/src/script.py"]), active);
+    assert_eq!(asked(), questions, "uv is asked about a file without a header");
+    assert_eq!(prefix(None, &["project/src/script.py"]), project);
+    assert_eq!(prefix(None, &["link.py"]), project, "of the file, not of a link to it");
+    assert_eq!(prefix(None, &["../elsewhere/script.py"]), here, "of the working directory");
+    sandbox.file("module.py", SCRIPT);
+    assert_eq!(prefix(None, &["-m", "module"]), here);
+    std::fs::remove_dir_all(&here).expect("removed");
+    assert_eq!(prefix(None, &["../elsewhere/script.py"]), environment("newest"), "of PATH");
+
+    std::fs::remove_file(home.join("bin/uv")).expect("removed");
+    assert_eq!(prefix(None, &[with_header]), project, "without uv, the header says nothing");
+}
+
+/// A wheel of one module, which needs nothing to be built and no network to be installed.
+fn wheel(sandbox: &Sandbox) -> PathBuf {
+    let wheel = sandbox.home().join("marker-1.0-py3-none-any.whl");
+    let make = "
+import sys, zipfile
+with zipfile.ZipFile(sys.argv[1], 'w') as wheel:
+    wheel.writestr('marker.py', 'VALUE = 42\\n')
+    info = 'marker-1.0.dist-info/'
+    wheel.writestr(info + 'METADATA', 'Metadata-Version: 2.1\\nName: marker\\nVersion: 1.0\\n')
+    wheel.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    wheel.writestr(info + 'RECORD', 'marker.py,,\\n' + info + 'METADATA,,\\n' + info + 'WHEEL,,\\n' + info + 'RECORD,,\\n')
+";
+    let made = Command::new(python("newest")).args(["-c", make]).arg(&wheel).status().expect("Python starts");
+    assert!(made.success());
+    wheel
+}
+
+/// With the real uv, which is not to reach for a network: the SDK comes from the newest environment, by a path.
+fn with_real_uv(command: &mut Command) -> &mut Command {
+    let sdk = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let path = Ran::from(Command::new(python("newest")).args(["-c", sdk]).output().expect("Python starts")).text();
+    command
+        .env("PATH", format!("{}/bin:/usr/bin:/bin", environment("uv").display()))
+        .env("UV_OFFLINE", "1")
+        .env("UV_PYTHON", python("newest"))
+        .env("PYTHONPATH", path.trim_end())
+}
+
+#[test]
+fn uv_makes_the_environment_that_a_header_asks_for() {
+    let sandbox = Sandbox::new();
+    sandbox.secret("key", "a-value", &[]);
+    let header = format!("# /// script\n# dependencies = [\"marker @ file://{}\"]\n# ///\n", wheel(&sandbox).display());
+    let script = "
+import os
+import sys
+import flyte
+import marker
+
+env = flyte.TaskEnvironment(name='env', secrets='key')
+
+@env.task
+def main() -> str:
+    return f\"{marker.VALUE} {os.environ['KEY'] == 'a-value'}\"
+
+if __name__ == '__main__':
+    flyte.init()
+    print(flyte.run(main).outputs()[0], sys.prefix)
+";
+    let path = sandbox.file("script.py", format!("{header}{script}"));
+    let run = |options: &[&str]| ran(with_real_uv(&mut command(&sandbox, &[options, &["script.py"]].concat())));
+    let first = run(&[]);
+    assert_eq!(first.code, 0, "{first:?}");
+    assert!(first.stderr.contains("+ marker==1.0"), "what uv does is shown: {first:?}");
+    let cache = sandbox.home().canonicalize().expect("it is there").join(".cache/uv");
+    let expected = format!("42 True {}", cache.display());
+    assert!(first.text().starts_with(&expected), "{first:?}");
+    // Once it is made, uv has nothing to say, also to a dry run.
+    let second = run(&[]);
+    assert_eq!((second.code, second.text(), second.stderr.as_str()), (0, first.text(), ""));
+    let dry = run(&["--dry-run"]);
+    assert_eq!((dry.code, dry.stderr.as_str()), (0, ""), "{dry:?}");
+
+    // Another interpreter does without it.
+    let named = ran(&mut sandbox.flyte_command("newest", &["script.py"]));
+    assert!(named.code != 0 && named.all().contains("No module named 'marker'"), "{named:?}");
+
+    // An environment of nothing is one too.
+    sandbox.file("nothing.py", format!("{HEADER}{SCRIPT}"));
+    let nothing = ran(with_real_uv(&mut command(&sandbox, &["nothing.py"])));
+    assert_eq!(nothing.code, 0, "{nothing:?}");
+    assert!(nothing.text().starts_with(cache.to_str().expect("UTF-8")), "{nothing:?}");
+
+    let broken = "# /// script\n# dependencies = 3\n# ///\n";
+    std::fs::copy(sandbox.file("broken.py", format!("{broken}{script}")), path).expect("copied");
+    let failed = run(&[]);
+    assert_eq!((failed.code, failed.text().as_str()), (1, ""), "{failed:?}");
+    let (uvs, ours) = failed.stderr.split_at(failed.stderr.find("error: uv could not").expect("our error"));
+    assert!(uvs.contains("dependencies = 3"), "{failed:?}");
+    let words = "error: uv could not make the environment that the header of script.py asks for
+caused by: what uv says above (exit status: 2)
+hint: mend the header: the lines from # /// script to # ///
+hint: or do without its environment: flyte-local run --python PYTHON …
+";
+    assert_eq!(ours, words);
+}
+
+#[test]
+fn a_uv_that_cannot_do_it_ends_the_run_with_its_reason() {
+    let sandbox = Sandbox::new();
+    sandbox.file("script.py", format!("{HEADER}{SCRIPT}"));
+    environment_at(&sandbox.work().join(".venv"));
+    for (uv, reason) in [
+        ("echo 'uv: no such option' >&2; exit 2", "caused by: what uv says above (exit status: 2)\n"),
+        ("case $1 in python) exit 3 ;; esac", "caused by: what uv says above (exit status: 3)\n"),
+        ("exit 0", "caused by: what uv says above (exit status: 0)\n"),
+    ] {
+        program(&sandbox.home().join("bin/uv"), uv);
+        let ran = ran(&mut command(&sandbox, &["script.py"]));
+        assert_eq!((ran.code, ran.text().as_str()), (1, ""), "{uv}: {ran:?}");
+        assert!(ran.stderr.contains("error: uv could not make the environment"), "{uv}: {ran:?}");
+        assert!(ran.stderr.contains(reason), "{uv}: {ran:?}");
+    }
+    std::fs::set_permissions(sandbox.home().join("bin/uv"), std::fs::Permissions::from_mode(0o644)).expect("set");
+    let ran = ran(&mut command(&sandbox, &["script.py"]));
+    assert!(ran.code == 1 && ran.stderr.starts_with("error: cannot start uv\n"), "{ran:?}");
+}
+
+#[test]
+fn an_interpreter_without_flyte_is_told_with_what_would_bring_it() {
+    let sandbox = Sandbox::new();
+    sandbox.file("plain.py", SCRIPT);
+    sandbox.file("header.py", format!("{HEADER}{SCRIPT}"));
+    let bare = python("uv");
+    program(&sandbox.home().join("bin/python3"), &format!("exec '{}' \"$@\"", bare.display()));
+    let install = format!(
+        "error: {0} has no flyte package\nhint: install it: {0} -m pip install flyte\n\
+         hint: or name another interpreter: flyte-local run --python PYTHON …\n",
+        bare.display()
+    );
+    let plain = ran(&mut command(&sandbox, &["plain.py"]));
+    assert_eq!((plain.code, plain.stderr.as_str()), (1, install.as_str()));
+    let header = ran(&mut command(&sandbox, &["header.py"]));
+    let uv = "hint: or install uv (https://docs.astral.sh/uv): \
+              it makes the environment that the header of the file asks for\n";
+    assert_eq!((header.code, header.stderr.as_str()), (1, format!("{install}{uv}").as_str()));
+    // Named by hand, it is not for uv to mend.
+    let named = ran(&mut command(&sandbox, &["--python", bare.to_str().expect("UTF-8"), "header.py"]));
+    assert_eq!((named.code, named.stderr.as_str()), (1, install.as_str()));
+
+    fake_uv(&sandbox, &environment("uv"));
+    let made = ran(&mut command(&sandbox, &["header.py"]));
+    let words = format!(
+        "error: {} has no flyte package\ncaused by: it is the one that uv made for the file's header, which does not \
+         name flyte\nhint: add it: uv add --script header.py flyte\n",
+        bare.display()
+    );
+    assert_eq!((made.code, made.stderr.as_str()), (1, words.as_str()));
+}
+
+#[test]
+fn a_stand_in_without_its_python_is_explained() {
+    let sandbox = Sandbox::new();
+    sandbox.file("script.py", SCRIPT);
+    // What pyenv's answers where the version that is selected lacks it.
+    program(&sandbox.home().join("bin/python3"), "echo 'pyenv: python3: command not found' >&2\nexit 127");
+    let ran = ran(&mut command(&sandbox, &["script.py"]));
+    let words = "pyenv: python3: command not found
+error: python3 (looked for in PATH) did not start as a Python interpreter
+caused by: it ended with exit code 127
+hint: the Python that pyenv or asdf has selected here is not installed: see pyenv versions, or asdf current
+hint: or name another interpreter: flyte-local run --python PYTHON …
+";
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, words), "{ran:?}");
+}
+
+#[test]
+fn the_python3_of_this_machine_starts_whatever_stands_in_for_it() {
+    let sandbox = Sandbox::new();
+    sandbox.file("script.py", "import sys\nif __name__ == '__main__':\n    print(sys.executable)\n");
+    let plain = Ran::from(
+        sandbox.program("python3").args(["-c", "import sys; print(sys.executable)"]).output().expect("it starts"),
+    );
+    let ran = ran(sandbox.command(&["run", "script.py"]).env_remove("VIRTUAL_ENV"));
+    let executable = plain.text();
+    let lacks_flyte = ran.stderr.starts_with(&format!("error: {} has no flyte package\n", executable.trim_end()));
+    assert!(lacks_flyte || ran.text() == executable, "{executable}{ran:?}");
+}

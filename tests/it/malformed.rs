@@ -1,0 +1,291 @@
+//! Whatever lies in a vault: no wrong value comes out of it, nothing outside it is read or written, and nothing hangs.
+
+#![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::{FLYTE_LOCAL, Ran, Sandbox, secret_id};
+use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
+use flyte_local::vault::Vault;
+use rustix::fs::{CWD, FileType, Mode, RenameFlags};
+
+/// Far beyond what any file takes on the slowest machine; a parser that is quadratic, or waits, takes longer.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// What a process may use, in KiB.
+const MEMORY: &str = "262144";
+
+/// A command that must come to its end within the bound, and in the memory.
+fn bounded(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+    let mut command = sandbox.program("timeout");
+    let script = format!("ulimit -v {MEMORY} && exec \"$0\" \"$@\"");
+    command.args(["-s", "KILL", &BOUND.as_secs().to_string(), "sh", "-c", &script, FLYTE_LOCAL]).args(arguments);
+    let ran = Ran::from(command.output().expect("timeout starts"));
+    assert!(ran.code != 137 && ran.code != 101 && ran.code != 134, "{arguments:?} hung or crashed: {ran:?}");
+    ran
+}
+
+/// The commands that look at the secret `s` of the organization, and what they do that is not to be seen outside.
+const COMMANDS: [&[&str]; 8] = [
+    &["get", "secret", "s", "--reveal"],
+    &["get", "secret", "s"],
+    &["get", "secret"],
+    &["exec", "--all", "--", "printenv", "S"],
+    &["update", "secret", "s", "written"],
+    &["create", "secret", "t", "written"],
+    &["delete", "secret", "s"],
+    &["check"],
+];
+
+/// Each file with one bit turned, and cut to each length.
+fn damaged(good: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
+    let cuts = (0..good.len()).map(|length| (format!("cut to {length}"), good[..length].to_vec()));
+    let flips = (0..good.len() * 8).map(|bit| {
+        let mut bytes = good.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        (format!("bit {bit}"), bytes)
+    });
+    cuts.chain(flips)
+}
+
+#[test]
+fn no_cut_and_no_bit_of_a_file_gives_a_wrong_value() {
+    let sandbox = Sandbox::new();
+    let identities = sandbox.identities();
+    let look_at = &|place: &str, length: usize| {
+        let (mut vault, id, value) = (sandbox.open_vault(), secret_id(place), vec![b'v'; length]);
+        let sealed = SecretValue::new(value.clone().into()).expect("small enough");
+        vault.create_secret(&id, SecretType::Regular, &sealed).expect("created");
+        let file = sandbox.secret_file(place);
+        let good = std::fs::read(&file).expect("just written");
+        assert_eq!(sandbox.value(place), Some(value), "what is damaged below is good");
+        let mut looks = 0;
+        for (what, bytes) in damaged(&good) {
+            std::fs::write(&file, &bytes).expect("damaged");
+            let started = Instant::now();
+            assert!(vault.value(&id, &identities).is_err(), "{place} {what}");
+            // Without a key, a list cannot tell; it must do no more than show the place it is in.
+            if let Ok(metadata) = vault.metadata(&id) {
+                assert_eq!(metadata.id, id, "{place} {what}");
+            }
+            assert!(started.elapsed() < BOUND, "{place} {what}: {:?}", started.elapsed());
+            looks += 1;
+        }
+        looks
+    };
+    let places = [("org/empty", 0), ("project/p/domain/d/short", 7), ("domain/d/longer", 300)];
+    let looks: usize = std::thread::scope(|scope| {
+        let threads = places.map(|(place, length)| scope.spawn(move || look_at(place, length)));
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).sum()
+    });
+    crate::support::tally(&format!(
+        "malformed: {looks} cuts and flipped bits of {} files: 0 wrong values",
+        places.len()
+    ));
+    assert!(looks > 10_000, "{looks}");
+}
+
+#[test]
+fn no_cut_and_no_bit_of_a_vault_toml_gives_a_wrong_value() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let (id, identities) = (secret_id("org/s"), sandbox.identities());
+    let file = sandbox.vault().join("vault.toml");
+    let good = std::fs::read(&file).expect("the vault's");
+    for (what, bytes) in damaged(&good) {
+        std::fs::write(&file, &bytes).expect("damaged");
+        let Ok(vault) = Vault::open(&sandbox.vault()) else { continue };
+        if let Ok(value) = vault.value(&id, &identities) {
+            assert_eq!(value.expose(), b"value", "{what}");
+        }
+    }
+}
+
+#[test]
+fn no_header_is_too_large_to_be_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let file = sandbox.secret_file("org/s");
+    let good = std::fs::read(&file).expect("just written");
+    let first_line = good.iter().position(|&byte| byte == b'\n').expect("a line") + 1;
+    let (start, rest) = good.split_at(first_line);
+    let stanza = format!("-> X25519 {0}\n{0}\n", "A".repeat(43));
+    let ours = "-> flyte-local/secret-v1\nAAAA\n";
+    let mut bombs: Vec<(String, Vec<u8>)> = Vec::new();
+    for count in [63, 64, 65, 1_000, 4_000, 50_000] {
+        bombs.push((format!("{count} stanzas"), stanza.repeat(count).into_bytes()));
+        bombs.push((format!("{count} bindings"), ours.repeat(count).into_bytes()));
+    }
+    // As much as is allowed, of lines and of bytes.
+    bombs.push(("60 long stanzas".to_owned(), format!("-> x {}\n\n", "a".repeat(2_000)).repeat(60).into_bytes()));
+    bombs.push(("240 lines".to_owned(), format!("-> x\n{}\n", ("A".repeat(64) + "\n").repeat(230)).into_bytes()));
+    for length in [130_000, 131_072, 1_000_000] {
+        bombs.push((format!("an argument of {length}"), format!("-> x {}\n\n", "a".repeat(length)).into_bytes()));
+        bombs.push((format!("{length} arguments"), format!("-> x{}\n\n", " a".repeat(length)).into_bytes()));
+        let body = "A".repeat(64) + "\n";
+        bombs.push((format!("a body of {length}"), format!("-> x\n{}\n", body.repeat(length / 65)).into_bytes()));
+        bombs.push((format!("{length} newlines"), vec![b'\n'; length]));
+        bombs.push((format!("{length} NULs"), vec![0; length]));
+    }
+    for (what, bomb) in bombs {
+        std::fs::write(&file, [start, &bomb, rest].concat()).expect("written");
+        for arguments in COMMANDS.iter().filter(|arguments| matches!(arguments[0], "get" | "exec" | "update")) {
+            let ran = bounded(&sandbox, arguments);
+            // Within the limits, only the MAC tells that stanzas were added, and who has no key does not see that.
+            let sees = arguments[0] == "exec" || arguments.contains(&"--reveal");
+            assert!(ran.code == 13 || ran.code == 0 && !sees, "{what} {arguments:?}: {ran:?}");
+            assert!(!String::from_utf8_lossy(&ran.stdout).contains("value"), "{what} {arguments:?}: {ran:?}");
+            std::fs::write(&file, [start, &bomb, rest].concat()).expect("written again");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_a_gigabyte_is_not_read() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let sparse = |path: &Path| {
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path).expect("opened");
+        file.set_len(1 << 30).expect("a sparse file");
+    };
+    let config = sandbox.home().join(".config/flyte-local/config.toml");
+    for path in [sandbox.secret_file("org/s"), sandbox.vault().join("vault.toml"), sandbox.identity(), config] {
+        let good = std::fs::read(&path).ok();
+        sparse(&path);
+        let ran = bounded(&sandbox, &["exec", "--secret", "s", "--", "true"]);
+        assert!(ran.code != 0, "{}: {ran:?}", path.display());
+        assert!(ran.stderr.contains("larger than"), "{}: {ran:?}", path.display());
+        match good {
+            Some(good) => std::fs::write(&path, good).expect("put back"),
+            None => std::fs::remove_file(&path).expect("it was there"),
+        }
+    }
+    sparse(&sandbox.work().join("large"));
+    let ran = bounded(&sandbox, &["update", "secret", "s", "--from-file", "large"]);
+    assert!(ran.code == 1 && ran.stderr.contains("larger than 1 MiB"), "{ran:?}");
+    assert_eq!(sandbox.value("org/s").as_deref(), Some(&b"value"[..]));
+}
+
+/// Every file below a directory, with its bytes.
+fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).expect("listed").map(|entry| entry.expect("listed")) {
+        match entry.file_type().expect("known") {
+            kind if kind.is_dir() => {
+                found.insert(entry.path(), Vec::new());
+                found.extend(tree(&entry.path()));
+            }
+            kind if kind.is_file() => drop(found.insert(entry.path(), std::fs::read(entry.path()).expect("read"))),
+            _ => drop(found.insert(entry.path(), Vec::new())),
+        }
+    }
+    found
+}
+
+/// A vault whose secret `s` is `inside`, and a copy of it outside in which the same secret is `outside`: whoever follows
+/// a link to that would find it good.
+fn with_a_twin() -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "outside"]);
+    let twin = sandbox.work().join("twin");
+    let copied = sandbox.program("cp").args(["-a"]).arg(sandbox.vault()).arg(&twin).status();
+    assert!(copied.expect("cp starts").success());
+    sandbox.ok(&["update", "secret", "s", "inside"]);
+    (sandbox, twin)
+}
+
+#[test]
+fn what_is_no_file_or_no_directory_leads_nowhere_and_keeps_nobody_waiting() {
+    let mut cases = 0;
+    for place in ["vault.toml", ".lock", "secrets", "secrets/org", "secrets/org/s.age", "secrets/org/.tmp"] {
+        for kind in
+            ["a link", "a link to itself", "a link to a device", "a FIFO", "a socket", "a device", "a directory"]
+        {
+            let (sandbox, twin) = with_a_twin();
+            let path = sandbox.vault().join(place);
+            let before = tree(&twin);
+            let is_directory = path.is_dir();
+            // Aside, whatever it is.
+            let _ = std::fs::rename(&path, sandbox.work().join("aside"));
+            match kind {
+                "a link" => symlink(twin.join(place), &path).expect("a link"),
+                "a link to itself" => symlink(&path, &path).expect("a link"),
+                "a link to a device" => symlink("/dev/zero", &path).expect("a link"),
+                "a FIFO" => rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("a FIFO"),
+                "a socket" => drop(UnixListener::bind(&path).expect("a socket")),
+                "a device" => {
+                    let zero = rustix::fs::makedev(1, 5);
+                    if rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, Mode::RWXU, zero).is_err() {
+                        continue; // Only root makes one.
+                    }
+                }
+                _ if is_directory => continue,
+                _ => std::fs::create_dir(&path).expect("a directory"),
+            }
+            for arguments in COMMANDS {
+                let ran = bounded(&sandbox, arguments);
+                let said = ran.all();
+                assert!(!said.contains("outside"), "{place} is {kind}, {arguments:?}: {ran:?}");
+                assert_eq!(tree(&twin), before, "{place} is {kind}, {arguments:?}");
+                // `.tmp` is cleared away by the next writer; nothing else may pass for what it is not.
+                let may_be = place == "secrets/org/.tmp" || arguments[0] == "check" && place != "vault.toml";
+                let reads = matches!(arguments[0], "get" | "exec") && place == ".lock";
+                let elsewhere = arguments[0] == "create" && place == "secrets/org/s.age";
+                let removed = arguments[0] == "delete" && place == "secrets/org/s.age";
+                let good = may_be || reads || elsewhere || removed;
+                assert!(good || ran.code != 0, "{place} is {kind}, {arguments:?}: {ran:?}");
+                if ran.code == 0 && removed {
+                    break;
+                }
+                cases += 1;
+            }
+        }
+    }
+    println!("{cases} commands");
+    assert!(cases > 200, "{cases}");
+}
+
+/// Somebody exchanges a directory or a file for a link, over and over, while we read and write.
+#[test]
+fn an_exchange_at_any_moment_leads_nowhere() {
+    let rounds = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 7000 } else { 700 };
+    for place in ["secrets", "secrets/org", "secrets/org/s.age"] {
+        let (sandbox, twin) = with_a_twin();
+        let (path, other) = (sandbox.vault().join(place), sandbox.work().join("other"));
+        let before = tree(&twin);
+        symlink(twin.join(place), &other).expect("a link");
+        let (mut vault, identities, id) = (sandbox.open_vault(), sandbox.identities(), secret_id("org/s"));
+        let stop = AtomicBool::new(false);
+        let value = SecretValue::new(b"written".to_vec().into()).expect("small enough");
+        let (mut read, mut refused) = (0, 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    rustix::fs::renameat_with(CWD, &path, CWD, &other, RenameFlags::EXCHANGE).expect("exchanged");
+                }
+            });
+            for round in 0..rounds {
+                match vault.value(&id, &identities) {
+                    Ok(found) => {
+                        assert_ne!(found.expose(), b"outside", "{place}");
+                        read += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+                let name = secret_id(&format!("org/t{round}"));
+                let _ = vault.create_secret(&name, SecretType::Regular, &value);
+                let _ = vault.list(&ScopeFilter::default());
+                let _ = vault.delete_secret(&name);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        crate::support::tally(&format!("exchanged for a link, {place}: {read} read, {refused} refused, 0 escapes"));
+        assert!(read > 0 && refused > 0, "{place}: it was not exchanged in between: {read} {refused}");
+        assert_eq!(tree(&twin), before, "{place}");
+    }
+}

@@ -1,0 +1,566 @@
+//! Random sequences of what can happen to a vault, against a map: commands, a second writer, writers that are killed at a system
+//! call, what a killed writer leaves behind, older states put back as git does it, and files that go. After each step every
+//! file, the list and what is told of older and missing secrets is what the map says; after a crash, old or new.
+//!
+//! `FLYTE_LOCAL_TEST_SEED` repeats a run; `FLYTE_LOCAL_TEST_LONG=1` makes it ten times as long. A sequence that fails is
+//! printed, shortened as far as it still fails.
+
+#![allow(clippy::disallowed_methods, reason = "a test damages files as any program could")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use crate::support::{FLYTE_LOCAL, Random, Sandbox, require, scope_options, secret_id};
+use flyte_local::crypto::Identity;
+use flyte_local::secret::{RunScope, ScopeFilter, SecretType, SecretValue};
+use flyte_local::vault::{Metadata, NamedRecipient, Vault, VaultError};
+
+/// Sequences of the short form, and the steps of each.
+const SEQUENCES: usize = 25;
+const STEPS: usize = 50;
+
+/// How often a sequence that failed is tried again with less in it.
+const SHORTENINGS: usize = 150;
+
+const SCOPES: [&str; 4] = ["org", "project/p", "domain/d", "project/p/domain/d"];
+const NAMES: [&str; 3] = ["s", "S", "a-longer_name"];
+
+/// None, few, and, less often, around age's chunks of 64 KiB, which take long without optimisation.
+const SIZES: [[usize; 5]; 4] = [
+    [0, 1, 15, 16, 17],
+    [0, 63, 64, 65, 1_000],
+    [0, 1, 7, 100, 5_000],
+    [0, 1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1],
+];
+
+/// Calls at which a writer is killed.
+const CALLS: [&str; 8] = ["openat2", "fchmod", "write", "fsync", "unlinkat", "renameat", "renameat2", "lseek"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Create,
+    Update,
+    Delete,
+}
+
+/// What a write writes: so many bytes, which depend on the number.
+#[derive(Clone, Copy, Debug)]
+struct Content {
+    size: usize,
+    number: u64,
+}
+
+impl Content {
+    fn bytes(self) -> Vec<u8> {
+        (0..self.size as u64).map(|index| (self.number.wrapping_add(index / 7).wrapping_mul(31)) as u8).collect()
+    }
+}
+
+/// A step. Each can be taken in any state, so that any part of a sequence is one.
+#[derive(Clone, Debug)]
+enum Step {
+    /// By this process, through a vault that has been open for a while.
+    Write(Verb, &'static str, Content),
+    /// By the binary.
+    Command(Verb, &'static str, Content),
+    /// By the binary, which is killed at a system call.
+    Killed(Verb, &'static str, Content, &'static str, u64),
+    Read(&'static str),
+    /// What a run finds under a name.
+    Resolve(&'static str),
+    /// As a new process sees it.
+    Reopen,
+    /// What killed writers leave behind: a temporary file, and a lock file with something in it.
+    Leftovers(&'static str),
+    /// One file as it was so many steps ago, or gone if it was not there.
+    Restore(&'static str, usize),
+    /// All files as they were so many steps ago.
+    Checkout(usize),
+    /// `update vault --accept-older`, by the binary or not.
+    Accept(bool),
+    /// Another recipient in the place of the last one that was added. What is there stays encrypted as it is.
+    Exchange,
+    /// `rekey`, by the binary or not.
+    Rekey(bool),
+}
+
+fn choose(random: &mut Random) -> Step {
+    let mut below = |limit: usize| random.below(limit as u64) as usize;
+    let place = PLACES[below(PLACES.len())];
+    let verb = [Verb::Create, Verb::Create, Verb::Update, Verb::Update, Verb::Delete][below(5)];
+    let content = Content { size: SIZES[below(4)][below(5)], number: below(1 << 30) as u64 };
+    match below(112) {
+        0..46 => Step::Write(verb, place, content),
+        46..50 => Step::Command(verb, place, content),
+        50..54 => Step::Killed(verb, place, content, CALLS[below(CALLS.len())], 1 + below(6) as u64),
+        54..66 => Step::Read(place),
+        66..74 => Step::Resolve(NAMES[below(NAMES.len())]),
+        74..80 => Step::Reopen,
+        80..85 => Step::Leftovers(place),
+        85..92 => Step::Restore(place, below(30)),
+        92..95 => Step::Checkout(below(30)),
+        95..99 => Step::Accept(false),
+        99 => Step::Accept(true),
+        100..104 => Step::Exchange,
+        104..110 => Step::Rekey(false),
+        _ => Step::Rekey(true),
+    }
+}
+
+const PLACES: [&str; 12] = [
+    "org/s",
+    "org/S",
+    "org/a-longer_name",
+    "project/p/s",
+    "project/p/S",
+    "project/p/a-longer_name",
+    "domain/d/s",
+    "domain/d/S",
+    "domain/d/a-longer_name",
+    "project/p/domain/d/s",
+    "project/p/domain/d/S",
+    "project/p/domain/d/a-longer_name",
+];
+
+/// A secret as the map has it.
+#[derive(Debug, PartialEq)]
+struct Secret {
+    value: Vec<u8>,
+    metadata: Metadata,
+    file: Vec<u8>,
+    /// Who can open it besides the user: which one of those who were added.
+    bob: usize,
+}
+
+type Secrets = BTreeMap<&'static str, Rc<Secret>>;
+type Known = BTreeMap<&'static str, Newest>;
+
+/// What this machine knows last of a secret: its newest update, or when it was deleted here.
+#[derive(Clone, Copy)]
+struct Newest {
+    time: jiff::Timestamp,
+    is_deleted: bool,
+}
+
+#[derive(Default, Debug)]
+struct Counts {
+    steps: usize,
+    commands: usize,
+    killed: usize,
+    new_after_kill: usize,
+    stale: usize,
+    exchanged: usize,
+    rekeyed: usize,
+}
+
+struct Bench {
+    sandbox: Sandbox,
+    identities: Vec<Identity>,
+    /// It tells what is stale, and goes on.
+    vault: Vault,
+    secrets: Secrets,
+    known: Known,
+    /// The secrets before each step.
+    history: Vec<Secrets>,
+    /// The one who is a recipient besides the user, if any.
+    bob: Option<Identity>,
+    counts: Counts,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        let (identities, vault) = (sandbox.identities(), sandbox.open_vault());
+        let (secrets, known, history, bob, counts) = Default::default();
+        Self { sandbox, identities, vault, secrets, known, history, bob, counts }
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.history.push(self.secrets.clone());
+        self.counts.steps += 1;
+        match *step {
+            Step::Write(verb, place, content) => self.write(verb, place, content),
+            Step::Command(verb, place, content) => self.command(verb, place, content),
+            Step::Killed(verb, place, content, call, nth) => self.killed(verb, place, content, (call, nth)),
+            Step::Read(place) => {
+                self.read_strictly(place);
+                self.read(place);
+            }
+            Step::Resolve(name) => self.resolve(name),
+            Step::Reopen => self.vault = self.sandbox.open_vault(),
+            Step::Leftovers(place) => self.leave_behind(place),
+            Step::Restore(place, back) => {
+                let old = self.past(back).get(place).cloned();
+                self.put(place, old);
+            }
+            Step::Checkout(back) => {
+                let old = self.past(back).clone();
+                PLACES.into_iter().for_each(|place| self.put(place, old.get(place).cloned()));
+            }
+            Step::Accept(by_command) => self.accept(by_command),
+            Step::Exchange => self.exchange(),
+            Step::Rekey(by_command) => self.rekey(by_command),
+        }
+        self.check();
+    }
+
+    fn past(&self, back: usize) -> &Secrets {
+        &self.history[self.history.len().saturating_sub(1 + back)]
+    }
+
+    /// What a write comes to, by the map alone.
+    fn is_allowed(&self, verb: Verb, place: &str) -> bool {
+        match verb {
+            Verb::Create => !self.secrets.contains_key(place),
+            Verb::Update => self.secrets.contains_key(place),
+            // One that is gone is no longer missed then.
+            Verb::Delete => {
+                self.secrets.contains_key(place) || self.known.get(place).is_some_and(|known| !known.is_deleted)
+            }
+        }
+    }
+
+    fn write(&mut self, verb: Verb, place: &'static str, content: Content) {
+        let id = secret_id(place);
+        let value = SecretValue::new(content.bytes().into()).expect("small enough");
+        let before = self.secrets.get(place).map(|secret| secret.metadata.clone());
+        let is_allowed = self.is_allowed(verb, place);
+        let written = match verb {
+            Verb::Create => self.vault.create_secret(&id, SecretType::Regular, &value).map(Some),
+            Verb::Update => self.vault.update_secret(&id, &value).map(Some),
+            Verb::Delete => self.vault.delete_secret(&id).map(|removed| {
+                assert_eq!(removed, before.is_some(), "whether there was a file to remove");
+                None
+            }),
+        };
+        match written {
+            Ok(metadata) => {
+                assert!(is_allowed, "it should have been refused");
+                let value = metadata.is_some().then(|| content.bytes());
+                self.take_over(place, value);
+                assert_eq!(self.secrets.get(place).map(|secret| &secret.metadata), metadata.as_ref());
+            }
+            Err(VaultError::SecretExists { .. }) => assert!(verb == Verb::Create && !is_allowed),
+            Err(VaultError::SecretMissing { .. }) => assert!(verb != Verb::Create && !is_allowed),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    fn arguments(&self, verb: Verb, place: &str, content: Content) -> Vec<String> {
+        let word = format!("{verb:?}").to_lowercase();
+        let mut arguments = vec![word, "secret".to_owned(), secret_id(place).name.to_string()];
+        arguments.extend(scope_options(place));
+        if verb != Verb::Delete {
+            let file = self.sandbox.file("value", content.bytes());
+            arguments.extend(["--from-file".to_owned(), file.display().to_string()]);
+        }
+        arguments
+    }
+
+    fn command(&mut self, verb: Verb, place: &'static str, content: Content) {
+        self.counts.commands += 1;
+        let ran = self.sandbox.run(&self.arguments(verb, place, content));
+        let expected = match (self.is_allowed(verb, place), verb) {
+            (true, _) => 0,
+            (false, Verb::Create) => 12,
+            (false, _) => 10,
+        };
+        assert_eq!(ran.code, expected, "{ran:?}");
+        if ran.code == 0 {
+            self.take_over(place, (verb != Verb::Delete).then(|| content.bytes()));
+        }
+    }
+
+    fn killed(&mut self, verb: Verb, place: &'static str, content: Content, (call, nth): (&str, u64)) {
+        let mut command = self.sandbox.program("strace");
+        command.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+        command.args(["-e", &format!("inject={call}:signal=KILL:when={nth}"), FLYTE_LOCAL]);
+        let output = command.args(self.arguments(verb, place, content)).output().expect("strace starts");
+        if output.status.signal().is_none() {
+            // It makes fewer such calls, or was refused before.
+            assert_eq!(output.status.success(), self.is_allowed(verb, place), "{output:?}");
+            if output.status.success() {
+                self.take_over(place, (verb != Verb::Delete).then(|| content.bytes()));
+            }
+            return;
+        }
+        self.counts.killed += 1;
+        let old = self.secrets.get(place).map(|secret| secret.file.clone());
+        let found = std::fs::read(self.sandbox.secret_file(place)).ok();
+        if found != old {
+            assert!(self.is_allowed(verb, place));
+            self.counts.new_after_kill += 1;
+        }
+        if verb == Verb::Delete {
+            assert!(found.is_none() || found == old);
+            if found.is_none() {
+                self.secrets.remove(place);
+            }
+            // It is forgotten first, and remembered as deleted last.
+            match self.pin(place) {
+                None => drop(self.known.remove(place)),
+                Some(pin) if pin.ends_with(b" deleted\n") => self.take_over(place, None),
+                Some(_) => {}
+            }
+        } else if found != old {
+            self.take_over(place, Some(content.bytes()));
+        }
+        self.read(place);
+    }
+
+    /// What is remembered of a secret, as it lies on the disk.
+    fn pin(&self, place: &str) -> Option<Vec<u8>> {
+        let vaults = std::fs::read_dir(self.sandbox.state().join("vaults")).expect("there");
+        let [vault] = &vaults.map(|entry| entry.expect("listed").path()).collect::<Vec<_>>()[..] else {
+            panic!("not one vault")
+        };
+        std::fs::read(vault.join(format!("seen/{place}.pin"))).ok()
+    }
+
+    /// The map takes over what was written, or that it was deleted. The value itself is read from the vault.
+    fn take_over(&mut self, place: &'static str, value: Option<Vec<u8>>) {
+        let Some(value) = value else {
+            self.secrets.remove(place);
+            self.known.insert(place, Newest { time: jiff::Timestamp::now(), is_deleted: true });
+            return;
+        };
+        let metadata = self.vault.metadata(&secret_id(place)).expect("there");
+        let old = self.secrets.get(place).map(|secret| &secret.metadata);
+        assert!(old.is_none_or(|old| (old.created, old.secret_type) == (metadata.created, metadata.secret_type)));
+        assert!(old.is_none_or(|old| old.updated < metadata.updated), "an update is newer than what was there");
+        let known = self.known.insert(place, Newest { time: metadata.updated, is_deleted: false });
+        assert!(known.is_none_or(|known| known.time < metadata.updated), "an update is newer than any that was seen");
+        assert!(metadata.created <= metadata.updated);
+        let file = std::fs::read(self.sandbox.secret_file(place)).expect("there");
+        self.secrets.insert(place, Rc::new(Secret { value, metadata, file, bob: self.counts.exchanged }));
+        self.read(place);
+    }
+
+    /// Under strictness, what is older than it was, or gone, is refused.
+    fn read_strictly(&self, place: &str) {
+        let strict = self.sandbox.open_vault().with_strictness(true).value(&secret_id(place), &self.identities);
+        assert_eq!(matches!(strict, Err(VaultError::Stale(_))), self.missed().contains(place), "{strict:?}");
+    }
+
+    /// The value is the map's, and is remembered.
+    fn read(&mut self, place: &'static str) {
+        match (self.vault.value(&secret_id(place), &self.identities), self.secrets.get(place)) {
+            (Ok(value), Some(found)) => {
+                assert!(value.expose() == found.value, "{place} has another value");
+                let time = found.metadata.updated;
+                if self.known.get(place).is_none_or(|known| known.time < time) {
+                    self.known.insert(place, Newest { time, is_deleted: false });
+                }
+            }
+            (Err(VaultError::SecretMissing { .. }), None) => {}
+            (value, found) => panic!("{place}: {value:?}, and the map has {}", found.is_some()),
+        }
+    }
+
+    fn resolve(&mut self, name: &'static str) {
+        let run = RunScope { project: "p".parse().ok(), domain: "d".parse().ok() };
+        let resolved = self.vault.resolve(&name.parse().expect("a name"), &run, &self.identities).expect("readable");
+        let nearest = SCOPES.iter().rev().find_map(|scope| {
+            // Narrowest first: both, the project, the domain, the organization.
+            let scope = match *scope {
+                "domain/d" => "project/p",
+                "project/p" => "domain/d",
+                scope => scope,
+            };
+            PLACES.into_iter().find(|place| *place == format!("{scope}/{name}") && self.secrets.contains_key(place))
+        });
+        let found = resolved.as_ref().map(|found| (&found.scope, found.value.expose()));
+        let expected = nearest.map(|place| (secret_id(place).scope, self.secrets[place].value.clone()));
+        assert!(found == expected.as_ref().map(|(scope, value)| (scope, &**value)), "{name} is {nearest:?}");
+        if let Some(place) = nearest {
+            self.read(place);
+        }
+    }
+
+    fn leave_behind(&self, place: &str) {
+        let file = self.sandbox.secret_file(place);
+        for directory in [file.parent().expect("a scope's"), &self.sandbox.vault(), &self.sandbox.state()] {
+            if directory.exists() {
+                std::fs::write(directory.join(".tmp"), b"half of a fi").expect("written");
+            }
+        }
+        std::fs::write(self.sandbox.vault().join(".lock"), b"4711\n").expect("written");
+        std::fs::write(self.sandbox.state().join(".lock"), b"4711\n").expect("written");
+    }
+
+    /// As git does: the file is removed and made anew.
+    fn put(&mut self, place: &'static str, secret: Option<Rc<Secret>>) {
+        let file = self.sandbox.secret_file(place);
+        let _ = std::fs::remove_file(&file);
+        let Some(secret) = secret else {
+            self.secrets.remove(place);
+            return;
+        };
+        std::fs::write(&file, &secret.file).expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
+        self.secrets.insert(place, secret);
+    }
+
+    /// The secrets that are older than they were seen, or gone, or deleted and there again.
+    fn missed(&self) -> BTreeSet<&'static str> {
+        let is_missed = |place: &str, known: &Newest| match self.secrets.get(place) {
+            Some(found) => found.metadata.updated < known.time,
+            None => !known.is_deleted,
+        };
+        self.known.iter().filter(|(place, known)| is_missed(place, known)).map(|(place, _)| *place).collect()
+    }
+
+    fn accept(&mut self, by_command: bool) {
+        let missed = self.missed();
+        self.counts.stale += missed.len();
+        if by_command {
+            self.sandbox.ok(&["update", "vault", "--accept-older"]);
+        } else {
+            assert_eq!(self.vault.accept().expect("nothing is in the way").len(), 0);
+            assert_eq!(self.vault.accept_older().expect("nothing is in the way").len(), missed.len());
+        }
+        self.known.retain(|place, _| !missed.contains(place));
+    }
+
+    fn exchange(&mut self) {
+        let (own, bob) = (self.identities[0].recipient(), Identity::generate());
+        let named = NamedRecipient { name: "bob".to_owned(), key: bob.recipient() };
+        self.vault.add_recipients(vec![named]).expect("added");
+        if let Some(old) = self.bob.replace(bob) {
+            self.vault.remove_recipients(&old.recipient().to_string(), &[own]).expect("removed");
+        }
+        self.counts.exchanged += 1;
+    }
+
+    /// What is for others is encrypted anew, unless it is older than it was seen, and nothing else: values and times stay.
+    fn rekey(&mut self, by_command: bool) {
+        let is_outdated = |secret: &Secret| secret.bob != self.counts.exchanged;
+        let outdated: Vec<_> =
+            PLACES.into_iter().filter(|place| self.secrets.get(place).is_some_and(|s| is_outdated(s))).collect();
+        let found = self.vault.encryption().expect("listed");
+        assert_eq!((found.outdated.len(), found.current), (outdated.len(), self.secrets.len() - outdated.len()));
+        let missed = self.missed();
+        let (left, outdated): (Vec<_>, Vec<_>) = outdated.into_iter().partition(|place| missed.contains(place));
+        if by_command {
+            let ran = self.sandbox.run(&["rekey"]);
+            assert_eq!(ran.code, if left.is_empty() { 0 } else { 13 }, "{ran:?}");
+        } else {
+            let done = self.vault.rekey(&self.identities, &mut |_| {}).expect("nothing is in the way");
+            assert_eq!((done.done, done.failed.len()), (outdated.len(), left.len()), "{done:?}");
+        }
+        self.counts.rekeyed += outdated.len();
+        for place in outdated {
+            let file = std::fs::read(self.sandbox.secret_file(place)).expect("there");
+            let old = &self.secrets[place];
+            assert_ne!(file, old.file, "{place} is as it was");
+            let (value, metadata) = (old.value.clone(), old.metadata.clone());
+            self.secrets.insert(place, Rc::new(Secret { value, metadata, file, bob: self.counts.exchanged }));
+            self.read(place);
+            if let Some(bob) = &self.bob {
+                let value =
+                    self.vault.value(&secret_id(place), std::array::from_ref(bob)).expect("it is for bob as well");
+                assert!(value.expose() == self.secrets[place].value, "{place} has another value for bob");
+            }
+        }
+    }
+
+    /// All of the vault is as the map has it.
+    fn check(&self) {
+        let listing = self.vault.list(&ScopeFilter::default()).expect("listed");
+        assert!(listing.refused.is_empty(), "{:?}", listing.refused);
+        let key = |m: &Metadata| (m.id.scope.project().cloned(), m.id.scope.domain().cloned(), m.id.name.clone());
+        let mut expected: Vec<_> = self.secrets.values().map(|secret| secret.metadata.clone()).collect();
+        expected.sort_by_key(key);
+        assert!(listing.secrets == expected, "the list: {:?}", listing.secrets);
+        for place in PLACES {
+            let file = std::fs::read(self.sandbox.secret_file(place)).ok();
+            assert!(file.as_ref() == self.secrets.get(place).map(|secret| &secret.file), "{place} was changed");
+        }
+        let stale = self.vault.stale().expect("understood");
+        let missed = self.missed().into_iter().map(secret_id).collect::<BTreeSet<_>>();
+        assert_eq!(stale.into_iter().map(|stale| stale.id).collect::<BTreeSet<_>>(), missed);
+    }
+
+    /// Every value, as a new process reads it; and nothing is left over but what killed writers leave.
+    fn end(mut self) -> Counts {
+        self.vault = self.sandbox.open_vault();
+        PLACES.into_iter().for_each(|place| self.read(place));
+        // Of a vault's own directory, `vault.toml` has one too.
+        assert!(self.sandbox.sound_but_for_leftovers() <= SCOPES.len());
+        self.counts
+    }
+}
+
+/// Runs a sequence; why it failed.
+fn run(steps: &[Step]) -> Result<Counts, String> {
+    let at = std::cell::Cell::new(0);
+    let run = || {
+        let mut bench = Bench::new();
+        for (index, step) in steps.iter().enumerate() {
+            at.set(index);
+            bench.step(step);
+        }
+        bench.end()
+    };
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default();
+        format!("step {}: {text}", at.get())
+    })
+}
+
+/// The sequence with as much taken out of it as it can do without and still fail.
+fn shortened(mut steps: Vec<Step>) -> Vec<Step> {
+    let mut tries = 0;
+    let mut size = steps.len() / 2;
+    while size > 0 {
+        let mut start = 0;
+        while start < steps.len() && tries < SHORTENINGS {
+            tries += 1;
+            let end = steps.len().min(start + size);
+            let without = [&steps[..start], &steps[end..]].concat();
+            if run(&without).is_err() { steps = without } else { start = end }
+        }
+        size /= 2;
+    }
+    steps
+}
+
+#[test]
+fn whatever_happens_the_vault_is_what_a_map_would_be() {
+    require("strace", "strace");
+    let mut random = Random::seeded();
+    let sequences = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * SEQUENCES } else { SEQUENCES };
+    let mut all = Counts::default();
+    for _ in 0..sequences {
+        let steps: Vec<_> = (0..STEPS).map(|_| choose(&mut random)).collect();
+        match run(&steps) {
+            Ok(counts) => {
+                all.steps += counts.steps;
+                all.commands += counts.commands;
+                all.killed += counts.killed;
+                all.new_after_kill += counts.new_after_kill;
+                all.stale += counts.stale;
+                all.exchanged += counts.exchanged;
+                all.rekeyed += counts.rekeyed;
+            }
+            Err(reason) => {
+                std::panic::set_hook(Box::new(|_| {}));
+                let steps = shortened(steps);
+                let again = run(&steps).map_or_else(|reason| reason, |_| "not any more".to_owned());
+                let _ = std::panic::take_hook();
+                panic!("{reason}\nshortened to {steps:#?}\n{again}");
+            }
+        }
+    }
+    let Counts { steps, commands, killed, new_after_kill, stale, exchanged, rekeyed } = all;
+    crate::support::tally(&format!(
+        "model: {steps} steps in {sequences} sequences: 0 differences; {commands} by another process, {killed} writers \
+         killed ({new_after_kill} had written already), {stale} older or missing secrets accepted, \
+         {exchanged} recipients exchanged and {rekeyed} secrets encrypted anew"
+    ));
+    assert!(commands > 0 && killed > 0 && stale > 0 && rekeyed > 0, "something never came about");
+}

@@ -1,0 +1,135 @@
+//! A list in parts: as the whole one, wherever it is cut, and whatever others write meanwhile.
+
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+
+use crate::support::{Random, Sandbox};
+use flyte_local::secret::{Domain, Project, Scope, ScopeFilter, SecretId, SecretName};
+use flyte_local::vault::Vault;
+
+/// A vault with so many secrets in scopes of every kind, some of them at the same time prefixes of others.
+fn vault(sandbox: &Sandbox, count: usize) -> Vault {
+    let mut script = String::new();
+    let places = ["", " -p p", " -p p-2", " -d d", " -d d2", " -p p -d d", " -p p -d d2", " -p q -d d"];
+    for number in 0..count {
+        script.push_str(&format!(
+            "{} create secret n{number} v{}\n",
+            crate::support::FLYTE_LOCAL,
+            places[number % places.len()]
+        ));
+    }
+    let mut shell = sandbox.program("sh");
+    assert!(shell.args(["-ec", &script]).output().expect("sh starts").status.success());
+    Vault::open(&sandbox.vault()).expect("it opens")
+}
+
+/// By what lists are sorted: the organization first.
+fn key(id: &SecretId) -> (Option<Project>, Option<Domain>, SecretName) {
+    (id.scope.project().cloned(), id.scope.domain().cloned(), id.name.clone())
+}
+
+/// What is listed, page after page.
+fn pages(vault: &Vault, filter: &ScopeFilter, limit: usize) -> Vec<SecretId> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = vault.page(filter, after.as_ref(), limit).expect("a page");
+        assert!(page.listing.secrets.len() <= limit && page.listing.refused.is_empty());
+        assert!(page.last.is_none() || page.listing.secrets.len() == limit, "a page is short, and not the last");
+        found.extend(page.listing.secrets.into_iter().map(|metadata| metadata.id));
+        match page.last {
+            Some(last) => after = Some(last),
+            None => return found,
+        }
+    }
+}
+
+#[test]
+fn all_pages_are_the_list() {
+    let sandbox = Sandbox::in_memory();
+    sandbox.ok(&["init"]);
+    let vault = vault(&sandbox, 60);
+    let part = |text: Option<&str>| text.map(|text| text.parse().expect("a name"));
+    for (project, domain) in [(None, None), (Some("p"), None), (None, Some("d")), (Some("p"), Some("d2"))] {
+        let filter =
+            ScopeFilter { project: part(project), domain: domain.map(|domain| domain.parse().expect("a name")) };
+        let whole = vault.list(&filter).expect("a list").secrets.into_iter().map(|metadata| metadata.id);
+        let whole: Vec<_> = whole.collect();
+        assert!(whole.len() >= 7 && whole.is_sorted_by_key(key));
+        for limit in (1..=whole.len() + 1).chain([1000]) {
+            assert_eq!(pages(&vault, &filter, limit), whole, "{project:?} {domain:?} {limit}");
+        }
+    }
+}
+
+#[test]
+fn a_page_may_begin_after_what_is_not_there() {
+    let sandbox = Sandbox::in_memory();
+    sandbox.ok(&["init"]);
+    let vault = vault(&sandbox, 16);
+    let whole: Vec<_> =
+        vault.list(&ScopeFilter::default()).expect("a list").secrets.into_iter().map(|m| m.id).collect();
+    let name = |text: &str| text.parse().expect("a name");
+    for scope in [
+        Scope::Organization,
+        Scope::Project("p".parse().expect("a project")),
+        Scope::Project("o".parse().expect("a project")),
+        Scope::Domain("d1".parse().expect("a domain")),
+        Scope::ProjectDomain("z".parse().expect("a project"), "z".parse().expect("a domain")),
+    ] {
+        for after in ["0", "n10", "n5x", "z"] {
+            let after = SecretId { scope: scope.clone(), name: name(after) };
+            let page = vault.page(&ScopeFilter::default(), Some(&after), 1000).expect("a page");
+            let found: Vec<_> = page.listing.secrets.into_iter().map(|metadata| metadata.id).collect();
+            let expected: Vec<_> = whole.iter().filter(|id| key(id) > key(&after)).cloned().collect();
+            assert_eq!(found, expected, "{after}");
+        }
+    }
+}
+
+#[test]
+fn what_is_there_all_the_time_is_listed_once_whatever_comes_and_goes() {
+    let sandbox = Sandbox::in_memory();
+    sandbox.ok(&["init"]);
+    let vault = vault(&sandbox, 40);
+    let mut random = Random::seeded();
+    let stays = |id: &SecretId| id.name.as_str().starts_with('n');
+    let whole = vault.list(&ScopeFilter::default()).expect("a list").secrets;
+    let whole: Vec<_> = whole.into_iter().map(|metadata| metadata.id).collect();
+    let (mut found, mut after, mut others, mut made) = (Vec::new(), None, Vec::new(), 0);
+    loop {
+        let page = vault.page(&ScopeFilter::default(), after.as_ref(), 1 + random.below(4) as usize).expect("a page");
+        found.extend(page.listing.secrets.into_iter().map(|metadata| metadata.id).filter(stays));
+        let Some(last) = page.last else { break };
+        after = Some(last);
+        // Before or after the place where the next page begins, in its scope and in others, of which some are new.
+        let other = format!("{}{}", ["a", "z"][random.below(2) as usize], made);
+        made += 1;
+        let scope: &[&str] = match random.below(5) {
+            0 => &[],
+            1 => &["-p", "p"],
+            2 => &["-p", "new", "-d", "d"],
+            3 => &["-d", "d2"],
+            _ => &["-p", "q", "-d", "d"],
+        };
+        sandbox.ok(&[&["create", "secret", &other, "v"], scope].concat());
+        others.push((other, scope));
+        if random.below(2) == 0 {
+            let (gone, scope) = others.swap_remove(random.below(others.len() as u64) as usize);
+            sandbox.ok(&[&["delete", "secret", &gone], scope].concat());
+        }
+    }
+    assert_eq!(found, whole);
+}
+
+#[test]
+fn a_file_that_is_no_secret_takes_no_place_of_one() {
+    let sandbox = Sandbox::in_memory();
+    sandbox.ok(&["init"]);
+    let vault = vault(&sandbox, 16);
+    for place in ["org/a", "org/n0a", "org/z"] {
+        std::fs::write(sandbox.secret_file(place), b"no secret").expect("written");
+    }
+    let first = vault.page(&ScopeFilter::default(), None, 1).expect("a page");
+    assert_eq!((first.listing.secrets.len(), first.listing.refused.len()), (1, 1));
+    let rest = vault.page(&ScopeFilter::default(), first.last.as_ref(), 1000).expect("a page");
+    assert_eq!((rest.listing.secrets.len(), rest.listing.refused.len(), rest.last), (15, 2, None));
+}

@@ -1,0 +1,317 @@
+//! What we write is for its owner alone, whatever the umask: directories 0700, files 0600.
+
+#![allow(clippy::disallowed_methods, reason = "a test moves a vault")]
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::support::{FLYTE_LOCAL, Ran, Sandbox, executable, require};
+
+/// Nothing, the usual, the strict, and one that takes even the owner's own permissions.
+const UMASKS: [&str; 4] = ["000", "022", "077", "0777"];
+
+/// An ordinary user. Not 65534, which in a user namespace is everybody who has no number there.
+const USER: u32 = 12345;
+
+const MODES: [(&str, u32); 13] = [
+    (".config", 0o700),
+    (".config/flyte-local", 0o700),
+    (".config/flyte-local/identity.txt", 0o600),
+    (".local/share/flyte-local", 0o700),
+    (".local/share/flyte-local/vault", 0o700),
+    (".local/share/flyte-local/vault/.lock", 0o600),
+    (".local/share/flyte-local/vault/vault.toml", 0o600),
+    (".local/share/flyte-local/vault/secrets", 0o700),
+    (".local/share/flyte-local/vault/secrets/org", 0o700),
+    (".local/share/flyte-local/vault/secrets/org/s.age", 0o600),
+    (".local/share/flyte-local/vault/secrets/project/p/domain", 0o700),
+    (".local/share/flyte-local/vault/secrets/project/p/domain/d", 0o700),
+    (".local/share/flyte-local/vault/secrets/project/p/domain/d/s.age", 0o600),
+];
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().expect("it exists").permissions().mode() & 0o7777
+}
+
+/// A copy of the binary in the sandbox, for a user who cannot reach ours.
+fn reachable_binary(sandbox: &Sandbox) -> PathBuf {
+    let copy = sandbox.work().join("flyte-local");
+    executable(&copy, std::fs::read(FLYTE_LOCAL).expect("the binary"));
+    copy
+}
+
+/// `flyte-local` under this umask, as an ordinary user: root passes over permissions, and would hide a missing one.
+fn under(umask: &str, sandbox: &Sandbox, binary: &Path, arguments: &[&str]) -> Ran {
+    let is_root = rustix::process::getuid().is_root();
+    let mut command = sandbox.program(if is_root { "setpriv" } else { "env" });
+    if is_root {
+        require("setpriv", "util-linux");
+        for path in [sandbox.home(), &sandbox.work()] {
+            std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
+        }
+        command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]);
+    }
+    command.args(["sh", "-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]).arg(binary).args(arguments);
+    Ran::from(command.output().expect("it starts"))
+}
+
+/// Every mode below `directory`.
+fn modes(directory: &Path) -> BTreeMap<PathBuf, u32> {
+    let mut found = BTreeMap::new();
+    let mut unvisited = vec![directory.to_owned()];
+    while let Some(path) = unvisited.pop() {
+        found.insert(path.clone(), mode(&path));
+        if path.is_dir() {
+            unvisited.extend(path.read_dir().expect("listed").map(|entry| entry.expect("listed").path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn modes_do_not_follow_the_umask() {
+    for umask in UMASKS {
+        let sandbox = Sandbox::empty();
+        let binary = reachable_binary(&sandbox);
+        for arguments in [
+            &["init"][..],
+            &["create", "secret", "s", "value"],
+            &["create", "secret", "s", "value", "-p", "p", "-d", "d"],
+            &["update", "secret", "s", "new"],
+            &["get", "secret", "s", "--reveal"],
+        ] {
+            let ran = under(umask, &sandbox, &binary, arguments);
+            assert_eq!(ran.code, 0, "umask {umask}: {arguments:?}: {ran:?}");
+        }
+        for (path, expected) in MODES {
+            let found = mode(&sandbox.home().join(path));
+            assert_eq!(found, expected, "umask {umask}: {path} is {found:o}");
+        }
+        // And nothing beside the list is open to others.
+        for (path, mode) in [".config", ".local"].iter().flat_map(|top| modes(&sandbox.home().join(top))) {
+            let expected = if path.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(mode, expected, "umask {umask}: {} is {mode:o}", path.display());
+        }
+    }
+}
+
+#[test]
+fn an_update_closes_a_file_that_was_opened_to_others() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let file = sandbox.secret_file("org/s");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("our own file");
+    sandbox.ok(&["update", "secret", "s", "new"]);
+    assert_eq!(mode(&file), 0o600);
+}
+
+#[test]
+fn a_directory_of_the_user_keeps_its_mode() {
+    let sandbox = Sandbox::empty();
+    let directory = sandbox.work().join("mine");
+    std::fs::create_dir(&directory).expect("created");
+    std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)).expect("our own directory");
+    sandbox.ok(&["--vault", "mine/vault", "init"]);
+    assert_eq!(mode(&directory), 0o755, "what we did not make is not ours to change");
+    assert_eq!(mode(&directory.join("vault")), 0o700);
+}
+
+#[test]
+fn a_temporary_file_is_never_open_to_others() {
+    require("strace", "strace");
+    let sandbox = Sandbox::new();
+    let log = sandbox.work().join("strace.log");
+    let mut command = sandbox.program("strace");
+    command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=write:signal=KILL:when=1", "sh", "-c"]);
+    command.arg("umask 000; exec \"$0\" \"$@\"").arg(FLYTE_LOCAL).args(["create", "secret", "s", "value"]);
+    command.output().expect("strace starts");
+    let temporary = sandbox.secret_file("org/s").with_file_name(".tmp");
+    assert_eq!(mode(&temporary), 0o600, "before its first byte is written");
+}
+
+fn chmod(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("our own");
+}
+
+/// Types the command of the first hint that has one, after the sign.
+fn do_as_told(sandbox: &Sandbox, ran: &Ran, sign: &str) {
+    let line = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: ").and_then(|hint| hint.split_once(sign)));
+    let (_, command) = line.unwrap_or_else(|| panic!("a hint with {sign:?}: {ran:?}"));
+    let command = format!("{}{command}", sign.trim_start_matches(": ").trim_start_matches("sudo "));
+    let done = sandbox.program("sh").args(["-c", &command]).status();
+    assert!(done.expect("sh starts").success(), "{command}");
+}
+
+#[test]
+fn an_identity_that_others_can_read_is_refused_until_it_is_closed_as_told() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    for mode in [0o640, 0o604, 0o620, 0o601, 0o677] {
+        for arguments in [
+            &["get", "secret", "s", "--reveal"][..],
+            &["exec", "--secret", "s", "--", "touch", "started"],
+            &["--vault", "another", "init"],
+            &["check"],
+        ] {
+            chmod(&sandbox.identity(), mode);
+            let ran = sandbox.run(arguments);
+            assert_eq!(ran.code, 13, "{mode:o} {arguments:?}: {ran:?}");
+            assert!(ran.stderr.contains(&format!("others can read it (its mode is 0{mode:o})\n")), "{ran:?}");
+            assert!(!sandbox.work().join("another").exists() && !sandbox.work().join("started").exists());
+            do_as_told(&sandbox, &ran, ": chmod 600 ");
+        }
+        assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"value", "{mode:o}");
+    }
+    // Who only writes needs none.
+    chmod(&sandbox.identity(), 0o644);
+    sandbox.ok(&["update", "secret", "s", "new"]);
+    sandbox.ok(&["get", "secret"]);
+    // Stricter than ours is good.
+    chmod(&sandbox.identity(), 0o400);
+    assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"new");
+}
+
+/// From a password manager: `--identity <(pass show id)`.
+#[test]
+fn an_identity_may_come_through_a_pipe() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let mut command = sandbox.program("sh");
+    command.args(["-c", "cat \"$1\" | \"$0\" --identity /dev/stdin get secret s --reveal", FLYTE_LOCAL]);
+    let ran = Ran::from(command.arg(sandbox.identity()).output().expect("sh starts"));
+    assert_eq!((ran.code, ran.text().as_str()), (0, "value"), "{ran:?}");
+}
+
+#[test]
+fn a_vault_that_others_can_write_to_is_refused_until_it_is_closed_as_told() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value", "-p", "p", "-d", "d"]);
+    let scope = ["-p", "p", "-d", "d"];
+    for place in ["", "vault.toml", "secrets", "secrets/project", "secrets/project/p", "secrets/project/p/domain/d"] {
+        let path = sandbox.vault().join(place);
+        for open in [0o020, 0o002, 0o1022] {
+            let good = mode(&path);
+            for (verb, rest) in [
+                (&["get", "secret", "s", "--reveal"][..], &[][..]),
+                (&["get", "secret"], &[]),
+                (&["update", "secret", "s", "new"], &[]),
+                (&["create", "secret", "t", "new"], &[]),
+                (&["delete", "secret", "s"], &[]),
+                (&["exec", "--secret", "s"], &["--", "true"]),
+            ] {
+                chmod(&path, good | open);
+                let ran = sandbox.run(&[verb, &scope, rest].concat());
+                assert_eq!(ran.code, 13, "{place} {open:o} {verb:?}: {ran:?}");
+                assert!(ran.stderr.contains("others can write to it"), "{ran:?}");
+                do_as_told(&sandbox, &ran, ": chmod -R go-w ");
+            }
+            chmod(&path, good);
+        }
+    }
+    let file = sandbox.secret_file("project/p/domain/d/s");
+    chmod(&file, 0o666);
+    let reveal = [&["get", "secret", "s", "--reveal"][..], &scope].concat();
+    let ran = sandbox.run(&reveal);
+    assert_eq!(ran.code, 13, "{ran:?}");
+    do_as_told(&sandbox, &ran, ": chmod -R go-w ");
+    assert_eq!(sandbox.ok(&reveal), b"value");
+    // A directory that is there already becomes no vault either.
+    let place = sandbox.work().join("place");
+    std::fs::create_dir(&place).expect("made");
+    chmod(&place, 0o777);
+    assert_eq!(sandbox.run(&["--vault", "place", "init"]).code, 13);
+    assert_eq!(place.read_dir().expect("listed").count(), 0, "nothing was made in it");
+}
+
+/// Most systems make a group for each user, and a umask of 002 with it.
+#[test]
+fn what_a_group_of_the_users_own_can_write_to_is_not_refused() {
+    if !rustix::process::getuid().is_root() {
+        return; // Only root gives files to any group.
+    }
+    let sandbox = Sandbox::empty();
+    let binary = reachable_binary(&sandbox);
+    let run = |arguments: &[&str]| under("022", &sandbox, &binary, arguments);
+    for arguments in [&["init"][..], &["create", "secret", "s", "value"]] {
+        assert_eq!(run(arguments).code, 0, "{arguments:?}");
+    }
+    let reveal = ["get", "secret", "s", "--reveal"];
+    for path in [sandbox.vault(), sandbox.vault().join("vault.toml"), sandbox.secret_file("org/s")] {
+        let good = mode(&path);
+        for (group, open, code) in [(USER, 0o020, 0), (USER, 0o002, 13), (USER + 1, 0, 0), (USER + 1, 0o020, 13)] {
+            std::os::unix::fs::chown(&path, None, Some(group)).expect("root may");
+            chmod(&path, good | open);
+            let ran = run(&reveal);
+            assert_eq!(ran.code, code, "{} {group} {open:o}: {ran:?}", path.display());
+        }
+        chmod(&path, good);
+    }
+}
+
+/// The way out where permissions say nothing.
+#[test]
+fn permissions_are_ignored_only_when_told_so() {
+    let sandbox = Sandbox::empty();
+    sandbox.ok(&["init"]);
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    chmod(&sandbox.identity(), 0o777);
+    chmod(&sandbox.vault(), 0o777);
+    chmod(&sandbox.state(), 0o777);
+    let with = |value: &str, arguments: &[&str]| {
+        Ran::from(sandbox.command(arguments).env("FLYTE_LOCAL_PERMISSIONS", value).output().expect("it starts"))
+    };
+    let reveal = ["get", "secret", "s", "--reveal"];
+    assert_eq!(with("", &reveal).code, 13);
+    assert_eq!(with("ignored", &reveal).code, 2);
+    assert_eq!(with("ignore", &reveal).text(), "value");
+    assert_eq!(with("ignore", &["update", "secret", "s", "new"]).code, 0);
+    assert_eq!(with("ignore", &["--vault", "second", "init"]).code, 0);
+    assert_eq!(with("ignore", &reveal).text(), "new");
+}
+
+#[test]
+fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
+    if !rustix::process::getuid().is_root() {
+        return; // Only root gives files away.
+    }
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let org = sandbox.vault().join("secrets/org");
+    for path in
+        [sandbox.identity(), sandbox.vault(), sandbox.vault().join("vault.toml"), org, sandbox.secret_file("org/s")]
+    {
+        std::os::unix::fs::chown(&path, Some(65533), None).expect("root may");
+        let ran = sandbox.run(&["get", "secret", "s", "--reveal"]);
+        assert_eq!(ran.code, 13, "{}: {ran:?}", path.display());
+        assert!(ran.stderr.contains("it belongs to another user (number 65533)"), "{ran:?}");
+        do_as_told(&sandbox, &ran, ": sudo chown ");
+        assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"value", "{}", path.display());
+    }
+
+    // A vault of root's that all may read, and an identity of the user's own; in a user namespace, root is nobody.
+    let (mut unvisited, shared) = (vec![sandbox.vault()], sandbox.work().join("shared"));
+    while let Some(path) = unvisited.pop() {
+        chmod(&path, if path.is_dir() { 0o755 } else { 0o644 });
+        if path.is_dir() {
+            unvisited.extend(path.read_dir().expect("listed").map(|entry| entry.expect("listed").path()));
+        }
+    }
+    std::fs::rename(sandbox.vault(), &shared).expect("moved");
+    let own = [".config", ".config/flyte-local", ".local", ".local/state", ".local/state/flyte-local"];
+    let own = own.map(|path| sandbox.home().join(path)).into_iter().chain([sandbox.identity()]);
+    std::fs::remove_dir_all(sandbox.state()).expect("theirs is another machine");
+    for path in own {
+        std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
+    }
+    let binary = reachable_binary(&sandbox);
+    let vault = ["--vault", "shared"];
+    for arguments in
+        [&["get", "secret", "s", "--reveal"][..], &["exec", "--mount", "s", "--", "cat", "/etc/flyte/secrets/s"]]
+    {
+        let ran = under("022", &sandbox, &binary, &[&vault, arguments].concat());
+        assert_eq!((ran.code, ran.text().as_str()), (0, "value"), "{arguments:?}: {ran:?}");
+    }
+    let ran = under("022", &sandbox, &binary, &[&vault[..], &["update", "secret", "s", "new"]].concat());
+    assert_eq!(ran.code, 1, "it is not theirs to write: {ran:?}");
+}

@@ -1,0 +1,297 @@
+//! `rekey`: it can be stopped anywhere and run again, and says what it left.
+//!
+//! `FLYTE_LOCAL_TEST_SEED` repeats a run's choices (the moments of the kills stay at the mercy of the scheduler).
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "tests change files as any program could, and say what they did"
+)]
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::terminal::answering;
+use crate::support::{FLYTE_LOCAL, Ran, Random, Sandbox, require, secret_id, tally};
+use flyte_local::crypto::Identity;
+use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
+use flyte_local::vault::NamedRecipient;
+
+const SECRETS: usize = 200;
+const KILLS: usize = 200;
+
+/// A vault of this many secrets in four scopes, and the places of these.
+fn vault(count: usize) -> (Sandbox, Vec<String>) {
+    let sandbox = Sandbox::in_memory();
+    sandbox.ok(&["init"]);
+    let scopes = ["org", "project/p", "domain/d", "project/p/domain/d"];
+    let places: Vec<_> = (0..count).map(|index| format!("{}/s{index}", scopes[index % 4])).collect();
+    let mut vault = sandbox.open_vault();
+    for place in &places {
+        let value = SecretValue::new(place.clone().into_bytes().into()).expect("small enough");
+        vault.create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+    }
+    (sandbox, places)
+}
+
+/// Changes the recipients as `create recipient` and `delete recipient` do, before they encrypt anything anew.
+fn exchange(sandbox: &Sandbox, added: &Identity, removed: Option<&Identity>) {
+    let mut vault = sandbox.open_vault();
+    let named = NamedRecipient { name: "bob".to_owned(), key: added.recipient() };
+    vault.add_recipients(vec![named]).expect("added");
+    if let Some(removed) = removed {
+        let own: Vec<_> = sandbox.identities().iter().map(Identity::recipient).collect();
+        vault.remove_recipients(&removed.recipient().to_string(), &own).expect("removed");
+    }
+}
+
+/// Starts `rekey`, and kills it after `delay`; whether it was still there.
+fn rekey_killed(sandbox: &Sandbox, delay: Duration) -> bool {
+    let mut child =
+        sandbox.command(&["rekey"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("flyte-local starts");
+    // Not a wait for anything: the moment of the kill is what is being varied.
+    std::thread::sleep(delay);
+    child.kill().expect("it is our child");
+    let output = child.wait_with_output().expect("it ends");
+    let killed = output.status.signal().is_some();
+    assert!(killed || output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    killed
+}
+
+/// Each secret has its value, for the user and for one of those who are `known`: the old recipients or the new.
+fn assert_each_opens<'a>(sandbox: &Sandbox, places: impl IntoIterator<Item = &'a String>, known: &[&Identity]) {
+    let (vault, own) = (sandbox.open_vault(), sandbox.identities());
+    let known: Vec<_> = known.iter().map(|&identity| identity.clone()).collect();
+    for (index, place) in places.into_iter().enumerate() {
+        // Half of them with each, as this is done often.
+        let identities = if index % 2 == 0 || known.is_empty() { &own } else { &known };
+        let value = vault.value(&secret_id(place), identities).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(value.expose(), place.as_bytes());
+    }
+}
+
+#[test]
+fn a_rekey_that_is_killed_anywhere_goes_on_where_it_was() {
+    let mut random = Random::seeded();
+    let (sandbox, places) = vault(SECRETS);
+    let mut old = Identity::generate();
+    exchange(&sandbox, &old, None);
+    let start = Instant::now();
+    sandbox.ok(&["rekey"]);
+    let whole = u64::try_from(start.elapsed().as_nanos()).expect("less than centuries");
+
+    let (mut hits, mut attempts, mut halfway, mut rounds) = (0, 0, 0, 0);
+    while hits < KILLS {
+        let new = Identity::generate();
+        exchange(&sandbox, &new, Some(&old));
+        // It takes less and less time, as each of them does a part of it.
+        let mut left = whole;
+        loop {
+            attempts += 1;
+            assert!(attempts <= 5 * KILLS, "only {hits} of {attempts} kills met a living process: they prove little");
+            let killed = rekey_killed(&sandbox, Duration::from_nanos(random.below(left)));
+            hits += usize::from(killed);
+            // Those that were written before, those after, and the ones between.
+            let start = random.below(8) as usize;
+            assert_each_opens(&sandbox, places.iter().skip(start).step_by(8), &[&old, &new]);
+            let found = sandbox.open_vault().encryption().expect("listed");
+            assert!(found.refused.is_empty(), "{:?}", found.refused);
+            halfway += usize::from(killed && found.current > 0 && !found.outdated.is_empty());
+            if found.outdated.is_empty() {
+                break;
+            }
+            left = whole / 4 + whole / SECRETS as u64 * found.outdated.len() as u64;
+        }
+        sandbox.ok(&["rekey"]);
+        rounds += 1;
+        assert_each_opens(&sandbox, &places, &[&new]);
+        let (vault, gone) = (sandbox.open_vault(), [old]);
+        for place in &places {
+            assert!(vault.value(&secret_id(place), &gone).is_err(), "{place} still opens for whoever was removed");
+        }
+        sandbox.sound_but_for_leftovers();
+        old = new;
+    }
+    assert!(halfway > KILLS / 10, "only {halfway} kills fell between two secrets");
+    tally(&format!(
+        "rekey of {SECRETS} secrets killed at {hits} random moments (of {attempts} tried, {halfway} of them between two \
+         secrets), {rounds} recipients exchanged: 0 lost, 0 torn, 0 that still opened for whoever was removed"
+    ));
+}
+
+#[test]
+fn a_dry_run_lists_what_is_stale_and_changes_nothing() {
+    let (sandbox, places) = vault(5);
+    let files = || places.iter().map(|place| std::fs::read(sandbox.secret_file(place)).expect("there"));
+    let list = || sandbox.run(&["--output-format", "table-simple", "rekey", "--dry-run"]);
+    assert_eq!(list().text(), "project  domain  name\n");
+    exchange(&sandbox, &Identity::generate(), None);
+    // Written since, so it is for the new recipient already.
+    sandbox.ok(&["update", "secret", "s0", "--value", "new"]);
+    let before: Vec<_> = files().collect();
+    let ran = list();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let listed = ran.text();
+    let names: BTreeSet<_> = listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert_eq!(names, BTreeSet::from(["s1", "s2", "s3", "s4"]), "{ran:?}");
+    assert!(ran.stderr.contains("4 to be encrypted anew, 1 as they should be"), "{ran:?}");
+    assert!(files().eq(before), "it wrote");
+    let check = sandbox.run(&["check"]);
+    assert_eq!(check.code, 13, "{check:?}");
+    assert!(check.stderr.contains("4 secrets are encrypted to others") && check.stderr.contains("rekey"), "{check:?}");
+    assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 4 secrets anew"));
+    assert!(sandbox.run(&["rekey"]).stderr.contains("no secret had to be encrypted anew"));
+    assert_eq!(sandbox.run(&["check"]).code, 0);
+}
+
+#[test]
+fn times_and_types_stay_and_an_older_file_is_left_as_it_is() {
+    let (sandbox, _) = vault(0);
+    sandbox.ok(&["create", "secret", "a", "old"]);
+    let file = sandbox.secret_file("org/a");
+    let old = std::fs::read(&file).expect("there");
+    sandbox.ok(&["update", "secret", "a", "--value", "new"]);
+    let list = || sandbox.open_vault().list(&ScopeFilter::default()).expect("listed").secrets;
+    let before = list();
+    exchange(&sandbox, &Identity::generate(), None);
+    sandbox.ok(&["rekey"]);
+    assert_eq!(list(), before);
+    // What somebody put back, or what was deleted here, does not reach a new recipient.
+    std::fs::write(&file, &old).expect("written");
+    sandbox.ok(&["create", "secret", "b", "v"]);
+    let deleted = std::fs::read(sandbox.secret_file("org/b")).expect("there");
+    sandbox.ok(&["delete", "secret", "b"]);
+    std::fs::write(sandbox.secret_file("org/b"), &deleted).expect("written");
+    exchange(&sandbox, &Identity::generate(), None);
+    let ran = sandbox.run(&["rekey"]);
+    assert_eq!(ran.code, 13, "{ran:?}");
+    assert!(ran.stderr.contains("older than the one of ") && ran.stderr.contains("--accept-older"), "{ran:?}");
+    assert!(std::fs::read(&file).expect("there") == old);
+    assert!(std::fs::read(sandbox.secret_file("org/b")).expect("there") == deleted);
+    sandbox.ok(&["update", "vault", "--accept-older"]);
+    assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 2 secrets anew"));
+}
+
+#[test]
+fn what_cannot_be_opened_is_told_and_does_not_keep_the_others() {
+    let (sandbox, places) = vault(12);
+    let new = Identity::generate();
+    exchange(&sandbox, &new, None);
+    let damage = |place: &str, change: &dyn Fn(&mut Vec<u8>)| {
+        let file = sandbox.secret_file(place);
+        let mut bytes = std::fs::read(&file).expect("there");
+        change(&mut bytes);
+        std::fs::write(&file, &bytes).expect("written");
+        (file, bytes)
+    };
+    let flipped = damage(&places[3], &|bytes| *bytes.last_mut().expect("some") ^= 1);
+    let cut = damage(&places[4], &|bytes| bytes.truncate(40));
+    let ran = sandbox.run(&["rekey"]);
+    assert_eq!(ran.code, 13, "{ran:?}");
+    assert!(ran.stderr.contains("encrypted 10 secrets anew"), "{ran:?}");
+    for (file, bytes) in [flipped, cut] {
+        assert!(ran.stderr.contains(&file.display().to_string()), "{ran:?}");
+        assert!(std::fs::read(&file).expect("there") == bytes, "{} was written", file.display());
+    }
+    let others: Vec<_> = places.iter().filter(|&place| *place != places[3] && *place != places[4]).collect();
+    assert_each_opens(&sandbox, others, &[&new]);
+}
+
+#[test]
+fn whom_a_file_is_for_is_what_its_author_says() {
+    let (sandbox, places) = vault(1);
+    let file = sandbox.secret_file(&places[0]);
+    let digest = |bytes: &[u8]| {
+        let body = String::from_utf8(flyte_local::crypto::peek(bytes).expect("a header").body).expect("JSON");
+        let (_, rest) = body.split_once("\"recipients\":\"").expect("it says so");
+        rest[..64].to_owned()
+    };
+    let before = std::fs::read(&file).expect("there");
+    exchange(&sandbox, &Identity::generate(), None);
+    sandbox.ok(&["rekey"]);
+    // Put back, and made to look like one for the new recipients: no key is needed for that.
+    let after = digest(&std::fs::read(&file).expect("there"));
+    let binding = flyte_local::crypto::peek(&before).expect("a header").body;
+    let text = String::from_utf8(binding).expect("JSON");
+    let forged = crate::support::forger::file(
+        &sandbox.identities()[0].recipient().to_string(),
+        flyte_local::crypto::SIGNED_TAG,
+        text.replace(&digest(&before), &after).as_bytes(),
+        places[0].as_bytes(),
+    );
+    std::fs::write(&file, forged).expect("written");
+    for arguments in [&["rekey", "--dry-run"][..], &["rekey"]] {
+        let ran = sandbox.run(arguments);
+        assert_eq!(ran.code, 13, "{ran:?}");
+        assert!(ran.stderr.contains("its signature does not hold"), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
+    require("strace", "strace");
+    let (sandbox, places) = vault(20);
+    let new = Identity::generate();
+    exchange(&sandbox, &new, None);
+    let log: PathBuf = sandbox.work().join("strace.log");
+    let mut command = sandbox.program("strace");
+    command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=fchmod:error=ENOSPC:when=12+", FLYTE_LOCAL, "rekey"]);
+    let ran = Ran::from(command.output().expect("strace starts"));
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for told in ["No space left on device", "make room and try again", "to go on: flyte-local rekey"] {
+        assert!(ran.stderr.contains(told), "{told}: {ran:?}");
+    }
+    assert_each_opens(&sandbox, &places, &[]);
+    let found = sandbox.open_vault().encryption().expect("listed");
+    assert!(found.current > 0 && !found.outdated.is_empty(), "it ended between two secrets: {found:?}");
+    sandbox.ok(&["rekey"]);
+    assert_each_opens(&sandbox, &places, &[&new]);
+}
+
+/// As where a user may have no more processes.
+#[test]
+fn without_threads_it_takes_longer() {
+    require("strace", "strace");
+    for count in [3, 20] {
+        let (sandbox, places) = vault(count);
+        let new = Identity::generate();
+        exchange(&sandbox, &new, None);
+        let log: PathBuf = sandbox.work().join("strace.log");
+        let mut command = sandbox.program("strace");
+        command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=clone3,clone:error=EAGAIN", FLYTE_LOCAL, "rekey"]);
+        let ran = Ran::from(command.output().expect("strace starts"));
+        assert!(ran.code == 0 && ran.stderr.contains(&format!("encrypted {count} secrets anew")), "{ran:?}");
+        assert!(std::fs::read_to_string(&log).expect("strace's log").contains("(INJECTED)"), "it started no thread");
+        assert_each_opens(&sandbox, &places, &[&new]);
+    }
+}
+
+#[test]
+fn on_a_terminal_it_says_how_far_it_is() {
+    let (sandbox, _) = vault(60);
+    exchange(&sandbox, &Identity::generate(), None);
+    assert_eq!(sandbox.run(&["rekey", "--dry-run"]).stderr.lines().count(), 1);
+    let session =
+        answering(&sandbox, &[], &["sh", "-c", "stty cols 80 rows 24 && TERM=xterm exec \"$0\" rekey", FLYTE_LOCAL]);
+    assert_eq!(session.code, 0, "{}", session.shown);
+    for part in ["encrypting anew ", "/60 ", "/s, ", " left", "encrypted 60 secrets anew"] {
+        assert!(session.shown.contains(part), "{part}: {}", session.shown);
+    }
+    exchange(&sandbox, &Identity::generate(), None);
+    assert_eq!(sandbox.run(&["rekey"]).stderr, "encrypted 60 secrets anew\n", "and nowhere else");
+}
+
+#[test]
+fn whoever_may_not_write_does_not_rekey() {
+    let (sandbox, _) = vault(2);
+    exchange(&sandbox, &Identity::generate(), None);
+    let stranger = sandbox.work().join("stranger.key");
+    let mut command = sandbox.command(&["rekey"]);
+    let ran = Ran::from(command.env("FLYTE_LOCAL_AUTHOR", &stranger).output().expect("it starts"));
+    assert_eq!(ran.code, 13, "{ran:?}");
+    assert!(ran.stderr.contains("who is none of the vault's authors"), "{ran:?}");
+    assert_eq!(sandbox.open_vault().encryption().expect("listed").outdated.len(), 2);
+}

@@ -1,0 +1,164 @@
+//! The judge of `flyte-local run`: for every way to declare a secret, the key, group, mount type and variable that a run
+//! uses are those that the SDK itself serialises for a cluster.
+//!
+//! `fixtures/tasks/oracle/` holds the cases. `serialized.py` there, under plain Python, is the cluster's side; what the
+//! tasks find and what `--dry-run` says are ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support::{Ran, Sandbox, python};
+use serde_json::Value;
+
+#[test]
+fn the_oldest_sdk_declares_what_a_run_uses() {
+    agrees("oldest");
+}
+
+#[test]
+fn sdk_2_4_declares_what_a_run_uses() {
+    agrees("2.4");
+}
+
+#[test]
+fn sdk_2_8_declares_what_a_run_uses() {
+    agrees("2.8");
+}
+
+#[test]
+fn the_newest_sdk_declares_what_a_run_uses() {
+    agrees("newest");
+}
+
+/// Key, group, mount type and variable; what is absent is empty, as on the wire.
+type Secret = (String, String, String, String);
+
+/// What the SDK serialises: environment, task unless it is an app, and secrets.
+type Serialized = Vec<(String, Option<String>, Vec<Secret>)>;
+
+fn agrees(sdk: &str) {
+    let sandbox = Sandbox::new().with_tasks();
+    let cluster = serialized(&sandbox, sdk);
+    assert!(cluster.len() > 30, "{sdk}: {cluster:?}");
+    let keys: BTreeSet<&String> = cluster.iter().flat_map(|(_, _, secrets)| secrets).map(|secret| &secret.0).collect();
+    for key in keys {
+        let created = sandbox.pipe(&["create", "secret", "--raw", "--", key], format!("the value of {key}").as_bytes());
+        assert_eq!(created.code, 0, "{created:?}");
+    }
+    dry_run_agrees(&sandbox, sdk, &cluster);
+    run_agrees(&sandbox, sdk, &cluster);
+}
+
+fn serialized(sandbox: &Sandbox, sdk: &str) -> Serialized {
+    let command = sandbox.program(python(sdk)).arg("oracle/serialized.py").output();
+    let ran = Ran::from(command.expect("Python starts"));
+    assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
+    // The oldest SDK prints a line of its own before it.
+    serde_json::from_str(ran.text().lines().last().expect("a line")).expect("JSON")
+}
+
+fn dry_run_agrees(sandbox: &Sandbox, sdk: &str, cluster: &Serialized) {
+    let survey = |arguments: &[&str]| {
+        let ran =
+            sandbox.flyte_run(sdk, &[&["--output-format", "json", "--dry-run", "oracle/cases.py"], arguments].concat());
+        assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
+        let mut found = BTreeMap::<_, Vec<Secret>>::new();
+        for row in serde_json::from_str::<Vec<Value>>(&ran.text()).expect("JSON") {
+            let text = |member: &str| row[member].as_str().map(str::to_owned);
+            let mount = match (&row["variable"], &row["path"]) {
+                (Value::String(_), Value::Null) => "ENV_VAR",
+                (Value::Null, Value::String(path)) => {
+                    assert_eq!(path, &format!("/etc/flyte/secrets/{}", text("key").expect("a key")), "{sdk}");
+                    "FILE"
+                }
+                both => panic!("{sdk}: {both:?}"),
+            };
+            assert_eq!(row["status"], "found", "{sdk}: {row}");
+            let secret = (
+                text("key").expect("a key"),
+                text("group").unwrap_or_default(),
+                mount.to_owned(),
+                text("variable").unwrap_or_default(),
+            );
+            found.entry((text("environment").expect("an environment"), text("task"))).or_default().push(secret);
+        }
+        found
+    };
+    let found = survey(&[]);
+    let mut used = BTreeSet::new();
+    for (environment, task, secrets) in cluster {
+        let (own, shared) = ((environment.clone(), task.clone()), (environment.clone(), None));
+        let place = if found.contains_key(&own) { own } else { shared };
+        assert_eq!(found.get(&place).unwrap_or(&Vec::new()), secrets, "{sdk}: {environment} {task:?}");
+        if !secrets.is_empty() {
+            used.insert(place);
+        }
+    }
+    assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), used, "{sdk}: the dry run tells of more");
+
+    let name = "override.twice_task";
+    let (environment, task, secrets) =
+        cluster.iter().find(|(_, task, _)| task.as_deref() == Some(name)).expect("it is there").clone();
+    assert_eq!(survey(&[name]), BTreeMap::from([((environment, task), secrets)]), "{sdk}");
+}
+
+/// What holds which key's value: variables and paths.
+#[derive(Debug, Default, PartialEq, serde::Deserialize)]
+struct Observed {
+    variables: BTreeMap<String, String>,
+    files: BTreeMap<String, String>,
+}
+
+impl Observed {
+    fn of(secrets: &[Secret]) -> Self {
+        let mut observed = Self::default();
+        for (key, group, mount, variable) in secrets {
+            if mount == "ENV_VAR" {
+                observed.variables.insert(variable.clone(), key.clone());
+                continue;
+            }
+            observed.files.insert(format!("/etc/flyte/secrets/{key}"), key.clone());
+            if !group.is_empty() {
+                let key_in_group = key.to_ascii_lowercase();
+                observed.files.insert(format!("/etc/flyte/secrets/{group}/{key_in_group}"), key.clone());
+            }
+        }
+        observed
+    }
+
+    fn add(&mut self, other: Self) {
+        self.variables.extend(other.variables);
+        self.files.extend(other.files);
+    }
+
+    /// Whether a task finds this: its variables and no others, its files and maybe those of other tasks.
+    fn is_what_a_task_finds(&self, found: &Self) -> bool {
+        self.variables == found.variables && self.files.iter().all(|(path, key)| found.files.get(path) == Some(key))
+    }
+}
+
+fn run_agrees(sandbox: &Sandbox, sdk: &str, cluster: &Serialized) {
+    // A container's secrets do not get there.
+    let runs = |task: &Option<String>| task.as_deref() != Some("container.container_task");
+    let ran = sandbox.flyte_run(sdk, &["oracle/cases.py"]);
+    assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
+    let mut finds = BTreeMap::new();
+    for line in ran.said() {
+        let (task, observed): (Option<String>, Observed) = serde_json::from_str(&line).expect("JSON");
+        finds.insert(task, observed);
+    }
+    let mut declared = Observed::default();
+    for (_, task, secrets) in cluster.iter().filter(|(_, task, _)| runs(task)) {
+        let wanted = Observed::of(secrets);
+        if task.is_some() {
+            let found = finds.get(task).unwrap_or_else(|| panic!("{sdk}: {task:?} did not run: {ran:?}"));
+            assert!(wanted.is_what_a_task_finds(found), "{sdk} {task:?}: {wanted:?}, not {found:?}");
+        }
+        declared.add(wanted);
+    }
+    // Code outside tasks sees what any of them declares, and what is declared for a container too.
+    let outside = &finds[&None];
+    assert_eq!(outside.files, declared.files, "{sdk}");
+    for (name, key) in &declared.variables {
+        assert_eq!(outside.variables.get(name), Some(key), "{sdk}: {name}");
+    }
+}

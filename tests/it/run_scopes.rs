@@ -1,0 +1,128 @@
+//! `flyte-local run`: which scope a secret comes from, and what names the run's project and domain.
+
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+
+use crate::support::{Ran, SDKS, Sandbox};
+
+/// Runs the task of `scope.py`, which must succeed; what it printed, the values of `which` and `where`.
+fn shown(sandbox: &Sandbox, sdk: &str, options: &[&str], variables: &[(&str, &str)]) -> String {
+    let mut command = sandbox.flyte_command(sdk, options);
+    let ran = Ran::from(command.envs(variables.iter().copied()).output().expect("flyte-local starts"));
+    assert_eq!(ran.code, 0, "{sdk} {options:?} {variables:?}: {ran:?}");
+    ran.said().join("\n")
+}
+
+/// A sandbox in which `which` tells the project, and `where` the domain, that a run looks in.
+fn labelled(projects: &[&str], domains: &[&str]) -> Sandbox {
+    let sandbox = Sandbox::new().with_tasks();
+    for (name, option, values) in [("which", "-p", projects), ("where", "-d", domains)] {
+        sandbox.secret(name, "organization", &[]);
+        for value in values {
+            sandbox.secret(name, value, &[option, value]);
+        }
+    }
+    sandbox
+}
+
+#[test]
+fn a_narrower_scope_wins() {
+    let scopes: [(&str, &[&str]); 4] = [
+        ("project+domain", &["-p", "alpha", "-d", "development"]),
+        ("project", &["-p", "alpha"]),
+        ("domain", &["-d", "development"]),
+        ("organization", &[]),
+    ];
+    for sdk in SDKS {
+        let sandbox = Sandbox::new().with_tasks();
+        sandbox.secret("where", "-", &[]);
+        for (value, scope) in scopes {
+            sandbox.secret("which", value, scope);
+        }
+        // Those of others are never seen.
+        sandbox.secret("which", "other", &["-p", "beta", "-d", "development"]);
+        sandbox.secret("which", "other", &["-p", "alpha", "-d", "production"]);
+
+        for (options, winner) in
+            [(&["-p", "alpha"][..], "project"), (&["-d", "development"], "domain"), (&["-p", "gamma"], "organization")]
+        {
+            let options = [options, &["scope.py", "show"]].concat();
+            assert_eq!(shown(&sandbox, sdk, &options, &[]), format!("{winner} -"), "{sdk} {options:?}");
+        }
+        let narrowest = ["-p", "alpha", "-d", "development", "scope.py", "show"];
+        for (value, scope) in scopes {
+            assert_eq!(shown(&sandbox, sdk, &narrowest, &[]), format!("{value} -"), "{sdk}");
+            sandbox.ok(&[&["delete", "secret", "which"], scope].concat());
+        }
+        let ran = sandbox.flyte_run(sdk, &narrowest);
+        assert_eq!((ran.code, ran.said()), (1, vec![]), "{sdk}: {ran:?}");
+    }
+}
+
+#[test]
+fn what_is_nearer_names_the_project_and_domain() {
+    let names = ["flag", "variable", "flyte", "uctl", "toml"];
+    for sdk in SDKS {
+        let sandbox = labelled(&names, &names);
+        let flyte_config = sandbox.file("config.yaml", "task:\n  project: flyte\n  domain: flyte\n");
+        let uctl_config = sandbox.file("elsewhere.yaml", "task:\n  project: uctl\n  domain: uctl\n");
+        let toml = sandbox.home().join(".config/flyte-local/config.toml");
+        std::fs::write(&toml, "project = \"toml\"\ndomain = \"toml\"\n").expect("written");
+        let uctl = [("UCTL_CONFIG", uctl_config.to_str().expect("UTF-8"))];
+        let all = [&[("FLYTE_LOCAL_PROJECT", "variable"), ("FLYTE_LOCAL_DOMAIN", "variable")][..], &uctl].concat();
+        let task = ["scope.py", "show"];
+        let flags = [&["-p", "flag", "-d", "flag"][..], &task].concat();
+
+        assert_eq!(shown(&sandbox, sdk, &flags, &all), "flag flag", "{sdk}");
+        assert_eq!(shown(&sandbox, sdk, &task, &all), "variable variable", "{sdk}");
+        // Part by part.
+        assert_eq!(shown(&sandbox, sdk, &[&["-d", "flag"][..], &task].concat(), &all), "variable flag", "{sdk}");
+        assert_eq!(shown(&sandbox, sdk, &task, &[("FLYTE_LOCAL_DOMAIN", "variable")]), "flyte variable", "{sdk}");
+        // An empty variable is none.
+        let empty = [("FLYTE_LOCAL_PROJECT", ""), ("FLYTE_LOCAL_DOMAIN", "")];
+        assert_eq!(shown(&sandbox, sdk, &task, &empty), "flyte flyte", "{sdk}");
+        // The SDK's own order among Flyte's files.
+        assert_eq!(shown(&sandbox, sdk, &task, &uctl), "flyte flyte", "{sdk}");
+        // As a script, where the SDK's command has no part in it.
+        assert_eq!(shown(&sandbox, sdk, &["scope.py"], &[]), "flyte flyte", "{sdk}");
+        std::fs::remove_file(flyte_config).expect("removed");
+        assert_eq!(shown(&sandbox, sdk, &task, &uctl), "uctl uctl", "{sdk}");
+        assert_eq!(shown(&sandbox, sdk, &task, &[]), "toml toml", "{sdk}");
+        std::fs::remove_file(toml).expect("removed");
+        assert_eq!(shown(&sandbox, sdk, &task, &[]), "organization organization", "{sdk}");
+    }
+}
+
+#[test]
+fn the_users_init_names_them_too_but_a_flag_is_nearer() {
+    let names = ["flag", "variable", "init", "flyte"];
+    for sdk in SDKS {
+        let sandbox = labelled(&names, &names);
+        sandbox.file("config.yaml", "task:\n  project: flyte\n  domain: flyte\n");
+        let script = ["scope.py", "--", "init", "init"];
+        assert_eq!(shown(&sandbox, sdk, &script, &[]), "init init", "{sdk}");
+        let variable = [("FLYTE_LOCAL_PROJECT", "variable")];
+        assert_eq!(shown(&sandbox, sdk, &script, &variable), "variable init", "{sdk}");
+        let flagged = [&["-d", "flag"][..], &script].concat();
+        assert_eq!(shown(&sandbox, sdk, &flagged, &variable), "variable flag", "{sdk}");
+    }
+}
+
+#[test]
+fn a_project_that_is_no_name_is_refused_wherever_it_comes_from() {
+    let sandbox = Sandbox::new().with_tasks();
+    for (variable, what) in [("FLYTE_LOCAL_PROJECT", "project"), ("FLYTE_LOCAL_DOMAIN", "domain")] {
+        let mut command = sandbox.flyte_command("newest", &["scope.py", "show"]);
+        let ran = Ran::from(command.env(variable, "../x").output().expect("flyte-local starts"));
+        let message = format!(
+            "error: {variable} is not a {what}: a {what} has only letters, digits, '-' and '_', this one has '.'\n"
+        );
+        assert_eq!((ran.code, ran.text(), ran.stderr), (2, String::new(), message));
+    }
+    for sdk in SDKS {
+        sandbox.file("config.yaml", "task:\n  project: a.b\n  domain: development\n");
+        let ran = sandbox.flyte_run(sdk, &["scope.py", "show"]);
+        let message = "error: Flyte's configuration: a project has only letters, digits, '-' and '_', \
+                       this one has '.'\n";
+        assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (1, "", message), "{sdk}");
+    }
+}

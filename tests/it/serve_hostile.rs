@@ -1,0 +1,629 @@
+//! What comes to `serve` from a hostile or a broken client: it is refused, costs little, changes nothing, and of a value in
+//! it nothing is said. Bytes over TCP, as any program can send them.
+
+#![allow(clippy::disallowed_methods, reason = "tests read their own variables")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::http::{
+    Connection, GO_AWAY, Http2, JSON, RESET, Reply, Serving, about, call, gzip, path, post, with_value,
+};
+use crate::support::{FLYTE_LOCAL, Ran, Random, Sandbox, executable, require, tally, test_path};
+use rustix::process::Signal;
+
+const MARKER: &str = "hunter2-c0ffee";
+
+/// The most that the service may ever have in memory, in KiB; it has some 12 MiB when nobody asks for anything.
+const MOST_MEMORY: usize = 128 << 10;
+
+/// A value and what is around it, as README.md says.
+const MOST_BODY: usize = (1 << 20) + (64 << 10);
+
+/// Every file of the vault, but for what is no part of it.
+fn files(sandbox: &Sandbox) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut unvisited) = (BTreeMap::new(), vec![sandbox.vault()]);
+    while let Some(directory) = unvisited.pop() {
+        for entry in std::fs::read_dir(directory).expect("listed").map(|entry| entry.expect("listed")) {
+            match entry.file_type().expect("known").is_dir() {
+                true => unvisited.push(entry.path()),
+                false => drop(found.insert(entry.path(), std::fs::read(entry.path()).expect("read"))),
+            }
+        }
+    }
+    found
+}
+
+/// A vault with a secret, its service, and what must hold in the end.
+struct Served {
+    sandbox: Sandbox,
+    serving: Serving,
+    before: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Served {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.ok(&["create", "secret", "s", "value"]);
+        let (serving, before) = (sandbox.serve(), files(&sandbox));
+        Self { sandbox, serving, before }
+    }
+
+    /// That nothing was written and nothing said, and that it still works; its log.
+    fn unharmed(self) -> String {
+        let reply = self.serving.connect().call("GetSecret", &about("s"));
+        assert_eq!((reply.status, &reply.json()["secret"]["id"]["name"]), (200, &"s".into()), "{reply:?}");
+        assert!(files(&self.sandbox) == self.before, "the vault is changed");
+        let memory = self.serving.most_memory();
+        assert!(memory < MOST_MEMORY, "{memory} KiB");
+        let log = self.serving.log();
+        assert!(!log.contains(MARKER) && !log.contains("flyte-local has a bug"), "{log}");
+        assert_eq!(self.serving.end(Signal::TERM), 0);
+        log
+    }
+}
+
+fn said(reply: &Reply) -> String {
+    format!("{}{}", reply.head, String::from_utf8_lossy(&reply.body))
+}
+
+#[test]
+fn what_a_web_page_could_send_is_refused_before_its_body_is_read() {
+    let served = Served::new();
+    let target = path("CreateSecret");
+    let heads: &[(&str, &[&str])] = &[
+        (&target, &["Host: evil.example"]),
+        (&target, &["Host: 127.0.0.1.evil.example"]),
+        (&target, &["Host: localhost.evil.example:30081"]),
+        (&target, &["Host: 0.0.0.0"]),
+        (&target, &["Host: [::ffff:127.0.0.1]"]),
+        (&target, &["Host: "]),
+        (&target, &["Host: evil.example@localhost"]),
+        (&target, &["Host: localhost, evil.example"]),
+        (&target, &[]),
+        (&target, &["X-Forwarded-Host: localhost"]),
+        (&target, &["Host: localhost", "Host: evil.example"]),
+        (&target, &["Host: evil.example", "Host: localhost"]),
+        (&target, &["Host: localhost", "Host: localhost"]),
+        (&format!("http://evil.example{target}"), &["Host: localhost"]),
+        (&format!("http://localhost@evil.example{target}"), &["Host: localhost"]),
+        (&format!("http://localhost{target}"), &["Host: evil.example"]),
+        (&target, &["Host: localhost", "Origin: http://localhost:30081"]),
+        (&target, &["Host: localhost", "Origin: null"]),
+        (&target, &["Host: localhost", "origin:"]),
+        ("/", &["Host: localhost", "Origin: https://evil.example"]),
+    ];
+    for (target, lines) in heads {
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        for verb in ["POST", "GET", "OPTIONS"] {
+            // The body that it promises never comes.
+            let request = format!(
+                "{verb} {target} HTTP/1.1\r\n{lines}Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+            );
+            let reply = served.serving.connect().ask(request.as_bytes());
+            assert_eq!((reply.status, reply.code().as_str()), (403, "permission_denied"), "{request}");
+            assert!(!reply.head.to_lowercase().contains("access-control"), "{reply:?}");
+        }
+    }
+    // A Host is not required before HTTP/1.1.
+    let old = format!("POST {target} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
+    assert_eq!(served.serving.connect().ask(old.as_bytes()).status, 403);
+    let refused = 3 * heads.len() + 1;
+
+    let body = with_value("new", MARKER);
+    let json = ("content-type", "application/json");
+    let headers: [(&str, &[(&str, &str)]); 4] = [
+        ("evil.example", &[json]),
+        ("localhost", &[json, ("host", "evil.example")]),
+        ("localhost", &[json, ("origin", "http://localhost")]),
+        ("", &[json]),
+    ];
+    for (authority, headers) in headers {
+        let mut http2 = served.serving.http2();
+        let stream = http2.post(authority, &target, headers, body.as_bytes());
+        // A malformed authority may end the stream instead.
+        let reply = http2.reply(stream);
+        assert!(!reply.as_ref().is_some_and(|(is_ok, _)| *is_ok), "{authority} {headers:?}: {reply:?}");
+    }
+    let log = served.unharmed();
+    // For each reason once: a page could fill the terminal with it.
+    assert_eq!(log.matches("refused a request").count(), 3, "{log}");
+    assert!(!log.contains("CreateSecret"), "{log}");
+    tally(&format!("serve: {} requests of web pages refused", refused + headers.len()));
+}
+
+/// A bomb: 1 MiB that unpacks to a gibibyte of zeros, of which each mebibyte is the same bytes.
+fn bomb() -> Vec<u8> {
+    let mut compressor = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut mebibyte = Vec::with_capacity(1 << 14);
+    compressor.compress_vec(&[0; 1 << 20], &mut mebibyte, flate2::FlushCompress::Full).expect("in memory");
+    assert_eq!(compressor.total_in(), 1 << 20);
+    [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], &mebibyte.repeat(1 << 10)].concat()
+}
+
+/// A body in chunks, of which each has this many bytes.
+fn chunked(headers: &[(&str, &str)], body: &[u8], size: usize) -> Vec<u8> {
+    let mut request = format!("POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", path("CreateSecret"));
+    headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
+    let mut request = [request.as_bytes(), b"\r\n"].concat();
+    for chunk in body.chunks(size) {
+        request.extend([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+    }
+    [&request[..], b"0\r\n\r\n"].concat()
+}
+
+#[test]
+fn a_body_that_is_no_request_is_refused_and_nothing_of_it_is_said() {
+    let served = Served::new();
+    let create = path("CreateSecret");
+    let good = with_value("new", MARKER);
+    let zipped = gzip(good.as_bytes());
+    let header = |name, value| [JSON[0], JSON[1], (name, value)];
+    let gzipped = header("Content-Encoding", "gzip");
+    let proto = [JSON[0], ("Content-Type", "application/proto")];
+    let large = good.replace(MARKER, &MARKER.repeat(MOST_BODY / MARKER.len()));
+    let deep = format!(r#"{{"id":{}"{MARKER}"{}}}"#, r#"{"name":"#.repeat(50_000), "}".repeat(50_000));
+    let arrays = format!(r#"{{"id":{}"{MARKER}"{}}}"#, "[".repeat(500_000), "]".repeat(500_000));
+    let unknown = format!(r#"{{"id":{{"name":"new"}},"x":{}"{MARKER}"{}}}"#, "[".repeat(500_000), "]".repeat(500_000));
+    let many = format!(
+        r#"{{"perClusterTokens":{{{}}}}}"#,
+        (0..40_000).map(|i| format!(r#""{i}":"{MARKER}""#)).collect::<Vec<_>>().join(",")
+    );
+    let bad_crc = [&zipped[..zipped.len() - 8], &[0; 8]].concat();
+    let cases: Vec<(&str, &str, Vec<u8>)> = vec![
+        ("a bomb", "resource_exhausted", post(&create, &gzipped, &bomb())),
+        ("too large", "resource_exhausted", post(&create, &JSON, large.as_bytes())),
+        ("too large, in chunks", "resource_exhausted", chunked(&JSON, large.as_bytes(), 4096)),
+        ("too large when unpacked", "resource_exhausted", post(&create, &gzipped, &gzip(large.as_bytes()))),
+        ("gzip without its end", "invalid_argument", post(&create, &gzipped, &zipped[..zipped.len() - 9])),
+        ("gzip with another sum", "invalid_argument", post(&create, &gzipped, &bad_crc)),
+        ("no gzip", "invalid_argument", post(&create, &gzipped, good.as_bytes())),
+        ("another encoding", "unimplemented", post(&create, &header("Content-Encoding", "br"), good.as_bytes())),
+        ("two encodings", "unimplemented", post(&create, &header("Content-Encoding", "gzip, gzip"), &gzip(&zipped))),
+        ("deep messages", "invalid_argument", post(&create, &JSON, deep.as_bytes())),
+        ("deep arrays", "invalid_argument", post(&create, &JSON, arrays.as_bytes())),
+        ("deep, and unknown", "invalid_argument", post(&create, &JSON, unknown.as_bytes())),
+        ("many members", "", post(&path("ListSecrets"), &JSON, many.as_bytes())),
+        ("half a document", "invalid_argument", post(&create, &JSON, &good.as_bytes()[..good.len() - 1])),
+        ("two documents", "invalid_argument", post(&create, &JSON, format!("{good}{good}").as_bytes())),
+        ("not UTF-8", "invalid_argument", post(&create, &JSON, &[good.as_bytes(), b"\xff"].concat())),
+        (
+            "no base64",
+            "invalid_argument",
+            post(&create, &JSON, good.replace("string", "binary").replace(MARKER, &format!("{MARKER}!")).as_bytes()),
+        ),
+        (
+            "another type",
+            "invalid_argument",
+            post(&create, &JSON, good.replace(r#""new""#, &format!(r#"["{MARKER}"]"#)).as_bytes()),
+        ),
+        (
+            "a value for a name",
+            "invalid_argument",
+            post(&create, &JSON, with_value(&format!("{MARKER}!"), MARKER).as_bytes()),
+        ),
+        (
+            "a value for a project",
+            "invalid_argument",
+            post(&create, &JSON, good.replace(r#""new""#, &format!(r#""new","project":"../{MARKER}""#)).as_bytes()),
+        ),
+        (
+            "a value for a type",
+            "invalid_argument",
+            post(&create, &JSON, good.replace("}}", &format!(r#","type":"{MARKER}"}}}}"#)).as_bytes()),
+        ),
+        ("no value", "invalid_argument", post(&create, &JSON, about("new").as_bytes())),
+        ("nothing", "invalid_argument", post(&create, &JSON, b"{}")),
+        ("no bytes", "invalid_argument", post(&create, &JSON, b"")),
+        ("JSON for protobuf", "invalid_argument", post(&create, &proto, good.as_bytes())),
+        ("no type of body", "HTTP 415", post(&create, &[JSON[0]], good.as_bytes())),
+        (
+            "a form",
+            "HTTP 415",
+            post(&create, &[JSON[0], ("Content-Type", "application/x-www-form-urlencoded")], good.as_bytes()),
+        ),
+        ("plain text", "HTTP 415", post(&create, &[JSON[0], ("Content-Type", "text/plain")], good.as_bytes())),
+        (
+            "another protocol",
+            "invalid_argument",
+            post(&create, &header("Connect-Protocol-Version", "2"), good.as_bytes()),
+        ),
+        ("what exists", "already_exists", post(&create, &JSON, with_value("s", MARKER).as_bytes())),
+        ("what is missing", "not_found", post(&path("UpdateSecret"), &JSON, good.as_bytes())),
+        ("an unknown method", "unimplemented", post(&path("ReadSecret"), &JSON, good.as_bytes())),
+        ("an unknown service", "unimplemented", post("/flyteidl2.secret.Other/CreateSecret", &JSON, good.as_bytes())),
+        ("no path", "unimplemented", post("/", &JSON, good.as_bytes())),
+    ];
+    let mut wrong = Vec::new();
+    for (what, code, request) in &cases {
+        let mut connection = served.serving.connect();
+        let reply = connection.ask(request);
+        if reply.code() != *code || said(&reply).contains(MARKER) {
+            wrong.push(format!("{what}: not {code}: {}", said(&reply)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let memory = served.serving.most_memory();
+    served.unharmed();
+    tally(&format!("serve: {} bad requests refused, at most {} MiB in memory", cases.len(), memory >> 10));
+}
+
+#[test]
+fn a_body_that_does_not_come_whole_is_nothing() {
+    let served = Served::new();
+    let request = call("CreateSecret", &with_value("new", MARKER));
+    let chunks = chunked(&JSON, with_value("new", MARKER).as_bytes(), 10);
+    for request in [&request, &chunks] {
+        for sent in (0..request.len()).step_by(3) {
+            let mut connection = served.serving.connect();
+            connection.send(&request[..sent]);
+            connection.stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+            // It may be told so, or nothing.
+            let reply = connection.reply();
+            assert!(reply.is_none_or(|reply| reply.status >= 400 && !said(&reply).contains(MARKER)), "{sent} bytes");
+        }
+    }
+    for bad in ["zz\r\nx", "-1\r\nx", "ffffffffffffffffff\r\nx", "5;\nhello", "5\r\nhelloworld"] {
+        let head =
+            format!("POST {} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n", path("CreateSecret"));
+        let mut connection = served.serving.connect();
+        connection.send(format!("{head}Content-Type: application/json\r\n\r\n{bad}").as_bytes());
+        connection.stream.shutdown(std::net::Shutdown::Write).expect("it is open");
+        assert!(connection.reply().is_none_or(|reply| reply.status >= 400), "{bad}");
+    }
+    served.unharmed();
+}
+
+#[test]
+fn no_other_verb_does_anything() {
+    let served = Served::new();
+    let create = path("CreateSecret");
+    let body = with_value("new", MARKER);
+    let query = format!("{create}?connect=v1&encoding=json&message={}", body.replace('"', "%22"));
+    for verb in ["GET", "PUT", "OPTIONS", "HEAD", "DELETE", "PATCH", "TRACE", "CONNECT", "post", "QUERY"] {
+        for target in [create.as_str(), "/", "*", &query] {
+            let request = format!(
+                "{verb} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let mut connection = served.serving.connect();
+            connection.send(request.as_bytes());
+            let mut reply = Vec::new();
+            let _ = connection.stream.read_to_end(&mut reply);
+            let reply = String::from_utf8(reply).expect("text");
+            assert!(!reply.starts_with("HTTP/1.1 2") && !reply.contains(MARKER), "{request}: {reply}");
+        }
+    }
+    served.unharmed();
+}
+
+#[test]
+fn random_messages_do_no_harm() {
+    let served = Served::new();
+    let mut random = Random::seeded();
+    let proto = [JSON[0], ("Content-Type", "application/proto")];
+    // id { name: "new" }, secret_spec { string_value: MARKER }
+    // It may come to stand in the place of a name, and is none.
+    let value = format!("{MARKER}!");
+    let spec = [&[0x0a, value.len() as u8][..], value.as_bytes()].concat();
+    let good = [&[0x0a, 5, 0x0a, 3][..], b"new", &[0x12, spec.len() as u8], &spec].concat();
+    let count = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 100_000 } else { 2_000 };
+    let (mut connection, mut refused) = (served.serving.connect(), 0);
+    for _ in 0..count {
+        let mut message = good.clone();
+        if random.below(4) == 0 {
+            message = (0..random.below(200)).map(|_| random.below(256) as u8).collect();
+        } else {
+            // Not its value, nor the name: only what says what is what.
+            for _ in 0..1 + random.below(3) {
+                let at = [0, 1, 2, 3, 7, 8, 9, 10][random.below(8) as usize];
+                message[at] = random.below(256) as u8;
+            }
+            message.truncate(random.below(message.len() as u64 + 30) as usize);
+        }
+        let method = ["CreateSecret", "UpdateSecret", "GetSecret", "ListSecrets"][random.below(4) as usize];
+        let reply = connection.ask(&post(&path(method), &proto, &message));
+        assert!([200, 400, 404, 409, 429].contains(&reply.status), "{message:?}: {reply:?}");
+        assert!(!said(&reply).contains(MARKER), "{message:?}: {reply:?}");
+        if reply.status == 200 && method == "CreateSecret" {
+            // A message may lose a part of its end, or of its head, and be one still.
+            let listed = connection.call("ListSecrets", "{}").json();
+            for secret in listed["secrets"].as_array().expect("a list") {
+                let id = secret["id"].clone();
+                if id["name"] != "s" {
+                    let deleted = connection.call("DeleteSecret", &serde_json::json!({ "id": id }).to_string());
+                    assert_eq!(deleted.status, 200, "{deleted:?}");
+                }
+            }
+        }
+        refused += usize::from(reply.status != 200);
+    }
+    assert_eq!(served.sandbox.run(&["check"]).code, 0);
+    assert!(!served.serving.log().contains(MARKER));
+    assert!(served.serving.most_memory() < MOST_MEMORY);
+    tally(&format!("serve: {count} random messages, {refused} of them refused"));
+}
+
+#[test]
+fn who_closes_at_once_is_nobody() {
+    let served = Served::new();
+    let request = call("CreateSecret", &with_value("new", MARKER));
+    for round in 0..200 {
+        let mut connection = served.serving.connect();
+        if round % 2 == 0 {
+            rustix::net::sockopt::set_socket_linger(&connection.stream, Some(std::time::Duration::ZERO)).expect("ours");
+        }
+        connection.send(&request[..request.len() - 1]);
+    }
+    served.unharmed();
+}
+
+#[test]
+fn who_comes_and_goes_is_let_in_each_time() {
+    let served = Served::new();
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for _ in 0..500 {
+                    assert_eq!(served.serving.connect().call("GetSecret", &about("s")).status, 200);
+                }
+            });
+        }
+    });
+    let log = served.unharmed();
+    assert!(!log.contains("refused"), "{log}");
+}
+
+#[test]
+fn where_the_kernel_cannot_be_asked_whose_a_connection_is_its_tables_are_read() {
+    require("strace", "strace");
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    // All sockets but the first one, which listens. With -D, strace is nobody's parent.
+    let mut command = sandbox.program("strace");
+    command.args(["-D", "-f", "-o", "trace", "-e", "trace=socket", "-e", "inject=socket:error=EACCES:when=2+"]);
+    command.args([FLYTE_LOCAL, "serve", "--port=0"]);
+    let serving = Serving::start(command, &sandbox.work());
+    for _ in 0..5 {
+        assert_eq!(serving.connect().call("GetSecret", &about("s")).status, 200);
+    }
+    assert_eq!(serving.end(Signal::TERM), 0);
+    let trace = std::fs::read_to_string(sandbox.work().join("trace")).expect("strace wrote it");
+    assert!(trace.contains("(INJECTED)"), "{trace}");
+}
+
+#[test]
+fn the_sixty_fifth_connection_waits_for_its_turn() {
+    let served = Served::new();
+    let mut taken: Vec<_> = (0..64).map(|_| served.serving.connect()).collect();
+    for connection in &mut taken {
+        assert_eq!(connection.call("GetSecret", &about("s")).status, 200);
+    }
+    let mut waiting = served.serving.connect();
+    waiting.send(&call("GetSecret", &about("s")));
+    let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+    let mut events = [rustix::event::PollFd::new(&waiting.stream, rustix::event::PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut events, Some(&timeout)).expect("polled"), 0, "it was not made to wait");
+    for connection in &mut taken {
+        assert_eq!(connection.call("GetSecret", &about("s")).status, 200, "it is served as before");
+    }
+    taken.pop();
+    assert_eq!(waiting.reply().expect("it has its turn").status, 200);
+    drop((taken, waiting));
+    served.unharmed();
+}
+
+#[test]
+fn a_head_has_a_limit() {
+    let served = Served::new();
+    let start = format!("POST {} HTTP/1.1\r\nHost: localhost\r\n", path("GetSecret"));
+    let long = format!("{start}X: {}\r\n\r\n", MARKER.repeat(1 << 17));
+    let many = format!("{start}{}\r\n", format!("X: {MARKER}\r\n").repeat(1 << 16));
+    let target = format!("POST /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", MARKER.repeat(1 << 17));
+    let endless = format!("POST {}", "x".repeat(1 << 20));
+    for head in [long, many, target, endless] {
+        let mut connection = served.serving.connect();
+        connection.send(head.as_bytes());
+        let reply = connection.reply();
+        assert!(reply.is_none_or(|reply| (400..500).contains(&reply.status) && !said(&reply).contains(MARKER)));
+    }
+    let mut http2 = served.serving.http2();
+    let half = "y".repeat(8_100);
+    let json = ("content-type", "application/json");
+    let stream =
+        http2.post("localhost", &path("GetSecret"), &[json, ("x", &half), ("y", &half)], about("s").as_bytes());
+    let reply = http2.reply(stream);
+    assert!(!reply.is_some_and(|(is_ok, _)| is_ok));
+    served.unharmed();
+}
+
+#[test]
+fn requests_that_do_not_wait_for_replies_are_answered_in_their_order() {
+    let served = Served::new();
+    let mut connection = served.serving.connect();
+    let names = ["s", "missing", "s", "a b"];
+    let requests: Vec<u8> = (0..400).flat_map(|index| call("GetSecret", &about(names[index % names.len()]))).collect();
+    let mut writer = connection.stream.try_clone().expect("a descriptor");
+    std::thread::scope(|threads| {
+        threads.spawn(move || writer.write_all(&requests).expect("all is read"));
+        for index in 0..400 {
+            let expected = ["", "not_found", "", "invalid_argument"][index % names.len()];
+            assert_eq!(connection.reply().expect("a reply").code(), expected);
+        }
+    });
+    // Of two lengths, neither counts.
+    for smuggled in ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Content-Length: 5\r\nContent-Length: 50"] {
+        let mut connection = served.serving.connect();
+        connection.send(format!("POST /x HTTP/1.1\r\nHost: localhost\r\n{smuggled}\r\n\r\n").as_bytes());
+        connection.send(&[b"0\r\n\r\n", &call("CreateSecret", &with_value("new", MARKER))[..]].concat());
+        let reply = connection.reply();
+        assert!(reply.is_none_or(|reply| reply.status >= 400));
+        assert!(connection.reply().is_none_or(|reply| reply.status >= 400), "a request within a request was served");
+    }
+    served.unharmed();
+}
+
+#[test]
+fn streams_of_one_connection_are_bounded_too() {
+    let served = Served::new();
+    let get = about("s");
+    let json = [("content-type", "application/json")];
+    // As many as are let in, each to its reply; the others are refused by the protocol, and may be asked again.
+    let mut http2 = served.serving.http2();
+    let streams: Vec<u32> =
+        (0..300).map(|_| http2.post("localhost", &path("GetSecret"), &json, get.as_bytes())).collect();
+    let (mut answered, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    while answered.len() + refused.len() < streams.len() {
+        let frame = http2.frame().expect("the connection stays");
+        match frame.kind {
+            // More of it may come to a stream that was refused already.
+            RESET => drop(refused.insert(frame.stream)),
+            _ if frame.ends => drop(answered.insert(frame.stream)),
+            _ => {}
+        }
+    }
+    assert!(answered.len() >= 16, "{answered:?} answered, {refused:?} refused");
+
+    // Opened and given up at once, over and over.
+    let mut http2 = served.serving.http2();
+    for _ in 0..20_000 {
+        let own =
+            [(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", &path("GetSecret"))];
+        let stream = http2.begin(&[&own[..], &json].concat());
+        http2.send(RESET, 0, stream, &8u32.to_be_bytes());
+    }
+    let ended = std::iter::from_fn(|| http2.frame()).any(|frame| frame.kind == GO_AWAY);
+    assert!(ended, "it is let go on");
+
+    // Frames that are none, and a head that never ends.
+    for (kind, flags, content) in [(HUGE_KIND, 0, vec![0; 100]), (1, 0, vec![0; 16_384]), (9, 0, vec![0; 16_384])] {
+        let mut http2 = served.serving.http2();
+        for _ in 0..200 {
+            http2.send(kind, flags, 1, &content);
+        }
+        drop(http2);
+    }
+    served.unharmed();
+    tally(&format!(
+        "serve: 300 streams at once: {} answered, {} refused; 20,000 given up: ended",
+        answered.len(),
+        refused.len()
+    ));
+}
+
+/// A kind of frame that there is not.
+const HUGE_KIND: u8 = 200;
+
+/// Another user than root and nobody.
+const USER: u32 = 12345;
+
+/// Where the stranger connects to; it is this test again.
+const STRANGER: &str = "FLYTE_LOCAL_TEST_STRANGER";
+
+#[test]
+#[ignore = "the stranger: run in a process of its own"]
+fn stranger() {
+    let Ok(port) = std::env::var(STRANGER) else { return };
+    let port: u16 = port.parse().expect("a number");
+    let mapped = SocketAddr::new(IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()), port);
+    for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), mapped] {
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(address).expect("it listens");
+            let _ = stream.write_all(&call("CreateSecret", &with_value("new", MARKER)));
+            let mut reply = Vec::new();
+            let _ = stream.read_to_end(&mut reply);
+            assert!(reply.is_empty(), "{}", String::from_utf8_lossy(&reply));
+        }
+        // It keeps some, and says nothing.
+        std::mem::forget((0..100).map(|_| TcpStream::connect(address)).collect::<Vec<_>>());
+    }
+    println!("refused");
+}
+
+/// A program as another user, who can reach a copy of it.
+fn as_other(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Command {
+    require("setpriv", "util-linux");
+    let copy = sandbox.work().join(program.file_name().expect("a program"));
+    if !copy.exists() {
+        executable(&copy, std::fs::read(program).expect("a program"));
+    }
+    let mut command = sandbox.program("setpriv");
+    command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]);
+    command.arg(copy).args(arguments);
+    command
+}
+
+#[test]
+#[ignore = "starts a process of another user, which takes root"]
+fn another_user_is_refused_before_a_byte() {
+    let served = Served::new();
+    let elsewhere = Sandbox::empty();
+    std::os::unix::fs::chown(elsewhere.home(), Some(USER), Some(USER)).expect("root may");
+    let this = std::env::current_exe().expect("this test");
+    let mut command =
+        as_other(&elsewhere, &this, &["--exact", &test_path(module_path!(), "stranger"), "--ignored", "--nocapture"]);
+    command.env(STRANGER, served.serving.address().port().to_string());
+    // Its own user has all places meanwhile but one.
+    let mut taken: Vec<Connection> = (0..63).map(|_| served.serving.connect()).collect();
+    let ran = Ran::from(command.output().expect("it starts"));
+    assert!(ran.code == 0 && ran.text().contains("refused\n"), "{ran:?}");
+    for connection in &mut taken {
+        assert_eq!(connection.call("GetSecret", &about("s")).status, 200);
+    }
+    drop(taken);
+    let log = served.unharmed();
+    assert_eq!(log.matches(&format!("refused a connection of user {USER}\n")).count(), 1, "told once: {log}");
+    assert!(!log.contains("CreateSecret"), "{log}");
+}
+
+#[test]
+#[ignore = "starts a process of another user, which takes root"]
+fn even_root_is_another_user() {
+    let sandbox = Sandbox::empty();
+    for path in [sandbox.home(), &sandbox.work()] {
+        std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
+    }
+    let binary = Path::new(FLYTE_LOCAL);
+    let made = as_other(&sandbox, binary, &["init"]).output().expect("it starts");
+    assert!(made.status.success(), "{made:?}");
+    let serving = Serving::start(as_other(&sandbox, binary, &["serve", "--port=0"]), &sandbox.work());
+    for _ in 0..20 {
+        let mut connection = serving.connect();
+        connection.send(&call("CreateSecret", &with_value("new", MARKER)));
+        assert!(connection.ends(), "root is answered");
+    }
+    let log = serving.log();
+    assert_eq!(log.matches("refused a connection of user 0\n").count(), 1, "{log}");
+    // And its own user is let in, by the same program.
+    let this = std::env::current_exe().expect("this test");
+    let mut own =
+        as_other(&sandbox, &this, &["--exact", &test_path(module_path!(), "own_user"), "--ignored", "--nocapture"]);
+    let ran = Ran::from(own.env(STRANGER, serving.address().port().to_string()).output().expect("it starts"));
+    assert!(ran.code == 0 && ran.text().contains("let in\n"), "{ran:?}");
+    assert_eq!(serving.end(Signal::TERM), 0);
+}
+
+#[test]
+#[ignore = "its user: run in a process of its own"]
+fn own_user() {
+    let Ok(port) = std::env::var(STRANGER) else { return };
+    let port: u16 = port.parse().expect("a number");
+    let mapped = SocketAddr::new(IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()), port);
+    for (name, address) in [("four", SocketAddr::from((Ipv4Addr::LOCALHOST, port))), ("six", mapped)] {
+        let reply = Connection::to(address).call("CreateSecret", &with_value(name, MARKER));
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let mut http2 = Http2::to(address);
+        let stream = http2.post(
+            "localhost",
+            &path("GetSecret"),
+            &[("content-type", "application/json")],
+            about(name).as_bytes(),
+        );
+        assert!(http2.reply(stream).is_some_and(|(is_ok, _)| is_ok));
+    }
+    println!("let in");
+}

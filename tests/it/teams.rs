@@ -1,0 +1,242 @@
+//! The walk of `docs/teams.md`, executed: what each person types there, in a home directory of their own, with a bare
+//! repository between them, and the output compared with the page.
+
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::support::pages::{Step, blocks, steps};
+use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require};
+
+/// Who types on the page.
+const PEOPLE: [&str; 3] = ["alice", "bob", "ci"];
+
+/// Where the page says that the repository is.
+const REMOTE: &str = "git@example.com:team.git";
+
+/// Goes on where the last command of this person ended: in its directory, with its variables.
+const SCRIPT: &str = r#"
+. "$SESSION"
+eval "$TYPED"
+code=$?
+unset TYPED
+{ export -p; printf 'cd "%s"\n' "$PWD"; } > "$SESSION"
+exit $code
+"#;
+
+/// What stands on the page for what differs from run to run: `age1bob…` for bob's key.
+#[derive(Default)]
+struct Placeholders(BTreeMap<String, String>);
+
+impl Placeholders {
+    /// A command with what its placeholders stand for.
+    fn fill(&self, command: &str) -> String {
+        self.0.iter().fold(command.to_owned(), |command, (placeholder, value)| command.replace(placeholder, value))
+    }
+
+    /// Whether a line is what the page says; what a new placeholder stands for is kept.
+    fn match_line(&mut self, expected: &str, actual: &str) -> bool {
+        let (expected, actual) = (normal(expected), normal(actual));
+        let (expected, actual): (Vec<_>, Vec<_>) = (expected.split(' ').collect(), actual.split(' ').collect());
+        expected.len() == actual.len()
+            && expected.iter().zip(&actual).all(|(expected, actual)| self.match_word(expected, actual))
+    }
+
+    fn match_word(&mut self, expected: &str, actual: &str) -> bool {
+        if expected == actual {
+            return true;
+        }
+        let Some((before, after)) = expected.split_once('…') else { return false };
+        let part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let lead = before.trim_end_matches(part);
+        let placeholder = format!("{}…", &before[lead.len()..]);
+        let Some(value) = actual.strip_prefix(lead).and_then(|rest| rest.strip_suffix(after)) else { return false };
+        let length = [("age1", 62), ("flyteauthor1", 70), ("AGE-SECRET-KEY-1", 74)];
+        let fits = match length.iter().find(|(start, _)| placeholder.starts_with(start)) {
+            Some((start, length)) => value.starts_with(start) && value.len() == *length,
+            // A vault's id, or a fingerprint.
+            None => [32, 64].contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        };
+        let is_anothers = self.0.iter().any(|(other, known)| known == value && *other != placeholder);
+        fits && !is_anothers && self.0.entry(placeholder).or_insert_with(|| value.to_owned()) == value
+    }
+
+    /// Whether the output is what the page says, where a line `…` stands for any lines.
+    fn match_lines(&mut self, expected: &[&str], actual: &[&str]) -> bool {
+        match (expected, actual) {
+            ([], rest) => rest.is_empty(),
+            (["…", expected @ ..], _) => {
+                (0..=actual.len()).any(|skipped| self.match_lines(expected, &actual[skipped..]))
+            }
+            ([first, expected @ ..], [line, actual @ ..]) => {
+                self.match_line(first, line) && self.match_lines(expected, actual)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Columns and rules are as wide as what is in them, and times differ.
+fn normal(line: &str) -> String {
+    let word = |word: &str| {
+        let end = |c: char| !c.is_ascii_alphanumeric();
+        let time = word.trim_end_matches(end);
+        let is_time = time.len() >= 20 && time.starts_with("20") && time.contains('T') && time.ends_with('Z');
+        let is_rule = !word.is_empty() && word.chars().all(|c| c == '─');
+        match (is_time, is_rule) {
+            (true, _) => format!("TIME{}", &word[time.len()..]),
+            (_, true) => "─".to_owned(),
+            _ => word.to_owned(),
+        }
+    };
+    line.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
+}
+
+struct Person {
+    sandbox: Sandbox,
+    name: &'static str,
+}
+
+impl Person {
+    /// Somebody who has git and flyte-local, and neither a vault nor an identity.
+    fn new(name: &'static str, repository: &Path) -> Self {
+        let sandbox = Sandbox::empty();
+        let configuration = format!(
+            "[user]\nname = {name}\nemail = {name}@example.com\n[init]\ndefaultBranch = main\n\
+             [url \"{}\"]\ninsteadOf = {REMOTE}\n",
+            repository.display(),
+        );
+        std::fs::write(sandbox.home().join(".gitconfig"), configuration).expect("written");
+        std::fs::write(sandbox.home().join("session"), "").expect("written");
+        Self { sandbox, name }
+    }
+
+    fn types(&self, command: &str) -> Ran {
+        let binary = Path::new(FLYTE_LOCAL).parent().expect("it lies in a directory");
+        let path = format!("{}:{}", binary.display(), std::env::var("PATH").expect("PATH is set"));
+        let home = self.sandbox.home();
+        let mut shell = self.sandbox.program("sh");
+        shell.args(["-c", SCRIPT]).current_dir(home).env("PATH", path).env("USER", self.name).env("TZ", "UTC");
+        shell.env("SESSION", home.join("session")).env("TYPED", command);
+        Ran::from(shell.output().expect("sh starts"))
+    }
+}
+
+#[test]
+fn the_walk_does_what_it_says() {
+    for (tool, package) in [("git", "git"), ("age", "age"), ("age-keygen", "age")] {
+        require(tool, package);
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/teams.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let server = Sandbox::empty();
+    let repository = server.work().join("team.git");
+    let mut init = server.program("git");
+    init.args(["init", "--quiet", "--bare", "--initial-branch=main"]).arg(&repository);
+    assert!(init.status().expect("git starts").success());
+    let people = PEOPLE.map(|name| Person::new(name, &repository));
+
+    let steps: Vec<Step> = blocks(&page, "console").into_iter().flat_map(|block| steps(block, &PEOPLE)).collect();
+    let (mut placeholders, mut differences) = (Placeholders::default(), String::new());
+    for step in &steps {
+        let person = people.iter().find(|person| person.name == step.who).expect("one of them");
+        let ran = person.types(&placeholders.fill(&step.command));
+        // A value ends without a newline.
+        let between = if ran.stdout.is_empty() || ran.stdout.ends_with(b"\n") { "" } else { "\n" };
+        let output = [String::from_utf8_lossy(&ran.stdout).as_ref(), between, &ran.stderr].concat();
+        let mut output = output.replace(&repository.display().to_string(), REMOTE);
+        for other in &people {
+            output = output.replace(&other.sandbox.home().display().to_string(), &format!("/home/{}", other.name));
+        }
+        let (expected, actual): (Vec<_>, Vec<_>) = (step.output.lines().collect(), output.lines().collect());
+        if !placeholders.match_lines(&expected, &actual) || ran.code != step.code {
+            differences.push_str(&format!("{}$ {}\n{output}? {}\n", step.who, step.command, ran.code));
+        }
+    }
+    assert!(differences.is_empty(), "what happened otherwise than the page says:\n{differences}");
+    let counts = PEOPLE.map(|name| steps.iter().filter(|step| step.who == name).count());
+    assert!(counts.iter().all(|count| *count > 2), "the walk was not found: {counts:?}");
+    crate::support::tally(&format!("docs/teams.md: {} commands by {} people", steps.len(), PEOPLE.len()));
+}
+
+/// Somebody with keys of their own, who uses another's vault; and their key as an author.
+fn joined(owner: &Sandbox) -> (Sandbox, String) {
+    let sandbox = Sandbox::empty();
+    sandbox.ok(&["create", "identity"]);
+    let keys = String::from_utf8(sandbox.ok(&["--output-format", "table-simple", "get", "identity"])).expect("UTF-8");
+    let key = keys.split_whitespace().find(|word| word.starts_with("flyteauthor1")).expect("an author").to_owned();
+    owner.ok(&["update", "vault", "--trust-author", &key, "--name", "bob"]);
+    (sandbox, key)
+}
+
+#[test]
+fn what_a_former_author_signed_is_told_and_refused_until_it_is_adopted() {
+    let alice = Sandbox::new();
+    let vault = alice.vault();
+    let vault = vault.to_str().expect("UTF-8");
+    let (bob, key) = joined(&alice);
+    bob.ok(&["--vault", vault, "create", "secret", "his", "value", "-p", "p"]);
+    bob.ok(&["--vault", vault, "create", "secret", "other", "value"]);
+    alice.ok(&["create", "secret", "hers", "value"]);
+
+    let removed = alice.run(&["update", "vault", "--distrust-author", "bob"]);
+    assert_eq!(removed.code, 0, "{removed:?}");
+    assert!(removed.stderr.starts_with(&format!("removed author \"bob\": {key}\n")), "{removed:?}");
+    let mut signed: Vec<_> = removed
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("what they signed is refused from now on: "))
+        .collect();
+    signed.sort_unstable();
+    assert_eq!(signed, ["secret his (project p)", "secret other (organization)"], "{removed:?}");
+    assert!(removed.stderr.contains("hint: to make one yours"), "{removed:?}");
+
+    for name in ["", " bob", "a\nb", &key] {
+        let named = alice.run(&["update", "vault", "--trust-author", &key, "--name", name]);
+        assert_eq!(named.code, 2, "{named:?}");
+    }
+
+    // A rekey does not make it hers: it may be what only he knows.
+    let rekeyed = alice.run(&["rekey"]);
+    assert_eq!(rekeyed.code, 13, "{rekeyed:?}");
+    let read = |name: &str| alice.run(&["get", "secret", name, "-p", "p", "--reveal"]);
+    assert_eq!(read("his").code, 13);
+    alice.ok(&["update", "secret", "his", "-p", "p", "--adopt"]);
+    assert_eq!(read("his").stdout, b"value");
+    assert_eq!(alice.ok(&["get", "secret", "hers", "--reveal"]), b"value");
+    let written = bob.run(&["--vault", vault, "create", "secret", "more", "value"]);
+    assert_eq!(written.code, 13, "{written:?}");
+}
+
+#[test]
+fn a_rekey_before_an_author_is_removed_keeps_what_they_wrote() {
+    let alice = Sandbox::new();
+    let vault = alice.vault();
+    let vault = vault.to_str().expect("UTF-8");
+    let (bob, key) = joined(&alice);
+    bob.ok(&["--vault", vault, "create", "secret", "his", "value"]);
+    let recipient = flyte_local::crypto::Identity::generate().recipient().to_string();
+    alice.ok(&["create", "recipient", &recipient, "--name", "carol"]);
+    let removed = alice.run(&["update", "vault", "--distrust-author", &key]);
+    assert_eq!(removed.code, 0, "{removed:?}");
+    assert!(!removed.stderr.contains("what they signed"), "{removed:?}");
+    assert_eq!(alice.ok(&["get", "secret", "his", "--reveal"]), b"value");
+    assert_eq!(alice.run(&["check"]).code, 0);
+}
+
+#[test]
+fn one_secret_that_is_for_others_is_told_as_one() {
+    let alice = Sandbox::new();
+    let vault = alice.vault();
+    let vault = vault.to_str().expect("UTF-8");
+    let (bob, _) = joined(&alice);
+    bob.ok(&["--vault", vault, "create", "secret", "his", "value"]);
+    let before = std::fs::read(alice.secret_file("org/his")).expect("there");
+    let recipient = flyte_local::crypto::Identity::generate().recipient().to_string();
+    alice.ok(&["create", "recipient", &recipient, "--name", "carol"]);
+    std::fs::write(alice.secret_file("org/his"), before).expect("written");
+    let found = alice.run(&["check"]);
+    assert_eq!(found.code, 13, "{found:?}");
+    assert!(found.stderr.starts_with("error: 1 secret is encrypted to others than"), "{found:?}");
+}

@@ -1,0 +1,486 @@
+//! What is left of a value, and of the keys, in the memory of a process that is about to end: nothing. The same code with the plain allocator,
+//! which is this test's own binary, shows that the search would find it.
+
+#![allow(dead_code, unreachable_pub, reason = "the command line's code is a part of this binary, for the control")]
+#![allow(clippy::disallowed_methods, reason = "tests read their own variables")]
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::canary::Canary;
+use crate::support::http::send_everyhow;
+use crate::support::identities::{locked, private};
+use crate::support::{FLYTE_LOCAL, MARK, Sandbox, marked, python, require, tally, until};
+use aho_corasick::AhoCorasick;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
+use sha2::{Digest, Sha512};
+
+/// Set for the control, which is this test binary again: the arguments, one a line.
+const CONTROL: &str = "FLYTE_LOCAL_TEST_CONTROL";
+
+/// glibc's allocator gives nothing back to the system, and has one heap: what is freed stays where it was.
+const KEEPS_ALL: [(&str, &str); 4] = [
+    ("MALLOC_ARENA_MAX", "1"),
+    ("MALLOC_MMAP_MAX_", "0"),
+    ("MALLOC_TRIM_THRESHOLD_", "1000000000"),
+    ("MALLOC_TOP_PAD_", "4000000"),
+];
+
+/// Changes the value, and leaves what is looked for.
+const EDITOR: &str = "sed -i 1s/^/x/";
+
+/// What is looked for of it, too: it is longer than what a wiped end leaves.
+const PASSPHRASE: &str = "correct-horse-battery-staple-c0ffee-Zk31";
+
+const TASK: &str = "
+import os
+import flyte
+
+env = flyte.TaskEnvironment(
+    name='env',
+    secrets=[flyte.Secret(key='s', as_env_var='VALUE'), flyte.Secret(key='large', mount='/etc/flyte/secrets')],
+)
+
+@env.task
+def main() -> int:
+    assert os.environ['VALUE'] in open('/etc/flyte/secrets/large').read()
+    print(os.environ['VALUE'])
+    open('done', 'w').close()
+    return 0
+";
+
+#[test]
+#[ignore = "the control: run in a process of its own"]
+fn control() {
+    let Ok(arguments) = std::env::var(CONTROL) else { return };
+    crate::cli::run(std::iter::once("flyte-local").chain(arguments.lines()).map(std::ffi::OsString::from));
+}
+
+/// Which of two programs with the same code.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Which {
+    Product,
+    PlainAllocator,
+}
+
+impl Which {
+    fn program(self) -> PathBuf {
+        let program = match self {
+            Which::Product => FLYTE_LOCAL.into(),
+            Which::PlainAllocator => std::env::current_exe().expect("this test"),
+        };
+        program.canonicalize().expect("it exists")
+    }
+
+    /// The program and its arguments.
+    fn words(self, arguments: &[&str]) -> Vec<String> {
+        let program = self.program().into_os_string().into_string().expect("UTF-8");
+        let arguments = match self {
+            Which::Product => arguments,
+            Which::PlainAllocator => &["--exact", "nothing_in_memory::control", "--ignored", "--nocapture"],
+        };
+        std::iter::once(program).chain(arguments.iter().map(|&argument| argument.to_owned())).collect()
+    }
+}
+
+/// What a process ends with.
+#[derive(Debug, PartialEq)]
+struct Left {
+    code: i32,
+    /// How often the value is in its memory, and how often a part of the identity or of the signing key.
+    values: usize,
+    keys: usize,
+}
+
+impl Left {
+    fn nothing(code: i32) -> Self {
+        Self { code, values: 0, keys: 0 }
+    }
+}
+
+/// What is looked for of the key in a file, as its text or its bytes: the half of each, as a part that is overwritten may be
+/// anywhere.
+fn parts_of_key(file: &Path) -> Vec<Vec<u8>> {
+    let text = std::fs::read_to_string(file).expect("a key file");
+    let line = text.lines().find(|line| !line.starts_with('#')).expect("a key").to_owned();
+    let (_, bytes) = bech32::decode(&line).expect("it is written so");
+    let texts = [line.clone(), line.to_lowercase()];
+    // From the end, as what each of them begins with is in the program.
+    let halves = texts.iter().flat_map(|text| text.as_bytes().rchunks(20).take(2));
+    halves.chain(bytes.chunks(16)).map(<[u8]>::to_vec).collect()
+}
+
+/// The same of a key of OpenSSH's that has no passphrase: its secret numbers, in the order of either kind of machine, and what
+/// ed25519 makes of its seed.
+fn parts_of_ssh_key(file: &Path) -> Vec<Vec<u8>> {
+    let text = std::fs::read_to_string(file).expect("a key file");
+    let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let bytes = STANDARD.decode(lines.concat()).expect("base64");
+    let kind: &[u8] = if bytes.windows(7).any(|part| part == b"ssh-rsa") { b"ssh-rsa" } else { b"ssh-ed25519" };
+    // Its second public half begins the private part; each field has its length before it.
+    let start = bytes.windows(kind.len()).rposition(|part| part == kind).expect("its kind is named");
+    let (mut rest, mut fields) = (&bytes[start + kind.len()..], Vec::new());
+    while let Some((length, more)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some((field, more)) = more.split_at_checked(length) else { break };
+        fields.push(field);
+        rest = more;
+    }
+    let secrets: Vec<Vec<u8>> = if kind == b"ssh-rsa" {
+        // d, p and q, of n, e, d, iqmp, p and q.
+        [2, 4, 5].map(|index| fields[index].to_vec()).into()
+    } else {
+        let seed = &fields[1][..32];
+        let expanded = Sha512::digest(seed)[..32].to_vec();
+        vec![seed.to_vec(), expanded]
+    };
+    // From the end, where the numbers' words begin: RSA's are in the order of the machine.
+    let parts = secrets.iter().flat_map(|secret| secret.rchunks_exact(16));
+    let parts: Vec<_> = parts.flat_map(|part| [part.to_vec(), part.iter().rev().copied().collect()]).collect();
+    // The last line of all has the comment, which is no secret, and padding.
+    let private = lines.iter().rev().skip(2).take(if kind == b"ssh-rsa" { 8 } else { 1 });
+    parts.into_iter().chain(private.map(|line| line.as_bytes()[..40].to_vec())).collect()
+}
+
+struct Search {
+    sandbox: Sandbox,
+    canary: Canary,
+    keys: AhoCorasick,
+    searched: usize,
+}
+
+impl Search {
+    fn new() -> Self {
+        require("strace", "strace");
+        let (sandbox, canary) = (Sandbox::new(), Canary::new());
+        sandbox.secret("s", canary.value(), &[]);
+        sandbox.file("value", canary.value());
+        sandbox.file("large", canary.value().repeat(30));
+        sandbox.file("too-large", canary.value().repeat(130));
+        let mut search = Self { sandbox, canary, keys: AhoCorasick::new([""; 0]).expect("none"), searched: 0 };
+        search.look_for(Vec::new());
+        search
+    }
+
+    /// Looks for these besides the identity and the signing key.
+    fn look_for(&mut self, mut parts: Vec<Vec<u8>>) {
+        parts.extend([self.sandbox.identity(), self.sandbox.author()].iter().flat_map(|file| parts_of_key(file)));
+        self.keys = AhoCorasick::new(parts).expect("a few patterns");
+    }
+
+    /// strace with the program, which it holds back as it is about to end. With `fault`, something fails before.
+    fn traced(&self, which: Which, fault: Option<&str>, arguments: &[&str]) -> Vec<String> {
+        let mut words: Vec<String> =
+            ["strace", "-o", "/dev/null", "-e", "inject=exit_group:delay_enter=60s"].map(str::to_owned).into();
+        words.extend(["-E".to_owned(), format!("EDITOR={EDITOR}")]);
+        if let Some(fault) = fault {
+            // The control has its code in a thread; with one that starts others, each would be held back.
+            words.extend(["-f".to_owned(), "-e".to_owned(), format!("inject={fault}")]);
+        }
+        words.extend(which.words(arguments));
+        words
+    }
+
+    /// What a process that is about to end has in its memory. It has it on its standard input, and what
+    /// it prints is read to its end.
+    fn left(&mut self, which: Which, words: &[String], arguments: &[&str], input: &str) -> Left {
+        let mut command = self.sandbox.program(&words[0]);
+        self.searched += 1;
+        let mark = new_mark();
+        command.args(&words[1..]).env(MARK, &mark).env(CONTROL, arguments.join("\n")).envs(KEEPS_ALL);
+        let input = std::fs::File::open(self.sandbox.work().join(input)).expect("it is there");
+        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        // A pipe that is full would hold it back before its end.
+        let mut stdout = child.stdout.take().expect("piped");
+        let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        let left = self.left_at_its_end(&mut child, which, &mark);
+        reader.join().expect("no panic").expect("read");
+        left
+    }
+
+    fn left_at_its_end(&self, child: &mut Child, which: Which, mark: &str) -> Left {
+        let (process, code) = at_its_end(child, which, mark);
+        let (values, keys) = self.find_in(process);
+        // Else it would wait for the end of the delay.
+        for process in marked(mark) {
+            let _ = kill_process(Pid::from_raw(process).expect("not zero"), Signal::KILL);
+        }
+        child.wait().expect("it ended");
+        Left { code, values, keys }
+    }
+
+    /// A service to which the value came in every way, and that was asked to end then.
+    fn served(&mut self, which: Which) -> Left {
+        let arguments = ["serve", "--port", "0"];
+        let words = self.traced(which, None, &arguments);
+        let mut command = self.sandbox.program(&words[0]);
+        self.searched += 1;
+        let mark = new_mark();
+        command.args(&words[1..]).env(MARK, &mark).env(CONTROL, arguments.join("\n")).envs(KEEPS_ALL);
+        let log = std::fs::File::create(self.sandbox.work().join("serve.log")).expect("made");
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        // Before it stands what the control prints.
+        let address = lines.find_map(|line| line.expect("text").split("dns:///").nth(1)?.parse().ok());
+        let names =
+            send_everyhow(address.expect("an endpoint"), &String::from_utf8(self.canary.value()).expect("text"));
+        for name in names {
+            assert_eq!(self.sandbox.value(&format!("org/{name}")), Some(self.canary.value()), "{name}");
+            self.sandbox.ok(&["delete", "secret", name]);
+        }
+        for process in marked(&mark) {
+            if std::fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|exe| exe == which.program()) {
+                kill_process(Pid::from_raw(process).expect("not zero"), Signal::TERM).expect("it runs");
+            }
+        }
+        let reader = std::thread::spawn(move || lines.count());
+        let left = self.left_at_its_end(&mut child, which, &mark);
+        reader.join().expect("no panic");
+        left
+    }
+
+    /// At the prompt, on a terminal.
+    fn typed(&mut self) -> Left {
+        require("python3", "python3");
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
+        let line = self.canary.line().repeat(10);
+        let steps = format!(r#"[["expect", "value of typed: "], ["type", "{line}\r"], ["end"]]"#);
+        let mut words = vec!["python3".to_owned(), driver.into_os_string().into_string().expect("UTF-8"), steps];
+        words.extend(self.traced(Which::Product, None, &["create", "secret", "typed"]));
+        self.left(Which::Product, &words, &[], "value")
+    }
+
+    /// The first process of a run, which has given the values to a task and masked its output.
+    fn run(&mut self) -> Left {
+        self.sandbox.file("task.py", TASK);
+        let python = python("newest").into_os_string().into_string().expect("UTF-8");
+        let arguments = ["run", "--python", &python, "task.py", "main"];
+        let words = self.traced(Which::Product, None, &arguments);
+        let found = self.left(Which::Product, &words, &arguments, "value");
+        assert!(self.sandbox.work().join("done").exists(), "the task did not run to its end");
+        found
+    }
+
+    fn find_in(&self, process: Pid) -> (usize, usize) {
+        let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).expect("root may");
+        let memory = std::fs::File::open(format!("/proc/{process}/mem")).expect("root may");
+        let (mut values, mut keys, mut searched) = (0, 0, 0);
+        for map in maps.lines().filter(|map| map.contains(" rw")) {
+            let range = map.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+            let [start, end] = [range.0, range.1].map(|text| u64::from_str_radix(text, 16).expect("a number"));
+            let mut bytes = vec![0; usize::try_from(end - start).expect("it fits")];
+            memory.read_exact_at(&mut bytes, start).unwrap_or_else(|error| panic!("{map}: {error}"));
+            searched += bytes.len();
+            values += self.canary.find(&bytes).len();
+            keys += self.keys.find_iter(&bytes).count();
+        }
+        assert!(searched > 100_000, "not the memory of a program");
+        (values, keys)
+    }
+}
+
+/// One that no other search has, as tests run beside each other and end what has their mark.
+fn new_mark() -> String {
+    static MARKS: AtomicUsize = AtomicUsize::new(0);
+    format!("memory-{}-{}", std::process::id(), MARKS.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The process that strace holds back at its end, and its exit code.
+fn at_its_end(child: &mut Child, which: Which, mark: &str) -> (Pid, i32) {
+    let program = which.program();
+    let mut ending = None;
+    until("it is about to end", || {
+        assert!(child.try_wait().expect("ours").is_none(), "it ended");
+        let mut processes = marked(mark).into_iter();
+        ending = processes.find_map(|process| {
+            let file = |name: &str| Path::new("/proc").join(process.to_string()).join(name);
+            let text = |name: &str| std::fs::read_to_string(file(name)).ok();
+            let is_held = text("stat")?.rsplit(") ").next()?.starts_with('t');
+            let is_it = is_held && std::fs::read_link(file("exe")).ok()? == program;
+            // The number of the call that it is in: exit_group, on x86-64 or on other machines; then the call's arguments.
+            let call = text("syscall")?;
+            let code = call.strip_prefix("231 0x").or(call.strip_prefix("94 0x")).filter(|_| is_it)?;
+            let code = i32::from_str_radix(code.split(' ').next()?, 16).ok()?;
+            Some((Pid::from_raw(process)?, code))
+        });
+        ending.is_some()
+    });
+    ending.expect("there is one now")
+}
+
+/// What a search is made after.
+struct Case {
+    /// What it ends with.
+    code: i32,
+    arguments: &'static [&'static str],
+    /// What fails before the end, as strace takes it.
+    fault: Option<&'static str>,
+    /// What it reads.
+    input: &'static str,
+}
+
+const fn case(code: i32, arguments: &'static [&'static str]) -> Case {
+    Case { code, arguments, fault: None, input: "value" }
+}
+
+const fn failing(code: i32, fault: &'static str, arguments: &'static [&'static str]) -> Case {
+    Case { fault: Some(fault), ..case(code, arguments) }
+}
+
+#[test]
+#[ignore = "looks into other processes, which takes root"]
+fn a_command_that_ends_has_no_value_and_no_key_in_its_memory() {
+    let mut search = Search::new();
+    // What sealed a value and failed then has left more behind than one that went on, and used the same memory again.
+    let control = failing(1, "fsync:error=EIO:when=1", &["update", "secret", "s"]);
+    let cases = [
+        case(0, &["create", "secret", "piped"]),
+        case(0, &["create", "secret", "file", "--from-file", "value"]),
+        case(0, &["create", "secret", "large", "--from-file", "large"]),
+        Case { input: "large", ..case(0, &["update", "secret", "s", "--raw"]) },
+        case(0, &["update", "secret", "s"]),
+        case(0, &["get", "secret", "s", "--reveal"]),
+        case(0, &["get", "secret", "large", "--reveal"]),
+        case(12, &["create", "secret", "s"]),
+        case(1, &["create", "secret", "too-large", "--from-file", "too-large"]),
+        case(13, &["get", "secret", "damaged", "--reveal"]),
+        case(0, &["exec", "--mask", "--secret", "s", "--mount", "large", "--", "env"]),
+        case(127, &["exec", "--secret", "s", "--", "no-such-command"]),
+        failing(1, "renameat:error=ENOSPC:when=1", &["update", "secret", "s"]),
+        failing(1, "fsync:error=ENOSPC:when=2", &["create", "secret", "failed", "--from-file", "large"]),
+        failing(0, "write:error=EPIPE:when=1", &["get", "secret", "s", "--reveal"]),
+    ];
+    search.sandbox.secret("damaged", search.canary.value().repeat(30), &[]);
+    let damaged = search.sandbox.secret_file("org/damaged");
+    let mut bytes = std::fs::read(&damaged).expect("the secret's file");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&damaged, bytes).expect("damaged");
+
+    for Case { code, arguments, fault, input } in &cases {
+        let words = search.traced(Which::Product, *fault, arguments);
+        let found = search.left(Which::Product, &words, arguments, input);
+        assert_eq!(found, Left::nothing(*code), "{arguments:?} {fault:?}");
+    }
+    assert_eq!(search.typed(), Left::nothing(0), "at the prompt");
+    assert_eq!(search.run(), Left::nothing(0), "run");
+    let [product, plain] = [Which::Product, Which::PlainAllocator].map(|which| {
+        let words = search.traced(which, control.fault, control.arguments);
+        search.left(which, &words, control.arguments, control.input)
+    });
+    let searched = search.searched - 1;
+    tally(&format!(
+        "nothing in memory: {searched} commands searched at their end for the value in {} forms and for the keys: 0 hits; \
+         with the plain allocator, after a failed write: {} hits",
+        search.canary.forms().count(),
+        plain.values
+    ));
+    assert_eq!(product, Left::nothing(control.code), "{:?} {:?}", control.arguments, control.fault);
+    assert!(plain.values > 0, "the control leaves nothing either: the search finds nothing");
+}
+
+#[test]
+#[ignore = "looks into other processes, which takes root"]
+fn a_service_that_ends_has_no_value_in_its_memory() {
+    let mut search = Search::new();
+    let [product, plain] = [Which::Product, Which::PlainAllocator].map(|which| search.served(which));
+    assert_eq!(product, Left::nothing(0));
+    assert!(plain.values > 0, "the control leaves nothing either: the search finds nothing");
+    tally(&format!(
+        "nothing in memory: serve, to which the value came in 19 ways: 0 hits; with the plain allocator: {} hits",
+        plain.values
+    ));
+}
+
+const ASKS: &str = "--passphrase-fd=0";
+
+const fn asking(code: i32, arguments: &'static [&'static str]) -> Case {
+    Case { input: "passphrase", ..case(code, arguments) }
+}
+
+/// The identities that somebody may have, and the commands that unlock them or encrypt anew, which they do in threads.
+#[test]
+#[ignore = "looks into other processes, which takes root"]
+fn nothing_is_left_of_a_passphrase_of_a_key_of_openssh_nor_by_threads() {
+    let mut search = Search::new();
+    let sandbox = &search.sandbox;
+    let passphrase: Vec<_> = PASSPHRASE.as_bytes().chunks(20).map(<[u8]>::to_vec).collect();
+    let mut parts = vec![passphrase];
+    for (name, kind) in [("ed25519", &["ed25519"][..]), ("rsa", &["rsa", "-b", "2048"])] {
+        let open = sandbox.ssh_key(name, kind, "");
+        parts.push(parts_of_ssh_key(&open));
+        sandbox.ok(&["create", "recipient", "--from-file", &format!("{name}.pub"), "--name", name]);
+        let copy = format!("{name}-locked");
+        std::fs::copy(&open, sandbox.work().join(&copy)).expect("copied");
+        sandbox.ssh_keygen(&["-q", "-p", "-N", PASSPHRASE, "-f", &copy]);
+    }
+    let text = std::fs::read(sandbox.identity()).expect("there is one");
+    for name in ["locked", "changed"] {
+        private(&sandbox.file(name, locked(&text, PASSPHRASE)));
+    }
+    sandbox.file("passphrase", format!("{PASSPHRASE}\n{PASSPHRASE}\n"));
+    sandbox.file("new.env", format!("IMPORTED='{}'\n", search.canary.line().repeat(30)));
+    for index in 0..12 {
+        sandbox.secret(&format!("s{index}"), search.canary.value(), &[]);
+    }
+    search.look_for(parts.concat());
+
+    let get = ["get", "secret", "s", "--reveal"];
+    let with = |options: &[&'static str]| -> &'static [&'static str] { [options, &get[..]].concat().leak() };
+    let cases = [
+        case(0, &["rekey"]),
+        asking(0, with(&[ASKS, "--identity=locked"])),
+        case(0, with(&["--identity=ed25519"])),
+        asking(0, with(&[ASKS, "--identity=ed25519-locked"])),
+        case(0, with(&["--identity=rsa"])),
+        asking(0, with(&[ASKS, "--identity=rsa-locked"])),
+        case(11, with(&["--identity=ed25519-locked"])),
+        Case { input: "value", ..case(11, with(&[ASKS, "--identity=locked"])) },
+        asking(0, &[ASKS, "--identity=locked", "unlock", "--for=1h"]),
+        case(0, with(&["--identity=locked"])),
+        case(0, &["--identity=locked", "lock"]),
+        asking(0, &[ASKS, "--identity=ed25519-locked", "unlock", "--for=1h"]),
+        case(0, with(&["--identity=ed25519-locked"])),
+        case(0, &["--identity=ed25519-locked", "lock"]),
+        asking(0, &[ASKS, "--identity=changed", "update", "identity", "--passphrase"]),
+        asking(0, &[ASKS, "--identity=changed", "update", "identity", "--no-passphrase"]),
+        asking(0, &[ASKS, "--vault=v", "--identity=made", "init", "--passphrase"]),
+        case(0, &["check"]),
+        asking(0, &[ASKS, "--identity=ed25519-locked", "check"]),
+        case(0, &["export", "-o", "exported.env", "s"]),
+        case(0, &["import", "new.env"]),
+        case(0, &["edit", "secret", "s"]),
+    ];
+    let bob = flyte_local::crypto::Identity::generate().recipient();
+    let bob = flyte_local::vault::NamedRecipient { name: "bob".to_owned(), key: bob };
+    search.sandbox.open_vault().add_recipients(vec![bob]).expect("added");
+    for Case { code, arguments, fault, input } in &cases {
+        let words = search.traced(Which::Product, *fault, arguments);
+        let found = search.left(Which::Product, &words, arguments, input);
+        assert_eq!(found, Left::nothing(*code), "{arguments:?}");
+    }
+    let searched = search.searched;
+    // Each of them by itself, so that one is not found in the place of another. Of a passphrase nothing is left in either, but
+    // of a value that is the same.
+    let controls = [
+        failing(1, "fsync:error=EIO:when=1", &["update", "secret", "s"]),
+        case(0, with(&["--identity=ed25519"])),
+        case(0, with(&["--identity=rsa"])),
+    ];
+    let hits = parts.into_iter().zip(controls).map(|(parts, Case { fault, arguments, .. })| {
+        search.keys = AhoCorasick::new(parts).expect("a few patterns");
+        let words = search.traced(Which::PlainAllocator, fault, arguments);
+        let found = search.left(Which::PlainAllocator, &words, arguments, "passphrase");
+        assert!(found.keys > 0, "the control leaves nothing either: the search finds nothing: {arguments:?}");
+        found.keys.to_string()
+    });
+    let hits = hits.collect::<Vec<_>>().join(", ");
+    tally(&format!(
+        "nothing in memory: {searched} commands with passphrases, keys of OpenSSH and threads searched at their end for \
+         these and the value: 0 hits; with the plain allocator, of a passphrase, of ed25519 and of RSA: {hits} hits"
+    ));
+}
