@@ -61,7 +61,7 @@ fn screens(command: Command) -> Command {
         .after_long_help(long)
 }
 
-/// Returns a subcommand whose help, like that of its own subcommands, points to the global options.
+/// Returns a subcommand whose help, like that of the subcommands below it, points to the global options.
 fn pointing(command: Command) -> Command {
     command.mut_subcommands(pointing).help_template(
         "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}\n\nGlobal options: flyte-local --help{after-help}",
@@ -138,4 +138,121 @@ fn global_options(command: &Command) -> String {
         .help_template("{all-args}")
         .render_long_help();
     lines.to_string().trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::cli::answers::{NOUNS, OTHERS};
+
+    /// Every command that has help, by the words that are typed; the top level is empty.
+    fn all() -> Vec<String> {
+        let verbs = NOUNS.iter().map(|(verb, _)| *verb).chain(OTHERS.iter().map(|(verb, _)| *verb));
+        let full = NOUNS.iter().flat_map(|(verb, nouns)| nouns.iter().map(move |noun| format!("{verb} {noun}")));
+        std::iter::once(String::new()).chain(verbs.map(str::to_owned)).chain(full).collect()
+    }
+
+    fn screen(path: &str, flag: &str) -> String {
+        let words = ["flyte-local"].into_iter().chain(path.split_whitespace()).chain([flag]);
+        let error = screens(Cli::command().term_width(80)).try_get_matches_from(words).expect_err("help is an error");
+        error.to_string()
+    }
+
+    #[test]
+    fn every_command_is_below_a_heading() {
+        let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, paths)| *paths).copied().collect();
+        let whole = OTHERS.iter().map(|(verb, _)| (*verb).to_owned());
+        let with_noun = NOUNS.iter().flat_map(|(verb, nouns)| nouns.iter().map(move |noun| format!("{verb} {noun}")));
+        let wanted: BTreeSet<String> = whole.chain(with_noun).collect();
+        assert_eq!(grouped.iter().map(|&path| path.to_owned()).collect::<BTreeSet<_>>(), wanted);
+        assert_eq!(grouped.len(), wanted.len(), "a command is there twice");
+        let (short, long) = (screen("", "-h"), screen("", "--help"));
+        for path in wanted {
+            assert!(long.contains(&format!("  {path} ")), "{path} is not in --help");
+            let verb = path.split(' ').next().expect("a word");
+            assert!(short.contains(&format!("  {verb} ")), "{verb} is not in -h");
+        }
+    }
+
+    #[test]
+    fn every_description_is_one_short_line_that_starts_with_a_verb() {
+        const VERBS: [&str; 20] = [
+            "Add",
+            "Change",
+            "Check",
+            "Create",
+            "Delete",
+            "Drop",
+            "Edit",
+            "Export",
+            "Import",
+            "Let",
+            "List",
+            "Re-encrypt",
+            "Remove",
+            "Run",
+            "Send",
+            "Show",
+            "Trust",
+            "Unlock",
+            "Write",
+            "Accept",
+        ];
+        for path in all().iter().filter(|path| !path.is_empty()) {
+            let about = about(&Cli::command(), path);
+            assert!(about.len() <= 60, "{path}: {about}");
+            let first = about.split(' ').next().unwrap_or_default();
+            assert!(VERBS.contains(&first), "{path}: {about}");
+            assert!(!about.ends_with('.'), "{path}: {about}");
+        }
+    }
+
+    #[test]
+    fn the_short_help_fits_one_screen() {
+        for path in all() {
+            let text = screen(&path, "-h");
+            assert!(text.lines().count() <= 24, "{path} -h has {} lines", text.lines().count());
+        }
+    }
+
+    #[test]
+    fn no_help_is_wider_than_80_columns() {
+        for path in all() {
+            for flag in ["-h", "--help"] {
+                let text = screen(&path, flag);
+                let wide = text.lines().find(|line| line.chars().count() > 80);
+                assert_eq!(wide, None, "{path} {flag}");
+            }
+        }
+    }
+
+    #[test]
+    fn examples_are_not_wrapped() {
+        for path in all() {
+            let text = screen(&path, "--help");
+            let Some((_, examples)) = text.split_once("Examples:\n") else { continue };
+            for line in examples.lines().take_while(|line| !line.is_empty()) {
+                assert!(line.contains("flyte"), "{path}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn global_options_are_described_once() {
+        for path in all() {
+            for flag in ["-h", "--help"] {
+                let text = screen(&path, flag);
+                for option in ["--vault <", "--identity <", "--passphrase-fd <", "--strict\n", "--output-format <"] {
+                    assert_eq!(text.contains(option), path.is_empty() && flag == "--help", "{path} {flag}: {option}");
+                }
+                assert_eq!(text.contains("Global options: flyte-local --help"), !path.is_empty(), "{path} {flag}");
+            }
+        }
+        assert!(screen("", "-h").contains("--vault, --identity, --passphrase-fd, --strict, --output-format, -h, -V"));
+    }
 }

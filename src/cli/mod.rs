@@ -1,6 +1,7 @@
 //! The command line, the whole of it on one page. The only part that parses flags, prints, prompts or reads the
 //! environment.
 
+mod answers;
 mod arguments;
 mod commands;
 mod context;
@@ -15,6 +16,7 @@ mod identity_source;
 mod inject;
 mod interpreter;
 mod listing;
+mod near;
 mod new_identity;
 mod notices;
 mod opener;

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use super::answers;
 use super::error::{CliError, Exit};
 use super::ui::Ui;
 
@@ -21,6 +22,7 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
             ui.data(error.render().to_string().as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
+        ErrorKind::InvalidSubcommand => return Err(answers::answer(arguments)),
         ErrorKind::ValueValidation => {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
             // A positional argument's reason says what it is: a secret name, a project.

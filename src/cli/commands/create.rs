@@ -20,7 +20,6 @@ Examples:
   pass show api | flyte-local create secret api_key
   flyte-local create secret session_key --generate=hex:32
   flyte-local create secret my_secret -p my_project -d development
-  flyte-local create secret ghcr --type image_pull --registry ghcr.io
   flyte-local create secret ghcr --type image_pull --from-docker-config")]
 pub(crate) struct Args {
     /// The secret's name: letters, digits, '-' and '_'
