@@ -19,6 +19,7 @@ use super::shell::quoted;
 use super::ui::Ui;
 use flyte_local::config::Config;
 use flyte_local::crypto::AuthorKey;
+use flyte_local::process::Spawner;
 use flyte_local::secret::{Domain, Project, RunScope};
 use flyte_local::storage::{Directory, StorageError, read_private_file};
 use flyte_local::vault::Vault;
@@ -33,6 +34,7 @@ pub(crate) struct Context<'a> {
     identities: Vec<PathBuf>,
     default_identity: Place,
     passphrases: Arc<Passphrases>,
+    spawner: Spawner,
     /// The key that signs what the user writes.
     author: Place,
     /// Where what was seen of vaults is remembered.
@@ -71,6 +73,8 @@ impl<'a> Context<'a> {
         let default_author = directories.as_ref().map(|d| d.config_dir().join("author.key"));
         // macOS has no directory for state.
         let default_state = directories.as_ref().map(|d| d.state_dir().unwrap_or(d.data_local_dir()).join("pins"));
+        let passphrases = Arc::new(Passphrases::new(global.passphrase_fd, ui.clone())?);
+        let from_children = Arc::clone(&passphrases);
         let mut command = "flyte-local".to_owned();
         let chosen = global.vault.iter().map(|path| ("--vault", path));
         for (option, path) in chosen.chain(global.identity.iter().map(|path| ("--identity", path))) {
@@ -85,7 +89,9 @@ impl<'a> Context<'a> {
             },
             identities: global.identity,
             default_identity: Place { path: default_identity, option: NAME_AN_IDENTITY },
-            passphrases: Arc::new(Passphrases::new(global.passphrase_fd, ui.clone())?),
+            passphrases,
+            // FLYTE_LOCAL_IDENTITY is the name of a file, and stays: what a child starts may be flyte-local again.
+            spawner: Spawner::new([IDENTITY_KEY], move || from_children.take_away()),
             author: Place {
                 path: path_variable("FLYTE_LOCAL_AUTHOR").or(default_author),
                 option: "FLYTE_LOCAL_AUTHOR=FILE",
@@ -260,6 +266,11 @@ impl<'a> Context<'a> {
     /// Where passphrases come from.
     pub(crate) fn passphrases(&self) -> &Passphrases {
         &self.passphrases
+    }
+
+    /// What makes the commands of child processes.
+    pub(crate) fn spawner(&self) -> &Spawner {
+        &self.spawner
     }
 
     /// The time, for a comment in a file.

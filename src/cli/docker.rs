@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 
 use super::environment::inherited;
 use super::error::{CliError, Exit};
-use super::identity_source::IDENTITY_KEY;
 use super::prompt;
 use super::ui::Ui;
 use super::value_input::{Hidden, from_stdin, too_large};
+use flyte_local::process::Spawner;
 use flyte_local::secret::MAX_VALUE_BYTES;
 use flyte_local::storage::read_users_file;
 use flyte_local::transfer::docker::{CredentialSource, DockerConfig, DockerError, HelperAnswer, auth, check, document};
@@ -72,9 +72,9 @@ impl DockerArgs {
     }
 
     /// The document that the options ask for; `None` if they leave that to standard input.
-    pub(crate) fn read(self, ui: &Ui) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+    pub(crate) fn read(self, ui: &Ui, spawner: &Spawner) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
         if self.from_docker_config {
-            return self.of_config(ui).map(Some);
+            return self.of_config(ui, spawner).map(Some);
         }
         let is_asked = std::io::stdin().is_terminal();
         if self.given().is_none() && !is_asked {
@@ -104,7 +104,7 @@ impl DockerArgs {
         Ok(Some(document(&[(&registry, &auth(&username, &password))])))
     }
 
-    fn of_config(&self, ui: &Ui) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    fn of_config(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
             CliError::new(Exit::Failed, "no home directory is known").hint("name the file with --docker-config-path")
         })?;
@@ -120,7 +120,7 @@ impl DockerArgs {
         let registries = self.chosen(&config)?;
         let mut auths = Vec::new();
         for registry in &registries {
-            match credentials(&config, registry) {
+            match credentials(spawner, &config, registry) {
                 Ok(auth) => auths.push((registry.as_str(), auth)),
                 // As the SDK does, which goes on with the others.
                 Err(reason) => ui.say(&format!("flyte-local: {registry} is left out: {reason}")),
@@ -188,7 +188,7 @@ fn default_config() -> Option<PathBuf> {
 }
 
 /// What a document has for a registry; else why there is nothing.
-fn credentials(config: &DockerConfig, registry: &str) -> Result<Zeroizing<String>, String> {
+fn credentials(spawner: &Spawner, config: &DockerConfig, registry: &str) -> Result<Zeroizing<String>, String> {
     match config.source(registry) {
         CredentialSource::Stored(stored) => Ok(Zeroizing::new(stored.to_owned())),
         CredentialSource::Nowhere => Err("there are no credentials for it".to_owned()),
@@ -198,7 +198,7 @@ fn credentials(config: &DockerConfig, registry: &str) -> Result<Zeroizing<String
                 return Err(format!("{helper:?} is no name of a credential helper"));
             }
             let program = format!("docker-credential-{helper}");
-            let answer = ask_helper(&program, &["get"], registry, PATIENCE)?;
+            let answer = ask_helper(spawner, &program, &["get"], registry, PATIENCE)?;
             let answer = HelperAnswer::parse(&answer).ok_or_else(|| format!("{program} did not answer in its form"))?;
             Ok(auth(&answer.username, answer.secret.as_bytes()))
         }
@@ -208,6 +208,7 @@ fn credentials(config: &DockerConfig, registry: &str) -> Result<Zeroizing<String
 /// What a credential helper answers; else why it does not. Its messages are for the terminal, and what it says on standard
 /// output is not shown, as it may be a password.
 fn ask_helper(
+    spawner: &Spawner,
     program: &str,
     arguments: &[&str],
     registry: &str,
@@ -217,8 +218,8 @@ fn ask_helper(
         std::io::ErrorKind::NotFound => format!("{program} is not in PATH"),
         _ => format!("{program}: {error}"),
     };
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove(IDENTITY_KEY).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut command = spawner.command(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let answer = answer_of(&mut child, registry, Instant::now() + patience);
     if !matches!(answer, Ok(Some(_))) {
@@ -277,7 +278,7 @@ mod tests {
 
     /// What comes of a helper that is this shell script.
     fn asked(script: &str, patience: Duration) -> Result<Vec<u8>, String> {
-        ask_helper("sh", &["-c", script], "ghcr.io", patience).map(|answer| answer.to_vec())
+        ask_helper(&Spawner::new([], || ()), "sh", &["-c", script], "ghcr.io", patience).map(|answer| answer.to_vec())
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::error::CliError;
+use flyte_local::process::Spawner;
 
 /// The supervisor between `run` or `exec --mask` and what they start.
 pub(crate) const SUPERVISE: &str = "__supervise";
@@ -15,8 +16,8 @@ pub(crate) const TRY_MOUNT: &str = "__try-mount";
 pub(crate) const MADE: &str = "made";
 
 /// This program again, as the supervisor.
-pub(crate) fn supervisor() -> Result<Command, CliError> {
-    let mut command = Command::new(this_program()?);
+pub(crate) fn supervisor(spawner: &Spawner) -> Result<Command, CliError> {
+    let mut command = spawner.command(this_program()?);
     command.arg(SUPERVISE);
     Ok(command)
 }

@@ -53,12 +53,12 @@ impl Injector {
         // Before anything else: a keyring is not that of a namespace, and no question can be asked once a child has the
         // terminal.
         identities.unlock_for(&vault)?;
-        context.passphrases().take_away();
+        context.passphrases().forget();
         if user == User::Task {
             identities.close();
         }
         let files = match mount {
-            Mount::Private => Files::open(user, runtime_directory().as_deref())?,
+            Mount::Private => Files::open(context.spawner(), user, runtime_directory().as_deref())?,
             Mount::None => {
                 Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
             }

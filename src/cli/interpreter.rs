@@ -6,12 +6,13 @@ use super::environment::virtual_env;
 use super::error::{CliError, Exit};
 use super::shell::quoted;
 use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError, Search};
+use flyte_local::process::Spawner;
 
-pub(crate) fn find(given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
+pub(crate) fn find(spawner: &Spawner, given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
     let active = virtual_env();
     let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
-    Interpreter::find(search).map_err(|error| no_environment(&error))
+    Interpreter::find(search, spawner).map_err(|error| no_environment(&error))
 }
 
 fn named_by(interpreter: &Interpreter) -> String {

@@ -24,6 +24,8 @@ pub(crate) struct Passphrases {
     /// Each question takes the next line.
     descriptor: Option<(u32, Mutex<File>)>,
     was_read: AtomicBool,
+    /// A line that was read before its question.
+    held: Mutex<Option<Result<Zeroizing<Vec<u8>>, CliError>>>,
 }
 
 /// Whether standard input is where passphrases come from: nothing of it may become a secret's value.
@@ -53,19 +55,37 @@ impl Passphrases {
             }
             None => None,
         };
-        Ok(Self { ui, descriptor, was_read: AtomicBool::new(false) })
+        Ok(Self { ui, descriptor, was_read: AtomicBool::new(false), held: Mutex::default() })
     }
 
-    /// Takes the line that is there, if no question has: a child inherits the descriptor, and is not to read it.
+    /// Reads the descriptor's first line and drops it, unless it was read before: a child inherits the descriptor and must
+    /// not read the passphrase.
     pub(crate) fn take_away(&self) {
         if !self.was_read.load(Ordering::Relaxed) {
             let _ = self.next_line();
         }
     }
 
-    /// The next line of the descriptor, if there is one to read.
+    /// Reads the descriptor's first line and keeps it for the first question. For a command that starts a child before it asks.
+    pub(crate) fn hold(&self) {
+        if !self.was_read.load(Ordering::Relaxed) {
+            let line = self.next_line();
+            *self.held.lock().expect("no panic") = line;
+        }
+    }
+
+    /// Takes the passphrase away from this process as well: no question follows.
+    pub(crate) fn forget(&self) {
+        self.take_away();
+        *self.held.lock().expect("no panic") = None;
+    }
+
+    /// Returns the line that is held, or else reads the next one; `None` without a descriptor.
     fn next_line(&self) -> Option<Result<Zeroizing<Vec<u8>>, CliError>> {
         let (number, file) = self.descriptor.as_ref()?;
+        if let Some(held) = self.held.lock().expect("no panic").take() {
+            return Some(held);
+        }
         self.was_read.store(true, Ordering::Relaxed);
         Some(line(*number, &mut file.lock().expect("no panic")))
     }

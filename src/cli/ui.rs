@@ -127,6 +127,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test starts itself")]
     fn a_panic_is_told_without_its_message() {
         let mut command = std::process::Command::new(std::env::current_exe().expect("this test"));
         command.args(["--exact", "cli::ui::tests::one_that_panics", "--ignored", "--nocapture", "--test-threads=1"]);

@@ -11,6 +11,7 @@ use super::error::{CliError, Exit};
 use super::passphrases;
 use super::prompt::{self, Asked};
 use super::ui::Ui;
+use flyte_local::process::Spawner;
 use flyte_local::secret::{MAX_VALUE_BYTES, Recipe, SecretName, SecretType, SecretValue};
 use flyte_local::storage::read_users_file;
 
@@ -60,14 +61,15 @@ impl From<String> for Hidden {
 }
 
 impl ValueArgs {
-    /// Whether programs are started that are not to find a passphrase.
-    pub(crate) fn starts_programs(&self) -> bool {
-        self.docker.from_docker_config
-    }
-
     /// Gets the value of a secret of this type. With none given, asks for it on a terminal; otherwise reads standard input,
     /// less one newline at its end unless `--raw`.
-    pub(crate) fn read(self, ui: &Ui, name: &SecretName, secret_type: SecretType) -> Result<SecretValue, CliError> {
+    pub(crate) fn read(
+        self,
+        ui: &Ui,
+        spawner: &Spawner,
+        name: &SecretName,
+        secret_type: SecretType,
+    ) -> Result<SecretValue, CliError> {
         let is_image_pull = secret_type == SecretType::ImagePull;
         let misplaced = |option: &str| {
             Err(CliError::new(Exit::Usage, format!("{option} is not for secrets of type {secret_type}")))
@@ -89,7 +91,7 @@ impl ValueArgs {
         let bytes = match (given, self.from_file) {
             (Some(text), _) => Zeroizing::new(text.0.as_bytes().to_vec()),
             (None, Some(path)) => from_file(&path)?,
-            (None, None) if is_image_pull => match self.docker.read(ui)? {
+            (None, None) if is_image_pull => match self.docker.read(ui, spawner)? {
                 Some(document) => document,
                 None => from_stdin(self.raw, "give what it is made of: --registry HOST --username NAME")?,
             },

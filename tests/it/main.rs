@@ -7,6 +7,7 @@ mod architecture;
 mod authenticity;
 mod binding;
 mod check;
+mod children;
 mod cli;
 mod crash;
 mod disk;

@@ -71,7 +71,7 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
     };
     let first = [Finding::new("vault", path_of_vault)].into_iter().chain(found);
     let findings: Vec<_> =
-        first.chain(looked_over).chain(leftovers(context)).chain([file_secrets(), system()]).collect();
+        first.chain(looked_over).chain(leftovers(context)).chain([file_secrets(context), system()]).collect();
     context.ui.data(format(context.output_format, &findings).as_bytes())?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
         context.ui.hint(hint);
@@ -232,9 +232,9 @@ fn system() -> Finding {
     Finding::new("system", Ok(format!("{opens}; {swap}")))
 }
 
-fn file_secrets() -> Finding {
+fn file_secrets(context: &Context<'_>) -> Finding {
     const WHAT: &str = "file secrets";
-    match Place::find(User::Task, runtime_directory().as_deref()) {
+    match Place::find(context.spawner(), User::Task, runtime_directory().as_deref()) {
         Place::Mount => Finding::new(WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
         Place::Memory(directory) => {
             let _removal = directory.removal();

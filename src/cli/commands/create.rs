@@ -43,10 +43,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
     vault.require_writable().and_then(|()| vault.require_absent(&id)).map_err(failed)?;
-    if args.value.starts_programs() {
-        context.passphrases().take_away();
-    }
-    let value = args.value.read(context.ui, &id.name, args.secret_type)?;
+    let value = args.value.read(context.ui, context.spawner(), &id.name, args.secret_type)?;
     vault.create_secret(&id, args.secret_type, &value).map_err(failed)?;
     context.ui.say(&format!("created {id}"));
     Ok(())

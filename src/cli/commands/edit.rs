@@ -14,12 +14,12 @@ use crate::cli::docker::check_document;
 use crate::cli::environment::{inherited, runtime_directory};
 use crate::cli::error::{CliError, Exit, scope_flags};
 use crate::cli::hidden;
-use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::opener::Opener;
 use crate::cli::prompt;
 use crate::cli::value_input::too_large;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{self, EditError, Ended, MemoryBase};
+use flyte_local::process::Spawner;
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretType, SecretValue};
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
@@ -60,7 +60,6 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         if is_missing { error.hint(format!("or create it: {}", type_at("create"))) } else { error }
     })?;
     let old = Opener::new(context).value(&vault, &id, &context.command)?;
-    context.passphrases().take_away();
     if std::str::from_utf8(old.expose()).is_err() {
         return Err(CliError::new(
             Exit::Failed,
@@ -95,8 +94,9 @@ fn edited(
     let base = MemoryBase::find(runtime_directory().as_deref(), Path::new(SECRETS_DIRECTORY)).map_err(no_memory)?;
     let (name, old) = (known.id.name.as_str(), old.expose());
     let edit = |content: &[u8]| {
-        let command = |path: &Path| command(editor, path);
-        let edited = launch::edit(hidden::supervisor()?, command, &base, name, content, MAX_EDITED_BYTES);
+        let command = |path: &Path| command(context.spawner(), editor, path);
+        let edited =
+            launch::edit(hidden::supervisor(context.spawner())?, command, &base, name, content, MAX_EDITED_BYTES);
         edited.map(|new| typed(old, new)).map_err(|error| failed(&error))
     };
     let (mut new, mut is_shortened) = edit(old)?;
@@ -177,11 +177,11 @@ fn editor() -> Result<OsString, CliError> {
 }
 
 /// `sh -c 'EDITOR "$@"' EDITOR FILE`, as git does.
-fn command(editor: &OsStr, file: &Path) -> Command {
+fn command(spawner: &Spawner, editor: &OsStr, file: &Path) -> Command {
     let mut line = editor.to_owned();
     line.push(" \"$@\"");
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(line).arg(editor).arg(file).env_remove(IDENTITY_KEY);
+    let mut command = spawner.command("sh");
+    command.arg("-c").arg(line).arg(editor).arg(file);
     command
 }
 

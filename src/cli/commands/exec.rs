@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
@@ -12,7 +12,6 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, cannot_run};
 use crate::cli::files::User;
 use crate::cli::hidden;
-use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::inject::{Injector, Mount};
 use flyte_local::flyte::{SECRETS_DIRECTORY, VARIABLE_MARKERS, default_variable, file_markers};
 use flyte_local::launch::{self, ChildError, Surroundings};
@@ -113,8 +112,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     }
 
     let (program, arguments) = args.command.split_first().expect("clap requires one");
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove(IDENTITY_KEY);
+    let mut command = context.spawner().command(program);
+    command.args(arguments);
     if !variables.is_empty() {
         command.envs(VARIABLE_MARKERS);
     }
@@ -126,7 +125,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         return Err(cannot_run(program, &launch::replace(&mut command)));
     }
     let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
-    match launch::run(hidden::supervisor()?, &command, surroundings, |_| ()) {
+    match launch::run(hidden::supervisor(context.spawner())?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
         Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
         Err(error) => Err(CliError::chain(Exit::Failed, &error)),

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::interpreter;
 use crate::cli::opener::Opener;
 use crate::cli::prompt;
@@ -106,12 +105,11 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     }
     let opener = Opener::new(context);
     if !args.dry_run {
-        // Python inherits the descriptor of the passphrase.
+        // Before Python starts, which takes the passphrase's descriptor away.
         opener.identities()?.unlock_for(&vault)?;
     }
-    context.passphrases().take_away();
 
-    let interpreter = interpreter::find(args.python.clone(), None)?;
+    let interpreter = interpreter::find(context.spawner(), args.python.clone(), None)?;
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
     context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
@@ -164,9 +162,7 @@ fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Res
         None => None,
     };
     let target = Target { config: config.map(str::to_owned), endpoint: args.endpoint.clone(), insecure: args.insecure };
-    let connected = Cluster::connect(interpreter, &target, |command| {
-        command.env_remove(IDENTITY_KEY);
-    });
+    let connected = Cluster::connect(context.spawner(), interpreter, &target);
     connected.map_err(|error| failure::unconnected(error, interpreter, context))
 }
 

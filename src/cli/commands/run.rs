@@ -16,12 +16,12 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::files::User;
 use crate::cli::hidden;
-use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::inject::{Injector, Mount};
 use crate::cli::interpreter::{self, Typed, cannot_start, explain, not_python};
 use dry_run::Survey;
 use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
+use flyte_local::process::Spawner;
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
 use source::Source;
@@ -104,7 +104,10 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
     let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
-    let interpreter = interpreter::find(args.python, job.file())?;
+    // uv may run code of packages before the identities are unlocked.
+    context.passphrases().hold();
+    let spawner = context.spawner();
+    let interpreter = interpreter::find(spawner, args.python, job.file())?;
     let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
     let typed = Typed { run, verb: "run", file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
@@ -125,8 +128,13 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     if !args.dry_run {
         let began = SystemTime::now();
         let searched = (settings.leaks != Leaks::Off).then_some(&watchlist);
-        let (ended, keeps) =
-            execute(&interpreter, &typed, Broker::start(&interpreter, job, settings, source), surroundings)?;
+        let (ended, keeps) = execute(
+            spawner,
+            &interpreter,
+            &typed,
+            Broker::start(spawner, &interpreter, job, settings, source),
+            surroundings,
+        )?;
         if let Some(list) = searched {
             leaks::report(context.ui, list, keeps, began);
         }
@@ -134,9 +142,10 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     }
     let (rows, surveyed) = mpsc::channel();
     let (ended, _) = execute(
+        spawner,
         &interpreter,
         &typed,
-        Broker::start(&interpreter, job, settings, Survey { source, rows }),
+        Broker::start(spawner, &interpreter, job, settings, Survey { source, rows }),
         surroundings,
     )?;
     match (surveyed.try_recv(), ended) {
@@ -149,14 +158,15 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
 
 /// Runs the interpreter with its bootstrap, to its end; how it ended, and where Flyte keeps what the run made.
 fn execute(
+    spawner: &Spawner,
     interpreter: &Interpreter,
     typed: &Typed,
     started: io::Result<(Broker, Command)>,
     surroundings: Surroundings<'_>,
 ) -> Result<(Ended, BTreeSet<PathBuf>), CliError> {
-    let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
-    command.env_remove(IDENTITY_KEY);
-    let ended = match launch::run(hidden::supervisor()?, &command, surroundings, |parent| broker.started(parent)) {
+    let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
+    let ended = match launch::run(hidden::supervisor(spawner)?, &command, surroundings, |parent| broker.started(parent))
+    {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source, "run")),
         ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
     };

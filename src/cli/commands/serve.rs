@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use directories::BaseDirs;
@@ -13,7 +13,6 @@ use crate::cli::context::Context;
 use crate::cli::environment::inherited;
 use crate::cli::error::{CliError, Exit, cannot_run};
 use crate::cli::hidden;
-use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::shell::quoted;
 use crate::cli::ui::Ui;
 use flyte_local::launch::{self, ChildError, Surroundings};
@@ -75,10 +74,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         context.ui.hint(&format!("or, for all it starts: export{}; unset {API_KEY}", variables.collect::<String>()));
         return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
     };
-    let mut command = Command::new(program);
-    command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY).env_remove(IDENTITY_KEY);
-    context.passphrases().take_away();
-    let supervisor = hidden::supervisor()?;
+    let mut command = context.spawner().command(program);
+    command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY);
+    let supervisor = hidden::supervisor(context.spawner())?;
     let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
     match server.serve_during(vault, log, run).map_err(failed)? {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),

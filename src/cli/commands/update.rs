@@ -52,10 +52,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
             error.hint(format!("delete it, and create it anew: {} delete secret {}{flags}", context.command, id.name))
         );
     }
-    if args.value.starts_programs() {
-        context.passphrases().take_away();
-    }
-    let value = args.value.read(context.ui, &id.name, secret_type)?;
+    let value = args.value.read(context.ui, context.spawner(), &id.name, secret_type)?;
     vault.update_secret(&id, &value).map_err(failed)?;
     context.ui.say(&format!("updated {id}"));
     Ok(())
