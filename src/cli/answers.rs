@@ -37,7 +37,7 @@ pub(super) const OTHERS: [(&str, &str); 10] = [
 
 /// Other words for the verbs that take a noun. Two verbs: the first creates, the second changes.
 const VERBS: [(&[&str], &[&str]); 6] = [
-    (&["list", "ls", "show", "view", "read", "cat", "print", "secrets"], &["get"]),
+    (&["list", "ls", "show", "view", "read", "cat", "print"], &["get"]),
     (&["add", "new", "make"], &["create"]),
     (&["set", "put", "store", "write", "save"], &["create", "update"]),
     (&["change", "replace"], &["update"]),
@@ -56,10 +56,6 @@ const COMMANDS: [(&[&str], &[&str]); 8] = [
     (&["reencrypt", "re-encrypt"], &["rekey"]),
     (&["keygen"], &["create identity"]),
 ];
-
-/// Other words for the nouns.
-const PLURALS: [(&str, &str); 4] =
-    [("secrets", "secret"), ("recipients", "recipient"), ("identities", "identity"), ("vaults", "vault")];
 
 /// Returns the error for a command that does not exist, with the command to type instead.
 pub(super) fn answer(arguments: &[OsString]) -> CliError {
@@ -82,7 +78,7 @@ pub(super) fn answer(arguments: &[OsString]) -> CliError {
     if commands.is_empty() { error.hint(format!("see the commands: {} help", typed.program)) } else { error }
 }
 
-/// What was typed, as far as it is certain which words are options and their values.
+/// A command line, as far as it is certain which words are options and their values.
 struct Typed<'a> {
     /// `flyte-local`, with the options that lead to the vault.
     program: String,
@@ -91,7 +87,7 @@ struct Typed<'a> {
     scope: String,
 }
 
-/// What is answered: what is not a command, unless it may be a value, and the commands to type instead.
+/// The words that are not a command, unless they may be a value, and the commands to type instead.
 type Answer = (Option<String>, Vec<String>);
 
 impl<'a> Typed<'a> {
@@ -119,7 +115,7 @@ impl<'a> Typed<'a> {
                     let domain = value().parse::<Domain>();
                     typed.scope.push_str(&domain.map_or_else(|_| String::new(), |domain| format!(" -d {domain}")));
                 }
-                // What follows may be the value of an option that is not known here.
+                // The next word may be the value of an option that is not known here.
                 _ if option.starts_with('-') => break,
                 word => typed.words.push(word),
             }
@@ -199,7 +195,7 @@ impl<'a> Typed<'a> {
         }
     }
 
-    /// A command, with the first of `names` where it is the name of a secret. What follows a name may be a value.
+    /// A command, with the first of `names` where it is the name of a secret. Words after a name may be values.
     fn command(&self, verb: &str, noun: &str, names: &[&str]) -> String {
         if !nouns_of(verb).is_some_and(|nouns| nouns.contains(&noun)) {
             return match (verb, noun) {
@@ -222,9 +218,10 @@ fn nouns_of(verb: &str) -> Option<&'static [&'static str]> {
     NOUNS.iter().find(|(known, _)| *known == verb).map(|(_, nouns)| *nouns)
 }
 
-/// The noun that a word stands for.
+/// The noun that a word stands for, also in the plural.
 fn noun(word: &str) -> Option<&'static str> {
-    PLURALS.iter().find(|(plural, noun)| *plural == word || *noun == word).map(|(_, noun)| *noun)
+    let singular = if word == "identities" { "identity" } else { word.strip_suffix('s').unwrap_or(word) };
+    ["secret", "recipient", "identity", "vault"].into_iter().find(|noun| *noun == singular)
 }
 
 fn find(table: &[(&[&str], &'static [&'static str])], word: &str) -> Option<&'static [&'static str]> {
@@ -262,7 +259,8 @@ mod tests {
     #[test]
     fn every_answer_is_a_command() {
         let words = COMMANDS.iter().chain(&VERBS).flat_map(|(words, _)| *words).copied();
-        let words = words.chain(PLURALS.iter().map(|(plural, _)| *plural)).chain(["secret", "recipient", "identity"]);
+        let nouns = ["secret", "recipient", "identity", "vault", "recipients", "identities"];
+        let words = words.chain(nouns);
         let lines =
             words.flat_map(|word| ["", " api_key", " recipient", " identity x"].map(|rest| format!("{word}{rest}")));
         let others =
@@ -284,7 +282,7 @@ mod tests {
     const KEY: &str = "flyteauthor14ycd30x04j5kxpc9ejuy7k7625wjmly4wa9cmsndd5pdtnemj0hskd8zg6";
 
     #[test]
-    fn what_may_be_a_value_is_not_repeated() {
+    fn a_word_that_may_be_a_value_is_not_repeated() {
         for line in [
             "set api_key hunter2",
             "add -x hunter2",

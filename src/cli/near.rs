@@ -7,7 +7,7 @@ const MOST: usize = 3;
 pub(crate) fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let wanted = plain(typed);
-    // Of a short name nearly every letter would have to be wrong.
+    // A short name with two wrong letters is another name.
     let allowed = (wanted.chars().count() / 3).clamp(1, 3);
     let measured = known.into_iter().filter(|name| *name != typed).map(|name| {
         let distance = strsim::damerau_levenshtein(&wanted, &plain(name));

@@ -1,4 +1,4 @@
-//! What is said of arguments that clap does not accept.
+//! Messages about arguments that clap does not accept.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -66,7 +66,7 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
         _ => {}
     }
     if error.kind() == ErrorKind::UnknownArgument {
-        // What follows the `=` may be a value.
+        // The text after the `=` may be a value.
         let name = argument.split('=').next().unwrap_or_default().to_owned();
         error.insert(ContextKind::InvalidArg, ContextValue::String(name));
     }
