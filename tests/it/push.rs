@@ -180,7 +180,11 @@ fn a_vault_is_pushed_to_the_service_of_another() {
         let mut vault = source.open_vault();
         for (place, value) in &values {
             let value = SecretValue::new(value.clone().into()).expect("small enough");
-            vault.create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+            vault
+                .writer()
+                .expect("writable")
+                .create_secret(&secret_id(place), SecretType::Regular, &value)
+                .expect("created");
         }
     }
     source.ok(&["create", "secret", "registry", DOCUMENT, "--type", "image_pull"]);
@@ -190,7 +194,12 @@ fn a_vault_is_pushed_to_the_service_of_another() {
         let half: Vec<_> = values.iter().step_by(2).map(|(place, _)| place.clone()).collect();
         for place in &half {
             let value = SecretValue::new(b"the target's".to_vec().into()).expect("small enough");
-            target.open_vault().create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+            target
+                .open_vault()
+                .writer()
+                .expect("writable")
+                .create_secret(&secret_id(place), SecretType::Regular, &value)
+                .expect("created");
         }
         let served = Served::start(&target);
         let ran = Ran::from(served.push(&source, sdk, &[]).output().expect("it starts"));
