@@ -8,9 +8,9 @@ use super::source::Source;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing::{InScope, scope_cell};
+use crate::cli::report::Report;
 use crate::cli::table::{self, Cell, Column, Row};
 use crate::cli::ui::Color;
-use crate::cli::report::Report;
 use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
 use flyte_local::secret::Scope;
 
