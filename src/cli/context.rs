@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::arguments::{GlobalArgs, OutputFormat, RunScopeArgs};
 use super::environment::{inherited, is_strict, path_variable, permissions, variable, variable_is_set};
 use super::error::{CommandError, Exit};
-use super::identities::Identities;
-use super::identity_source::{IDENTITY_KEY, MAX_KEY_FILE_BYTES, Origin, none_at};
+use super::identities::UserIdentities;
+use super::identity_place::{IDENTITY_KEY, IdentityPlace, MAX_KEY_FILE_BYTES, none_at};
 use super::notices;
 use super::passphrases::Passphrases;
 use super::paths::{real, split};
@@ -30,16 +30,16 @@ const NAME_AN_IDENTITY: &str = "--identity FILE or FLYTE_LOCAL_IDENTITY";
 pub(crate) struct Context<'a> {
     pub(crate) ui: &'a Ui,
     pub(crate) output_format: OutputFormat,
-    vault: Place,
+    vault: UserPath,
     /// The files that --identity names.
     identities: Vec<PathBuf>,
-    default_identity: Place,
+    default_identity: UserPath,
     passphrases: Arc<Passphrases>,
     spawner: Spawner,
     /// The key that signs what the user writes.
-    author: Place,
+    author: UserPath,
     /// Where what was seen of vaults is remembered.
-    state: Place,
+    state: UserPath,
     strictness: Strictness,
     configuration: Option<PathBuf>,
     /// `flyte-local`, with the options that led to this vault: what a hint begins with.
@@ -47,13 +47,13 @@ pub(crate) struct Context<'a> {
 }
 
 /// A path, and whether the user chose it.
-struct Place {
+struct UserPath {
     path: Option<PathBuf>,
     /// What to set where there is no default.
     option: &'static str,
 }
 
-impl Place {
+impl UserPath {
     fn get(&self) -> Result<&Path, CommandError> {
         self.path.as_deref().ok_or_else(|| {
             let message = "no home directory is known: HOME is not set, and the user database names none";
@@ -84,20 +84,20 @@ impl<'a> Context<'a> {
         Ok(Self {
             ui,
             output_format: global.output_format,
-            vault: Place {
+            vault: UserPath {
                 path: global.vault.or_else(|| path_variable("FLYTE_LOCAL_VAULT")).or(default_vault),
                 option: "--vault DIR or FLYTE_LOCAL_VAULT",
             },
             identities: global.identity,
-            default_identity: Place { path: default_identity, option: NAME_AN_IDENTITY },
+            default_identity: UserPath { path: default_identity, option: NAME_AN_IDENTITY },
             passphrases,
             // FLYTE_LOCAL_IDENTITY is the name of a file, and stays: what a child starts may be flyte-local again.
             spawner: Spawner::new([IDENTITY_KEY], move || from_children.take_away()),
-            author: Place {
+            author: UserPath {
                 path: path_variable("FLYTE_LOCAL_AUTHOR").or(default_author),
                 option: "FLYTE_LOCAL_AUTHOR=FILE",
             },
-            state: Place {
+            state: UserPath {
                 path: path_variable("FLYTE_LOCAL_STATE").or(default_state),
                 option: "FLYTE_LOCAL_STATE=DIR",
             },
@@ -175,7 +175,7 @@ impl<'a> Context<'a> {
         let vault = real(self.vault_path()?)?;
         let is_known = !self.identities.is_empty() || self.default_identity.path.is_some();
         let identities = if is_known { self.identity_places()? } else { Vec::new() };
-        let identities = identities.iter().filter_map(Origin::path);
+        let identities = identities.iter().filter_map(IdentityPlace::path);
         let identities = identities.map(|path| (path, "the identity that opens it", NAME_AN_IDENTITY));
         let places = [(&self.author, "the key that signs it"), (&self.state, "what this machine remembers of it")];
         let places = places.iter().filter_map(|(place, what)| Some((place.path.as_deref()?, *what, place.option)));
@@ -239,12 +239,12 @@ impl<'a> Context<'a> {
 
     /// Where identities are: the places that the nearest level names, of the options, the variables, the configuration, and
     /// the default.
-    pub(crate) fn identity_places(&self) -> Result<Vec<Origin>, CommandError> {
+    pub(crate) fn identity_places(&self) -> Result<Vec<IdentityPlace>, CommandError> {
         if !self.identities.is_empty() {
-            return Ok(self.identities.iter().cloned().map(Origin::File).collect());
+            return Ok(self.identities.iter().cloned().map(IdentityPlace::File).collect());
         }
-        let file = path_variable("FLYTE_LOCAL_IDENTITY").map(Origin::File);
-        let key = variable_is_set(IDENTITY_KEY).then_some(Origin::Variable);
+        let file = path_variable("FLYTE_LOCAL_IDENTITY").map(IdentityPlace::File);
+        let key = variable_is_set(IDENTITY_KEY).then_some(IdentityPlace::Variable);
         let named: Vec<_> = file.into_iter().chain(key).collect();
         if !named.is_empty() {
             return Ok(named);
@@ -254,25 +254,28 @@ impl<'a> Context<'a> {
             let home = home.as_ref().map(directories::BaseDirs::home_dir);
             let paths = Config::load(directory)?.identity.paths(directory, home);
             if !paths.is_empty() {
-                return Ok(paths.into_iter().map(Origin::File).collect());
+                return Ok(paths.into_iter().map(IdentityPlace::File).collect());
             }
         }
-        Ok(vec![Origin::File(self.default_identity.get()?.to_owned())])
+        Ok(vec![IdentityPlace::File(self.default_identity.get()?.to_owned())])
     }
 
     /// The identities that open the vault, of which some may be locked.
-    pub(crate) fn identities(&self) -> Result<Identities, CommandError> {
+    pub(crate) fn identities(&self) -> Result<UserIdentities, CommandError> {
         let places = self.identity_places()?;
         self.read_identities(&places)?.ok_or_else(|| none_at(&places[0]))
     }
 
     /// Those in these places; `None` where there is nothing at any of them.
-    pub(crate) fn read_identities(&self, places: &[Origin]) -> Result<Option<Identities>, CommandError> {
-        Identities::read(places, permissions()?, &self.passphrases)
+    pub(crate) fn read_identities(&self, places: &[IdentityPlace]) -> Result<Option<UserIdentities>, CommandError> {
+        UserIdentities::read(places, permissions()?, &self.passphrases)
     }
 
     /// The bytes in a place of identities; `None` where there is nothing.
-    pub(crate) fn read_origin(&self, origin: &Origin) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
+    pub(crate) fn read_identity_place(
+        &self,
+        origin: &IdentityPlace,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         origin.read(permissions()?)
     }
 

@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 use super::environment::inherited;
 use super::error::{CommandError, Exit};
+use super::input::{Hidden, from_stdin, too_large};
 use super::prompt;
 use super::ui::Ui;
-use super::value_input::{Hidden, from_stdin, too_large};
 use flyte_local::process::Spawner;
 use flyte_local::secret::MAX_VALUE_BYTES;
 use flyte_local::storage::read_users_file;

@@ -60,7 +60,7 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
     terminal.write_all(question.as_bytes()).map_err(failed)?;
 
     let refused = Rc::new(Cell::new(false));
-    let keyboard = Keyboard {
+    let keyboard = TypedInput {
         terminal: terminal.try_clone().map_err(failed)?,
         refused: Rc::clone(&refused),
         asked_again: Arc::clone(&quiet.asked_again),
@@ -115,7 +115,7 @@ fn shown(question: &str) -> Result<String, CommandError> {
 }
 
 /// What is typed, byte by byte, so that nothing is read ahead.
-struct Keyboard {
+struct TypedInput {
     terminal: File,
     refused: Rc<Cell<bool>>,
     asked_again: Arc<AtomicBool>,
@@ -126,7 +126,7 @@ struct Keyboard {
 /// Takes back the whole line.
 const CTRL_U: u8 = 0x15;
 
-impl Read for Keyboard {
+impl Read for TypedInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(first) = buffer.first_mut() else { return Ok(0) };
         let byte = match self.held.take() {

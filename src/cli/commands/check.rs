@@ -8,11 +8,11 @@ use crate::cli::context::Context;
 use crate::cli::environment::runtime_directory;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::GET_ADDED;
-use crate::cli::files::{Place, User};
-use crate::cli::identities::Identities;
-use crate::cli::identity_source::Origin;
+use crate::cli::files::{FileSupport, User};
+use crate::cli::identities::UserIdentities;
+use crate::cli::identity_place::IdentityPlace;
 use crate::cli::paths::split;
-use crate::cli::report::Report;
+use crate::cli::report::ErrorReport;
 use crate::cli::sanitize::harmless;
 use crate::cli::shell::quoted;
 use crate::cli::table::{self, Cell, Column, Layout, Row};
@@ -40,7 +40,7 @@ pub(crate) struct Args {}
 struct Finding {
     what: &'static str,
     /// What there is, or why it will not do.
-    state: Result<String, Report>,
+    state: Result<String, ErrorReport>,
     /// What would make it better.
     hint: Option<String>,
 }
@@ -91,7 +91,7 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CommandErr
 }
 
 /// Everything about a vault that could be opened.
-fn look_over(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>) -> Vec<Finding> {
+fn look_over(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentities>) -> Vec<Finding> {
     let key = context.read_author_file();
     let own = key.as_ref().ok().and_then(|key| key.as_ref().map(AuthorKey::author));
     let mut findings = vec![signing_key(context, vault, key)];
@@ -122,7 +122,7 @@ fn signing_key(context: &Context<'_>, vault: &Vault, key: Result<Option<AuthorKe
 }
 
 /// What lies in the vault: how many secrets are sound, and each thing that is not.
-fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>) -> Vec<Finding> {
+fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentities>) -> Vec<Finding> {
     let found = match vault.inspect(identities.map(|identities| identities as _)) {
         Ok(found) => found,
         Err(error) => return vec![Finding::new(context, "all secrets", Err(error.into()))],
@@ -155,7 +155,7 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>
 /// to be gone, or protected by a passphrase.
 fn leftovers(context: &Context<'_>) -> Vec<Finding> {
     let identities = context.identity_places().unwrap_or_default();
-    let files = identities.iter().filter_map(Origin::path).chain(context.author_path());
+    let files = identities.iter().filter_map(IdentityPlace::path).chain(context.author_path());
     let directories: BTreeSet<_> = files.filter_map(split).map(|(directory, _)| directory).collect();
     let opened = directories.into_iter().filter_map(|directory| Directory::open(directory).ok());
     let left: BTreeSet<_> = opened.flat_map(|directory| directory.leftovers()).collect();
@@ -196,11 +196,16 @@ fn encryption(context: &Context<'_>, outdated: usize) -> Finding {
 }
 
 /// Whom the vault is encrypted to and who writes it: what somebody compares who sees it for the first time.
-fn keys(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>, own: Option<&Author>) -> Vec<Finding> {
+fn keys(
+    context: &Context<'_>,
+    vault: &Vault,
+    identities: Option<&UserIdentities>,
+    own: Option<&Author>,
+) -> Vec<Finding> {
     let finding = |what, name: &str, key: String, is_own: bool| {
         Finding::new(context, what, Ok(format!("{name:?} {key}{}", if is_own { " (yours)" } else { "" })))
     };
-    let ours = identities.map(Identities::recipients).unwrap_or_default();
+    let ours = identities.map(UserIdentities::recipients).unwrap_or_default();
     let recipients = vault.recipients().iter().map(|known| {
         let is_own = ours.contains(&known.key);
         finding("recipient", &known.name, known.key.to_string(), is_own)
@@ -213,7 +218,7 @@ fn keys(context: &Context<'_>, vault: &Vault, identities: Option<&Identities>, o
 }
 
 /// The identities, if one of them opens the vault.
-fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<Identities, CommandError> {
+fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<UserIdentities, CommandError> {
     let identities = context.identities()?;
     let Some(vault) = vault else { return Ok(identities) };
     identities.unlock_for(vault)?;
@@ -243,16 +248,16 @@ fn system(context: &Context<'_>) -> Finding {
 
 fn file_secrets(context: &Context<'_>) -> Finding {
     const WHAT: &str = "file secrets";
-    match Place::find(context.spawner(), User::Task, runtime_directory().as_deref()) {
-        Place::Mount => Finding::new(context, WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
-        Place::Memory(directory) => {
+    match FileSupport::probe(context.spawner(), User::Task, runtime_directory().as_deref()) {
+        FileSupport::Mount => Finding::new(context, WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
+        FileSupport::Memory(directory) => {
             let _removal = directory.removal();
             let (base, is_linked) = directory.base();
             let link = if is_linked { "link made" } else { "link not made" };
             let state = format!("memory-backed directory in {} ({link})", base.display());
             Finding { hint: directory.lacks_link(), ..Finding::new(context, WHAT, Ok(state)) }
         }
-        Place::Nowhere { reason, hints } => {
+        FileSupport::Nowhere { reason, hints } => {
             let error = CommandError::new(Exit::Failed, format!("unavailable: {reason}"));
             Finding::new(context, WHAT, Err(hints.iter().fold(error, |error, hint| error.hint(*hint))))
         }
