@@ -249,7 +249,7 @@ fn what_has_one_place_is_only_there() {
         ("hyper::", "src/service/"),
         ("connectrpc::", "src/service/"),
         ("env::var", "src/cli/environment.rs"),
-        ("rpassword::", "src/cli/prompt.rs"),
+        ("rpassword::", "src/cli/prompt"),
         ("io::stdout", "src/cli/ui.rs"),
         ("Command::new", "src/process.rs"),
         ("Spawner::new", "src/cli/context.rs"),
