@@ -292,7 +292,7 @@ all    regular     project p     project p     cannot be: project-scoped secrets
 
         let ran = cluster.push(&sandbox, &["--dry-run", "--output-format", "json", "--update", "-p", "p", "all"]);
         let row = json!([{
-            "name": "all", "project": "p", "domain": null, "type": "regular", "to": { "project": "p", "domain": null },
+            "name": "all", "project": "p", "type": "regular", "to": { "project": "p" },
             "action": "cannot", "reason": "project-scoped secrets must also specify a domain",
         }]);
         assert_eq!(serde_json::from_slice::<Value>(&ran.stdout).expect("JSON"), row);
