@@ -8,6 +8,7 @@ pub mod crypto;
 pub mod flyte;
 pub mod keyring;
 pub mod launch;
+pub mod process;
 pub mod redact;
 pub mod secret;
 pub mod service;

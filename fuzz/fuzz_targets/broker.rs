@@ -12,6 +12,7 @@ use flyte_local::flyte::{
     Broker, Declared, Interpreter, Job, Leaks, OLDEST_PYTHON, Origin, Provided, Refused, SecretSource, Settings,
     Surveyed,
 };
+use flyte_local::process::Spawner;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
@@ -88,7 +89,7 @@ fn talk(input: &[u8]) -> Told {
     let interpreter = Interpreter { program: "python3".into(), origin: Origin::Path, lacks_uv: false };
     let job = Job::Module { module: "m".to_owned(), arguments: Vec::new() };
     let settings = Settings { shared_secrets: false, leaks: Leaks::Warn, secrets_directory: None };
-    let (broker, command) = Broker::start(&interpreter, job, settings, source.clone()).expect("a socket");
+    let (broker, command) = Broker::start(&Spawner::new([], || ()), &interpreter, job, settings, source.clone()).expect("a socket");
     let socket =
         command.get_args().last().and_then(|number| number.to_str()?.parse().ok()).expect("the inherited socket");
     // SAFETY: it is open until `started` closes the broker's copy.

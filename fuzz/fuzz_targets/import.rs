@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use flyte_local::secret::{SecretName, SecretValue};
-use flyte_local::transfer::{Entry, Malformed, dotenv, json, yaml};
+use flyte_local::transfer::{Entry, SyntaxError, dotenv, json, yaml};
 use libfuzzer_sys::fuzz_target;
 
 type Values = BTreeMap<String, Option<String>>;
@@ -15,7 +15,7 @@ fn values(entries: &[Entry]) -> Values {
 }
 
 /// The lines that are said are lines of the file, in its order.
-fn look(bytes: &[u8], parsed: &Result<Vec<Entry>, Vec<Malformed>>) {
+fn look(bytes: &[u8], parsed: &Result<Vec<Entry>, Vec<SyntaxError>>) {
     let lines: Vec<_> = match parsed {
         Ok(entries) => entries.iter().flat_map(|entry| entry.replaces.into_iter().chain([entry.line])).collect(),
         Err(malformed) => malformed.iter().map(|malformed| malformed.line).collect(),

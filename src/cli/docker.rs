@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,14 +11,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
 use super::environment::inherited;
-use super::error::{CliError, Exit};
-use super::identity_source::IDENTITY_KEY;
+use super::error::{CommandError, Exit};
 use super::prompt;
 use super::ui::Ui;
 use super::value_input::{Hidden, from_stdin, too_large};
+use flyte_local::process::Spawner;
 use flyte_local::secret::MAX_VALUE_BYTES;
 use flyte_local::storage::read_users_file;
-use flyte_local::transfer::docker::{Answer, Config, DockerError, Source, auth, check, document};
+use flyte_local::transfer::docker::{CredentialSource, DockerConfig, DockerError, HelperAnswer, auth, check, document};
 
 /// How long a credential helper may take: it may ask its user for a password.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,29 +30,31 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 #[derive(Args)]
 #[command(next_help_heading = "Image pull secrets (--type image_pull)")]
 pub(crate) struct DockerArgs {
-    /// The registry's host: ghcr.io, docker.io
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
+    /// The registry's host, such as ghcr.io
+    #[arg(long, hide_short_help = true, value_name = "HOST", conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
     registry: Option<String>,
-    /// The user's name there
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
+    /// The user name at the registry
+    #[arg(long, hide_short_help = true, value_name = "NAME", conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
     username: Option<String>,
-    /// The password or token; as an argument it stays in the shell's history and is seen in the list of processes
+    /// The password or token [default: a hidden prompt, or stdin]
     ///
-    /// Without it, a hidden prompt on a terminal, and otherwise standard input.
-    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true)]
+    /// As an argument, it stays in the shell's history and is visible in the list of processes.
+    #[arg(long, hide_short_help = true, value_name = "PASSWORD", allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config", "password_stdin"])]
     password: Option<Hidden>,
-    /// Read the password from standard input, less one newline at its end
-    #[arg(long, conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
+    /// Read the password from standard input
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
     password_stdin: bool,
-    /// Take the credentials that Docker has, also those with its credential helpers
-    #[arg(long, conflicts_with_all = ["value", "value_option", "from_file"])]
+    /// Use Docker's credentials and credential helpers
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["value", "value_option", "from_file"])]
     pub(super) from_docker_config: bool,
-    /// Docker's configuration [default: config.json in DOCKER_CONFIG, or in ~/.docker]
-    #[arg(long, value_name = "FILE", requires = "from_docker_config")]
+    /// Docker's configuration file
+    ///
+    /// The default is config.json in DOCKER_CONFIG, or in ~/.docker.
+    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "from_docker_config")]
     docker_config_path: Option<PathBuf>,
-    /// Only these registries of it, separated by commas
-    #[arg(long, value_name = "HOSTS", requires = "from_docker_config")]
+    /// Only these registries, separated by commas
+    #[arg(long, hide_short_help = true, value_name = "HOSTS", requires = "from_docker_config")]
     registries: Option<String>,
 }
 
@@ -70,9 +72,9 @@ impl DockerArgs {
     }
 
     /// The document that the options ask for; `None` if they leave that to standard input.
-    pub(crate) fn read(self, ui: &Ui) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+    pub(crate) fn read(self, ui: &Ui, spawner: &Spawner) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         if self.from_docker_config {
-            return self.of_config(ui).map(Some);
+            return self.of_config(ui, spawner).map(Some);
         }
         let is_asked = std::io::stdin().is_terminal();
         if self.given().is_none() && !is_asked {
@@ -81,13 +83,15 @@ impl DockerArgs {
         let part = |given: Option<String>, option: &str, question: &str| match given.filter(|text| !text.is_empty()) {
             Some(given) => Ok(given),
             None if is_asked => prompt::line(question),
-            None => Err(CliError::new(Exit::Usage, format!("{option} is missing, and there is no terminal to ask on"))),
+            None => {
+                Err(CommandError::new(Exit::Usage, format!("{option} is missing, and there is no terminal to ask on")))
+            }
         };
         let registry = part(self.registry, "--registry", "Registry (e.g., ghcr.io, docker.io): ")?;
         let username = part(self.username, "--username", "Username: ")?;
         if username.contains(':') {
             let reason = "a user name with a ':' cannot be told from the password after it";
-            return Err(CliError::new(Exit::Usage, reason));
+            return Err(CommandError::new(Exit::Usage, reason));
         }
         let password = match self.password {
             Some(password) if !password.expose().is_empty() => Zeroizing::new(password.expose().as_bytes().to_vec()),
@@ -102,23 +106,24 @@ impl DockerArgs {
         Ok(Some(document(&[(&registry, &auth(&username, &password))])))
     }
 
-    fn of_config(&self, ui: &Ui) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    fn of_config(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
-            CliError::new(Exit::Failed, "no home directory is known").hint("name the file with --docker-config-path")
+            CommandError::new(Exit::Failed, "no home directory is known")
+                .hint("name the file with --docker-config-path")
         })?;
-        let bytes = read_users_file(&path, MAX_VALUE_BYTES).map_err(|error| CliError::from_storage(&error))?;
+        let bytes = read_users_file(&path, MAX_VALUE_BYTES)?;
         let bytes = bytes.ok_or_else(|| {
-            CliError::new(Exit::NotFound, format!("there is no file {}", path.display()))
+            CommandError::new(Exit::NotFound, format!("there is no file {}", path.display()))
                 .hint("name Docker's configuration with --docker-config-path FILE, or have it made: docker login")
         })?;
-        let config = Config::parse(&bytes).map_err(|error| {
+        let config = DockerConfig::parse(&bytes).map_err(|error| {
             let message = format!("{} is not Docker's configuration", path.display());
-            CliError::new(Exit::Failed, message).because(error.to_string())
+            CommandError::new(Exit::Failed, message).because(error.to_string())
         })?;
         let registries = self.chosen(&config)?;
         let mut auths = Vec::new();
         for registry in &registries {
-            match credentials(&config, registry) {
+            match credentials(spawner, &config, registry) {
                 Ok(auth) => auths.push((registry.as_str(), auth)),
                 // As the SDK does, which goes on with the others.
                 Err(reason) => ui.say(&format!("flyte-local: {registry} is left out: {reason}")),
@@ -131,7 +136,7 @@ impl DockerArgs {
         }
         if auths.is_empty() {
             let message = format!("no credentials could be extracted for registries: {}", registries.join(", "));
-            return Err(CliError::new(Exit::Failed, message)
+            return Err(CommandError::new(Exit::Failed, message)
                 .hint("give them: --registry HOST --username NAME")
                 .hint(format!("or have Docker ask for them: docker login {}", registries[0])));
         }
@@ -140,7 +145,7 @@ impl DockerArgs {
     }
 
     /// The registries that are asked for, else all; each once.
-    fn chosen(&self, config: &Config) -> Result<Vec<String>, CliError> {
+    fn chosen(&self, config: &DockerConfig) -> Result<Vec<String>, CommandError> {
         let mut registries: Vec<String> = Vec::new();
         let mut add = |registry: &str| {
             if !registries.iter().any(|other| other == registry) {
@@ -153,7 +158,7 @@ impl DockerArgs {
         }
         if registries.is_empty() {
             let message = "no registries found in Docker's configuration, and none named";
-            return Err(CliError::new(Exit::Failed, message)
+            return Err(CommandError::new(Exit::Failed, message)
                 .hint("name them: --registries HOST,HOST; of those with a credential helper, only what stands in \"auths\" is found")
                 .hint("or log in: docker login"));
         }
@@ -162,10 +167,10 @@ impl DockerArgs {
 }
 
 /// That a value given whole is a document with which images can be pulled.
-pub(crate) fn check_document(bytes: &[u8]) -> Result<(), CliError> {
+pub(crate) fn check_document(bytes: &[u8]) -> Result<(), CommandError> {
     check(bytes).map_err(|error| {
         let refused =
-            CliError::new(Exit::Failed, "the value is no .dockerconfigjson document").because(error.to_string());
+            CommandError::new(Exit::Failed, "the value is no .dockerconfigjson document").because(error.to_string());
         let refused = refused.hint("give what it is made of: --registry HOST --username NAME");
         match error {
             DockerError::NoCredentials(_) => {
@@ -186,18 +191,18 @@ fn default_config() -> Option<PathBuf> {
 }
 
 /// What a document has for a registry; else why there is nothing.
-fn credentials(config: &Config, registry: &str) -> Result<Zeroizing<String>, String> {
+fn credentials(spawner: &Spawner, config: &DockerConfig, registry: &str) -> Result<Zeroizing<String>, String> {
     match config.source(registry) {
-        Source::Stored(stored) => Ok(Zeroizing::new(stored.to_owned())),
-        Source::Nowhere => Err("there are no credentials for it".to_owned()),
-        Source::Helper(helper) => {
+        CredentialSource::Stored(stored) => Ok(Zeroizing::new(stored.to_owned())),
+        CredentialSource::Nowhere => Err("there are no credentials for it".to_owned()),
+        CredentialSource::Helper(helper) => {
             // Of a path, another program than one in PATH.
             if !helper.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c)) {
                 return Err(format!("{helper:?} is no name of a credential helper"));
             }
             let program = format!("docker-credential-{helper}");
-            let answer = ask_helper(&program, &["get"], registry, PATIENCE)?;
-            let answer = Answer::parse(&answer).ok_or_else(|| format!("{program} did not answer in its form"))?;
+            let answer = ask_helper(spawner, &program, &["get"], registry, PATIENCE)?;
+            let answer = HelperAnswer::parse(&answer).ok_or_else(|| format!("{program} did not answer in its form"))?;
             Ok(auth(&answer.username, answer.secret.as_bytes()))
         }
     }
@@ -206,6 +211,7 @@ fn credentials(config: &Config, registry: &str) -> Result<Zeroizing<String>, Str
 /// What a credential helper answers; else why it does not. Its messages are for the terminal, and what it says on standard
 /// output is not shown, as it may be a password.
 fn ask_helper(
+    spawner: &Spawner,
     program: &str,
     arguments: &[&str],
     registry: &str,
@@ -215,8 +221,8 @@ fn ask_helper(
         std::io::ErrorKind::NotFound => format!("{program} is not in PATH"),
         _ => format!("{program}: {error}"),
     };
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove(IDENTITY_KEY).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut command = spawner.command(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(failed)?;
     let answer = answer_of(&mut child, registry, Instant::now() + patience);
     if !matches!(answer, Ok(Some(_))) {
@@ -275,7 +281,7 @@ mod tests {
 
     /// What comes of a helper that is this shell script.
     fn asked(script: &str, patience: Duration) -> Result<Vec<u8>, String> {
-        ask_helper("sh", &["-c", script], "ghcr.io", patience).map(|answer| answer.to_vec())
+        ask_helper(&Spawner::new([], || ()), "sh", &["-c", script], "ghcr.io", patience).map(|answer| answer.to_vec())
     }
 
     #[test]

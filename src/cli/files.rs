@@ -5,10 +5,11 @@ use std::cell::Cell;
 use std::error::Error;
 use std::path::Path;
 
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::shell::quoted;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{LinkByHand, MemoryBase, MemoryDirectory, PrivateDirectory, Removal};
+use flyte_local::process::Spawner;
 
 /// Whom the secrets are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +57,8 @@ const HOW_TO_HAVE_MEMORY: &str = "or set XDG_RUNTIME_DIR to a directory on a tmp
 
 impl Files {
     /// Makes the directory. Call it before any thread starts.
-    pub(crate) fn open(user: User, runtime: Option<&Path>) -> Result<Self, CliError> {
-        match Place::find(user, runtime) {
+    pub(crate) fn open(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Result<Self, CommandError> {
+        match Place::find(spawner, user, runtime) {
             Place::Memory(directory) => return Ok(Files::InMemory(directory)),
             Place::Nowhere { reason, hints } => return Ok(Files::Unavailable { reason, hints }),
             Place::Mount => {}
@@ -65,7 +66,7 @@ impl Files {
         match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
             Ok(directory) => Ok(Files::Mounted(directory)),
             Err(error) => {
-                let error = CliError::chain(Exit::Failed, &error);
+                let error = CommandError::chain(Exit::Failed, &error);
                 Err(if user == User::Task { error.hint("do without file secrets: run --no-mount") } else { error })
             }
         }
@@ -74,8 +75,8 @@ impl Files {
 
 impl Place {
     /// Has a child of ours try to mount: what it cannot, we must not begin.
-    pub(crate) fn find(user: User, runtime: Option<&Path>) -> Self {
-        let Err(reason) = try_mount() else { return Place::Mount };
+    pub(crate) fn find(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Self {
+        let Err(reason) = try_mount(spawner) else { return Place::Mount };
         if user == User::Command {
             return Place::Nowhere { reason, hints: vec![HOW_TO_ALLOW] };
         }
@@ -173,13 +174,13 @@ fn in_words(error: &dyn Error) -> String {
 ///
 /// It answers in words: where SIGCHLD is ignored, the kernel does not keep its exit code.
 #[cfg(target_os = "linux")]
-fn try_mount() -> Result<(), String> {
+fn try_mount(spawner: &Spawner) -> Result<(), String> {
     use std::io::Read;
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     use super::hidden;
 
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = spawner.command("/proc/self/exe");
     command.arg(hidden::TRY_MOUNT).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut answer = String::new();
     let asked = command.spawn().and_then(|mut child| {
@@ -196,6 +197,6 @@ fn try_mount() -> Result<(), String> {
 
 /// Without namespaces there is nothing to try: making the directory fails before it changes anything.
 #[cfg(not(target_os = "linux"))]
-fn try_mount() -> Result<(), String> {
+fn try_mount(_: &Spawner) -> Result<(), String> {
     PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)).map(|_| ()).map_err(|error| in_words(&error))
 }

@@ -1,19 +1,23 @@
 //! The command line, the whole of it on one page. The only part that parses flags, prints, prompts or reads the
 //! environment.
 
+mod answers;
 mod arguments;
 mod commands;
 mod context;
 mod docker;
 mod environment;
 mod error;
+mod explain;
 mod files;
+mod help;
 mod hidden;
 mod identities;
 mod identity_source;
 mod inject;
 mod interpreter;
 mod listing;
+mod near;
 mod new_identity;
 mod notices;
 mod opener;
@@ -22,7 +26,9 @@ mod paths;
 mod progress;
 mod prompt;
 mod reencrypt;
+mod report;
 mod retired;
+mod reveal;
 mod sanitize;
 mod shell;
 mod span;
@@ -34,32 +40,22 @@ mod value_input;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use arguments::GlobalArgs;
 use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, push, recipient};
 use commands::{rekey, run, serve, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
-use error::CliError;
+use error::CommandError;
+use report::Report;
 use ui::Ui;
 
-/// Secrets for Flyte tasks that run on this machine.
+/// Secrets for Flyte tasks that run on this machine
 ///
-/// Keeps each secret in an age-encrypted file of its own, in a tree that mirrors Flyte's scopes, and runs Flyte 2 tasks
-/// with the secrets they declare, as a cluster would.
+/// Keeps each secret in a separate age-encrypted file, in a tree that mirrors Flyte's scopes. Runs Flyte 2 tasks with
+/// the secrets they declare, as a cluster does.
 #[derive(Parser)]
-#[command(name = "flyte-local", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "\
-Examples:
-  flyte-local init
-  flyte-local create secret my_secret                 asks for the value
-  flyte-local create secret my_cert --from-file cert.pem
-  flyte-local get secret
-  flyte-local run task.py main --x 3                  runs the task with its secrets
-
-Exit codes: 0 done, 1 failed, 2 usage, 10 not found, 11 cannot decrypt, 12 exists already,
-13 refused (a file or a vault is not as it should be), 14 locked; run and exec return the
-command's own.")]
+#[command(name = "flyte-local", version, max_term_width = 80)]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -70,20 +66,20 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Init(init::Args),
-    /// Create a secret or an identity, or let somebody open the secrets
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Create a secret, a recipient or an identity
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Create(Create),
-    /// List the secrets or whom they are encrypted to, show one, or your public keys
-    #[command(subcommand, arg_required_else_help = true)]
+    /// List secrets, show one, or show recipients and keys
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Get(Get),
-    /// Give a secret another value, an identity a passphrase, or say whom to trust
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Change a secret or identity, or trust an author
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Update(Update),
-    /// Change a secret's value in an editor
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Edit a secret's value in an editor
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Edit(Edit),
-    /// Delete a secret, or a recipient
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Delete a secret or remove a recipient
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Delete(Delete),
     Run(run::Args),
     Exec(exec::Args),
@@ -91,7 +87,7 @@ enum Command {
     Export(export::Args),
     Serve(serve::Args),
     /// Send secrets to a cluster
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Push(Push),
     Rekey(rekey::Args),
     Unlock(unlock::Args),
@@ -139,17 +135,19 @@ enum Delete {
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     flyte_local::launch::forbid_dumps();
-    let ui = Ui::new(environment::no_color());
+    let ui = Ui::new(environment::no_color(), environment::columns());
     ui.tell_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let result = if arguments.get(1).is_some_and(|argument| argument == hidden::TRY_MOUNT) {
-        try_mount::run(&ui)
+        try_mount::run(&ui).map_err(in_words)
     } else if supervise::is_asked_for(&arguments) {
-        supervise::run(arguments)
+        supervise::run(arguments).map_err(in_words)
     } else {
         match Cli::try_parse_from(&arguments) {
             Ok(cli) => dispatch(cli, &ui),
-            Err(error) => usage::report(error, &arguments, &ui),
+            Err(error) => {
+                usage::report(help::composed(error, Cli::command(), &arguments), &arguments, &ui).map_err(in_words)
+            }
         }
     };
     let code = result.unwrap_or_else(|error| {
@@ -160,32 +158,42 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
-fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
-    let context = Context::new(cli.global, ui)?;
-    match cli.command {
-        Command::Init(args) => init::run(&context, args)?,
-        Command::Create(Create::Secret(args)) => create::run(&context, *args)?,
-        Command::Create(Create::Recipient(args)) => recipient::create(&context, args)?,
-        Command::Create(Create::Identity(args)) => identity::create(&context, args)?,
-        Command::Get(Get::Secret(args)) => get::run(&context, args)?,
-        Command::Get(Get::Recipient(args)) => recipient::get(&context, args)?,
-        Command::Get(Get::Identity(args)) => identity::get(&context, args)?,
-        Command::Update(Update::Secret(args)) => update::run(&context, args)?,
-        Command::Update(Update::Identity(args)) => update_identity::run(&context, args)?,
-        Command::Update(Update::Vault(args)) => update_vault::run(&context, args)?,
-        Command::Edit(Edit::Secret(args)) => edit::run(&context, args)?,
-        Command::Delete(Delete::Secret(args)) => delete::run(&context, args)?,
-        Command::Delete(Delete::Recipient(args)) => recipient::delete(&context, args)?,
+/// Puts an error into words where no command line leads to a vault.
+fn in_words(error: CommandError) -> Report {
+    error.report("flyte-local")
+}
+
+/// Runs the command, and puts its error into words: here it is known what a hint begins with.
+fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, Report> {
+    let context = Context::new(cli.global, ui).map_err(in_words)?;
+    perform(&context, cli.command).map_err(|error| error.report(&context.command))
+}
+
+fn perform(context: &Context<'_>, command: Command) -> Result<ExitCode, CommandError> {
+    match command {
+        Command::Init(args) => init::run(context, args)?,
+        Command::Create(Create::Secret(args)) => create::run(context, *args)?,
+        Command::Create(Create::Recipient(args)) => recipient::create(context, args)?,
+        Command::Create(Create::Identity(args)) => identity::create(context, args)?,
+        Command::Get(Get::Secret(args)) => get::run(context, args)?,
+        Command::Get(Get::Recipient(args)) => recipient::get(context, args)?,
+        Command::Get(Get::Identity(args)) => identity::get(context, args)?,
+        Command::Update(Update::Secret(args)) => update::run(context, args)?,
+        Command::Update(Update::Identity(args)) => update_identity::run(context, args)?,
+        Command::Update(Update::Vault(args)) => update_vault::run(context, args)?,
+        Command::Edit(Edit::Secret(args)) => edit::run(context, args)?,
+        Command::Delete(Delete::Secret(args)) => delete::run(context, args)?,
+        Command::Delete(Delete::Recipient(args)) => recipient::delete(context, args)?,
         Command::Run(args) => return run::run(context, args),
-        Command::Exec(args) => return exec::run(&context, args),
-        Command::Serve(args) => return serve::run(&context, args),
-        Command::Rekey(args) => rekey::run(&context, args)?,
-        Command::Check(args) => check::run(&context, args)?,
-        Command::Import(args) => import::run(&context, args)?,
-        Command::Export(args) => export::run(&context, args)?,
-        Command::Push(Push::Secret(args)) => push::run(&context, args)?,
-        Command::Unlock(args) => unlock::run(&context, args)?,
-        Command::Lock(args) => lock::run(&context, args)?,
+        Command::Exec(args) => return exec::run(context, args),
+        Command::Serve(args) => return serve::run(context, args),
+        Command::Rekey(args) => rekey::run(context, args)?,
+        Command::Check(args) => check::run(context, args)?,
+        Command::Import(args) => import::run(context, args)?,
+        Command::Export(args) => export::run(context, args)?,
+        Command::Push(Push::Secret(args)) => push::run(context, args)?,
+        Command::Unlock(args) => unlock::run(context, args)?,
+        Command::Lock(args) => lock::run(context, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

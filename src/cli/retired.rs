@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::paths::split;
 use super::shell::quoted;
 use flyte_local::crypto::Recipient;
-use flyte_local::storage::{Directory, Entry};
+use flyte_local::storage::{Directory, DirectoryEntry};
 
 const INFIX: &str = ".retired-";
 
@@ -25,8 +25,8 @@ pub(crate) fn hint(identity: &Path) -> Option<String> {
     let mut options: Vec<_> = entries
         .into_iter()
         .filter_map(|entry| match entry {
-            Entry::File(other) => other.strip_prefix(name)?.starts_with(INFIX).then_some(other),
-            Entry::Directory(_) | Entry::Other(_) => None,
+            DirectoryEntry::File(other) => other.strip_prefix(name)?.starts_with(INFIX).then_some(other),
+            DirectoryEntry::Directory(_) | DirectoryEntry::Other(_) => None,
         })
         .map(|other| format!(" --identity {}", quoted(&identity.with_file_name(OsStr::new(&other)))))
         .collect();

@@ -7,34 +7,36 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use super::docker::{DockerArgs, check_document};
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::passphrases;
 use super::prompt::{self, Asked};
 use super::ui::Ui;
+use flyte_local::process::Spawner;
 use flyte_local::secret::{MAX_VALUE_BYTES, Recipe, SecretName, SecretType, SecretValue};
 use flyte_local::storage::read_users_file;
 
 #[derive(Args)]
 pub(crate) struct ValueArgs {
-    /// The value; without one, a hidden prompt on a terminal, and otherwise standard input
+    /// The value [default: a hidden prompt, or standard input]
     ///
-    /// A value given as an argument stays in the shell's history, which the other ways avoid.
+    /// A value given as an argument stays in the shell's history. A prompt, a file or standard input avoids that.
     #[arg(value_name = "VALUE", conflicts_with_all = ["value_option", "from_file"])]
     value: Option<Hidden>,
-    /// The value, also one that begins with '-'
+    /// The value, even if it begins with '-'
     #[arg(long = "value", id = "value_option", value_name = "VALUE", conflicts_with = "from_file")]
     #[arg(allow_hyphen_values = true)]
     value_option: Option<Hidden>,
-    /// Take the value from a file or a pipe, byte for byte
+    /// Read the value from a file or a pipe, byte for byte
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
     /// Keep the newline at the end of standard input
     #[arg(long)]
     raw: bool,
-    /// Make a random value, which is not shown: 32 letters and digits, or as SPEC says
+    /// Generate a random value, which is not shown
     ///
-    /// SPEC is a number of letters and digits; `uuid`; `hex:N` or `base64:N`, which are N random bytes written so, as by
-    /// `openssl rand -hex N` (twice as many digits) and `openssl rand -base64 N`.
+    /// The value has 32 letters and digits unless SPEC says otherwise. SPEC is a number of letters and digits,
+    /// `uuid`, `hex:N` or `base64:N`. The last two are N random bytes, encoded as by `openssl rand -hex N` and
+    /// `openssl rand -base64 N`.
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "32")]
     #[arg(conflicts_with_all = ["value", "value_option", "from_file", "raw"])]
     generate: Option<Recipe>,
@@ -59,17 +61,18 @@ impl From<String> for Hidden {
 }
 
 impl ValueArgs {
-    /// Whether programs are started that are not to find a passphrase.
-    pub(crate) fn starts_programs(&self) -> bool {
-        self.docker.from_docker_config
-    }
-
     /// Gets the value of a secret of this type. With none given, asks for it on a terminal; otherwise reads standard input,
     /// less one newline at its end unless `--raw`.
-    pub(crate) fn read(self, ui: &Ui, name: &SecretName, secret_type: SecretType) -> Result<SecretValue, CliError> {
+    pub(crate) fn read(
+        self,
+        ui: &Ui,
+        spawner: &Spawner,
+        name: &SecretName,
+        secret_type: SecretType,
+    ) -> Result<SecretValue, CommandError> {
         let is_image_pull = secret_type == SecretType::ImagePull;
         let misplaced = |option: &str| {
-            Err(CliError::new(Exit::Usage, format!("{option} is not for secrets of type {secret_type}")))
+            Err(CommandError::new(Exit::Usage, format!("{option} is not for secrets of type {secret_type}")))
         };
         match (self.docker.given(), self.generate) {
             (Some(option), _) if !is_image_pull => {
@@ -80,7 +83,7 @@ impl ValueArgs {
             (None, Some(_)) if is_image_pull => return misplaced("--generate"),
             (None, Some(recipe)) => {
                 let made = recipe.make(getrandom::getrandom);
-                return made.map_err(|error| CliError::from_io("get random bytes", &error.into()));
+                return made.map_err(|error| CommandError::from_io("get random bytes", &error.into()));
             }
             _ => {}
         }
@@ -88,7 +91,7 @@ impl ValueArgs {
         let bytes = match (given, self.from_file) {
             (Some(text), _) => Zeroizing::new(text.0.as_bytes().to_vec()),
             (None, Some(path)) => from_file(&path)?,
-            (None, None) if is_image_pull => match self.docker.read(ui)? {
+            (None, None) if is_image_pull => match self.docker.read(ui, spawner)? {
                 Some(document) => document,
                 None => from_stdin(self.raw, "give what it is made of: --registry HOST --username NAME")?,
             },
@@ -105,17 +108,17 @@ impl ValueArgs {
     }
 }
 
-fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
+fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let shown = path.display();
     if path.is_dir() {
-        return Err(CliError::new(Exit::Failed, format!("{shown} is a directory, and a value is one file")));
+        return Err(CommandError::new(Exit::Failed, format!("{shown} is a directory, and a value is one file")));
     }
     let bytes = read_users_file(path, MAX_VALUE_BYTES).map_err(|error| match error.is_too_large() {
         true => too_large(),
-        false => CliError::from_storage(&error),
+        false => CommandError::from(error),
     })?;
     let Some(bytes) = bytes else {
-        let error = CliError::new(Exit::NotFound, format!("there is no file {shown}"));
+        let error = CommandError::new(Exit::NotFound, format!("there is no file {shown}"));
         return Err(if path == Path::new("-") {
             error.hint("to read standard input, leave --from-file out")
         } else {
@@ -127,7 +130,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
 }
 
 /// Reads standard input; `hint` is for when there is nothing.
-pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
+pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     // One byte over the limit, and one for the newline, are enough to know that it is too long.
     let mut bytes = read_stdin(MAX_VALUE_BYTES + 2)?;
     if bytes.is_empty() {
@@ -141,7 +144,7 @@ pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, Cl
 
 /// Standard input to its end, or to its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
 /// first 8 KiB for the rest of the process.
-pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     passphrases::require_stdin()?;
     let mut bytes = Zeroizing::new(vec![0; limit]);
     let mut length = 0;
@@ -150,7 +153,7 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
             Ok(0) => break,
             Ok(read) => length += read,
             Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(CliError::from_io("read standard input", &error.into())),
+            Err(error) => return Err(CommandError::from_io("read standard input", &error.into())),
         }
     }
     bytes.truncate(length);
@@ -158,14 +161,14 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
 }
 
 /// `false | flyte-local update secret NAME` must not empty a secret.
-pub(crate) fn nothing_came(whence: &str) -> CliError {
-    CliError::new(Exit::Failed, format!("nothing came from {whence}"))
+pub(crate) fn nothing_came(whence: &str) -> CommandError {
+    CommandError::new(Exit::Failed, format!("nothing came from {whence}"))
 }
 
 const SAY_EMPTY: &str = "for an empty value, say so: --value ''";
 
-pub(super) fn too_large() -> CliError {
-    CliError::new(
+pub(super) fn too_large() -> CommandError {
+    CommandError::new(
         Exit::Failed,
         format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most a secret holds"),
     )

@@ -22,26 +22,26 @@ pub struct Config {
     pub domain: Option<Domain>,
     /// The files of identities, where nothing nearer names any: one, or a list.
     #[serde(default)]
-    pub identity: Identity,
+    pub identity: IdentityPaths,
 }
 
 /// The value of `identity`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "the path of an identity file, or a list of such")]
-pub enum Identity {
+pub enum IdentityPaths {
     /// One.
     File(PathBuf),
     /// Several, or none.
     Files(Vec<PathBuf>),
 }
 
-impl Default for Identity {
+impl Default for IdentityPaths {
     fn default() -> Self {
         Self::Files(Vec::new())
     }
 }
 
-impl Identity {
+impl IdentityPaths {
     /// The paths, with `~/` as the directory `home`, and relative to `directory`, where the configuration lies.
     pub fn paths(&self, directory: &Path, home: Option<&Path>) -> Vec<PathBuf> {
         let written = match self {

@@ -26,7 +26,7 @@ pub struct Author(VerifyingKey);
 /// A string that is no author's public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an author's key (flyteauthor1…)")]
-pub struct BadAuthor;
+pub struct AuthorError;
 
 impl Author {
     /// The 32 bytes of the key.
@@ -44,14 +44,14 @@ impl Author {
 }
 
 impl FromStr for Author {
-    type Err = BadAuthor;
+    type Err = AuthorError;
 
-    fn from_str(text: &str) -> Result<Self, BadAuthor> {
-        let bytes = decode(PUBLIC, text).ok_or(BadAuthor)?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| BadAuthor)?;
+    fn from_str(text: &str) -> Result<Self, AuthorError> {
+        let bytes = decode(PUBLIC, text).ok_or(AuthorError)?;
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AuthorError)?;
         let author = Self(key);
         // One form a key, or two entries could look like two authors; and none that fits everybody's signatures.
-        if key.is_weak() || author.to_string() != text { Err(BadAuthor) } else { Ok(author) }
+        if key.is_weak() || author.to_string() != text { Err(AuthorError) } else { Ok(author) }
     }
 }
 
@@ -70,7 +70,7 @@ impl fmt::Debug for Author {
 /// Text that is no author's key file. It says nothing of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it does not hold exactly one author's key (FLYTE-AUTHOR-KEY-1…)")]
-pub struct BadAuthorKey;
+pub struct AuthorKeyError;
 
 /// The private half, which signs. It prints nothing of itself, and is wiped when dropped. It is in one place in memory, as one
 /// that is moved about leaves copies of itself on the stacks of threads.
@@ -102,10 +102,10 @@ impl AuthorKey {
     ///
     /// # Errors
     /// It does not hold exactly one key.
-    pub fn parse_file(text: &str) -> Result<Self, BadAuthorKey> {
+    pub fn parse_file(text: &str) -> Result<Self, AuthorKeyError> {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let (Some(line), None) = (lines.next(), lines.next()) else { return Err(BadAuthorKey) };
-        let bytes = Zeroizing::new(decode(SECRET, line).ok_or(BadAuthorKey)?);
+        let (Some(line), None) = (lines.next(), lines.next()) else { return Err(AuthorKeyError) };
+        let bytes = Zeroizing::new(decode(SECRET, line).ok_or(AuthorKeyError)?);
         Ok(Self(Arc::new(SigningKey::from_bytes(&bytes))))
     }
 
@@ -188,7 +188,7 @@ mod tests {
                 VerifyingKey::from_bytes(&bytes).is_ok_and(|key| key.is_weak()),
                 "{bytes:?} is not what it should be"
             );
-            assert_eq!(encode(PUBLIC, &bytes).parse::<Author>(), Err(BadAuthor));
+            assert_eq!(encode(PUBLIC, &bytes).parse::<Author>(), Err(AuthorError));
         }
     }
 

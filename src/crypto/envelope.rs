@@ -20,7 +20,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG, measure};
-use super::randomness::{NoRandomness, with_randomness};
+use super::randomness::{RandomnessError, with_randomness};
 use super::wanted::Wanted;
 use super::{Identities, Recipient};
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
@@ -78,7 +78,7 @@ pub enum EnvelopeError {
     NoRecipient,
     /// There is no key to encrypt with.
     #[error(transparent)]
-    Randomness(#[from] NoRandomness),
+    Randomness(#[from] RandomnessError),
     /// age failed to encrypt.
     #[error("age could not encrypt: {0}")]
     Encrypt(String),
@@ -165,14 +165,14 @@ fn commit(file_key: &FileKey, value: &SecretValue) -> Commitment {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
-    decrypt(file, &Finder(identities))
+    decrypt(file, &IdentitySet(identities))
 }
 
 /// To whom a file is encrypted, as its header says, unverified; nothing of a header that is malformed.
 ///
 /// `start` is as [`peek`] takes it.
 pub fn wanted(start: &[u8]) -> Wanted {
-    let collector = Collector::default();
+    let collector = WantedCollector::default();
     if let Ok(header) = measure(start)
         && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)])
     {
@@ -190,7 +190,7 @@ pub fn wanted(start: &[u8]) -> Wanted {
 pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
     let header = measure(start)?;
     let end = start.len().min(header + NONCE_BYTES);
-    let finder = BindingFinder::default();
+    let finder = BindingCollector::default();
     match decryptor(&start[..end])?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
         // The finder never yields a key: that age found none is the expected end.
         Err(age::DecryptError::NoMatchingKeys) => finder.only(),
@@ -210,8 +210,8 @@ fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, Envelope
         return Err(EnvelopeError::FileTooLarge);
     }
     measure(file)?;
-    let finder = BindingFinder::default();
-    let opener = Opener { identity, file_key: RefCell::new(None) };
+    let finder = BindingCollector::default();
+    let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
     let all = [&finder as &dyn age::Identity, &opener].into_iter();
     let mut payload = decryptor(file)?.decrypt(all).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
@@ -228,9 +228,9 @@ fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, Envelope
 }
 
 /// Identities, as one.
-struct Finder<'a>(&'a dyn Identities);
+struct IdentitySet<'a>(&'a dyn Identities);
 
-impl age::Identity for Finder<'_> {
+impl age::Identity for IdentitySet<'_> {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         self.unwrap_stanzas(std::slice::from_ref(stanza))
     }
@@ -248,9 +248,9 @@ impl age::Identity for Finder<'_> {
 
 /// An identity that opens nothing, and keeps what it is shown.
 #[derive(Default)]
-struct Collector(RefCell<Wanted>);
+struct WantedCollector(RefCell<Wanted>);
 
-impl age::Identity for Collector {
+impl age::Identity for WantedCollector {
     fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         None
     }
@@ -262,12 +262,12 @@ impl age::Identity for Collector {
 }
 
 /// An identity that remembers the file key it found.
-struct Opener<'a> {
+struct FileKeyKeeper<'a> {
     identity: &'a dyn age::Identity,
     file_key: RefCell<Option<FileKey>>,
 }
 
-impl age::Identity for Opener<'_> {
+impl age::Identity for FileKeyKeeper<'_> {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         self.unwrap_stanzas(std::slice::from_ref(stanza))
     }
@@ -324,9 +324,9 @@ fn is_binding(stanza: &Stanza) -> bool {
 
 /// An identity that opens nothing: age shows it every stanza, and it keeps the binding.
 #[derive(Default)]
-struct BindingFinder(RefCell<Vec<Stanza>>);
+struct BindingCollector(RefCell<Vec<Stanza>>);
 
-impl BindingFinder {
+impl BindingCollector {
     fn only(self) -> Result<Binding, EnvelopeError> {
         let mut found = self.0.into_inner();
         match (found.pop(), found.is_empty()) {
@@ -338,7 +338,7 @@ impl BindingFinder {
     }
 }
 
-impl age::Identity for BindingFinder {
+impl age::Identity for BindingCollector {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         if is_binding(stanza) {
             let (tag, args, body) = (stanza.tag.clone(), stanza.args.clone(), stanza.body.clone());

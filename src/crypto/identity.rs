@@ -5,13 +5,13 @@ use std::fmt;
 use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
-use super::randomness::{NoRandomness, with_randomness};
+use super::randomness::{RandomnessError, with_randomness};
 use super::wanted::Wanted;
-use super::{BadRecipient, MAX_ROUNDS, Recipient};
+use super::{MAX_ROUNDS, Recipient, RecipientError};
 
 /// A file that holds no identity that can be used. It names a line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadIdentity {
+pub enum IdentityError {
     /// It is not text.
     #[error(transparent)]
     NotText(#[from] std::str::Utf8Error),
@@ -47,15 +47,15 @@ pub enum BadIdentity {
     TooManyRounds(u32),
     /// Nobody should encrypt to its public half.
     #[error(transparent)]
-    Recipient(#[from] BadRecipient),
+    Recipient(#[from] RecipientError),
 }
 
 /// A private key that opens secrets: age's own, or one of OpenSSH's. It prints nothing of itself.
 #[derive(Clone)]
-pub struct Identity(Key);
+pub struct Identity(IdentityKey);
 
 #[derive(Clone)]
-enum Key {
+enum IdentityKey {
     X25519(age::x25519::Identity),
     /// Only one that is not encrypted, with its public half.
     OpenSsh(Box<(age::ssh::Identity, Recipient)>),
@@ -95,32 +95,32 @@ impl Identity {
     ///
     /// # Errors
     /// There is none to be had.
-    pub fn try_generate() -> Result<Self, NoRandomness> {
-        with_randomness(age::x25519::Identity::generate).map(|key| Self(Key::X25519(key)))
+    pub fn try_generate() -> Result<Self, RandomnessError> {
+        with_randomness(age::x25519::Identity::generate).map(|key| Self(IdentityKey::X25519(key)))
     }
 
     /// One of OpenSSH's, that is not encrypted.
-    pub(super) fn open_ssh(key: age::ssh::Identity) -> Result<Self, BadIdentity> {
+    pub(super) fn open_ssh(key: age::ssh::Identity) -> Result<Self, IdentityError> {
         let recipient = recipient_of(&key)?;
-        Ok(Self(Key::OpenSsh(Box::new((key, recipient)))))
+        Ok(Self(IdentityKey::OpenSsh(Box::new((key, recipient)))))
     }
 
     pub(super) fn is_open_ssh(&self) -> bool {
-        matches!(self.0, Key::OpenSsh(_))
+        matches!(self.0, IdentityKey::OpenSsh(_))
     }
 
     pub(super) fn as_age(&self) -> &dyn age::Identity {
         match &self.0 {
-            Key::X25519(key) => key,
-            Key::OpenSsh(pair) => &pair.0,
+            IdentityKey::X25519(key) => key,
+            IdentityKey::OpenSsh(pair) => &pair.0,
         }
     }
 
     /// The public half.
     pub fn recipient(&self) -> Recipient {
         match &self.0 {
-            Key::X25519(key) => Recipient::from(key.to_public()),
-            Key::OpenSsh(pair) => pair.1.clone(),
+            IdentityKey::X25519(key) => Recipient::from(key.to_public()),
+            IdentityKey::OpenSsh(pair) => pair.1.clone(),
         }
     }
 
@@ -128,7 +128,7 @@ impl Identity {
     ///
     /// # Errors
     /// A line that is something else, or no identity at all.
-    pub fn parse_file(text: &str) -> Result<Vec<Self>, BadIdentity> {
+    pub fn parse_file(text: &str) -> Result<Vec<Self>, IdentityError> {
         let mut identities = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -136,10 +136,10 @@ impl Identity {
                 continue;
             }
             let is_public = ["age1", "ssh-", "ecdsa-", "sk-"].iter().any(|start| line.starts_with(start));
-            let bad = if is_public { BadIdentity::PublicKey } else { BadIdentity::Line { line: index + 1 } };
-            identities.push(Self(Key::X25519(line.parse().map_err(|_| bad)?)));
+            let bad = if is_public { IdentityError::PublicKey } else { IdentityError::Line { line: index + 1 } };
+            identities.push(Self(IdentityKey::X25519(line.parse().map_err(|_| bad)?)));
         }
-        if identities.is_empty() { Err(BadIdentity::Empty) } else { Ok(identities) }
+        if identities.is_empty() { Err(IdentityError::Empty) } else { Ok(identities) }
     }
 
     /// The text of an identity file, in the form `age-keygen` gives it, so that `age -d -i` reads it.
@@ -147,21 +147,21 @@ impl Identity {
     /// # Panics
     /// It is OpenSSH's, which has files of its own.
     pub fn to_file(&self, created: &str) -> Zeroizing<String> {
-        let Key::X25519(key) = &self.0 else { panic!("a key of OpenSSH's is never written") };
+        let IdentityKey::X25519(key) = &self.0 else { panic!("a key of OpenSSH's is never written") };
         let (public, secret) = (self.recipient(), key.to_string());
         Zeroizing::new(format!("# created: {created}\n# public key: {public}\n{}\n", secret.expose_secret()))
     }
 }
 
 /// The public half of a key of OpenSSH's, which an encrypted one has in the clear.
-pub(super) fn recipient_of(key: &age::ssh::Identity) -> Result<Recipient, BadIdentity> {
+pub(super) fn recipient_of(key: &age::ssh::Identity) -> Result<Recipient, IdentityError> {
     use age::ssh::ParseRecipientKeyError::{RsaModulusTooLarge, Unsupported};
     match age::ssh::Recipient::try_from(key.clone()) {
         // By its text, as that is where all that is refused is looked for.
         Ok(recipient) => Ok(recipient.to_string().parse()?),
-        Err(Unsupported(kind)) => Err(BadIdentity::KeyType(kind)),
-        Err(RsaModulusTooLarge) => Err(BadRecipient::Ssh("an RSA key may have 4096 bits at most").into()),
-        Err(_) => Err(BadIdentity::MalformedKey),
+        Err(Unsupported(kind)) => Err(IdentityError::KeyType(kind)),
+        Err(RsaModulusTooLarge) => Err(RecipientError::Ssh("an RSA key may have 4096 bits at most").into()),
+        Err(_) => Err(IdentityError::MalformedKey),
     }
 }
 
@@ -186,9 +186,9 @@ mod tests {
     #[test]
     fn a_bad_line_is_named_by_its_number_alone() {
         let error = Identity::parse_file("# comment\n\nhunter2\n").expect_err("no identity");
-        assert_eq!(error, BadIdentity::Line { line: 3 });
+        assert_eq!(error, IdentityError::Line { line: 3 });
         assert!(!error.to_string().contains("hunter2"));
-        assert!(matches!(Identity::parse_file("# only a comment\n"), Err(BadIdentity::Empty)));
+        assert!(matches!(Identity::parse_file("# only a comment\n"), Err(IdentityError::Empty)));
     }
 
     #[test]

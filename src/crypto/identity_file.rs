@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::identity::recipient_of;
 use super::passphrase::{self, UnlockError};
-use super::{BadIdentity, Identity, Passphrase, Recipient, Wanted, open_ssh};
+use super::{Identity, IdentityError, Passphrase, Recipient, Wanted, open_ssh};
 
 /// A file of identities.
 #[derive(Debug, Clone)]
@@ -21,10 +21,10 @@ pub enum IdentityFile {
 
 /// Identities that a passphrase unlocks.
 #[derive(Clone)]
-pub struct LockedIdentity(Lock);
+pub struct LockedIdentity(Protection);
 
 #[derive(Clone)]
-enum Lock {
+enum Protection {
     /// An age file, in its binary form, that holds a file of age identities.
     Age(Vec<u8>),
     /// A key of OpenSSH's, whose public half is not encrypted.
@@ -45,9 +45,9 @@ impl IdentityFile {
     ///
     /// # Errors
     /// Something else, or a key of a kind that age does not use.
-    pub fn parse(file: &[u8]) -> Result<Self, BadIdentity> {
+    pub fn parse(file: &[u8]) -> Result<Self, IdentityError> {
         if file.starts_with(b"age-encryption.org/") || file.trim_ascii_start().starts_with(passphrase::ARMOR) {
-            return Ok(Self::Locked(LockedIdentity(Lock::Age(passphrase::read(file)?))));
+            return Ok(Self::Locked(LockedIdentity(Protection::Age(passphrase::read(file)?))));
         }
         let text = std::str::from_utf8(file)?;
         match text.lines().find_map(|line| line.trim().strip_prefix("-----BEGIN ")) {
@@ -60,37 +60,39 @@ impl IdentityFile {
     pub fn is_open_ssh(&self) -> bool {
         match self {
             Self::Open(identities) => identities.iter().any(Identity::is_open_ssh),
-            Self::Locked(locked) => matches!(locked.0, Lock::OpenSsh(_)),
+            Self::Locked(locked) => matches!(locked.0, Protection::OpenSsh(_)),
         }
     }
 }
 
 /// A private key whose first line is `-----BEGIN `, and this.
-fn private_key(text: &str, kind: &str) -> Result<IdentityFile, BadIdentity> {
+fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
     match kind.trim_end_matches('-') {
         "OPENSSH PRIVATE KEY" | "RSA PRIVATE KEY" => {}
-        "EC PRIVATE KEY" => return Err(BadIdentity::KeyType("ecdsa".to_owned())),
-        "DSA PRIVATE KEY" => return Err(BadIdentity::KeyType("ssh-dss".to_owned())),
-        "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(BadIdentity::KeyFormat("the format PKCS#8")),
-        "SSH2 ENCRYPTED PRIVATE KEY" => return Err(BadIdentity::KeyFormat("the format of ssh.com")),
-        other if other.contains("PUBLIC KEY") => return Err(BadIdentity::PublicKey),
-        _ => return Err(BadIdentity::MalformedKey),
+        "EC PRIVATE KEY" => return Err(IdentityError::KeyType("ecdsa".to_owned())),
+        "DSA PRIVATE KEY" => return Err(IdentityError::KeyType("ssh-dss".to_owned())),
+        "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat("the format PKCS#8")),
+        "SSH2 ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat("the format of ssh.com")),
+        other if other.contains("PUBLIC KEY") => return Err(IdentityError::PublicKey),
+        _ => return Err(IdentityError::MalformedKey),
     }
     let start = text.find("-----BEGIN ").unwrap_or_default();
     if kind.starts_with("OPENSSH") {
         open_ssh::look_at(&text[start..])?;
     }
-    let key = ssh::Identity::from_buffer(&text.as_bytes()[start..], None).map_err(|_| BadIdentity::MalformedKey)?;
+    let key = ssh::Identity::from_buffer(&text.as_bytes()[start..], None).map_err(|_| IdentityError::MalformedKey)?;
     match &key {
         ssh::Identity::Unencrypted(_) => Ok(IdentityFile::Open(vec![Identity::open_ssh(key)?])),
         ssh::Identity::Encrypted(locked) => {
             let recipient = recipient_of(&key)?;
-            Ok(IdentityFile::Locked(LockedIdentity(Lock::OpenSsh(Box::new((locked.clone(), recipient))))))
+            Ok(IdentityFile::Locked(LockedIdentity(Protection::OpenSsh(Box::new((locked.clone(), recipient))))))
         }
         ssh::Identity::Unsupported(reason) => Err(match reason {
-            ssh::UnsupportedKey::EncryptedPem => BadIdentity::KeyFormat("the old format PEM, encrypted"),
-            ssh::UnsupportedKey::EncryptedSsh(cipher) => BadIdentity::Cipher(cipher.clone()),
-            ssh::UnsupportedKey::Hardware(kind) | ssh::UnsupportedKey::Type(kind) => BadIdentity::KeyType(kind.clone()),
+            ssh::UnsupportedKey::EncryptedPem => IdentityError::KeyFormat("the old format PEM, encrypted"),
+            ssh::UnsupportedKey::EncryptedSsh(cipher) => IdentityError::Cipher(cipher.clone()),
+            ssh::UnsupportedKey::Hardware(kind) | ssh::UnsupportedKey::Type(kind) => {
+                IdentityError::KeyType(kind.clone())
+            }
         }),
     }
 }
@@ -99,16 +101,16 @@ impl LockedIdentity {
     /// The public half, where it is not locked away too.
     pub fn recipient(&self) -> Option<&Recipient> {
         match &self.0 {
-            Lock::Age(_) => None,
-            Lock::OpenSsh(pair) => Some(&pair.1),
+            Protection::Age(_) => None,
+            Protection::OpenSsh(pair) => Some(&pair.1),
         }
     }
 
     /// Whether one of them might open a file.
     pub fn may_open(&self, wanted: &Wanted) -> bool {
         match &self.0 {
-            Lock::Age(_) => wanted.has_x25519(),
-            Lock::OpenSsh(pair) => wanted.may_be(&pair.1),
+            Protection::Age(_) => wanted.has_x25519(),
+            Protection::OpenSsh(pair) => wanted.may_be(&pair.1),
         }
     }
 
@@ -118,11 +120,11 @@ impl LockedIdentity {
     /// See [`UnlockError`].
     pub fn unlock(&self, passphrase: &Passphrase) -> Result<Unlocked, UnlockError> {
         match &self.0 {
-            Lock::Age(file) => {
+            Protection::Age(file) => {
                 let text = passphrase::open(file, passphrase)?;
                 Ok(Unlocked { identities: parse(&text)?, kept: text })
             }
-            Lock::OpenSsh(pair) => {
+            Protection::OpenSsh(pair) => {
                 let key = pair.0.decrypt(passphrase.to_age()).map_err(|_| UnlockError::WrongPassphrase)?;
                 let kept = Zeroizing::new(passphrase.to_age().expose_secret().as_bytes().to_vec());
                 Ok(Unlocked { identities: vec![Identity::open_ssh(key.into())?], kept })
@@ -136,8 +138,8 @@ impl LockedIdentity {
     /// It was given for others.
     pub fn restore(&self, kept: &[u8]) -> Result<Vec<Identity>, UnlockError> {
         match &self.0 {
-            Lock::Age(_) => Ok(parse(kept)?),
-            Lock::OpenSsh(_) => {
+            Protection::Age(_) => Ok(parse(kept)?),
+            Protection::OpenSsh(_) => {
                 let passphrase = Passphrase::new(kept).ok_or(UnlockError::WrongPassphrase)?;
                 self.unlock(&passphrase).map(|unlocked| unlocked.identities)
             }
@@ -146,7 +148,7 @@ impl LockedIdentity {
 }
 
 /// The identities in a file that was locked: age's own, as age itself takes no others from there.
-fn parse(text: &[u8]) -> Result<Vec<Identity>, BadIdentity> {
+fn parse(text: &[u8]) -> Result<Vec<Identity>, IdentityError> {
     Identity::parse_file(std::str::from_utf8(text)?)
 }
 
@@ -226,13 +228,13 @@ mod tests {
         let error = |file: &[u8]| IdentityFile::parse(file).expect_err("none").to_string();
         let identity = Identity::generate();
         let public = format!("{}\n", identity.recipient());
-        assert_eq!(error(public.as_bytes()), BadIdentity::PublicKey.to_string());
+        assert_eq!(error(public.as_bytes()), IdentityError::PublicKey.to_string());
         let recipient: age::x25519::Recipient = identity.recipient().to_string().parse().expect("age's own");
         let file = age::encrypt(&recipient, b"text").expect("it encrypts");
         assert_eq!(error(&file), "it is an age file, but it is encrypted to keys, not with a passphrase");
         assert_eq!(error(&file[..30]), "it is an age file, but it is cut short");
         assert!(error(b"-----BEGIN EC PRIVATE KEY-----\nhunter2").contains("type ecdsa"));
         assert!(error(b"-----BEGIN PRIVATE KEY-----\nhunter2").contains("PKCS#8"));
-        assert_eq!(error(b"-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"), BadIdentity::MalformedKey.to_string());
+        assert_eq!(error(b"-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"), IdentityError::MalformedKey.to_string());
     }
 }

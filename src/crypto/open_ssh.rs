@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::BadIdentity;
+use super::IdentityError;
 
 /// The highest number of rounds of bcrypt that is accepted: some seconds. `ssh-keygen` takes 24, and a file could ask for days.
 pub const MAX_ROUNDS: u32 = 4096;
@@ -16,25 +16,25 @@ const MAGIC: &[u8] = b"openssh-key-v1\0";
 
 /// Refuses a file that asks for too much work, or holds a number that age does not survive. `text` begins with the line
 /// `-----BEGIN OPENSSH PRIVATE KEY-----`.
-pub(super) fn look_at(text: &str) -> Result<(), BadIdentity> {
+pub(super) fn look_at(text: &str) -> Result<(), IdentityError> {
     let mut file = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut lines = Zeroizing::new(Vec::with_capacity(text.len()));
     for line in text.lines().skip(1).take_while(|line| !line.starts_with("-----END ")) {
         lines.extend_from_slice(line.as_bytes());
     }
-    BASE64_STANDARD.decode_vec(&*lines, &mut file).map_err(|_| BadIdentity::MalformedKey)?;
-    parts(&file).unwrap_or(Err(BadIdentity::MalformedKey))
+    BASE64_STANDARD.decode_vec(&*lines, &mut file).map_err(|_| IdentityError::MalformedKey)?;
+    parts(&file).unwrap_or(Err(IdentityError::MalformedKey))
 }
 
 /// `None` for what is not of the format.
-fn parts(file: &[u8]) -> Option<Result<(), BadIdentity>> {
+fn parts(file: &[u8]) -> Option<Result<(), IdentityError>> {
     let mut rest = file.strip_prefix(MAGIC)?;
     let (_cipher, function, mut options) = (string(&mut rest)?, string(&mut rest)?, string(&mut rest)?);
     let (_count, mut public, mut private) = (number(&mut rest)?, string(&mut rest)?, string(&mut rest)?);
     if function == b"bcrypt" {
         let (_salt, rounds) = (string(&mut options)?, number(&mut options)?);
         if rounds > MAX_ROUNDS {
-            return Some(Err(BadIdentity::TooManyRounds(rounds)));
+            return Some(Err(IdentityError::TooManyRounds(rounds)));
         }
     }
     // Of a key that is encrypted, only the public half can be seen.
@@ -44,7 +44,7 @@ fn parts(file: &[u8]) -> Option<Result<(), BadIdentity>> {
     } else {
         are_sound(&mut public, 2)?
     };
-    Some(if are_sound { Ok(()) } else { Err(BadIdentity::MalformedKey) })
+    Some(if are_sound { Ok(()) } else { Err(IdentityError::MalformedKey) })
 }
 
 /// Whether each of the numbers of an RSA key is one: not zero in some bytes, on which age's reader runs past their end.
@@ -91,7 +91,7 @@ mod tests {
     }
 
     /// What a file of these parts is taken for.
-    fn parsed(encryption: &[&[u8]], public: &[u8], private: &[u8]) -> BadIdentity {
+    fn parsed(encryption: &[&[u8]], public: &[u8], private: &[u8]) -> IdentityError {
         let file = [MAGIC, &strings(encryption), &[0, 0, 0, 1], &framed(public), &framed(private)].concat();
         let lines = BASE64_STANDARD.encode(file);
         let text = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{lines}\n-----END OPENSSH PRIVATE KEY-----\n");
@@ -104,11 +104,11 @@ mod tests {
         for zero in [&[][..], &[0], &[0; 8]] {
             let private = [&[7; 8][..], &strings(&[b"ssh-rsa", b"\x05", zero, b"\x03", b"\x03", b"\x03", b"\x03"])];
             let public = strings(&[b"ssh-rsa", b"\x03", b"\x05"]);
-            assert_eq!(parsed(&none, &public, &private.concat()), BadIdentity::MalformedKey);
+            assert_eq!(parsed(&none, &public, &private.concat()), IdentityError::MalformedKey);
         }
         let salt = [&framed(&[1; 16])[..], &[0, 0, 0, 1]].concat();
         let public = strings(&[b"ssh-rsa", &[0; 3], b"\x05"]);
-        assert_eq!(parsed(&[b"aes256-ctr", b"bcrypt", &salt], &public, &[0; 16]), BadIdentity::MalformedKey);
+        assert_eq!(parsed(&[b"aes256-ctr", b"bcrypt", &salt], &public, &[0; 16]), IdentityError::MalformedKey);
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
             let options = [&framed(&[1; 16])[..], &rounds.to_be_bytes()].concat();
             let public = strings(&[b"ssh-ed25519", &[7; 32]]);
             let error = parsed(&[b"aes256-ctr", b"bcrypt", &options], &public, &[0; 64]);
-            assert_eq!(error, BadIdentity::TooManyRounds(rounds));
+            assert_eq!(error, IdentityError::TooManyRounds(rounds));
         }
     }
 

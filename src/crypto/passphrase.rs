@@ -6,8 +6,8 @@ use age::secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::header::measure;
-use super::randomness::{NoRandomness, with_randomness};
-use super::{BadIdentity, EnvelopeError};
+use super::randomness::{RandomnessError, with_randomness};
+use super::{EnvelopeError, IdentityError};
 
 /// The cost of trying a passphrase, as the power of two of scrypt's N: 256 MiB and about a second. age would choose it by
 /// timing, and a busy machine would make a weak file.
@@ -50,15 +50,15 @@ impl std::fmt::Debug for Passphrase {
 /// So much memory, in MiB, is not to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a passphrase takes {0} MiB of memory, more than there is or than this process may have")]
-pub struct LackOfMemory(u64);
+pub struct MemoryError(u64);
 
 /// Refuses work that would end the process, as scrypt does where it is given no memory. Where the system promises more than it has,
 /// as Linux may, it still kills who uses it.
-fn require_memory(work_factor: u8) -> Result<(), LackOfMemory> {
+fn require_memory(work_factor: u8) -> Result<(), MemoryError> {
     // scrypt's N blocks of 128 * r bytes, with age's r = 8, and a little for all else.
     let bytes = (1_u64 << (work_factor + 10)) + (1 << 20);
     let room = usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
-    if room { Ok(()) } else { Err(LackOfMemory(bytes >> 20)) }
+    if room { Ok(()) } else { Err(MemoryError(bytes >> 20)) }
 }
 
 /// The work factor in the header of a file that [`read`] gave: the last word of its only stanza.
@@ -78,21 +78,21 @@ pub enum UnlockError {
     TooMuchWork(u8),
     /// The system has not the memory to try a passphrase.
     #[error(transparent)]
-    Memory(#[from] LackOfMemory),
+    Memory(#[from] MemoryError),
     /// It was unlocked, and is no identity that can be used.
     #[error(transparent)]
-    Bad(#[from] BadIdentity),
+    Bad(#[from] IdentityError),
 }
 
 /// Why nothing was locked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LockError {
+pub enum ProtectError {
     /// There is no key to encrypt with.
     #[error(transparent)]
-    Randomness(#[from] NoRandomness),
+    Randomness(#[from] RandomnessError),
     /// The system has not the memory for the work.
     #[error(transparent)]
-    Memory(#[from] LackOfMemory),
+    Memory(#[from] MemoryError),
     /// age failed to encrypt.
     #[error("age could not encrypt: {0}")]
     Encrypt(String),
@@ -102,13 +102,13 @@ pub enum LockError {
 ///
 /// # Errors
 /// No randomness, or age's own failure.
-pub fn lock(text: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, LockError> {
+pub fn lock(text: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, ProtectError> {
     lock_at(WORK_FACTOR, text, passphrase)
 }
 
-pub(super) fn lock_at(work_factor: u8, text: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, LockError> {
+pub(super) fn lock_at(work_factor: u8, text: &[u8], passphrase: &Passphrase) -> Result<Vec<u8>, ProtectError> {
     require_memory(work_factor)?;
-    let failed = |error: &dyn std::fmt::Display| LockError::Encrypt(error.to_string());
+    let failed = |error: &dyn std::fmt::Display| ProtectError::Encrypt(error.to_string());
     with_randomness(|| {
         let mut recipient = age::scrypt::Recipient::new(passphrase.to_age());
         recipient.set_work_factor(work_factor);
@@ -126,30 +126,30 @@ pub(super) fn lock_at(work_factor: u8, text: &[u8], passphrase: &Passphrase) -> 
 }
 
 /// The binary form of an age file that a passphrase opens, given in either form.
-pub(super) fn read(file: &[u8]) -> Result<Vec<u8>, BadIdentity> {
-    let malformed = BadIdentity::AgeFile("its header is malformed");
+pub(super) fn read(file: &[u8]) -> Result<Vec<u8>, IdentityError> {
+    let malformed = IdentityError::AgeFile("its header is malformed");
     let mut binary = Vec::with_capacity(file.len());
     if file.trim_ascii_start().starts_with(ARMOR) {
-        let damaged = |_| BadIdentity::AgeFile("it is cut short, or damaged");
+        let damaged = |_| IdentityError::AgeFile("it is cut short, or damaged");
         age::armor::ArmoredReader::new(file).read_to_end(&mut binary).map_err(damaged)?;
     } else {
         binary.extend_from_slice(file);
     }
     measure(&binary).map_err(|error| match error {
-        EnvelopeError::Truncated => BadIdentity::AgeFile("it is cut short"),
-        EnvelopeError::HeaderTooLarge => BadIdentity::AgeFile("its header is larger than any identity's"),
+        EnvelopeError::Truncated => IdentityError::AgeFile("it is cut short"),
+        EnvelopeError::HeaderTooLarge => IdentityError::AgeFile("its header is larger than any identity's"),
         _ => malformed.clone(),
     })?;
     match age::Decryptor::new_buffered(&binary[..]) {
         Ok(decryptor) if decryptor.is_scrypt() => Ok(binary),
-        Ok(_) => Err(BadIdentity::AgeFile("it is encrypted to keys, not with a passphrase")),
+        Ok(_) => Err(IdentityError::AgeFile("it is encrypted to keys, not with a passphrase")),
         Err(_) => Err(malformed),
     }
 }
 
 /// What `file`, as [`read`] gave it, holds.
 pub(super) fn open(file: &[u8], passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, UnlockError> {
-    let damaged = || UnlockError::Bad(BadIdentity::AgeFile("it was changed or damaged after it was written"));
+    let damaged = || UnlockError::Bad(IdentityError::AgeFile("it was changed or damaged after it was written"));
     if let Some(factor) = work_factor(file).filter(|&factor| factor <= MAX_WORK_FACTOR) {
         require_memory(factor)?;
     }

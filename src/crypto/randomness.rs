@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the system gave no random bytes{}", .0.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
-pub struct NoRandomness(Option<String>);
+pub struct RandomnessError(Option<String>);
 
 thread_local! {
     static IS_WANTED: Cell<bool> = const { Cell::new(false) };
@@ -22,7 +22,7 @@ pub fn is_lack_of_randomness(payload: &(dyn Any + Send)) -> bool {
 }
 
 /// Does what asks for randomness and panics without.
-pub(super) fn with_randomness<T>(act: impl FnOnce() -> T) -> Result<T, NoRandomness> {
+pub(super) fn with_randomness<T>(act: impl FnOnce() -> T) -> Result<T, RandomnessError> {
     IS_WANTED.set(true);
     // What `act` had begun is dropped, and looked at by nobody.
     let done = catch_unwind(AssertUnwindSafe(act));
@@ -31,14 +31,14 @@ pub(super) fn with_randomness<T>(act: impl FnOnce() -> T) -> Result<T, NoRandomn
 }
 
 /// From the words of rand_core, rand and std; no other payload is looked at further, as it might hold a value.
-fn reason(payload: &(dyn Any + Send)) -> Option<NoRandomness> {
+fn reason(payload: &(dyn Any + Send)) -> Option<RandomnessError> {
     if let Some(text) = payload.downcast_ref::<String>() {
         let reason =
             ["Error: ", "could not initialize thread_rng: "].iter().find_map(|words| text.strip_prefix(words))?;
-        return Some(NoRandomness(Some(reason.to_owned())));
+        return Some(RandomnessError(Some(reason.to_owned())));
     }
     let text = payload.downcast_ref::<&str>()?;
-    text.starts_with("failed to generate random data").then_some(NoRandomness(None))
+    text.starts_with("failed to generate random data").then_some(RandomnessError(None))
 }
 
 #[cfg(test)]

@@ -11,17 +11,17 @@ use base64::engine::general_purpose::STANDARD;
 ///
 /// Two are the same if their texts are; the comment that follows an OpenSSH key is no part of it.
 #[derive(Clone)]
-pub struct Recipient(Key);
+pub struct Recipient(RecipientKey);
 
 #[derive(Clone)]
-enum Key {
+enum RecipientKey {
     X25519(age::x25519::Recipient),
     Ssh(age::ssh::Recipient),
 }
 
 /// A string that is no recipient. It quotes nothing of it: a private key may have been given by mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadRecipient {
+pub enum RecipientError {
     /// None of the forms that are known.
     #[error("not a recipient (age1…, ssh-ed25519 … or ssh-rsa …)")]
     Unknown,
@@ -43,16 +43,16 @@ pub enum BadRecipient {
 }
 
 impl FromStr for Recipient {
-    type Err = BadRecipient;
+    type Err = RecipientError;
 
-    fn from_str(text: &str) -> Result<Self, BadRecipient> {
+    fn from_str(text: &str) -> Result<Self, RecipientError> {
         let key = match text {
-            _ if is_private(text) => return Err(BadRecipient::PrivateKey),
-            _ if text.starts_with("age1") => Key::X25519(parse_age(text)?),
+            _ if is_private(text) => return Err(RecipientError::PrivateKey),
+            _ if text.starts_with("age1") => RecipientKey::X25519(parse_age(text)?),
             _ if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") => {
-                Key::Ssh(parse_ssh(text)?)
+                RecipientKey::Ssh(parse_ssh(text)?)
             }
-            _ => return Err(BadRecipient::Unknown),
+            _ => return Err(RecipientError::Unknown),
         };
         Ok(Self(key))
     }
@@ -64,33 +64,33 @@ fn is_private(text: &str) -> bool {
         || text.contains("PRIVATE KEY-----")
 }
 
-fn parse_age(text: &str) -> Result<age::x25519::Recipient, BadRecipient> {
-    let key = text.parse().map_err(BadRecipient::Age)?;
+fn parse_age(text: &str) -> Result<age::x25519::Recipient, RecipientError> {
+    let key = text.parse().map_err(RecipientError::Age)?;
     // age does not encrypt to such a key: it panics.
     let bytes: Option<[u8; 32]> = bech32::decode(text).ok().and_then(|(_, bytes)| bytes.try_into().ok());
     let is_small = bytes.is_none_or(|point| x25519_dalek::x25519([1; 32], point) == [0; 32]);
-    if is_small { Err(BadRecipient::SmallOrder) } else { Ok(key) }
+    if is_small { Err(RecipientError::SmallOrder) } else { Ok(key) }
 }
 
-fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, BadRecipient> {
+fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, RecipientError> {
     // age's parser wants one blank before the key, and to see where it ends.
     let mut words = text.split_ascii_whitespace();
     let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if kind == "ssh-rsa" && !STANDARD.decode(key).is_ok_and(|blob| has_whole_numbers(&blob)) {
-        return Err(BadRecipient::Ssh("it is malformed"));
+        return Err(RecipientError::Ssh("it is malformed"));
     }
     let key = format!("{kind} {key}\n").parse().map_err(|error| match error {
-        ParseRecipientKeyError::RsaModulusTooLarge => BadRecipient::Ssh("an RSA key may have 4096 bits at most"),
-        ParseRecipientKeyError::RsaModulusTooSmall => BadRecipient::Ssh("an RSA key must have 2048 bits at least"),
+        ParseRecipientKeyError::RsaModulusTooLarge => RecipientError::Ssh("an RSA key may have 4096 bits at most"),
+        ParseRecipientKeyError::RsaModulusTooSmall => RecipientError::Ssh("an RSA key must have 2048 bits at least"),
         // A word of OpenSSH's, which the key itself says too.
-        ParseRecipientKeyError::Unsupported(kind) => BadRecipient::Unsupported(kind),
-        _ => BadRecipient::Ssh("it is malformed"),
+        ParseRecipientKeyError::Unsupported(kind) => RecipientError::Unsupported(kind),
+        _ => RecipientError::Ssh("it is malformed"),
     })?;
     if let age::ssh::Recipient::SshEd25519(blob, _) = &key {
         let point = blob.last_chunk::<32>().and_then(|point| ed25519_dalek::VerifyingKey::from_bytes(point).ok());
         // age does not look, and would encrypt to everybody.
         if point.is_none_or(|point| point.is_weak()) {
-            return Err(BadRecipient::SmallOrder);
+            return Err(RecipientError::SmallOrder);
         }
     }
     Ok(key)
@@ -111,15 +111,15 @@ fn has_whole_numbers(mut blob: &[u8]) -> bool {
 impl Recipient {
     pub(super) fn as_age(&self) -> &dyn age::Recipient {
         match &self.0 {
-            Key::X25519(key) => key,
-            Key::Ssh(key) => key,
+            RecipientKey::X25519(key) => key,
+            RecipientKey::Ssh(key) => key,
         }
     }
 }
 
 impl From<age::x25519::Recipient> for Recipient {
     fn from(key: age::x25519::Recipient) -> Self {
-        Self(Key::X25519(key))
+        Self(RecipientKey::X25519(key))
     }
 }
 
@@ -134,8 +134,8 @@ impl Eq for Recipient {}
 impl fmt::Display for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Key::X25519(key) => key.fmt(f),
-            Key::Ssh(key) => key.fmt(f),
+            RecipientKey::X25519(key) => key.fmt(f),
+            RecipientKey::Ssh(key) => key.fmt(f),
         }
     }
 }
@@ -156,7 +156,7 @@ mod tests {
         format!("ssh-ed25519 {}", STANDARD.encode(blob))
     }
 
-    fn error(text: &str) -> BadRecipient {
+    fn error(text: &str) -> RecipientError {
         text.parse::<Recipient>().expect_err("none")
     }
 
@@ -175,11 +175,11 @@ mod tests {
         // The neutral element, a point of order four, and for X25519 the point 0.
         let mut neutral = [0; 32];
         neutral[0] = 1;
-        assert_eq!(error(&ssh(&neutral)), BadRecipient::SmallOrder);
-        assert_eq!(error(&ssh(&[0; 32])), BadRecipient::SmallOrder);
+        assert_eq!(error(&ssh(&neutral)), RecipientError::SmallOrder);
+        assert_eq!(error(&ssh(&[0; 32])), RecipientError::SmallOrder);
         let hrp = bech32::Hrp::parse("age").expect("age's prefix");
         let zero = bech32::encode::<bech32::Bech32>(hrp, &[0; 32]).expect("short");
-        assert_eq!(error(&zero), BadRecipient::SmallOrder);
+        assert_eq!(error(&zero), RecipientError::SmallOrder);
     }
 
     #[test]
@@ -187,21 +187,21 @@ mod tests {
         let part = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
         for numbers in [[&b"\x01\0\x01"[..], b"\0"], [b"\0\0", b"\x01"], [b"", b"\x01"]] {
             let blob = [part(b"ssh-rsa"), part(numbers[0]), part(numbers[1])].concat();
-            assert_eq!(error(&format!("ssh-rsa {}", STANDARD.encode(blob))), BadRecipient::Ssh("it is malformed"));
+            assert_eq!(error(&format!("ssh-rsa {}", STANDARD.encode(blob))), RecipientError::Ssh("it is malformed"));
         }
     }
 
     #[test]
     fn what_is_no_recipient_is_told_without_being_quoted() {
-        assert_eq!(error("hunter2"), BadRecipient::Unknown);
-        assert!(matches!(error("age1hunter2"), BadRecipient::Age(_)));
-        assert!(matches!(error("ssh-ed25519 hunter2"), BadRecipient::Ssh(_)));
-        assert!(matches!(error("ssh-rsa AAAA"), BadRecipient::Ssh(_)));
+        assert_eq!(error("hunter2"), RecipientError::Unknown);
+        assert!(matches!(error("age1hunter2"), RecipientError::Age(_)));
+        assert!(matches!(error("ssh-ed25519 hunter2"), RecipientError::Ssh(_)));
+        assert!(matches!(error("ssh-rsa AAAA"), RecipientError::Ssh(_)));
         assert!(
             error("ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY=").to_string().contains("ecdsa-sha2-nistp256")
         );
         for private in ["AGE-SECRET-KEY-1QQQ", "age-secret-key-1qqq", "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2"] {
-            assert_eq!(error(private), BadRecipient::PrivateKey);
+            assert_eq!(error(private), RecipientError::PrivateKey);
             assert!(!error(private).to_string().contains("qqq"));
         }
     }

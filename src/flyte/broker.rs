@@ -13,37 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::bootstrap::{LOAD, RUN, RUN_MODULES};
 use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
 use super::{Interpreter, OLDEST_PYTHON};
-
-/// The bootstrap's modules, each after those that it imports.
-const BOOTSTRAP: &[(&str, &str)] = &[
-    ("broker", include_str!("bootstrap/broker.py")),
-    ("views", include_str!("bootstrap/views.py")),
-    ("leaks", include_str!("bootstrap/leaks.py")),
-    ("injection", include_str!("bootstrap/injection.py")),
-    ("imports", include_str!("bootstrap/imports.py")),
-    ("local", include_str!("bootstrap/local.py")),
-    ("redirect", include_str!("bootstrap/redirect.py")),
-    ("modes", include_str!("bootstrap/modes.py")),
-    ("workers", include_str!("bootstrap/workers.py")),
-    ("survey", include_str!("bootstrap/survey.py")),
-    ("start", include_str!("bootstrap/start.py")),
-];
-
-/// Fetches the bootstrap over a socket: what the first interpreter and each worker of its tests begin with. Any Python since
-/// 2.7 can parse it, so that one that is too old can say so.
-pub(super) const LOAD: &str = include_str!("bootstrap/load.py");
-
-/// What the first interpreter runs.
-const LOADER: &str = concat!(
-    include_str!("bootstrap/load.py"),
-    r#"
-socket = int(sys.argv[1])
-start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
-sys.modules["_flyte_local.start"].start(socket, start["job"], start["settings"], start["parent"])
-"#
-);
+use crate::process::Spawner;
 
 /// The longest request: thousands of declared secrets.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -131,6 +104,7 @@ impl Broker {
     /// # Errors
     /// The system has no socket left.
     pub fn start(
+        spawner: &Spawner,
         interpreter: &Interpreter,
         job: Job,
         settings: Settings,
@@ -139,8 +113,8 @@ impl Broker {
         let (ours, child) = UnixStream::pair()?;
         // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
         rustix::io::fcntl_setfd(&child, rustix::io::FdFlags::empty())?;
-        let mut command = Command::new(&interpreter.program);
-        command.args(["-c", LOADER]).arg(child.as_raw_fd().to_string());
+        let mut command = spawner.command(&interpreter.program);
+        command.args(["-c", RUN]).arg(child.as_raw_fd().to_string());
 
         let shared = Arc::new(Shared::default());
         let session = Session { socket: ours, job, settings, source, shared: Arc::clone(&shared) };
@@ -212,7 +186,7 @@ impl<S: SecretSource> Session<S> {
                 let waiting = self.shared.started.wait_while(state, |state| state.parent.is_none());
                 let parent = waiting.unwrap_or_else(PoisonError::into_inner).parent.unwrap_or_default();
                 let (job, settings) = (&self.job, &self.settings);
-                let start = Reply::Start { load: LOAD, modules: BOOTSTRAP, job, settings, parent };
+                let start = Reply::Start { load: LOAD, modules: RUN_MODULES, job, settings, parent };
                 send(&self.socket, &start)
             }
             Request::Scope { project, domain } => {

@@ -6,29 +6,17 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::broker::LOAD;
+use super::bootstrap::{PUSH, PUSH_MODULES};
 use super::{Interpreter, OLDEST_PYTHON};
+use crate::process::Spawner;
 use crate::secret::{SecretId, SecretType, SecretValue};
-
-const MODULES: &[(&str, &str)] =
-    &[("broker", include_str!("bootstrap/broker.py")), ("push", include_str!("bootstrap/push.py"))];
-
-/// What the interpreter runs; any Python since 2.7 can parse it.
-const LOADER: &str = concat!(
-    include_str!("bootstrap/load.py"),
-    r#"
-socket = int(sys.argv[1])
-start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
-sys.modules["_flyte_local.push"].start(socket, start["target"], start["parent"])
-"#
-);
 
 /// The longest thing that Python says: an error of the cluster's, whose message it chooses.
 const MAX_REPLY_BYTES: u64 = 4 << 20;
@@ -111,7 +99,6 @@ pub trait Calls {
 
 #[derive(Serialize)]
 struct Start<'a> {
-    load: &'a str,
     modules: &'a [(&'a str, &'a str)],
     target: &'a Target,
     parent: u32,
@@ -146,16 +133,16 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the interpreter, with what `prepare` sets, and has its SDK find the cluster. Nothing was asked of that yet.
+    /// Starts the interpreter and has its SDK find the cluster. Nothing was asked of that yet.
     ///
     /// # Errors
     /// There is no interpreter, no SDK or no cluster.
     pub fn connect(
+        spawner: &Spawner,
         interpreter: &Interpreter,
         target: &Target,
-        prepare: impl FnOnce(&mut Command),
     ) -> Result<(Self, About), ConnectError> {
-        let (child, socket) = spawn(interpreter, prepare).map_err(ConnectError::Start)?;
+        let (child, socket) = spawn(spawner, interpreter).map_err(ConnectError::Start)?;
         let reader = BufReader::new(socket.try_clone().map_err(ConnectError::Start)?);
         let mut cluster = Self { child, socket, reader };
         let Ok(Reply::Hello { python }) = cluster.reply() else {
@@ -165,7 +152,7 @@ impl Cluster {
         if (python.0, python.1) < OLDEST_PYTHON {
             return Err(ConnectError::PythonTooOld(python));
         }
-        let start = Start { load: LOAD, modules: MODULES, target, parent: std::process::id() };
+        let start = Start { modules: PUSH_MODULES, target, parent: std::process::id() };
         match cluster.send(&start).and_then(|()| cluster.reply()) {
             Ok(Reply::Connected(about)) => Ok((cluster, about)),
             Ok(Reply::Failed { code, message, python }) => Err(match code.as_deref() {
@@ -241,13 +228,12 @@ fn gone() -> Fault {
     Fault { code: Some("gone".to_owned()), message: "Python ended before it answered".to_owned() }
 }
 
-fn spawn(interpreter: &Interpreter, prepare: impl FnOnce(&mut Command)) -> io::Result<(Child, UnixStream)> {
+fn spawn(spawner: &Spawner, interpreter: &Interpreter) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
     rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty())?;
-    let mut command = Command::new(&interpreter.program);
-    command.args(["-c", LOADER]).arg(theirs.as_raw_fd().to_string()).stdin(Stdio::inherit());
-    prepare(&mut command);
+    let mut command = spawner.command(&interpreter.program);
+    command.args(["-c", PUSH]).arg(theirs.as_raw_fd().to_string()).stdin(Stdio::inherit());
     Ok((command.spawn()?, ours))
 }
 

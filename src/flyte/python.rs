@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::script::{self, ScriptError};
+use crate::process::Spawner;
 
 /// A Python, and why this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +50,13 @@ impl Interpreter {
     ///
     /// # Errors
     /// uv is there, and could not do what the header asks for.
-    pub fn find(search: Search<'_>) -> Result<Self, ScriptError> {
+    pub fn find(search: Search<'_>, spawner: &Spawner) -> Result<Self, ScriptError> {
         let found = |program, origin| Self { program, origin, lacks_uv: false };
         if let Some(program) = search.given {
             return Ok(found(program, Origin::Option));
         }
         let script = search.file.filter(|file| script::has_header(file));
-        if let Some(program) = script.map(script::environment).transpose()?.flatten() {
+        if let Some(program) = script.map(|file| script::environment(spawner, file)).transpose()?.flatten() {
             return Ok(found(program, Origin::Script));
         }
         // Of the file itself: a link to it lies in another project.
@@ -91,7 +92,7 @@ mod tests {
         let find = |given: Option<&str>, active: Option<&str>, file: Option<&Path>| {
             let (given, virtual_env) = (given.map(PathBuf::from), active.map(Path::new));
             let search = Search { given, file, virtual_env, directory: &inner };
-            Interpreter::find(search).expect("no uv is asked").program
+            Interpreter::find(search, &Spawner::new([], || ())).expect("no uv is asked").program
         };
         let make = |directory: &Path| {
             let python = directory.join(".venv/bin/python");

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::process::Spawner;
+
 /// Why a file's header brought no environment.
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
@@ -45,9 +47,9 @@ fn is_script(text: &str) -> bool {
 
 /// The interpreter of the environment that uv keeps for the file, made or brought up to date; `None` if there is no uv in
 /// `PATH`.
-pub(super) fn environment(file: &Path) -> Result<Option<PathBuf>, ScriptError> {
+pub(super) fn environment(spawner: &Spawner, file: &Path) -> Result<Option<PathBuf>, ScriptError> {
     // Without the network, and without a word where there is nothing to install: this stands before every run.
-    let quietly = |command: &[&str]| uv(command, file).args(["--offline", "--quiet"]).output();
+    let quietly = |command: &[&str]| uv(spawner, command, file).args(["--offline", "--quiet"]).output();
     let is_checked = match quietly(&["sync", "--check"]) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         checked => checked.map_err(ScriptError::Start)?.status.success(),
@@ -56,13 +58,13 @@ pub(super) fn environment(file: &Path) -> Result<Option<PathBuf>, ScriptError> {
     let is_ready = is_checked && quietly(&["sync"]).map_err(ScriptError::Start)?.status.success();
     let failed = |ended: String| ScriptError::Failed { path: file.to_owned(), ended };
     if !is_ready {
-        let status = uv(&["sync"], file).stdout(Stdio::null()).status().map_err(ScriptError::Start)?;
+        let status = uv(spawner, &["sync"], file).stdout(Stdio::null()).status().map_err(ScriptError::Start)?;
         if !status.success() {
             return Err(failed(status.to_string()));
         }
     }
     // Only now: of a file whose environment was not made yet, uv names a Python without it.
-    let found = uv(&["python", "find"], file).stderr(Stdio::inherit()).output().map_err(ScriptError::Start)?;
+    let found = uv(spawner, &["python", "find"], file).stderr(Stdio::inherit()).output().map_err(ScriptError::Start)?;
     let python = String::from_utf8(found.stdout).unwrap_or_default();
     match python.trim_end_matches('\n') {
         python if found.status.success() && !python.is_empty() => Ok(Some(PathBuf::from(python))),
@@ -70,12 +72,10 @@ pub(super) fn environment(file: &Path) -> Result<Option<PathBuf>, ScriptError> {
     }
 }
 
-fn uv(command: &[&str], file: &Path) -> Command {
-    let mut uv = Command::new("uv");
+fn uv(spawner: &Spawner, command: &[&str], file: &Path) -> Command {
+    let mut uv = spawner.command("uv");
     // It would warn that the active environment is not the file's.
     uv.args(command).arg("--script").arg(file).env_remove("VIRTUAL_ENV").stdin(Stdio::null());
-    // Nor is an identity for the code of packages that it builds.
-    uv.env_remove("FLYTE_LOCAL_IDENTITY_KEY");
     uv
 }
 

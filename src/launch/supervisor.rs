@@ -22,6 +22,7 @@ use super::dumps::with_callers_limit;
 use super::leftovers::{self, Patience};
 use super::signals::{Signals, is_passed_on};
 use super::terminal::Settings;
+use crate::process::Spawner;
 
 /// The argument that says that the child's standard input is a terminal of its own, and ours to lead.
 pub(super) const SESSION: &str = "session";
@@ -48,7 +49,7 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let leads = arguments.next().ok_or_else(missing)? == SESSION;
     let directory = arguments.next().ok_or_else(missing)?;
     let keeps = arguments.next().ok_or_else(missing)? == KEEP;
-    let mut command = Command::new(arguments.next().ok_or_else(missing)?);
+    let mut command = Spawner::for_supervisor().command(arguments.next().ok_or_else(missing)?);
     command.args(arguments);
 
     let control = Control::new(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?));

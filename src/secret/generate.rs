@@ -26,7 +26,7 @@ pub enum Recipe {
 
 /// Why text is no [`Recipe`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadRecipe {
+pub enum RecipeError {
     /// It is none of the words.
     #[error("it is a number of characters, such as 32, or one of uuid, hex:BYTES and base64:BYTES")]
     Unknown,
@@ -36,19 +36,19 @@ pub enum BadRecipe {
 }
 
 impl FromStr for Recipe {
-    type Err = BadRecipe;
+    type Err = RecipeError;
 
-    fn from_str(text: &str) -> Result<Self, BadRecipe> {
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
         let number = |digits: &str| match digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.is_empty() {
-            true => digits.parse().map_err(|_| BadRecipe::Length),
-            false => Err(BadRecipe::Unknown),
+            true => digits.parse().map_err(|_| RecipeError::Length),
+            false => Err(RecipeError::Unknown),
         };
         let recipe = match text.split_once(':') {
             None if text == "uuid" => Recipe::Uuid,
             None => Recipe::Alphanumeric(number(text)?),
             Some(("hex", bytes)) => Recipe::Hex(number(bytes)?),
             Some(("base64", bytes)) => Recipe::Base64(number(bytes)?),
-            Some(_) => return Err(BadRecipe::Unknown),
+            Some(_) => return Err(RecipeError::Unknown),
         };
         let length = match recipe {
             Recipe::Uuid => Some(36),
@@ -59,7 +59,7 @@ impl FromStr for Recipe {
         if length.is_some_and(|length| (1..=MAX_VALUE_BYTES).contains(&length)) {
             Ok(recipe)
         } else {
-            Err(BadRecipe::Length)
+            Err(RecipeError::Length)
         }
     }
 }
@@ -165,13 +165,13 @@ mod tests {
     #[test]
     fn what_makes_nothing_or_too_much_is_no_recipe() {
         for unknown in ["", "-1", "+1", "1.5", "x", "UUID", "uuid:1", "hex", "hex:", "hex:x", "words:6", " 32"] {
-            assert_eq!(unknown.parse::<Recipe>(), Err(BadRecipe::Unknown), "{unknown}");
+            assert_eq!(unknown.parse::<Recipe>(), Err(RecipeError::Unknown), "{unknown}");
         }
         let long = "9".repeat(30);
         for length in
             ["0", "hex:0", "base64:0", "1048577", "hex:524289", "base64:786433", &long, &format!("hex:{long}")]
         {
-            assert_eq!(length.parse::<Recipe>(), Err(BadRecipe::Length), "{length}");
+            assert_eq!(length.parse::<Recipe>(), Err(RecipeError::Length), "{length}");
         }
         for most in ["1048576", "hex:524288", "base64:786432"] {
             assert_eq!(made(most, &[7]).len(), MAX_VALUE_BYTES, "{most}");

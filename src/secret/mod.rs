@@ -8,7 +8,7 @@ mod name;
 mod scope;
 mod value;
 
-pub use generate::{BadRecipe, Recipe};
+pub use generate::{Recipe, RecipeError};
 pub use name::{Domain, NameError, Project, SecretName};
 pub use scope::{RunScope, Scope, ScopeFilter, SecretId};
-pub use value::{MAX_VALUE_BYTES, SecretType, SecretValue, ValueTooLarge};
+pub use value::{MAX_VALUE_BYTES, SecretType, SecretValue, ValueTooLargeError};

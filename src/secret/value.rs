@@ -11,13 +11,13 @@ pub const MAX_VALUE_BYTES: usize = 1 << 20;
 /// A value over the limit. It says nothing of the value but its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a value is at most {MAX_VALUE_BYTES} bytes (1 MiB)")]
-pub struct ValueTooLarge;
+pub struct ValueTooLargeError;
 
 /// A secret's bytes: 0 to [`MAX_VALUE_BYTES`], wiped when dropped.
 ///
 /// It has no `Display`, and its `Debug` shows only the length, so that it cannot reach a log by accident. Text is a
 /// property of injection, not of the value.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct SecretValue(Zeroizing<Vec<u8>>);
 
 impl SecretValue {
@@ -25,8 +25,8 @@ impl SecretValue {
     ///
     /// # Errors
     /// More than [`MAX_VALUE_BYTES`]; the bytes are wiped then too.
-    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, ValueTooLarge> {
-        if bytes.len() > MAX_VALUE_BYTES { Err(ValueTooLarge) } else { Ok(Self(bytes)) }
+    pub fn new(bytes: Zeroizing<Vec<u8>>) -> Result<Self, ValueTooLargeError> {
+        if bytes.len() > MAX_VALUE_BYTES { Err(ValueTooLargeError) } else { Ok(Self(bytes)) }
     }
 
     /// The bytes, for the moment they are needed.
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn the_limit_is_one_mebibyte() {
         assert!(SecretValue::new(Zeroizing::new(vec![0; MAX_VALUE_BYTES])).is_ok());
-        assert_eq!(SecretValue::new(Zeroizing::new(vec![0; MAX_VALUE_BYTES + 1])), Err(ValueTooLarge));
+        assert_eq!(SecretValue::new(Zeroizing::new(vec![0; MAX_VALUE_BYTES + 1])), Err(ValueTooLargeError));
     }
 
     #[test]

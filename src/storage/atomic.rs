@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{Directory, Entry, Lock, StorageError, beneath, lock};
+use super::{Directory, DirectoryEntry, Lock, StorageError, beneath, lock};
 
 /// The temporary file of [`Directory::write`]. One name is enough, as its callers hold the vault's lock; and so a writer
 /// that was killed leaves at most one behind, which the next write in that directory takes away without a search.
@@ -152,7 +152,7 @@ impl Directory {
     fn abandoned(&self, least: i64) -> impl Iterator<Item = (String, File)> {
         let own = rustix::process::geteuid().as_raw();
         self.entries().unwrap_or_default().into_iter().filter_map(move |entry| {
-            let Entry::File(name) = entry else { return None };
+            let DirectoryEntry::File(name) = entry else { return None };
             if !is_anybodys(&name) {
                 return None;
             }
@@ -329,7 +329,10 @@ mod tests {
         drop(directory.create_locked("f").expect("made"));
         let (living, _file) = directory.create_locked("f").expect("made");
         directory.write_new("f", b"new").expect("written");
-        assert_eq!(directory.entries().expect("listed"), [Entry::File(living), Entry::File("f".to_owned())]);
+        assert_eq!(
+            directory.entries().expect("listed"),
+            [DirectoryEntry::File(living), DirectoryEntry::File("f".to_owned())]
+        );
     }
 
     #[test]

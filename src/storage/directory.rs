@@ -28,10 +28,10 @@ pub struct Directory {
 /// Why a link, a directory or a FIFO was not read.
 #[derive(Debug, thiserror::Error)]
 #[error("it is not a regular file")]
-pub(super) struct NoRegularFile;
+pub(super) struct NotRegularFileError;
 
-impl From<NoRegularFile> for io::Error {
-    fn from(error: NoRegularFile) -> Self {
+impl From<NotRegularFileError> for io::Error {
+    fn from(error: NotRegularFileError) -> Self {
         io::Error::other(error)
     }
 }
@@ -39,11 +39,11 @@ impl From<NoRegularFile> for io::Error {
 /// Why a link or a file was not taken for a directory.
 #[derive(Debug, thiserror::Error)]
 #[error("it is not a directory")]
-pub(super) struct NoDirectory;
+pub(super) struct NotDirectoryError;
 
 /// Something in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Entry {
+pub enum DirectoryEntry {
     /// A directory of this name.
     Directory(String),
     /// A regular file of this name.
@@ -131,7 +131,7 @@ impl Directory {
         let fd = match beneath::open(&self.fd, name, DIRECTORY, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP | Errno::NOTDIR) => return Err(failed(io::Error::other(NoDirectory))),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(failed(io::Error::other(NotDirectoryError))),
             Err(error) => return Err(failed(error.into())),
         };
         if self.guarded {
@@ -181,12 +181,12 @@ impl Directory {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
             // What a link, and a socket, answers.
-            Err(Errno::LOOP | Errno::NXIO) => return Err(failed(NoRegularFile.into())),
+            Err(Errno::LOOP | Errno::NXIO) => return Err(failed(NotRegularFileError.into())),
             Err(error) => return Err(failed(error.into())),
         };
         let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(failed(NoRegularFile.into()));
+            return Err(failed(NotRegularFileError.into()));
         }
         if self.guarded {
             exposure::refuse_writable(&stat, Some(&self.fd)).map_err(|exposure| failed(exposure.into()))?;
@@ -197,18 +197,18 @@ impl Directory {
         Ok(Some(bytes))
     }
 
-    /// What is in it, sorted by name. What has a name that is not UTF-8 is nothing of ours: an [`Entry::Other`], under a
+    /// What is in it, sorted by name. What has a name that is not UTF-8 is nothing of ours: an [`DirectoryEntry::Other`], under a
     /// name that it nearly has.
     ///
     /// # Errors
     /// As `readdir(3)`.
-    pub fn entries(&self) -> Result<Vec<Entry>, StorageError> {
+    pub fn entries(&self) -> Result<Vec<DirectoryEntry>, StorageError> {
         let failed = |error: Errno| StorageError::new("list", &self.path, error);
         let mut entries = Vec::new();
         for entry in retry_on_intr(|| rustix::fs::Dir::read_from(&self.fd)).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let Ok(name) = entry.file_name().to_str() else {
-                entries.push(Entry::Other(entry.file_name().to_string_lossy().into_owned()));
+                entries.push(DirectoryEntry::Other(entry.file_name().to_string_lossy().into_owned()));
                 continue;
             };
             if name == "." || name == ".." {
@@ -222,9 +222,9 @@ impl Directory {
                 kind => kind,
             };
             match kind {
-                FileType::Directory => entries.push(Entry::Directory(name.to_owned())),
-                FileType::RegularFile => entries.push(Entry::File(name.to_owned())),
-                _ => entries.push(Entry::Other(name.to_owned())),
+                FileType::Directory => entries.push(DirectoryEntry::Directory(name.to_owned())),
+                FileType::RegularFile => entries.push(DirectoryEntry::File(name.to_owned())),
+                _ => entries.push(DirectoryEntry::Other(name.to_owned())),
             }
         }
         entries.sort();

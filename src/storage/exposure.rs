@@ -16,7 +16,7 @@ pub enum Permissions {
 
 /// Why a file or a directory is not relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Exposure {
+pub enum ExposureError {
     /// Its group or everybody can change it, or what is in it.
     #[error("others can write to it (its mode is {mode:04o})")]
     Writable {
@@ -37,8 +37,8 @@ pub enum Exposure {
     },
 }
 
-impl From<Exposure> for std::io::Error {
-    fn from(exposure: Exposure) -> Self {
+impl From<ExposureError> for std::io::Error {
+    fn from(exposure: ExposureError) -> Self {
         std::io::Error::new(std::io::ErrorKind::PermissionDenied, exposure)
     }
 }
@@ -47,12 +47,12 @@ impl From<Exposure> for std::io::Error {
 ///
 /// What is `within` a directory that was accepted may have its owner. Such a one is seen as nobody's in a user namespace,
 /// which a run enters.
-pub(super) fn refuse_writable(stat: &Stat, within: Option<impl AsFd>) -> Result<(), Exposure> {
+pub(super) fn refuse_writable(stat: &Stat, within: Option<impl AsFd>) -> Result<(), ExposureError> {
     let accepted = within.and_then(|parent| rustix::fs::fstat(parent).ok()).map(|parent| parent.st_uid);
     refuse_foreign(stat, accepted)?;
     let mode = permissions(stat);
     let others = if is_of_private_group(stat) { 0o002 } else { 0o022 };
-    if mode & others != 0 { Err(Exposure::Writable { mode }) } else { Ok(()) }
+    if mode & others != 0 { Err(ExposureError::Writable { mode }) } else { Ok(()) }
 }
 
 /// Whether its group is one that most systems make for each user, with the user's number and no other member: there, what
@@ -63,19 +63,19 @@ fn is_of_private_group(stat: &Stat) -> bool {
 
 /// Refuses a regular file that somebody else could have read. A pipe has no permissions to speak of: who can open it is
 /// not who can read what was in it.
-pub(super) fn refuse_readable(stat: &Stat) -> Result<(), Exposure> {
+pub(super) fn refuse_readable(stat: &Stat) -> Result<(), ExposureError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(());
     }
     refuse_foreign(stat, None)?;
     let mode = permissions(stat);
-    if mode & 0o077 != 0 { Err(Exposure::Readable { mode }) } else { Ok(()) }
+    if mode & 0o077 != 0 { Err(ExposureError::Readable { mode }) } else { Ok(()) }
 }
 
-fn refuse_foreign(stat: &Stat, accepted: Option<u32>) -> Result<(), Exposure> {
+fn refuse_foreign(stat: &Stat, accepted: Option<u32>) -> Result<(), ExposureError> {
     let owner = stat.st_uid;
     let known = owner == 0 || owner == rustix::process::geteuid().as_raw() || Some(owner) == accepted;
-    if known { Ok(()) } else { Err(Exposure::Foreign { owner }) }
+    if known { Ok(()) } else { Err(ExposureError::Foreign { owner }) }
 }
 
 /// `st_mode` has 16 bits on some systems.

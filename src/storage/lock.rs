@@ -54,7 +54,7 @@ pub enum LockError {
 /// Why a lock that was taken is none.
 #[derive(Debug, thiserror::Error)]
 #[error("the lock file was removed or replaced meanwhile, and another process may be writing")]
-struct LockLost;
+struct LockLostError;
 
 impl Lock {
     /// Takes the lock in the file `name` of `directory`, making the file where it is missing and never removing it: a
@@ -79,7 +79,7 @@ impl Lock {
                 return Ok(Self { file, directory: handle, name: name.to_owned(), path });
             }
             if started.elapsed() >= patience {
-                return Err(failed(&path, std::io::Error::other(LockLost)));
+                return Err(failed(&path, std::io::Error::other(LockLostError)));
             }
         }
     }
@@ -92,7 +92,7 @@ impl Lock {
         let lost = |reason: std::io::Error| StorageError::new("hold the lock", &self.path, reason);
         match is_named(&self.file, self.directory.as_fd(), &self.name) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(lost(std::io::Error::other(LockLost))),
+            Ok(false) => Err(lost(std::io::Error::other(LockLostError))),
             Err(error) => Err(lost(error.into())),
         }
     }

@@ -10,8 +10,8 @@ mod lock;
 mod system;
 
 pub use atomic::{Replace, WriteError, is_leftover};
-pub use directory::{Directory, Entry};
-pub use exposure::{Exposure, Permissions};
+pub use directory::{Directory, DirectoryEntry};
+pub use exposure::{ExposureError, Permissions};
 pub use lock::{Lock, LockError, LockOwner};
 pub use system::System;
 
@@ -45,7 +45,7 @@ impl StorageError {
     }
 
     fn no_regular_file(action: &'static str, path: &Path) -> Self {
-        Self::new(action, path, io::Error::other(directory::NoRegularFile))
+        Self::new(action, path, io::Error::other(directory::NotRegularFileError))
     }
 
     /// Whether the reason is that the file is larger than the caller allows.
@@ -55,16 +55,16 @@ impl StorageError {
 
     /// Whether the reason is that what is there is a link, a directory, or something else that is no regular file.
     pub fn is_no_regular_file(&self) -> bool {
-        self.source.get_ref().is_some_and(|reason| reason.is::<directory::NoRegularFile>())
+        self.source.get_ref().is_some_and(|reason| reason.is::<directory::NotRegularFileError>())
     }
 
     /// Whether the reason is that a link or a file is where a directory should be.
     pub fn is_no_directory(&self) -> bool {
-        self.source.get_ref().is_some_and(|reason| reason.is::<directory::NoDirectory>())
+        self.source.get_ref().is_some_and(|reason| reason.is::<directory::NotDirectoryError>())
     }
 
     /// Whom it is open to, if that is the reason.
-    pub fn exposure(&self) -> Option<Exposure> {
+    pub fn exposure(&self) -> Option<ExposureError> {
         self.source.get_ref()?.downcast_ref().copied()
     }
 

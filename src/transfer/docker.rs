@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 
 /// Docker's configuration, as far as it says where credentials are.
 #[derive(serde::Deserialize)]
-pub struct Config {
+pub struct DockerConfig {
     #[serde(default)]
-    auths: Ordered<Entry>,
+    auths: Ordered<RegistryEntry>,
     #[serde(default, rename = "credHelpers")]
     helpers: Ordered<Option<String>>,
     #[serde(default, rename = "credsStore")]
@@ -29,7 +29,7 @@ pub struct Config {
 /// What the configuration has for a registry.
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
-struct Entry {
+struct RegistryEntry {
     auth: Option<Zeroizing<String>>,
     username: Option<Zeroizing<String>>,
     password: Option<Zeroizing<String>>,
@@ -38,7 +38,7 @@ struct Entry {
 
 /// Where a registry's credentials are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Source<'a> {
+pub enum CredentialSource<'a> {
     /// In the configuration: a user name and a password, as the document has them.
     Stored(&'a str),
     /// With the helper of this name.
@@ -87,7 +87,7 @@ impl From<serde_json::Error> for DockerError {
     }
 }
 
-impl Config {
+impl DockerConfig {
     /// Reads Docker's `config.json`.
     ///
     /// # Errors
@@ -106,17 +106,17 @@ impl Config {
     }
 
     /// Where the SDK would look for a registry's credentials.
-    pub fn source(&self, registry: &str) -> Source<'_> {
+    pub fn source(&self, registry: &str) -> CredentialSource<'_> {
         let entry = self.auths.get(registry);
         if let Some(auth) = entry.and_then(|entry| entry.auth.as_deref()).filter(|auth| !auth.is_empty()) {
-            return Source::Stored(auth);
+            return CredentialSource::Stored(auth);
         }
         // A registry's own helper goes before the store, also where it is nothing.
         let helper = match self.helpers.get(registry).filter(|_| !registry.is_empty()) {
             Some(helper) => helper.as_deref(),
             None => self.store.as_deref(),
         };
-        helper.filter(|helper| !helper.is_empty()).map_or(Source::Nowhere, Source::Helper)
+        helper.filter(|helper| !helper.is_empty()).map_or(CredentialSource::Nowhere, CredentialSource::Helper)
     }
 
     /// Whether what it has for a registry is a token that no document carries.
@@ -128,7 +128,7 @@ impl Config {
 
 /// What a credential helper answers to `get`.
 #[derive(serde::Deserialize)]
-pub struct Answer {
+pub struct HelperAnswer {
     /// The user's name.
     #[serde(rename = "Username")]
     pub username: Zeroizing<String>,
@@ -137,7 +137,7 @@ pub struct Answer {
     pub secret: Zeroizing<String>,
 }
 
-impl Answer {
+impl HelperAnswer {
     /// Reads it; `None` if it is none.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
@@ -200,7 +200,7 @@ pub fn check(document: &[u8]) -> Result<(), DockerError> {
         &ALPHABET,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
     );
-    let config = Config::parse(document)?;
+    let config = DockerConfig::parse(document)?;
     if config.auths.0.is_empty() {
         return Err(DockerError::Empty);
     }
@@ -236,9 +236,9 @@ impl<V> Ordered<V> {
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Ordered<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<V>(PhantomData<V>);
+        struct OrderedVisitor<V>(PhantomData<V>);
 
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Members<V> {
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for OrderedVisitor<V> {
             type Value = Ordered<V>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,7 +256,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Ordered<V> {
                 Ok(Ordered(ordered))
             }
         }
-        deserializer.deserialize_map(Members(PhantomData))
+        deserializer.deserialize_map(OrderedVisitor(PhantomData))
     }
 }
 
@@ -268,13 +268,13 @@ mod tests {
     fn a_registrys_own_helper_goes_before_the_store_and_what_is_stored_before_both() {
         let text = r#"{"auths": {"stored": {"auth": "YTpi"}, "empty": {"auth": ""}, "own": {}, "none": {}},
             "credHelpers": {"stored": "h", "own": "h", "none": ""}, "credsStore": "s"}"#;
-        let config = Config::parse(text.as_bytes()).expect("a configuration");
+        let config = DockerConfig::parse(text.as_bytes()).expect("a configuration");
         assert_eq!(config.registries().collect::<Vec<_>>(), ["stored", "empty", "own", "none"]);
-        assert!(config.source("stored") == Source::Stored("YTpi"));
-        assert!(config.source("empty") == Source::Helper("s"));
-        assert!(config.source("own") == Source::Helper("h"));
-        assert!(config.source("none") == Source::Nowhere);
-        assert!(config.source("elsewhere") == Source::Helper("s"));
+        assert!(config.source("stored") == CredentialSource::Stored("YTpi"));
+        assert!(config.source("empty") == CredentialSource::Helper("s"));
+        assert!(config.source("own") == CredentialSource::Helper("h"));
+        assert!(config.source("none") == CredentialSource::Nowhere);
+        assert!(config.source("elsewhere") == CredentialSource::Helper("s"));
     }
 
     #[test]

@@ -6,27 +6,27 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, Malformed, Unfit};
+use super::entry::{self, Entry, FormatError, SyntaxError};
 use crate::secret::{SecretName, SecretValue};
 
 /// Reads a file. Of entries with one name the last counts, in the place of the first.
 ///
 /// # Errors
 /// Each line that is not understood.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     // As Python opens a text file.
     let text = Zeroizing::new(entry::text(bytes).map_err(|error| vec![error])?.replace("\r\n", "\n"));
     let text = Zeroizing::new(text.replace('\r', "\n"));
     let (mut entries, mut malformed) = (Vec::<Entry>::new(), Vec::new());
     let mut places = std::collections::BTreeMap::new();
-    let mut reader = Reader { rest: &text, line: 1 };
+    let mut reader = DotenvReader { rest: &text, line: 1 };
     loop {
         reader.take(is_space);
         if reader.rest.is_empty() {
             break;
         }
         let line = reader.line;
-        match reader.binding() {
+        match reader.assignment() {
             Ok(None) => {}
             Ok(Some((name, value))) => {
                 let new = Entry { line, name: Zeroizing::new(name.to_owned()), value, replaces: None };
@@ -42,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
                 }
             }
             Err(reason) => {
-                malformed.push(Malformed { line, column: None, reason });
+                malformed.push(SyntaxError { line, column: None, reason });
                 reader.take(|c| c != '\n');
                 reader.take_one("\n");
             }
@@ -52,17 +52,17 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
 }
 
 /// What is left of a file.
-struct Reader<'a> {
+struct DotenvReader<'a> {
     rest: &'a str,
     line: usize,
 }
 
 /// A name, and its value unless it stands alone.
-type Binding<'a> = (&'a str, Option<Zeroizing<String>>);
+type Assignment<'a> = (&'a str, Option<Zeroizing<String>>);
 
-impl<'a> Reader<'a> {
+impl<'a> DotenvReader<'a> {
     /// What stands from here to the end of a line: nothing, if it is a comment.
-    fn binding(&mut self) -> Result<Option<Binding<'a>>, &'static str> {
+    fn assignment(&mut self) -> Result<Option<Assignment<'a>>, &'static str> {
         if let Some(after) = self.rest.strip_prefix("export").filter(|after| after.starts_with(is_blank)) {
             self.rest = after;
             self.take(is_blank);
@@ -219,7 +219,7 @@ pub fn is_expanded(value: &str) -> bool {
 ///
 /// # Errors
 /// Each secret that a `.env` file cannot hold.
-pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut file = Zeroizing::new(String::new());
     entry::each(secrets, |name, value| {
         entry::refuse_nul(name, value)?;

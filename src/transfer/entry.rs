@@ -21,7 +21,7 @@ pub struct Entry {
 
 /// Why a place of a file is not understood, without what stands there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed {
+pub struct SyntaxError {
     /// From 1.
     pub line: usize,
     /// From 1, where a line is not telling enough.
@@ -30,7 +30,7 @@ pub struct Malformed {
     pub reason: &'static str,
 }
 
-impl fmt::Display for Malformed {
+impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}", self.line)?;
         if let Some(column) = self.column {
@@ -42,24 +42,28 @@ impl fmt::Display for Malformed {
 
 /// Why a format cannot hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfit {
+pub struct FormatError {
     /// The secret.
     pub name: SecretName,
     /// In words.
     pub reason: &'static str,
 }
 
-impl fmt::Display for Unfit {
+impl std::error::Error for SyntaxError {}
+
+impl std::error::Error for FormatError {}
+
+impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "secret {}: {}", self.name, self.reason)
     }
 }
 
 /// The text of a file; a byte order mark at its beginning is not part of it.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+pub(super) fn text(bytes: &[u8]) -> Result<&str, SyntaxError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = 1 + lines_in(&bytes[..error.valid_up_to()]);
-        Malformed { line, column: None, reason: "it is not UTF-8" }
+        SyntaxError { line, column: None, reason: "it is not UTF-8" }
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
@@ -70,25 +74,29 @@ pub(super) fn lines_in(bytes: &[u8]) -> usize {
 }
 
 /// Refuses a name that another entry has: which one counts, readers disagree.
-pub(super) fn refuse_repeated(entries: &[Entry]) -> Result<(), Vec<Malformed>> {
+pub(super) fn refuse_repeated(entries: &[Entry]) -> Result<(), Vec<SyntaxError>> {
     let mut seen = BTreeSet::new();
     let repeated = entries.iter().filter(|entry| !seen.insert(entry.name.as_str()));
     let repeated: Vec<_> = repeated
-        .map(|entry| Malformed { line: entry.line, column: None, reason: "its name stands in the file already" })
+        .map(|entry| SyntaxError { line: entry.line, column: None, reason: "its name stands in the file already" })
         .collect();
     if repeated.is_empty() { Ok(()) } else { Err(repeated) }
 }
 
 /// A value as text, for a format that holds nothing else.
-pub(super) fn as_text<'a>(name: &SecretName, value: &'a SecretValue) -> Result<&'a str, Unfit> {
-    std::str::from_utf8(value.expose())
-        .map_err(|_| Unfit { name: name.clone(), reason: "its value is not UTF-8, which this format cannot hold" })
+pub(super) fn as_text<'a>(name: &SecretName, value: &'a SecretValue) -> Result<&'a str, FormatError> {
+    std::str::from_utf8(value.expose()).map_err(|_| FormatError {
+        name: name.clone(),
+        reason: "its value is not UTF-8, which this format cannot hold",
+    })
 }
 
 /// Refuses what no variable can hold.
-pub(super) fn refuse_nul(name: &SecretName, value: &SecretValue) -> Result<(), Unfit> {
+pub(super) fn refuse_nul(name: &SecretName, value: &SecretValue) -> Result<(), FormatError> {
     match value.expose().contains(&0) {
-        true => Err(Unfit { name: name.clone(), reason: "its value has a zero byte, which no variable can hold" }),
+        true => {
+            Err(FormatError { name: name.clone(), reason: "its value has a zero byte, which no variable can hold" })
+        }
         false => Ok(()),
     }
 }
@@ -96,8 +104,8 @@ pub(super) fn refuse_nul(name: &SecretName, value: &SecretValue) -> Result<(), U
 /// Writes each secret, or says of each that does not fit why.
 pub(super) fn each<'a>(
     secrets: &'a [(SecretName, SecretValue)],
-    mut write: impl FnMut(&'a SecretName, &'a SecretValue) -> Result<(), Unfit>,
-) -> Result<(), Vec<Unfit>> {
+    mut write: impl FnMut(&'a SecretName, &'a SecretValue) -> Result<(), FormatError>,
+) -> Result<(), Vec<FormatError>> {
     let unfit: Vec<_> = secrets.iter().filter_map(|(name, value)| write(name, value).err()).collect();
     if unfit.is_empty() { Ok(()) } else { Err(unfit) }
 }

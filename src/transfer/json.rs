@@ -9,21 +9,25 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, Malformed, Unfit};
+use super::entry::{self, Entry, FormatError, SyntaxError};
 use crate::secret::{SecretName, SecretValue};
 
 /// Reads a file.
 ///
 /// # Errors
 /// Each value that is refused, or the place at which it is not JSON.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     let text = entry::text(bytes).map_err(|error| vec![error])?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = deserializer.deserialize_map(Members).and_then(|members| deserializer.end().map(|()| members));
+    let members = deserializer.deserialize_map(MembersVisitor).and_then(|members| deserializer.end().map(|()| members));
     let members = members.map_err(|error| {
         let reason = if error.is_data() { "it is no JSON object" } else { "it is not JSON" };
         // The message may repeat what stands there.
-        vec![Malformed { line: error.line().max(1), column: Some(error.column()).filter(|&column| column > 0), reason }]
+        vec![SyntaxError {
+            line: error.line().max(1),
+            column: Some(error.column()).filter(|&column| column > 0),
+            reason,
+        }]
     })?;
 
     let (mut entries, mut malformed) = (Vec::new(), Vec::new());
@@ -35,7 +39,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
         at = offset;
         match value(raw) {
             Ok(value) => entries.push(Entry { line, name, value: Some(value), replaces: None }),
-            Err(reason) => malformed.push(Malformed { line, column: None, reason }),
+            Err(reason) => malformed.push(SyntaxError { line, column: None, reason }),
         }
     }
     if !malformed.is_empty() {
@@ -55,9 +59,9 @@ fn value(raw: &RawValue) -> Result<Zeroizing<String>, &'static str> {
 }
 
 /// The members of an object, also those of one name.
-struct Members;
+struct MembersVisitor;
 
-impl<'de> Visitor<'de> for Members {
+impl<'de> Visitor<'de> for MembersVisitor {
     type Value = Vec<(Zeroizing<String>, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,7 +81,7 @@ impl<'de> Visitor<'de> for Members {
 ///
 /// # Errors
 /// Each secret whose value is no text.
-pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut members = std::collections::BTreeMap::new();
     entry::each(secrets, |name, value| {
         members.insert(name.as_str(), entry::as_text(name, value)?);

@@ -4,14 +4,14 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::entry::Unfit;
+use super::entry::FormatError;
 use crate::secret::{MAX_VALUE_BYTES, SecretName, SecretValue};
 
 /// Writes the manifest of a Secret that is called `name`, a good name for one.
 ///
 /// # Errors
 /// The first secret that is too much: a Kubernetes Secret holds 1 MiB, as one of ours does.
-pub fn render(name: &str, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+pub fn render(name: &str, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut manifest = Zeroizing::new(format!(
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: \"{name}\"\ntype: Opaque\ndata:{}\n",
         if secrets.is_empty() { " {}" } else { "" }
@@ -21,7 +21,7 @@ pub fn render(name: &str, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroi
         size += value.expose().len();
         if size > MAX_VALUE_BYTES {
             let reason = "with it, the values are more than the 1 MiB that a Kubernetes Secret holds";
-            return Err(vec![Unfit { name: name.clone(), reason }]);
+            return Err(vec![FormatError { name: name.clone(), reason }]);
         }
         // Quoted: without quotes, `null` and `1` are no text in YAML.
         manifest.push_str(&format!("  \"{name}\": \""));

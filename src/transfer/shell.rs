@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{self, Unfit};
+use super::entry::{self, FormatError};
 use crate::secret::{SecretName, SecretValue};
 
 /// Variables that a shell acts on itself: bash, dash, zsh or another. Some run what they hold (PS1, PROMPT_COMMAND), some change
@@ -219,16 +219,19 @@ fn is_a_shells_own(name: &str) -> bool {
 ///
 /// # Errors
 /// Each secret whose name is no variable's or one that a shell acts on, or whose value no variable can hold.
-pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut script = Zeroizing::new(Vec::new());
     entry::each(secrets, |name, value| {
         entry::refuse_nul(name, value)?;
         let is_variable = !name.as_str().contains('-') && !name.as_str().starts_with(|c: char| c.is_ascii_digit());
         if !is_variable {
-            return Err(Unfit { name: name.clone(), reason: "its name is not one that a shell's variable can have" });
+            return Err(FormatError {
+                name: name.clone(),
+                reason: "its name is not one that a shell's variable can have",
+            });
         }
         if is_a_shells_own(name.as_str()) {
-            return Err(Unfit {
+            return Err(FormatError {
                 name: name.clone(),
                 reason: "the shell that reads it would act on a variable of its name",
             });

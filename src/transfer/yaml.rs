@@ -7,23 +7,23 @@
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, Malformed};
+use super::entry::{self, Entry, SyntaxError};
 
 /// Reads a file.
 ///
 /// # Errors
 /// The first place that is refused, or each name that stands there twice.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<Malformed>> {
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     let text = entry::text(bytes).map_err(|error| vec![error])?;
-    let entries = Reader(Parser::new_from_str(text)).entries().map_err(|error| vec![error])?;
+    let entries = YamlReader(Parser::new_from_str(text)).entries().map_err(|error| vec![error])?;
     entry::refuse_repeated(&entries)?;
     Ok(entries)
 }
 
-struct Reader<'a>(Parser<'a, saphyr_parser::StrInput<'a>>);
+struct YamlReader<'a>(Parser<'a, saphyr_parser::StrInput<'a>>);
 
-impl<'a> Reader<'a> {
-    fn entries(&mut self) -> Result<Vec<Entry>, Malformed> {
+impl<'a> YamlReader<'a> {
+    fn entries(&mut self) -> Result<Vec<Entry>, SyntaxError> {
         const NO_MAPPING: &str = "it is no YAML mapping";
         let start = loop {
             match self.next()? {
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<Zeroizing<String>, Malformed> {
+    fn value(&mut self) -> Result<Zeroizing<String>, SyntaxError> {
         let (event, at) = self.next()?;
         match event {
             Event::Scalar(value, style, _, tag) => {
@@ -66,12 +66,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'a>, Marker), Malformed> {
+    fn next(&mut self) -> Result<(Event<'a>, Marker), SyntaxError> {
         match self.0.next() {
             Some(Ok((event, span))) => Ok((event, span.start)),
             // The message may repeat what stands there.
             Some(Err(error)) => Err(malformed(*error.marker(), "it is not YAML")),
-            None => Err(Malformed { line: 1, column: None, reason: "it has no end" }),
+            None => Err(SyntaxError { line: 1, column: None, reason: "it has no end" }),
         }
     }
 }
@@ -87,6 +87,6 @@ fn scalar(value: Zeroizing<String>, style: ScalarStyle, tag: Option<&Tag>) -> Re
     }
 }
 
-fn malformed(at: Marker, reason: &'static str) -> Malformed {
-    Malformed { line: at.line().max(1), column: Some(at.col() + 1), reason }
+fn malformed(at: Marker, reason: &'static str) -> SyntaxError {
+    SyntaxError { line: at.line().max(1), column: Some(at.col() + 1), reason }
 }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::SecretFileError;
 use super::manifest::Manifest;
 use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG};
 use crate::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
@@ -35,46 +35,47 @@ struct Body {
     name: SecretName,
     #[serde(rename = "type")]
     secret_type: SecretType,
-    created: Time,
-    updated: Time,
+    created: SignedTime,
+    updated: SignedTime,
 }
 
 /// A time and its text: what is signed is the text, so that a verifier need not know how the writer puts times.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-struct Time {
+struct SignedTime {
     text: String,
     instant: Timestamp,
 }
 
-impl TryFrom<String> for Time {
-    type Error = BadTime;
+impl TryFrom<String> for SignedTime {
+    type Error = TimeError;
 
-    fn try_from(text: String) -> Result<Self, BadTime> {
+    fn try_from(text: String) -> Result<Self, TimeError> {
         // More forms than the format has would parse: another reader would refuse them.
         let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-        let rest = shape.strip_prefix("0000-00-00T00:00:00").and_then(|rest| rest.strip_suffix('Z')).ok_or(BadTime)?;
+        let rest =
+            shape.strip_prefix("0000-00-00T00:00:00").and_then(|rest| rest.strip_suffix('Z')).ok_or(TimeError)?;
         let is_fraction = |digits: &str| (1..=9).contains(&digits.len()) && digits.bytes().all(|digit| digit == b'0');
         if !rest.is_empty() && !rest.strip_prefix('.').is_some_and(is_fraction) || &text[17..19] == "60" {
-            return Err(BadTime);
+            return Err(TimeError);
         }
-        text.parse().map(|instant| Self { text, instant }).map_err(|_| BadTime)
+        text.parse().map(|instant| Self { text, instant }).map_err(|_| TimeError)
     }
 }
 
 /// Why a time is refused.
 #[derive(Debug, thiserror::Error)]
 #[error("a time is not YYYY-MM-DDThh:mm:ss, with up to nine digits of a fraction, and Z")]
-struct BadTime;
+struct TimeError;
 
-impl From<Timestamp> for Time {
+impl From<Timestamp> for SignedTime {
     fn from(instant: Timestamp) -> Self {
         Self { text: instant.to_string(), instant }
     }
 }
 
-impl From<Time> for String {
-    fn from(time: Time) -> Self {
+impl From<SignedTime> for String {
+    fn from(time: SignedTime) -> Self {
         time.text
     }
 }
@@ -114,6 +115,14 @@ impl Claim {
     pub(super) fn is_authentic(&self) -> bool {
         self.author.has_signed(&self.message, &self.signature)
     }
+}
+
+/// A binding that belongs in its place.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) metadata: Metadata,
+    /// `None` for a file of the version that is not signed.
+    pub(super) claim: Option<Claim>,
 }
 
 /// The binding of a secret that is encrypted to the vault's recipients and whose value has this commitment, signed.
@@ -169,22 +178,18 @@ fn message(body: &Body, author: &Author, commitment: &Commitment, recipients: Op
 ///
 /// # Errors
 /// It is not understood, or says that the file belongs elsewhere.
-pub(super) fn decode(
-    binding: &Binding,
-    vault_id: &str,
-    place: &SecretId,
-) -> Result<(Metadata, Option<Claim>), Refusal> {
-    let refused = |reason: &'static str| Refusal::Binding(serde::de::Error::custom(reason));
+pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Result<Header, SecretFileError> {
+    let refused = |reason: &'static str| SecretFileError::Binding(serde::de::Error::custom(reason));
     // serde would also take an array of the members in their order.
     if !binding.body.trim_ascii_start().starts_with(b"{") {
         return Err(refused("it is not a JSON object"));
     }
-    let body: Body = serde_json::from_slice(&binding.body).map_err(Refusal::Binding)?;
+    let body: Body = serde_json::from_slice(&binding.body).map_err(SecretFileError::Binding)?;
     if body.vault != vault_id {
-        return Err(Refusal::OtherVault);
+        return Err(SecretFileError::OtherVault);
     }
     let claim = if binding.is_signed {
-        let proof: Proof = serde_json::from_slice(&binding.body).map_err(Refusal::Binding)?;
+        let proof: Proof = serde_json::from_slice(&binding.body).map_err(SecretFileError::Binding)?;
         let author = proof.author.parse().map_err(|_| refused("its author is no author's key"))?;
         let commitment = bytes(&proof.commitment).ok_or_else(|| refused("its commitment is not 32 bytes in base64"))?;
         let signature = bytes(&proof.signature).ok_or_else(|| refused("its signature is not 64 bytes in base64"))?;
@@ -196,13 +201,13 @@ pub(super) fn decode(
     };
     let id = SecretId { scope: Scope::new(body.project, body.domain), name: body.name };
     if &id != place {
-        return Err(Refusal::OtherSecret(Box::new(id)));
+        return Err(SecretFileError::OtherSecret(Box::new(id)));
     }
     let (created, updated) = (body.created.instant, body.updated.instant);
     if updated < created {
         return Err(refused("it was updated before it was created"));
     }
-    Ok((Metadata { id, secret_type: body.secret_type, created, updated }, claim))
+    Ok(Header { metadata: Metadata { id, secret_type: body.secret_type, created, updated }, claim })
 }
 
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -236,12 +241,12 @@ mod tests {
         String::from_utf8(encode(&manifest(), &metadata(), key, &[7; 32])).expect("JSON")
     }
 
-    fn read(text: &str) -> Result<(Metadata, Option<Claim>), Refusal> {
+    fn read(text: &str) -> Result<Header, SecretFileError> {
         decode(&Binding { is_signed: true, body: text.into() }, manifest().id(), &metadata().id)
     }
 
     fn is_authentic(text: &str) -> bool {
-        read(text).is_ok_and(|(_, claim)| claim.expect("signed").is_authentic())
+        read(text).is_ok_and(|header| header.claim.expect("signed").is_authentic())
     }
 
     #[test]
@@ -253,9 +258,9 @@ mod tests {
         let (digest, author) = (manifest().recipients_digest(), key.author());
         let start = format!("{digest}\",\"author\":\"{author}\",\"commitment\":\"BwcH");
         assert!(rest.starts_with(&start), "{rest}");
-        let (read, claim) = read(&text).expect("ours");
-        let claim = claim.expect("signed");
-        assert_eq!((read, claim.author, claim.commitment), (metadata(), author, [7; 32]));
+        let header = read(&text).expect("ours");
+        let claim = header.claim.expect("signed");
+        assert_eq!((header.metadata, claim.author, claim.commitment), (metadata(), author, [7; 32]));
         assert_eq!(claim.recipients, Some(digest));
     }
 
@@ -265,7 +270,7 @@ mod tests {
         assert!(is_authentic(&text.replacen('{', r#"{"later":{"author":1},"#, 1)));
         let unsigned = Binding { is_signed: false, body: text.replace(r#""author":""#, r#""author":4,"x":""#).into() };
         assert!(
-            matches!(decode(&unsigned, manifest().id(), &metadata().id), Ok((_, None))),
+            matches!(decode(&unsigned, manifest().id(), &metadata().id), Ok(Header { claim: None, .. })),
             "unsigned, it knows of no author"
         );
     }
@@ -308,14 +313,14 @@ mod tests {
     #[test]
     fn each_part_of_the_place_counts() {
         let binding = Binding { is_signed: true, body: text(&key()).into() };
-        assert!(matches!(decode(&binding, "other", &metadata().id), Err(Refusal::OtherVault)));
+        assert!(matches!(decode(&binding, "other", &metadata().id), Err(SecretFileError::OtherVault)));
         let name = SecretId { name: "m".parse().expect("a good name"), ..metadata().id };
-        assert!(matches!(decode(&binding, manifest().id(), &name), Err(Refusal::OtherSecret(_))));
+        assert!(matches!(decode(&binding, manifest().id(), &name), Err(SecretFileError::OtherSecret(_))));
         for scope in [Scope::Organization, Scope::new("p".parse().ok(), None), Scope::new(None, "d".parse().ok())] {
             let place = SecretId { scope, ..metadata().id };
-            assert!(matches!(decode(&binding, manifest().id(), &place), Err(Refusal::OtherSecret(_))));
+            assert!(matches!(decode(&binding, manifest().id(), &place), Err(SecretFileError::OtherSecret(_))));
         }
-        assert!(matches!(read("{}"), Err(Refusal::Binding(_))));
+        assert!(matches!(read("{}"), Err(SecretFileError::Binding(_))));
     }
 
     #[test]
@@ -328,7 +333,7 @@ mod tests {
             changed[index] ^= 1 << (index % 8);
             let binding = Binding { is_signed: true, body: changed };
             let accepted = decode(&binding, manifest().id(), &metadata().id)
-                .is_ok_and(|(_, claim)| claim.is_some_and(|claim| claim.is_authentic()));
+                .is_ok_and(|header| header.claim.is_some_and(|claim| claim.is_authentic()));
             assert!(!accepted, "byte {index}: {}", String::from_utf8_lossy(&binding.body));
         }
     }
@@ -341,7 +346,7 @@ mod tests {
             let id = SecretId { scope, name: name.parse().expect("a good name") };
             let body = encode(&manifest(), &Metadata { id: id.clone(), ..metadata() }, &key, &[7; 32]);
             let read = decode(&Binding { is_signed: true, body }, manifest().id(), &id).expect("ours");
-            read.1.expect("signed").message
+            read.claim.expect("signed").message
         };
         let all =
             [("a", "bc", "d"), ("ab", "c", "d"), ("a", "b", "cd"), ("", "a", "d"), ("a", "", "d"), ("", "", "ad")];

@@ -12,7 +12,7 @@ use crate::storage::{LockError, LockOwner, StorageError, WriteError};
 
 /// Why a file of the vault is refused: it is not what its place says it is.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum SecretFileError {
     /// It is no sound envelope.
     #[error(transparent)]
     Envelope(EnvelopeError),
@@ -131,7 +131,7 @@ pub enum VaultError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: Refusal,
+        source: SecretFileError,
     },
     /// Sealing failed, or what was read back after writing is not what was written.
     #[error("cannot write {}", path.display())]

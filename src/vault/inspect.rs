@@ -3,27 +3,27 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::layout::{self, Place};
+use super::layout::{self, TreeDirectory};
 use super::rekey::is_for;
 use super::{Vault, VaultError};
 use crate::crypto::Identities;
 use crate::secret::SecretId;
-use crate::storage::{Directory, Entry, Lock, LockError, StorageError, is_leftover};
+use crate::storage::{Directory, DirectoryEntry, Lock, LockError, StorageError, is_leftover};
 
 /// What lies in a vault.
 #[derive(Debug, Default)]
 pub struct Inspection {
     /// How many secrets there are in which nothing was found.
     pub sound: usize,
-    /// How many of them are encrypted to others than the vault's recipients: [`Vault::rekey`] is for them.
+    /// How many of them are encrypted to others than the vault's recipients: [`super::Writer::rekey`] is for them.
     pub outdated: usize,
     /// What is not as it should be, a directory's own before those of the directories in it.
-    pub flaws: Vec<Flaw>,
+    pub flaws: Vec<InspectionError>,
 }
 
 /// Something in a vault that is not as it should be.
 #[derive(Debug, thiserror::Error)]
-pub enum Flaw {
+pub enum InspectionError {
     /// A secret that would not be read.
     #[error(transparent)]
     Secret(VaultError),
@@ -55,18 +55,18 @@ impl Vault {
         let mut walk = Walk { vault: self, identities, digest, found: Inspection::default() };
         for entry in self.root.entries()? {
             // What else lies beside the secrets is the user's: a vault may be a repository.
-            if let Entry::File(name) = entry
+            if let DirectoryEntry::File(name) = entry
                 && is_leftover(&name)
             {
-                walk.found.flaws.push(Flaw::Leftover { path: self.root.join(&name) });
+                walk.found.flaws.push(InspectionError::Leftover { path: self.root.join(&name) });
             }
         }
         if let Some(secrets) = self.root.subdirectory(layout::SECRETS)? {
-            walk.directory(&secrets, &Place::Tree);
+            walk.directory(&secrets, &TreeDirectory::Tree);
         }
         let mut found = walk.found;
-        if found.flaws.iter().any(|flaw| matches!(flaw, Flaw::Leftover { .. })) && self.is_being_written() {
-            found.flaws.retain(|flaw| !matches!(flaw, Flaw::Leftover { .. }));
+        if found.flaws.iter().any(|flaw| matches!(flaw, InspectionError::Leftover { .. })) && self.is_being_written() {
+            found.flaws.retain(|flaw| !matches!(flaw, InspectionError::Leftover { .. }));
         }
         Ok(found)
     }
@@ -88,23 +88,23 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, directory: &Directory, place: &Place) {
+    fn directory(&mut self, directory: &Directory, place: &TreeDirectory) {
         let entries = match directory.entries() {
             Ok(entries) => entries,
-            Err(error) => return self.found.flaws.push(Flaw::Directory(error)),
+            Err(error) => return self.found.flaws.push(InspectionError::Directory(error)),
         };
         let mut below = Vec::new();
         for entry in entries {
-            let (Entry::Directory(name) | Entry::File(name) | Entry::Other(name)) = &entry;
+            let (DirectoryEntry::Directory(name) | DirectoryEntry::File(name) | DirectoryEntry::Other(name)) = &entry;
             let secret = layout::secret_name(name);
             match (&entry, place.scope(), secret) {
                 // Whatever has the name of a secret is looked at as one, and refused as one.
                 (_, Some(scope), Some(name)) => self.secret(directory, &SecretId { scope, name }),
-                (Entry::Directory(name), ..) if place.below(name).is_some() => below.push(name.clone()),
-                (Entry::File(name), ..) if is_leftover(name) => {
-                    self.found.flaws.push(Flaw::Leftover { path: directory.join(name) });
+                (DirectoryEntry::Directory(name), ..) if place.below(name).is_some() => below.push(name.clone()),
+                (DirectoryEntry::File(name), ..) if is_leftover(name) => {
+                    self.found.flaws.push(InspectionError::Leftover { path: directory.join(name) });
                 }
-                _ => self.found.flaws.push(Flaw::Stray { path: directory.join(name) }),
+                _ => self.found.flaws.push(InspectionError::Stray { path: directory.join(name) }),
             }
         }
         for name in below {
@@ -113,16 +113,16 @@ impl Walk<'_> {
                 Ok(Some(subdirectory)) => self.directory(&subdirectory, &place),
                 // It was taken away meanwhile.
                 Ok(None) => {}
-                Err(error) => self.found.flaws.push(Flaw::Directory(error)),
+                Err(error) => self.found.flaws.push(InspectionError::Directory(error)),
             }
         }
     }
 
     fn secret(&mut self, directory: &Directory, id: &SecretId) {
         let looked_at = match self.identities {
-            None => self.vault.peek_judged(directory, id).map(|found| found.map(|(_, claim)| claim)),
+            None => self.vault.peek_judged(directory, id).map(|found| found.map(|header| header.claim)),
             Some(identities) => {
-                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.claim))
+                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.header.claim))
             }
         };
         match looked_at {
@@ -132,7 +132,7 @@ impl Walk<'_> {
             }
             // It was deleted meanwhile.
             Ok(None) => {}
-            Err(error) => self.found.flaws.push(Flaw::Secret(error)),
+            Err(error) => self.found.flaws.push(InspectionError::Secret(error)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Vault;
 use crate::secret::{Domain, Project, Scope, SecretName};
-use crate::storage::{Directory, Entry, StorageError};
+use crate::storage::{Directory, DirectoryEntry, StorageError};
 
 pub(super) const MANIFEST: &str = "vault.toml";
 pub(super) const LOCK: &str = ".lock";
@@ -38,7 +38,7 @@ pub(super) fn components(scope: &Scope) -> Vec<&str> {
 
 /// A directory of the tree of secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum TreeDirectory {
     /// `secrets` itself.
     Tree,
     /// `project`.
@@ -49,7 +49,7 @@ pub(super) enum Place {
     Scope(Scope),
 }
 
-impl Place {
+impl TreeDirectory {
     /// What a directory of this name in it is; `None` if it is no part of the tree.
     pub(super) fn below(&self, name: &str) -> Option<Self> {
         match (self, name) {
@@ -133,8 +133,8 @@ pub(super) fn scopes_below(tree: &Directory) -> Result<Vec<Scope>, StorageError>
 fn named<N: std::str::FromStr>(parent: Option<&Directory>) -> Result<Vec<N>, StorageError> {
     let Some(parent) = parent else { return Ok(Vec::new()) };
     let names = parent.entries()?.into_iter().filter_map(|entry| match entry {
-        Entry::Directory(name) => name.parse().ok(),
-        Entry::File(_) | Entry::Other(_) => None,
+        DirectoryEntry::Directory(name) => name.parse().ok(),
+        DirectoryEntry::File(_) | DirectoryEntry::Other(_) => None,
     });
     Ok(names.collect())
 }

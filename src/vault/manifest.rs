@@ -71,7 +71,7 @@ pub enum ManifestError {
         name: String,
         /// What is wrong with it.
         #[source]
-        reason: crate::crypto::BadRecipient,
+        reason: crate::crypto::RecipientError,
     },
     /// An author's key does not parse.
     #[error("the key of author {name:?} cannot be used")]
@@ -80,7 +80,7 @@ pub enum ManifestError {
         name: String,
         /// What is wrong with it.
         #[source]
-        reason: crate::crypto::BadAuthor,
+        reason: crate::crypto::AuthorError,
     },
     /// There is nobody to encrypt to.
     #[error("it has no recipient")]
@@ -111,7 +111,7 @@ pub enum ManifestError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ManifestFile {
     format: u32,
     id: String,
     recipients: Vec<FileKey>,
@@ -189,7 +189,7 @@ impl Manifest {
         if format != FORMAT && format != WITHOUT_AUTHORS {
             return Err(ManifestError::Format { found: format });
         }
-        let file: File = toml::from_str(text).map_err(|error| syntax(&error))?;
+        let file: ManifestFile = toml::from_str(text).map_err(|error| syntax(&error))?;
         if !Self::is_id(&file.id) {
             return Err(ManifestError::Id);
         }
@@ -213,7 +213,7 @@ impl Manifest {
     }
 
     pub(super) fn to_toml(&self) -> String {
-        let file = File {
+        let file = ManifestFile {
             format: FORMAT,
             id: self.id.clone(),
             recipients: to_file(&self.recipients),

@@ -23,7 +23,7 @@ use super::trust::{Newest, Pin};
 use super::{VaultError, guarded, layout};
 use crate::crypto;
 use crate::secret::{Scope, SecretId};
-use crate::storage::{Directory, Entry, Lock, Permissions, StorageError};
+use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError};
 
 const LOCK: &str = ".lock";
 const PATHS: &str = "paths";
@@ -40,6 +40,20 @@ const MAX_LINE_BYTES: usize = 100;
 /// It is held for one small write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The pin of a vault, as it was loaded.
+pub(super) struct PinOnRecord {
+    pub(super) pin: Pin,
+    /// Whether both of the vault's paths are on record, so that another vault that takes its place is noticed.
+    pub(super) is_on_record: bool,
+}
+
+/// The state of a secret while no deletion of it is half done.
+pub(super) struct Settled {
+    pub(super) newest: Option<Newest>,
+    /// Whether there is a file in the secret's place.
+    pub(super) is_there: bool,
+}
+
 /// The pins of one vault.
 #[derive(Debug)]
 pub(super) struct Pins {
@@ -53,7 +67,7 @@ pub(super) struct Pins {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct PinFile {
     /// For people: where the vault was.
     path: String,
     announced: Option<String>,
@@ -70,21 +84,15 @@ impl Pins {
         Self { state: state.to_owned(), vault_paths: [named, itself], id: id.to_owned(), permissions }
     }
 
-    /// The directory that holds the pins of every vault.
-    pub(super) fn state(&self) -> &Path {
-        &self.state
-    }
-
-    /// What is pinned of the vault at this path, else of the one with this id, and whether both paths are on record, so that
-    /// a vault which takes its place is noticed; `None` for one that was never seen.
-    pub(super) fn load(&self) -> Result<Option<(Pin, bool)>, VaultError> {
+    /// Loads the pin of the vault at this path, or else of the one with this id; `None` for one that was never seen.
+    pub(super) fn load(&self) -> Result<Option<PinOnRecord>, VaultError> {
         let Some(state) = self.existing()? else { return Ok(None) };
         let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(None) };
         let at_path = self.ids_at_path(&state)?;
         let is_on_record = at_path.iter().all(Option::is_some);
         for id in at_path.iter().flatten().chain([&self.id]) {
             if let Some(pin) = load_pin(&vaults, id)? {
-                return Ok(Some((pin, is_on_record)));
+                return Ok(Some(PinOnRecord { pin, is_on_record }));
             }
         }
         Ok(None)
@@ -108,7 +116,7 @@ impl Pins {
 
     /// Pins the vault as it is.
     pub(super) fn save(&self, pin: &Pin) -> Result<(), VaultError> {
-        let file = File {
+        let file = PinFile {
             path: self.vault_paths[1].display().to_string(),
             announced: pin.announced.clone(),
             recipients: to_file(&pin.recipients),
@@ -180,9 +188,9 @@ impl Pins {
         &self,
         id: &SecretId,
         is_there: impl FnOnce() -> Result<bool, VaultError>,
-    ) -> Result<(Option<Newest>, bool), VaultError> {
+    ) -> Result<Settled, VaultError> {
         let _lock = self.lock()?;
-        Ok((self.newest(id)?, is_there()?))
+        Ok(Settled { newest: self.newest(id)?, is_there: is_there()? })
     }
 
     /// Forgets a secret.
@@ -200,7 +208,7 @@ impl Pins {
         for scope in layout::scopes_below(&seen)? {
             let Some(directory) = layout::scope_below(&seen, &scope)? else { continue };
             for entry in directory.entries()? {
-                let Entry::File(file) = entry else { continue };
+                let DirectoryEntry::File(file) = entry else { continue };
                 let Some(Ok(name)) = file.strip_suffix(EXTENSION).map(str::parse) else { continue };
                 ids.push(SecretId { scope: scope.clone(), name });
             }
@@ -276,7 +284,7 @@ pub(super) fn places(state: &Path, permissions: Permissions) -> Result<Vec<(Stri
     let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(Vec::new()) };
     let mut places = Vec::new();
     for entry in vaults.entries()? {
-        let Entry::Directory(id) = entry else { continue };
+        let DirectoryEntry::Directory(id) = entry else { continue };
         let Some(file) = vaults.subdirectory(&id)?.map_or(Ok(None), |directory| read_pin(&directory))? else {
             continue;
         };
@@ -294,7 +302,7 @@ fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
     Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced }))
 }
 
-fn read_pin(directory: &Directory) -> Result<Option<File>, VaultError> {
+fn read_pin(directory: &Directory) -> Result<Option<PinFile>, VaultError> {
     let Some(bytes) = directory.read(PIN, layout::MAX_MANIFEST_BYTES)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
     let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;

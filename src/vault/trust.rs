@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::Refusal;
+use super::SecretFileError;
 use super::binding::Claim;
 use super::manifest::{Manifest, Named, NamedAuthor, NamedRecipient};
 use crate::crypto::Commitment;
@@ -95,11 +95,11 @@ fn difference(what: &'static str, old: Vec<(String, String)>, new: Vec<(String, 
 ///
 /// # Errors
 /// Why not.
-pub(super) fn judge(claim: Option<&Claim>, manifest: &Manifest, pin: Option<&Pin>) -> Result<(), Refusal> {
-    let claim = claim.ok_or(Refusal::Unsigned)?;
+pub(super) fn judge(claim: Option<&Claim>, manifest: &Manifest, pin: Option<&Pin>) -> Result<(), SecretFileError> {
+    let claim = claim.ok_or(SecretFileError::Unsigned)?;
     // First, as else a file could put another's name into the message.
     if !claim.is_authentic() {
-        return Err(Refusal::Forged);
+        return Err(SecretFileError::Forged);
     }
     let author = Box::new(claim.author.clone());
     let name = |authors: &[NamedAuthor]| {
@@ -109,9 +109,9 @@ pub(super) fn judge(claim: Option<&Claim>, manifest: &Manifest, pin: Option<&Pin
     let pinned = pin.map(|pin| name(&pin.authors));
     match (name(manifest.authors()), pinned) {
         (Some(_), None | Some(Some(_))) => Ok(()),
-        (Some(name), Some(None)) => Err(Refusal::UnpinnedAuthor { author, name }),
-        (None, Some(Some(name))) => Err(Refusal::FormerAuthor { author, name }),
-        (None, None | Some(None)) => Err(Refusal::UnknownAuthor(author)),
+        (Some(name), Some(None)) => Err(SecretFileError::UnpinnedAuthor { author, name }),
+        (None, Some(Some(name))) => Err(SecretFileError::FormerAuthor { author, name }),
+        (None, None | Some(None)) => Err(SecretFileError::UnknownAuthor(author)),
     }
 }
 
@@ -119,9 +119,9 @@ pub(super) fn judge(claim: Option<&Claim>, manifest: &Manifest, pin: Option<&Pin
 ///
 /// # Errors
 /// It is not.
-pub(super) fn judge_value(claim: Option<&Claim>, commitment: &Commitment) -> Result<(), Refusal> {
+pub(super) fn judge_value(claim: Option<&Claim>, commitment: &Commitment) -> Result<(), SecretFileError> {
     match claim {
-        Some(claim) if &claim.commitment != commitment => Err(Refusal::Forged),
+        Some(claim) if &claim.commitment != commitment => Err(SecretFileError::Forged),
         _ => Ok(()),
     }
 }
@@ -227,7 +227,7 @@ mod tests {
     fn what_is_not_signed_is_refused_whoever_is_pinned() {
         let manifest = Manifest::new(vec![recipient("owner")], vec![author("alice")]).expect("randomness");
         for pin in [None, Some(Pin::of(&manifest))] {
-            assert!(matches!(judge(None, &manifest, pin.as_ref()), Err(Refusal::Unsigned)));
+            assert!(matches!(judge(None, &manifest, pin.as_ref()), Err(SecretFileError::Unsigned)));
         }
     }
 }

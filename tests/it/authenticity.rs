@@ -10,7 +10,7 @@ use age_core::secrecy::ExposeSecret;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use flyte_local::crypto::{self, AuthorKey, SIGNED_TAG, UNSIGNED_TAG};
-use flyte_local::vault::{Refusal, VaultError};
+use flyte_local::vault::{SecretFileError, VaultError};
 use hmac::{Hmac, Mac};
 use serde_json::Value;
 
@@ -182,7 +182,7 @@ fn even_who_can_open_a_file_cannot_change_a_byte_of_its_binding() {
         let error = vault.value(&secret_id(place), &identities).expect_err("refused");
         let VaultError::Refused { source, .. } = error else { panic!("byte {index}: {error:?}") };
         assert!(
-            !matches!(source, Refusal::Envelope(_)),
+            !matches!(source, SecretFileError::Envelope(_)),
             "byte {index}: age saw it, so the test shows nothing: {source:?}"
         );
         *reasons.entry(format!("{source:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()).or_default() += 1;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::{Sandbox, scope_options, secret_id};
 use flyte_local::secret::{RunScope, ScopeFilter, SecretType, SecretValue};
-use flyte_local::vault::{Refusal, Vault, VaultError};
+use flyte_local::vault::{SecretFileError, Vault, VaultError};
 
 /// Four scopes with the same names in each, so that a pair differs by its name, its scope, or both.
 fn places() -> Vec<String> {
@@ -24,7 +24,11 @@ fn filled() -> (Sandbox, Vault) {
     let sandbox = Sandbox::new();
     let mut vault = sandbox.open_vault();
     for place in places() {
-        vault.create_secret(&secret_id(&place), SecretType::Regular, &value(&place)).expect("created");
+        vault
+            .writer()
+            .expect("writable")
+            .create_secret(&secret_id(&place), SecretType::Regular, &value(&place))
+            .expect("created");
     }
     (sandbox, vault)
 }
@@ -42,7 +46,7 @@ fn swap(one: &Path, other: &Path) {
 }
 
 fn is_written_as(error: &VaultError, source: &str, place: &Path) -> bool {
-    let VaultError::Refused { path, source: Refusal::OtherSecret(written), .. } = error else { return false };
+    let VaultError::Refused { path, source: SecretFileError::OtherSecret(written), .. } = error else { return false };
     **written == secret_id(source) && path == place
 }
 
@@ -65,7 +69,7 @@ fn each_of_380_files_in_the_place_of_another_is_refused() {
             let errors = [
                 vault.metadata(&id).expect_err("refused"),
                 vault.value(&id, &identities).expect_err("refused"),
-                vault.update_secret(&id, &value("new")).expect_err("refused"),
+                vault.writer().expect("writable").update_secret(&id, &value("new")).expect_err("refused"),
             ];
             assert!(errors.iter().all(refused), "{source} over {target}: {errors:?}");
             // A run must not fall through to a wider scope: that would let a swap choose the value.
@@ -140,7 +144,8 @@ fn a_file_of_another_vault_is_refused_even_for_the_same_identity() {
 
     let id = secret_id("org/a");
     copy(&other.join("secrets/org/a.age"), &sandbox.secret_file("org/a"));
-    let is_other_vault = |error: &VaultError| matches!(error, VaultError::Refused { source: Refusal::OtherVault, .. });
+    let is_other_vault =
+        |error: &VaultError| matches!(error, VaultError::Refused { source: SecretFileError::OtherVault, .. });
     assert!(is_other_vault(&vault.metadata(&id).expect_err("refused")));
     assert!(is_other_vault(&vault.value(&id, &sandbox.identities()).expect_err("refused")));
     let ran = sandbox.run(&["get", "secret", "a", "--reveal"]);

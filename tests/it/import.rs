@@ -24,7 +24,12 @@ fn imported(sandbox: &Sandbox, count: usize) -> usize {
 
 fn create(sandbox: &Sandbox, place: &str, secret_type: SecretType, value: &[u8]) {
     let value = SecretValue::new(value.to_vec().into()).expect("small");
-    sandbox.open_vault().create_secret(&secret_id(place), secret_type, &value).expect("created");
+    sandbox
+        .open_vault()
+        .writer()
+        .expect("writable")
+        .create_secret(&secret_id(place), secret_type, &value)
+        .expect("created");
 }
 
 #[test]
@@ -184,10 +189,10 @@ fn who_else_can_read_the_file_is_told() {
 }
 
 #[test]
-fn the_lines_of_the_readme_do_what_they_say() {
-    let readme = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
-    let readme = readme.expect("the README");
-    let section = readme.split("## Moving in and out").nth(1).and_then(|rest| rest.split("\n## ").next());
+fn the_lines_of_the_page_do_what_they_say() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/import-export-push.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let section = page.split("## Import\n").nth(1).and_then(|rest| rest.split("\n## Push").next());
     let blocks = section.expect("the section").split("```sh\n").skip(1);
     let lines: Vec<_> = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines()).collect();
     assert!(lines.len() >= 8, "{lines:?}");

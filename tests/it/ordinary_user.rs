@@ -1,5 +1,7 @@
 //! File secrets for an ordinary user, and for one who may not make a private mount.
 
+#![allow(clippy::disallowed_methods, reason = "tests start programs as any program could")]
+
 use std::path::Path;
 use std::process::Command;
 

@@ -1,5 +1,7 @@
 //! A disk in a file: an ext4 file system that can be mounted, cut off from its power, and looked at from outside.
 
+#![allow(clippy::disallowed_methods, reason = "tests start programs as any program could")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

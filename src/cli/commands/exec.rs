@@ -2,51 +2,62 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
 use crate::cli::arguments::{RunScopeArgs, merged};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit, cannot_run};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::files::User;
 use crate::cli::hidden;
-use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::inject::{Injector, Mount};
 use flyte_local::flyte::{SECRETS_DIRECTORY, VARIABLE_MARKERS, default_variable, file_markers};
 use flyte_local::launch::{self, ChildError, Surroundings};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{NameError, RunScope, SecretName};
 
-/// Run any command with secrets in its environment
+/// Run any command with secrets
 ///
-/// For what is not a Flyte file. Without --mask this process becomes the command, so its exit code, its signals and its
-/// terminal are its own. The scopes are looked through as by `run`, save that Flyte's own configuration is not read.
+/// Use it for anything that is not a Flyte file, with at least one of --secret, --mount and --all. Without --mask,
+/// this process becomes the command, which has its own exit code, signals and terminal. Scopes are searched as by
+/// `run`, except that Flyte's own configuration is not read.
 #[derive(clap::Args)]
+#[command(override_usage = "flyte-local exec [OPTIONS] -- COMMAND [ARGS]...")]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["secret", "mount", "all"])))]
 #[command(after_help = "\
 Examples:
-  flyte-local exec --secret api_key -- ./call-api           as API_KEY
-  flyte-local exec --secret api_key=TOKEN -- ./call-api     as TOKEN
+  flyte-local exec --secret api_key -- ./call-api          sets API_KEY
+  flyte-local exec --secret api_key=TOKEN -- ./call-api    sets TOKEN
   flyte-local exec --mount my_cert -- cat /etc/flyte/secrets/my_cert
   flyte-local exec --all -p my_project -- make test")]
 pub(crate) struct Args {
-    /// A secret as a variable: KEY in upper case with '-' as '_', or VAR
+    /// Set a secret as the variable VAR
+    ///
+    /// Without VAR, the variable is KEY in upper case with '-' as '_'.
     #[arg(long, value_name = "KEY[=VAR]")]
     secret: Vec<SecretVariable>,
-    /// A secret as the file /etc/flyte/secrets/KEY, which only the command sees
+    /// Mount a secret as a file
+    ///
+    /// The file is /etc/flyte/secrets/KEY, and only the command sees it.
     #[arg(long, value_name = "KEY")]
     mount: Vec<SecretName>,
-    /// Every secret that the project and domain see, as a variable, less those named by --secret and --mount
+    /// Set every visible secret as a variable
+    ///
+    /// These are the secrets that the project and domain see, except those named by --secret and --mount.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     scope: RunScopeArgs,
-    /// Keep the secrets out of what the command prints: flyte-local stays, and replaces them by *****
+    /// Mask secrets in the output of the command
+    ///
+    /// flyte-local stays between the command and the terminal, and replaces secrets by *****.
     #[arg(long)]
     mask: bool,
-    /// Allow variables that change how programs load, such as PATH and LD_PRELOAD
+    /// Allow variables such as PATH and LD_PRELOAD
+    ///
+    /// They change how programs load.
     #[arg(long)]
     allow_loader_variables: bool,
     /// The command and its arguments
@@ -89,7 +100,7 @@ impl FromStr for SecretVariable {
     }
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CommandError> {
     let scope = merged(&context.chosen_scope(&args.scope)?, &context.config_scope()?);
     let mount = if args.mount.is_empty() { Mount::None } else { Mount::Private };
     let watchlist = Watchlist::new();
@@ -101,8 +112,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     }
 
     let (program, arguments) = args.command.split_first().expect("clap requires one");
-    let mut command = Command::new(program);
-    command.args(arguments).env_remove(IDENTITY_KEY);
+    let mut command = context.spawner().command(program);
+    command.args(arguments);
     if !variables.is_empty() {
         command.envs(VARIABLE_MARKERS);
     }
@@ -111,13 +122,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     }
     command.envs(variables.iter().map(|(name, (_, value))| (name, value.as_str())));
     if !args.mask {
-        return Err(cannot_run(program, &launch::replace(&mut command)));
+        let source = launch::replace(&mut command);
+        return Err(ChildError::Start { program: program.into(), source }.into());
     }
     let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
-    match launch::run(hidden::supervisor()?, &command, surroundings, |_| ()) {
+    match launch::run(hidden::supervisor(context.spawner())?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
-        Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
-        Err(error) => Err(CliError::chain(Exit::Failed, &error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -125,7 +136,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
 type Variables = BTreeMap<String, (SecretName, Zeroizing<String>)>;
 
 /// The variables that the options ask for; none of them, if one is refused.
-fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Variables, CliError> {
+fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Variables, CommandError> {
     let mut wanted = args.secret.clone();
     if args.all {
         let named: Vec<SecretName> = wanted.iter().map(|secret| &secret.key).chain(&args.mount).cloned().collect();
@@ -136,7 +147,7 @@ fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Varia
     for SecretVariable { key, variable } in wanted {
         let variable = variable.map_or_else(|| default_name(&key), Ok)?;
         if launch::changes_how_programs_load(&variable) && !args.allow_loader_variables {
-            return Err(CliError::new(
+            return Err(CommandError::new(
                 Exit::Failed,
                 format!("{variable} changes how programs load: secret {key} is not put there"),
             )
@@ -146,16 +157,16 @@ fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Varia
         let value = injector.variable(&key, scope)?;
         let other = variables.insert(variable.clone(), (key.clone(), value)).map(|(other, _)| other);
         if let Some(other) = other.filter(|other| *other != key) {
-            return Err(CliError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
+            return Err(CommandError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
                 .hint(format!("give one another name: --secret {key}=VAR")));
         }
     }
     Ok(variables)
 }
 
-fn default_name(key: &SecretName) -> Result<String, CliError> {
+fn default_name(key: &SecretName) -> Result<String, CommandError> {
     default_variable(key).map(|name| name.to_string()).map_err(|_| {
-        CliError::new(Exit::Failed, format!("secret {key} makes no variable name: it starts with a digit"))
+        CommandError::new(Exit::Failed, format!("secret {key} makes no variable name: it starts with a digit"))
             .hint(format!("name the variable: --secret {key}=VAR"))
     })
 }

@@ -7,48 +7,52 @@ use zeroize::Zeroizing;
 
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::paths::split;
+use crate::cli::reveal::reveal;
 use flyte_local::launch::changes_how_programs_load;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::Directory;
-use flyte_local::transfer::{Unfit, dotenv, json, kubernetes, shell};
+use flyte_local::transfer::{FormatError, dotenv, json, kubernetes, shell};
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
-/// Write secrets out in plain text: a .env file, JSON, shell or a Kubernetes Secret
+/// Write secrets out in plain text
 ///
-/// Those of the scope that -p and -d name, without them of the organization; with --effective, what a task deployed to that
-/// project and domain sees. Into a new file that only you can read, or a pipe; to a terminal only with --reveal. If the
-/// format cannot hold one of them, nothing is written. Image pull secrets are left out unless they are named.
+/// Exports the secrets of the scope that -p and -d name; without them, of the organization. With --effective, exports
+/// what a task deployed to that project and domain sees. Writes to a new file that only you can read, or to a pipe;
+/// to a terminal only with --reveal. If the format cannot hold one of the secrets, nothing is written. Image pull
+/// secrets are left out unless you name them.
 #[derive(clap::Args)]
-#[command(mut_arg("project", |arg| arg.help("Those of this project [default: of no project]")))]
-#[command(mut_arg("domain", |arg| arg.help("Those of this domain [default: of no domain]")))]
+#[command(mut_arg("project", |arg| arg.help("Export from this project [default: none]")))]
+#[command(mut_arg("domain", |arg| arg.help("Export from this domain [default: none]")))]
 #[command(after_help = "\
 Examples:
   flyte-local export -o .env
-  flyte-local export --effective -p my_project -d development --format json | jq -r .api_key
-  flyte-local export api_key my_cert --format kubernetes --name my-app | kubectl apply -f -
+  flyte-local export --effective -p my_project --format json | jq -r .api_key
+  flyte-local export api_key --format kubernetes | kubectl apply -f -
   eval \"$(flyte-local export --format shell)\"")]
 pub(crate) struct Args {
-    /// The secrets [default: all]
+    /// The secrets [default: all of the scope]
     #[arg(value_name = "NAME")]
     names: Vec<SecretName>,
-    #[arg(long, value_enum, default_value_t = Format::Dotenv)]
-    /// How to write them
+    #[arg(long, value_enum, default_value_t = Format::Dotenv, hide_possible_values = true)]
+    /// dotenv, json, shell or kubernetes
     format: Format,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// What a task in the project and domain sees: of each name, the scope that wins
+    /// Export what a task in the project and domain sees
     #[arg(long)]
     effective: bool,
-    /// A new file, mode 0600 [default: standard output]
+    /// Write to this new file [default: standard output]
+    ///
+    /// Only you can read the file: its mode is 0600.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write to standard output even if that is a terminal
+    /// Write to standard output even if it is a terminal
     #[arg(long, conflicts_with = "output")]
     reveal: bool,
-    /// What the Kubernetes Secret is called [default: flyte-local]
+    /// Name of the Kubernetes Secret [default: flyte-local]
     #[arg(long, value_parser = kubernetes_name)]
     name: Option<String>,
 }
@@ -68,7 +72,7 @@ fn kubernetes_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
-pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandError> {
     args.names.sort();
     args.names.dedup();
     require_place(context, &args)?;
@@ -77,13 +81,13 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     let opener = Opener::new(context);
     let mut secrets = Vec::with_capacity(ids.len());
     for id in ids {
-        let value = opener.value(&vault, &id, &context.command)?;
+        let value = opener.value(&vault, &id)?;
         secrets.push((id.name, value));
     }
     secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
     let bytes = render(&args, &secrets).map_err(unfit)?;
     tell(context, &args, &secrets);
-    let Some(path) = &args.output else { return context.ui.data(&bytes) };
+    let Some(path) = &args.output else { return reveal(context.ui, &bytes) };
     write(path, &bytes)?;
     let count = if secrets.len() == 1 { "one secret".to_owned() } else { format!("{} secrets", secrets.len()) };
     context.ui.say(&format!("wrote {count} to {}, in plain text: only you can read it", path.display()));
@@ -91,14 +95,14 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
 }
 
 /// Before a secret is opened.
-fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CliError> {
+fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError> {
     if args.name.is_some() && args.format != Format::Kubernetes {
-        return Err(CliError::new(Exit::Usage, "--name is for --format kubernetes"));
+        return Err(CommandError::new(Exit::Usage, "--name is for --format kubernetes"));
     }
     match &args.output {
         Some(path) if path.symlink_metadata().is_ok() => Err(exists(path)),
         None if context.ui.shows_data() && !args.reveal => {
-            Err(CliError::new(Exit::Usage, "standard output is a terminal, which would show the values")
+            Err(CommandError::new(Exit::Usage, "standard output is a terminal, which would show the values")
                 .hint("to write them to a file: --output FILE")
                 .hint("to see them: --reveal"))
         }
@@ -106,14 +110,13 @@ fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CliError> {
     }
 }
 
-fn exists(path: &Path) -> CliError {
-    CliError::new(Exit::Exists, format!("there is a {} already, and nothing is replaced", path.display()))
+fn exists(path: &Path) -> CommandError {
+    CommandError::new(Exit::Exists, format!("there is a {} already, and nothing is replaced", path.display()))
         .hint("name another file")
 }
 
 /// Which secrets, by the scopes they are in.
-fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<SecretId>, CliError> {
-    let failed = |error| CliError::from_vault(&error, &context.command);
+fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<SecretId>, CommandError> {
     let (project, domain) = (args.scope.project.clone(), args.scope.domain.clone());
     let mut ids = Vec::new();
     let mut left_out = Vec::new();
@@ -124,29 +127,29 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
     let is_wanted = |name: &SecretName| args.names.is_empty() || args.names.contains(name);
     let from = if args.effective {
         let run = RunScope { project, domain };
-        for seen in vault.seen(&run).map_err(failed)?.into_iter().filter(|seen| is_wanted(&seen.id.name)) {
-            choose(seen.metadata.map_err(failed)?);
+        for seen in vault.seen(&run)?.into_iter().filter(|seen| is_wanted(&seen.id.name)) {
+            choose(seen.metadata?);
         }
         run.walk().iter().map(Scope::to_string).collect::<Vec<_>>().join("; ")
     } else {
         let scope = Scope::new(project.clone(), domain.clone());
         if args.names.is_empty() {
-            let listing = vault.list(&ScopeFilter { project, domain }).map_err(failed)?;
+            let listing = vault.list(&ScopeFilter { project, domain })?;
             // The filter shows other scopes too, whose files are nothing to this one.
             let elsewhere = |error: &VaultError| matches!(error, VaultError::Refused { id, .. } if id.scope != scope);
             if let Some(refused) = listing.refused.into_iter().find(|error| !elsewhere(error)) {
-                return Err(failed(refused));
+                return Err(refused.into());
             }
             listing.secrets.into_iter().filter(|metadata| metadata.id.scope == scope).for_each(choose);
         } else {
             for name in &args.names {
-                choose(vault.metadata(&SecretId { scope: scope.clone(), name: name.clone() }).map_err(failed)?);
+                choose(vault.metadata(&SecretId { scope: scope.clone(), name: name.clone() })?);
             }
         }
         scope.to_string()
     };
     if let Some(name) = args.names.iter().find(|name| !ids.iter().any(|id| id.name == **name)) {
-        return Err(CliError::new(Exit::NotFound, format!("there is no secret {name} ({from})"))
+        return Err(CommandError::new(Exit::NotFound, format!("there is no secret {name} ({from})"))
             .hint(format!("see what there is: {} get secret", context.command)));
     }
     for name in left_out {
@@ -158,17 +161,17 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
     Ok(ids)
 }
 
-fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<Unfit>> {
+fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     match args.format {
         Format::Dotenv => dotenv::render(secrets),
         Format::Json => json::render(secrets),
         Format::Shell => {
             let mut unfit = shell::render(secrets).err().unwrap_or_default();
             let reason = "a variable of its name changes how programs load, and a shell would set it";
-            let is_told = |name: &SecretName, unfit: &[Unfit]| unfit.iter().any(|other| other.name == *name);
+            let is_told = |name: &SecretName, unfit: &[FormatError]| unfit.iter().any(|other| other.name == *name);
             for (name, _) in secrets.iter().filter(|(name, _)| changes_how_programs_load(name.as_str())) {
                 if !is_told(name, &unfit) {
-                    unfit.push(Unfit { name: name.clone(), reason });
+                    unfit.push(FormatError { name: name.clone(), reason });
                 }
             }
             if unfit.is_empty() { shell::render(secrets) } else { Err(unfit) }
@@ -177,8 +180,8 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
     }
 }
 
-fn unfit(unfit: Vec<Unfit>) -> CliError {
-    let error = CliError::new(Exit::Failed, "cannot export: nothing was written");
+fn unfit(unfit: Vec<FormatError>) -> CommandError {
+    let error = CommandError::new(Exit::Failed, "cannot export: nothing was written");
     let error = unfit.iter().fold(error, |error, unfit| error.because(unfit.to_string()));
     error.hint("name the others, or take another format: kubernetes holds any bytes, as base64")
 }
@@ -192,9 +195,9 @@ fn tell(context: &Context<'_>, args: &Args, secrets: &[(SecretName, SecretValue)
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let no_name = || CliError::new(Exit::Usage, format!("{} is not a file name", path.display()));
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    let no_name = || CommandError::new(Exit::Usage, format!("{} is not a file name", path.display()));
     let (directory, name) = split(path).ok_or_else(no_name)?;
     let written = Directory::open(directory).and_then(|directory| directory.write_new(name, bytes));
-    written.map_err(|error| if error.already_exists() { exists(path) } else { CliError::from_storage(&error) })
+    written.map_err(|error| if error.already_exists() { exists(path) } else { CommandError::from(error) })
 }

@@ -9,8 +9,7 @@ use std::path::PathBuf;
 
 use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
-use crate::cli::identity_source::IDENTITY_KEY;
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter;
 use crate::cli::opener::Opener;
 use crate::cli::prompt;
@@ -21,88 +20,100 @@ use flyte_local::vault::{Metadata, Vault};
 use plan::{Action, Destination, Plan};
 use send::Sent;
 
-/// Send secrets to the cluster that your Flyte configuration names
+/// Send secrets to a cluster
 ///
-/// Shows what is there and what would be sent, asks, and sends each secret by itself, through the Flyte SDK of your Python:
-/// with its configuration, its login and its certificates. What the cluster has already is left alone, unless --update: it
-/// gives no value back, so values there cannot be compared. What fails does not keep the others from being sent; it is
-/// listed in the end, and the exit code is 1 then. To go on after an interruption, type the same again.
+/// The cluster is the one that your Flyte configuration names. The command shows what the cluster has and what would
+/// be sent, asks, and sends each secret through the Flyte SDK of your Python, with its configuration, login and
+/// certificates. A secret that the cluster already has is left alone unless you add --update: a cluster returns no
+/// values, so they cannot be compared. If a secret fails, the others are still sent, the failure is listed at the
+/// end, and the exit code is 1. After an interruption, run the same command again.
 ///
-/// The names are of secrets in the scope of -p and -d; without them, of the organization. With no name, all that `get secret`
-/// lists for -p and -d are sent. Each goes to the same scope on the cluster, unless --to-project or --to-domain names
-/// another.
+/// NAMEs are secrets in the scope of -p and -d; without them, of the organization. Without a NAME, all secrets that
+/// `get secret` lists for -p and -d are sent. Each goes to the same scope on the cluster unless --to-project or
+/// --to-domain names another.
 #[derive(clap::Args)]
-#[command(mut_arg("project", |arg| arg.help("Those of this project [default: with names, of no project; else of all]")))]
-#[command(mut_arg("domain", |arg| arg.help("Those of this domain [default: with names, of no domain; else of all]")))]
-#[command(after_help = "\
+#[command(mut_arg("project", |arg| arg.help("Send from this project [default: all]")))]
+#[command(mut_arg("domain", |arg| arg.help("Send from this domain [default: all]")))]
+#[command(after_long_help = "\
 Examples:
-  flyte-local push secret --dry-run                         what is there, and what is not
+  flyte-local push secret --dry-run             compares with the cluster
   flyte-local push secret api_key db_url
   flyte-local push secret -p my_project -d development --to-domain production
-  flyte-local push secret api_key --update                  a new value for what is there
-  flyte-local push secret --config ci/flyte.yaml --yes      in a script")]
+  flyte-local push secret api_key --update      replaces the value there
+  flyte-local push secret --config ci/flyte.yaml --yes    in a script")]
 pub(crate) struct Args {
     /// The secrets [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<SecretName>,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// The project on the cluster [default: the secret's own in the vault]
+    /// The project on the cluster
+    ///
+    /// The default is the secret's own project in the vault.
     #[arg(long, value_name = "PROJECT")]
     to_project: Option<Project>,
-    /// The domain on the cluster [default: the secret's own in the vault]
+    /// The domain on the cluster
+    ///
+    /// The default is the secret's own domain in the vault.
     #[arg(long, value_name = "DOMAIN")]
     to_domain: Option<Domain>,
-    /// Look at the cluster, show what would be sent, and send nothing
+    /// Show what would be sent; send nothing
+    ///
+    /// Looks at what the cluster has.
     #[arg(long)]
     dry_run: bool,
-    /// Give secrets that are there the vault's values
+    /// Replace values that the cluster already has
     #[arg(long)]
     update: bool,
-    /// Do not ask
+    /// Send without asking
     #[arg(long)]
     yes: bool,
-    /// Flyte's configuration file [default: the one that the SDK finds]
+    /// Flyte's configuration file
+    ///
+    /// The default is the file that the SDK finds.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The cluster, instead of the one that the configuration names
+    /// The cluster's address
+    ///
+    /// It replaces the one in the configuration.
     #[arg(long)]
     endpoint: Option<String>,
-    /// Connect to it without TLS
+    /// Connect without TLS
     #[arg(long)]
     insecure: bool,
-    /// The Python whose Flyte SDK is used [default: VIRTUAL_ENV's, or the nearest .venv's, or python3]
+    /// The Python whose Flyte SDK is used
+    ///
+    /// The default is the first of these: VIRTUAL_ENV, the nearest .venv, python3.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
 }
 
-pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandError> {
     if !args.dry_run && !args.yes && !std::io::stdin().is_terminal() {
-        let error = CliError::new(Exit::Usage, "there is no terminal to ask on whether to send");
+        let error = CommandError::new(Exit::Usage, "there is no terminal to ask on whether to send");
         return Err(error.hint("to send without a question: --yes").hint("to see what would be sent: --dry-run"));
     }
     args.names.sort();
     args.names.dedup();
     let vault = context.open_vault()?;
-    let chosen = chosen(context, &vault, &args)?;
+    let chosen = chosen(&vault, &args)?;
     let destination = Destination { project: args.to_project.clone(), domain: args.to_domain.clone() };
     let mut plan = Plan::new(chosen, &destination)?;
     if plan.steps.is_empty() {
         context.ui.say("there are no secrets to send");
-        return context.ui.data(plan.format(context.output_format).as_bytes());
+        return plan.print(context);
     }
     let opener = Opener::new(context);
     if !args.dry_run {
-        // Python inherits the descriptor of the passphrase.
+        // Before Python starts, which takes the passphrase's descriptor away.
         opener.identities()?.unlock_for(&vault)?;
     }
-    context.passphrases().take_away();
 
-    let interpreter = interpreter::find(args.python.clone(), None)?;
+    let interpreter = interpreter::find(context.spawner(), args.python.clone(), None)?;
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
     context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
-    context.ui.data(plan.format(context.output_format).as_bytes())?;
+    plan.print(context)?;
     let mut sent = Sent::default();
     if args.dry_run {
         context.ui.say(&plan.forecast());
@@ -111,7 +122,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     } else {
         // The endpoint may be of a file of others.
         if !args.yes && !prompt::confirm(&format!("{} at {}?", plan.question(), harmless(&about.endpoint)))? {
-            return Err(CliError::new(Exit::Failed, "nothing was sent"));
+            return Err(CommandError::new(Exit::Failed, "nothing was sent"));
         }
         sent = send::send(context, &mut cluster, &vault, &opener, &plan);
         context.ui.say(&sent.summary(plan.count(Action::Skip)));
@@ -120,40 +131,37 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
         context.ui.say("what is there was left alone, whatever its value: the cluster gives none back to compare with");
         context.ui.hint("to give it the vault's values: --update");
     }
-    sent.report(&plan)
+    sent.report(context, &plan)
 }
 
 /// The secrets to send, and their types.
-fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CliError> {
-    let failed = |error| CliError::from_vault(&error, &context.command);
+fn chosen(vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CommandError> {
     let ScopeArgs { project, domain } = &args.scope;
     if args.names.is_empty() {
         let filter = ScopeFilter { project: project.clone(), domain: domain.clone() };
-        let listing = vault.list(&filter).map_err(failed)?;
+        let listing = vault.list(&filter)?;
         return match listing.refused.into_iter().next() {
-            Some(refused) => Err(failed(refused).hint("or name those to send")),
+            Some(refused) => Err(CommandError::from(refused).hint("or name those to send")),
             None => Ok(listing.secrets),
         };
     }
     let scope = || ScopeArgs { project: project.clone(), domain: domain.clone() };
     let ids = args.names.iter().map(|name| secret_id(name.clone(), scope()));
-    ids.map(|id| vault.metadata(&id).map_err(failed)).collect()
+    ids.map(|id| Ok(vault.metadata(&id)?)).collect()
 }
 
-fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Result<(Cluster, About), CliError> {
+fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Result<(Cluster, About), CommandError> {
     let config = match &args.config {
         Some(path) if !path.exists() => {
-            return Err(CliError::new(Exit::NotFound, format!("there is no file {}", path.display())));
+            return Err(CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())));
         }
         Some(path) => {
-            Some(path.to_str().ok_or_else(|| CliError::new(Exit::Usage, "--config takes a path that is UTF-8"))?)
+            Some(path.to_str().ok_or_else(|| CommandError::new(Exit::Usage, "--config takes a path that is UTF-8"))?)
         }
         None => None,
     };
     let target = Target { config: config.map(str::to_owned), endpoint: args.endpoint.clone(), insecure: args.insecure };
-    let connected = Cluster::connect(interpreter, &target, |command| {
-        command.env_remove(IDENTITY_KEY);
-    });
+    let connected = Cluster::connect(context.spawner(), interpreter, &target);
     connected.map_err(|error| failure::unconnected(error, interpreter, context))
 }
 

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::listing;
 use crate::cli::reencrypt;
-use crate::cli::table;
-use flyte_local::crypto::{BadRecipient, Recipient};
+use crate::cli::table::{self, Cell, Column, Row};
+use flyte_local::crypto::{Recipient, RecipientError};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
 use flyte_local::vault::{NamedRecipient, Vault, VaultError};
@@ -18,11 +18,11 @@ use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 /// Far more than anybody's keys.
 const MAX_KEYS_BYTES: usize = 1 << 20;
 
-/// Let somebody open the vault's secrets
+/// Add a recipient, who can then open all secrets
 ///
-/// Names a public key in vault.toml and encrypts every secret anew, to all recipients. The key is age's (age1…) or an
-/// OpenSSH one (ssh-ed25519 …, ssh-rsa …); a file may have several, as authorized_keys has. `rekey` goes on with what was
-/// stopped.
+/// Adds a public key to vault.toml and re-encrypts every secret to all recipients. The key is an age one (age1…) or
+/// an OpenSSH one (ssh-ed25519 …, ssh-rsa …). A file may hold several keys, as authorized_keys does. If the command
+/// is interrupted, `rekey` finishes its work.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("keys").required(true).args(["key", "from_file"]))]
 #[command(after_help = "\
@@ -33,15 +33,17 @@ Examples:
 pub(crate) struct CreateArgs {
     /// The public key
     key: Option<String>,
-    /// What they are called in vault.toml
+    /// The recipient's name in vault.toml
     #[arg(long)]
     name: String,
-    /// Take each key of a file: one a line, as in authorized_keys or an age recipients file
+    /// Add every key of a file: one a line, as in authorized_keys or an age recipients file
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
 }
 
-/// List whom the vault's secrets are encrypted to
+/// List the vault's recipients
+///
+/// Recipients are the public keys that the secrets are encrypted to.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,21 +51,22 @@ Examples:
   flyte-local --output-format json get recipient")]
 pub(crate) struct GetArgs {}
 
-/// No longer encrypt the vault's secrets to somebody
+/// Remove a recipient from the vault
 ///
-/// Takes them out of vault.toml, encrypts every secret anew to those who are left, and lists what they could read: they still
-/// can, in every copy made before, so each of these is to be changed where it is used. None of your own identities may be the last.
+/// Removes the recipient from vault.toml, re-encrypts every secret to the remaining recipients, and lists the secrets
+/// that the recipient could read. Copies made earlier stay readable to that recipient, so change each of these
+/// secrets where it is used. You cannot remove your own last key: another recipient has to.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local delete recipient bob
   flyte-local delete recipient age1…")]
 pub(crate) struct DeleteArgs {
-    /// What they are called in vault.toml, which means each key of that name, or one key
+    /// The recipient's name, for all its keys, or one public key
     name: String,
 }
 
-pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliError> {
+pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CommandError> {
     require_name(&args.name)?;
     let keys = match (&args.key, &args.from_file) {
         (Some(key), _) => vec![parse(key)?],
@@ -73,7 +76,8 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let named = |key: &Recipient| NamedRecipient { name: args.name.clone(), key: key.clone() };
-    vault.add_recipients(keys.iter().map(named).collect()).map_err(|error| refused_change(context, &vault, &error))?;
+    let added = vault.writer().and_then(|mut writer| writer.add_recipients(keys.iter().map(named).collect()));
+    added.map_err(|error| refused_change(context, &vault, error))?;
     for key in &keys {
         context.ui.say(&format!("added recipient {:?}: {key}", args.name));
     }
@@ -86,20 +90,34 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     rekeyed
 }
 
-pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliError> {
+pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
-    let rows: Vec<_> = vault.recipients().iter().map(|known| [known.name.clone(), known.key.to_string()]).collect();
-    let json: Value =
-        vault.recipients().iter().map(|known| json!({ "name": known.name, "key": known.key.to_string() })).collect();
-    context.ui.data(table::formatted(context.output_format, ["name", "key"], &rows, &json).as_bytes())
+    let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
+    let rows: Vec<_> = vault.recipients().iter().map(row).collect();
+    table::print(context.ui, context.output_format, &rows)
 }
 
-pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliError> {
+/// A recipient of the vault.
+#[derive(Serialize)]
+struct RecipientRow {
+    name: String,
+    key: String,
+}
+
+impl Row for RecipientRow {
+    const COLUMNS: &'static [Column] = &[Column::new("name"), Column::new("key")];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::new(&self.name), Cell::with_keys(&self.key)]
+    }
+}
+
+pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
-    let removed = vault.remove_recipients(&args.name, &identities.usable());
-    let removed = removed.map_err(|error| refused_change(context, &vault, &error))?;
+    let own = identities.usable();
+    let removed = vault.writer().and_then(|mut writer| writer.remove_recipients(&args.name, &own));
+    let removed = removed.map_err(|error| refused_change(context, &vault, error))?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }
@@ -111,21 +129,21 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
         ));
     }
     reencrypt::tell_others(context, &vault);
-    let secrets = vault.list(&ScopeFilter { project: None, domain: None }).map_err(failed)?.secrets;
+    let secrets = vault.list(&ScopeFilter { project: None, domain: None })?.secrets;
     if !secrets.is_empty() {
         context
             .ui
             .say("what was encrypted to them before stays readable to them in every copy, backup and repository.");
         context.ui.say("so change these where they are used, and then here, with update secret:");
-        context.ui.data(listing::format(context.output_format, &secrets).as_bytes())?;
+        listing::print(context, &secrets)?;
     }
     rekeyed
 }
 
 /// Whoever was stopped here types the same again: what is left to do then is told.
-fn refused_change(context: &Context<'_>, vault: &Vault, error: &VaultError) -> CliError {
-    let refused = CliError::from_vault(error, &context.command);
+fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> CommandError {
     let is_done = matches!(error, VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. });
+    let refused = CommandError::from(error);
     match vault.encryption().map_or(0, |found| found.outdated.len()) {
         outdated if is_done && outdated > 0 => refused
             .hint(format!("to encrypt anew what is not for the vault's recipients yet: {} rekey", context.command)),
@@ -133,24 +151,24 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: &VaultError) -> C
     }
 }
 
-fn parse(text: &str) -> Result<Recipient, CliError> {
+fn parse(text: &str) -> Result<Recipient, CommandError> {
     let text = text.trim();
     if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") {
-        let error = CliError::new(Exit::Usage, "one key is taken, and there is more than one line");
+        let error = CommandError::new(Exit::Usage, "one key is taken, and there is more than one line");
         return Err(error.hint("for several keys, write them into a file: --from-file FILE"));
     }
     text.parse().map_err(refused)
 }
 
-fn refused(error: BadRecipient) -> CliError {
-    let refused = CliError::chain(Exit::Usage, &error);
-    if error == BadRecipient::PrivateKey {
+fn refused(error: RecipientError) -> CommandError {
+    let refused = CommandError::chain(Exit::Usage, &error);
+    if error == RecipientError::PrivateKey {
         return refused
             .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
             .hint("take this one out of your shell's history, and out of use wherever it may have been seen");
     }
     match error {
-        BadRecipient::Unsupported(_) => refused.hint(ANOTHER_KEY),
+        RecipientError::Unsupported(_) => refused.hint(ANOTHER_KEY),
         _ => refused.hint("the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
     }
 }
@@ -159,12 +177,11 @@ fn refused(error: BadRecipient) -> CliError {
 const ANOTHER_KEY: &str = "have its owner make another one: flyte-local create identity, or ssh-keygen -t ed25519";
 
 /// The keys of a file. Those of a kind that age cannot encrypt to are passed over, and told.
-fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CliError> {
-    let bytes = read_users_file(path, MAX_KEYS_BYTES)
-        .map_err(|error| CliError::from_storage(&error))?
-        .ok_or_else(|| CliError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
+fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CommandError> {
+    let bytes = read_users_file(path, MAX_KEYS_BYTES)?
+        .ok_or_else(|| CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
     let text = std::str::from_utf8(&bytes)
-        .map_err(|_| CliError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
+        .map_err(|_| CommandError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -175,7 +192,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
         let place = || format!("line {} of {}", index + 1, path.display());
         let (options, key) = split_options(line);
         if !is_options(options) {
-            return Err(refused(BadRecipient::Unknown).because(place()));
+            return Err(refused(RecipientError::Unknown).because(place()));
         }
         match key.parse::<Recipient>() {
             // It does not stand for a person, but for whom that authority will name.
@@ -184,7 +201,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
             }
             Ok(key) if keys.contains(&key) => {}
             Ok(key) => keys.push(key),
-            Err(error @ BadRecipient::Unsupported(_)) => {
+            Err(error @ RecipientError::Unsupported(_)) => {
                 context.ui.say(&format!("passed over {}: {error}", place()));
             }
             Err(error) => return Err(refused(error).because(place())),
@@ -193,7 +210,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
     if keys.is_empty() {
         // As of a key that is given as an argument.
         let message = format!("there is no key in {} to encrypt to", path.display());
-        return Err(CliError::new(Exit::Usage, message).hint(ANOTHER_KEY));
+        return Err(CommandError::new(Exit::Usage, message).hint(ANOTHER_KEY));
     }
     Ok(keys)
 }

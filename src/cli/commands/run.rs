@@ -13,66 +13,71 @@ use std::time::SystemTime;
 
 use crate::cli::arguments::RunScopeArgs;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::files::User;
 use crate::cli::hidden;
-use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::inject::{Injector, Mount};
 use crate::cli::interpreter::{self, Typed, cannot_start, explain, not_python};
 use dry_run::Survey;
 use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
+use flyte_local::process::Spawner;
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
 use source::Source;
 
-/// Run a Flyte file, a task of it, or a Python module, with the secrets its tasks declare
+/// Run a Flyte task with the secrets it declares
 ///
 /// With a TASK, does what `flyte run --local FILE TASK ARGS…` does. Without one, runs the file's __main__ block as a
-/// script; a file that has none runs its only task, or `main`. Whatever a configuration file names, the run stays on this
-/// machine. The exit code is the command's own, or 128 and the number of the signal that ended it.
+/// script; a file that has none runs its only task, or `main`. The run stays on this machine, whatever a
+/// configuration file names. The exit code is the command's own, or 128 plus the number of the signal that ended it.
 ///
-/// Secrets are looked for narrowest first: project and domain, project, domain, organization. The project and domain
-/// are those of -p and -d, else FLYTE_LOCAL_PROJECT and FLYTE_LOCAL_DOMAIN, else Flyte's own configuration, else
-/// config.toml.
+/// Secrets come from the narrowest scope that has them, in this order: project and domain, project, domain,
+/// organization. The project and the domain come from the first of these that sets them: -p and -d,
+/// FLYTE_LOCAL_PROJECT and FLYTE_LOCAL_DOMAIN, Flyte's own configuration, config.toml.
 #[derive(clap::Args)]
 #[command(override_usage = "\
 flyte-local run [OPTIONS] FILE [TASK [ARGS]...]
        flyte-local run [OPTIONS] -m MODULE [ARGS]...")]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
-  flyte-local run task.py                     the __main__ block, or the only task
-  flyte-local run task.py main --x 3          a task and its arguments
-  flyte-local run task.py -- --epochs 3       arguments for the __main__ block
+  flyte-local run task.py                     runs the __main__ block
+  flyte-local run task.py main --x 3          runs a task with arguments
+  flyte-local run task.py -- --epochs 3       passes arguments to the block
   flyte-local run -p my_project -d development task.py main
   flyte-local run -m pytest tests/
   flyte-local run --dry-run -p my_project -d production task.py")]
 pub(crate) struct Args {
     #[command(flatten)]
     scope: RunScopeArgs,
-    /// The Python to run with [default: the one uv makes for the file's PEP 723 header, or VIRTUAL_ENV's, or the nearest
-    /// .venv's, or python3]
+    /// The Python to run with
+    ///
+    /// The default is the first of these: the environment that uv makes for the file's PEP 723 header, VIRTUAL_ENV,
+    /// the nearest .venv, python3.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
-    /// Import the file, say which secrets it or the TASK declares and where they would come from, and run nothing
+    /// Show which secrets the file declares; run nothing
+    ///
+    /// Imports the file, and shows which scope each secret comes from. With a TASK, shows only the secrets of that
+    /// task.
     #[arg(long, conflicts_with = "module")]
     dry_run: bool,
-    /// Do without the private mount for file secrets, and so without file secrets
+    /// Run without the private mount and file secrets
     #[arg(long)]
     no_mount: bool,
-    /// Let every task see the secrets of all, instead of its own alone
+    /// Let every task see the secrets of all tasks
     #[arg(long)]
     shared_secrets: bool,
-    /// Let secrets be seen in what the run prints
+    /// Do not mask secrets in the output of the run
     #[arg(long)]
     no_mask: bool,
-    /// What to do when a task returns a secret of its own: warn, deny or off
+    /// If a task returns one of its secrets: warn, deny or off
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = LeakPolicy::Warn, hide_possible_values = true)]
     leaks: LeakPolicy,
-    /// Run a module, as `python -m` does; what follows is its arguments
+    /// Run a module with its arguments, as `python -m` does
     #[arg(short, value_names = ["MODULE", "ARGS"], num_args = 1.., allow_hyphen_values = true)]
     module: Vec<String>,
-    /// The Python file, then a task of it and the task's arguments
+    /// The Python file, then a task and the task's arguments
     #[arg(value_names = ["FILE", "TASK", "ARGS"], trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(required_unless_present = "module")]
     file: Vec<String>,
@@ -95,16 +100,19 @@ impl From<LeakPolicy> for Leaks {
     }
 }
 
-pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CommandError> {
     let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
     let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
-    let interpreter = interpreter::find(args.python, job.file())?;
+    // uv may run code of packages before the identities are unlocked.
+    context.passphrases().hold();
+    let spawner = context.spawner();
+    let interpreter = interpreter::find(spawner, args.python, job.file())?;
     let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
     let typed = Typed { run, verb: "run", file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
-    let injector = Injector::open(&context, User::Task, mount, watchlist.clone())?;
+    let injector = Injector::open(context, User::Task, mount, watchlist.clone())?;
     let removal = injector.removal();
     let settings = Settings {
         shared_secrets: args.shared_secrets,
@@ -120,8 +128,13 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     if !args.dry_run {
         let began = SystemTime::now();
         let searched = (settings.leaks != Leaks::Off).then_some(&watchlist);
-        let (ended, keeps) =
-            execute(&interpreter, &typed, Broker::start(&interpreter, job, settings, source), surroundings)?;
+        let (ended, keeps) = execute(
+            spawner,
+            &interpreter,
+            &typed,
+            Broker::start(spawner, &interpreter, job, settings, source),
+            surroundings,
+        )?;
         if let Some(list) = searched {
             leaks::report(context.ui, list, keeps, began);
         }
@@ -129,31 +142,33 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     }
     let (rows, surveyed) = mpsc::channel();
     let (ended, _) = execute(
+        spawner,
         &interpreter,
         &typed,
-        Broker::start(&interpreter, job, settings, Survey { source, rows }),
+        Broker::start(spawner, &interpreter, job, settings, Survey { source, rows }),
         surroundings,
     )?;
     match (surveyed.try_recv(), ended) {
         // Where the import failed, it may be for a secret that is missing.
-        (Ok(rows), ended) => dry_run::report(&context, rows).map(|()| ExitCode::from(ended.exit_code())),
-        (Err(_), Ended::Code(0)) => Err(CliError::new(Exit::Failed, "the file exited while it was imported")),
+        (Ok(rows), ended) => dry_run::report(context, rows).map(|()| ExitCode::from(ended.exit_code())),
+        (Err(_), Ended::Code(0)) => Err(CommandError::new(Exit::Failed, "the file exited while it was imported")),
         (Err(_), ended) => Ok(ExitCode::from(ended.exit_code())),
     }
 }
 
 /// Runs the interpreter with its bootstrap, to its end; how it ended, and where Flyte keeps what the run made.
 fn execute(
+    spawner: &Spawner,
     interpreter: &Interpreter,
     typed: &Typed,
     started: io::Result<(Broker, Command)>,
     surroundings: Surroundings<'_>,
-) -> Result<(Ended, BTreeSet<PathBuf>), CliError> {
-    let (broker, mut command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
-    command.env_remove(IDENTITY_KEY);
-    let ended = match launch::run(hidden::supervisor()?, &command, surroundings, |parent| broker.started(parent)) {
+) -> Result<(Ended, BTreeSet<PathBuf>), CommandError> {
+    let (broker, command) = started.map_err(|error| CommandError::from_io("start the broker", &error))?;
+    let ended = match launch::run(hidden::supervisor(spawner)?, &command, surroundings, |parent| broker.started(parent))
+    {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source, "run")),
-        ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
+        ended => ended?,
     };
     match (broker.failure(), ended) {
         (Some(failure), _) => Err(explain(failure, interpreter, typed)),
@@ -162,7 +177,7 @@ fn execute(
     }
 }
 
-fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool) -> Result<Job, CliError> {
+fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool) -> Result<Job, CommandError> {
     if let Some((module, arguments)) = module.split_first() {
         return Ok(Job::Module { module: module.clone(), arguments: arguments.to_vec() });
     }
@@ -170,14 +185,14 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool)
     let path = Path::new(file);
     if file.starts_with('-') && !path.exists() {
         let option = file.split('=').next().unwrap_or_default();
-        return Err(CliError::new(Exit::Usage, format!("run has no option {option}")).hint("see run --help"));
+        return Err(CommandError::new(Exit::Usage, format!("run has no option {option}")).hint("see run --help"));
     }
     if path.is_dir() {
-        let error = CliError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));
+        let error = CommandError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));
         return Err(error.hint("run a module or a package of it with -m"));
     }
     if !path.exists() {
-        return Err(CliError::new(Exit::NotFound, format!("there is no file {file}")));
+        return Err(CommandError::new(Exit::NotFound, format!("there is no file {file}")));
     }
     let (project, domain) = (chosen.project.clone().map(String::from), chosen.domain.clone().map(String::from));
     if dry_run {

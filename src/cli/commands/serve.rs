@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use directories::BaseDirs;
@@ -11,39 +11,43 @@ use jiff::Timestamp;
 
 use crate::cli::context::Context;
 use crate::cli::environment::inherited;
-use crate::cli::error::{CliError, Exit, cannot_run};
+use crate::cli::error::CommandError;
+use crate::cli::explain;
 use crate::cli::hidden;
-use crate::cli::identity_source::IDENTITY_KEY;
 use crate::cli::shell::quoted;
 use crate::cli::ui::Ui;
-use flyte_local::launch::{self, ChildError, Surroundings};
+use flyte_local::launch::{self, Surroundings};
 use flyte_local::service::{Event, Host, Server};
 use flyte_local::vault::VaultError;
 
 /// The one beside that of Flyte's own sandbox.
 const DEFAULT_PORT: u16 = 30081;
 
-/// Let the unmodified `flyte` command and SDK work on the vault
+/// Let the `flyte` command and SDK use this vault
 ///
-/// Answers as Flyte's secret service does, on this machine alone, and to you alone: connections of other users are refused
-/// (on Linux), and so is whatever a web page sends. Secrets can be created, updated, deleted and listed; their values never
-/// come back. So no identity is needed, and no passphrase asked for.
+/// Answers as Flyte's secret service does, on this machine and to you alone: it refuses connections of other users
+/// (on Linux) and requests that a web page sends. Secrets can be created, updated, deleted and listed; their values
+/// never come back. So no identity is needed, and no passphrase is prompted for.
 ///
-/// With a command, serves it alone and ends with it: what it starts finds the service in its environment, which goes before
-/// any configuration file. Otherwise prints the endpoint, and serves until it is stopped.
+/// With a command, serves only that command and ends with it. The command finds the service in its environment, which
+/// has precedence over any configuration file. Without a command, prints the endpoint and serves until it is stopped.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local serve -- flyte create secret my_secret
   flyte-local serve -- flyte get secret
-  flyte-local serve -- sh                      a whole session
-  flyte-local serve                            then, in another terminal:
+  flyte-local serve -- sh                      starts a session
+  flyte-local serve                            and in another terminal:
   flyte --endpoint dns:///127.0.0.1:30081 --insecure get secret")]
 pub(crate) struct Args {
-    /// The port of 127.0.0.1; 0 is any that is free [default: 30081; with a command, any that is free]
+    /// The port on 127.0.0.1; 0 takes any free one
+    ///
+    /// The default is 30081; with a command, any free port.
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// Tell each call on stderr also while a command runs: its method and the secret's name
+    /// Log each call to stderr, also while a command runs
+    ///
+    /// A line has the method and the secret's name.
     #[arg(long)]
     log: bool,
     /// The command and its arguments
@@ -51,17 +55,17 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CommandError> {
     let vault = context.open_vault_to_write()?;
     let port = args.port.unwrap_or(if args.command.is_empty() { DEFAULT_PORT } else { 0 });
     let server = Server::bind(port).map_err(|error| {
-        let error = CliError::from_io(&format!("serve on port {port}"), &error);
+        let error = CommandError::from_io(&format!("serve on port {port}"), &error);
         error.hint("choose another one: --port N, or --port 0 for any that is free")
     })?;
     let endpoint = format!("dns:///{}", server.address());
     let logs = args.log || args.command.is_empty();
     let log = Arc::new(Log { ui: context.ui.clone(), command: context.command.clone(), logs, told: Mutex::default() });
-    let failed = |error| CliError::from_io("serve", &error);
+    let failed = |error| CommandError::from_io("serve", &error);
     let Some((program, arguments)) = args.command.split_first() else {
         context.ui.data(format!("{endpoint}\n").as_bytes())?;
         context.ui.say(&format!("serving {} to you; to stop: Ctrl-C", vault.path().display()));
@@ -71,15 +75,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
         context.ui.hint(&format!("or, for all it starts: export{}; unset {API_KEY}", variables.collect::<String>()));
         return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
     };
-    let mut command = Command::new(program);
-    command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY).env_remove(IDENTITY_KEY);
-    context.passphrases().take_away();
-    let supervisor = hidden::supervisor()?;
+    let mut command = context.spawner().command(program);
+    command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY);
+    let supervisor = hidden::supervisor(context.spawner())?;
     let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
     match server.serve_during(vault, log, run).map_err(failed)? {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
-        Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
-        Err(error) => Err(CliError::chain(Exit::Failed, &error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -148,7 +150,7 @@ struct Log {
 
 impl Host for Log {
     fn explain(&self, error: &VaultError) -> String {
-        CliError::from_vault(error, &self.command).plain()
+        explain::vault(error, &self.command).plain()
     }
 
     fn happened(&self, event: &Event<'_>) {

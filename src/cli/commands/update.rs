@@ -2,70 +2,72 @@
 
 use crate::cli::arguments::{ScopeArgs, secret_id, secret_type};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit, scope_flags};
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::shell::scope_flags;
 use crate::cli::value_input::ValueArgs;
 use flyte_local::secret::{SecretId, SecretName, SecretType};
 use flyte_local::vault::Vault;
 
-/// Give a secret another value
+/// Change a secret's value
 ///
-/// The secret must exist in the scope that -p and -d name; without them, in the organization's. With --adopt it keeps its
-/// value, which is signed as yours, whoever wrote it: look at it first.
+/// The secret must exist in the scope that -p and -d name; without them, in the organization. With --adopt the value
+/// stays and gets your signature in place of its author's, so look at the value first.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
-  flyte-local update secret my_secret                      asks for the value
+  flyte-local update secret my_secret                prompts for the value
   flyte-local update secret my_cert --from-file cert.pem -p my_project
   flyte-local update secret session_key --generate=hex:32
-  gh auth token | flyte-local update secret ghcr --registry ghcr.io --username me
-  flyte-local update secret my_secret --adopt              once you know whose it is")]
+  flyte-local update secret ghcr --registry ghcr.io --username me
+  flyte-local update secret my_secret --adopt        once you have looked at it")]
 pub(crate) struct Args {
     /// The secret's name
     name: SecretName,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Sign the value that is there as yours; needs the identity
+    /// Sign the existing value as yours; needs an identity
     #[arg(long, conflicts_with_all = ["value", "value_option", "from_file", "raw", "generate", "secret_type"])]
     #[arg(conflicts_with_all = ["registry", "username", "password", "password_stdin", "from_docker_config"])]
     adopt: bool,
-    /// The type that the secret has, regular or image_pull: an update does not change it
+    /// The secret's type; an update cannot change it
     #[arg(long = "type", value_name = "TYPE", value_parser = secret_type(), hide_possible_values = true)]
     secret_type: Option<SecretType>,
     #[command(flatten)]
     value: ValueArgs,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+/// The command, as it is typed.
+const VERB: &str = "update secret";
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let id = secret_id(args.name, args.scope);
     if args.adopt {
         return adopt(context, &mut vault, &id);
     }
-    let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
-    let secret_type = vault.require_updatable(&id).map_err(failed)?.secret_type;
+    let known = vault.require_updatable(&id);
+    let known = known.map_err(|error| CommandError::from(error).or_elsewhere(&vault, &id, VERB))?;
+    let secret_type = known.secret_type;
     if args.secret_type.is_some_and(|given| given != secret_type) {
         let error =
-            CliError::new(Exit::Failed, format!("{id} is of type {secret_type}, which an update does not change"));
+            CommandError::new(Exit::Failed, format!("{id} is of type {secret_type}, which an update does not change"));
         let flags = scope_flags(&id.scope);
         return Err(
             error.hint(format!("delete it, and create it anew: {} delete secret {}{flags}", context.command, id.name))
         );
     }
-    if args.value.starts_programs() {
-        context.passphrases().take_away();
-    }
-    let value = args.value.read(context.ui, &id.name, secret_type)?;
-    vault.update_secret(&id, &value).map_err(failed)?;
+    let value = args.value.read(context.ui, context.spawner(), &id.name, secret_type)?;
+    vault.writer().and_then(|mut writer| writer.update_secret(&id, &value))?;
     context.ui.say(&format!("updated {id}"));
     Ok(())
 }
 
-fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), CliError> {
+fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), CommandError> {
     let identities = context.identities()?;
-    let adopted = vault
-        .adopt_secret(id, &identities)
-        .map_err(|error| CliError::from_read(&error, &context.command, &identities.tried()))?;
+    let adopted = vault.writer().and_then(|mut writer| writer.adopt_secret(id, &identities));
+    let adopted =
+        adopted.map_err(|error| CommandError::from(error).tried(identities.tried()).or_elsewhere(vault, id, VERB))?;
     let author = adopted.author.map_or("it was not signed".to_owned(), |author| format!("it was signed by {author}"));
     context.ui.say(&format!("adopted {id}: {author}, of {:.0}", adopted.metadata.updated));
     Ok(())

@@ -1,0 +1,325 @@
+"""The leak guard: looks for a task's own secrets in what the task returns, before the SDK writes that anywhere."""
+
+from __future__ import annotations
+
+import array
+import base64
+import collections
+import enum
+import itertools
+import json
+import os
+import sys
+import threading
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from .broker import Broker
+    from .messages import Leaks
+    from .sdk import Sdk, Secret, Task
+
+    # The things in a container or an object: how one gets there, what is there, and whether that is the name of something,
+    # as the key of a dictionary is.
+    Parts = Iterator[tuple[str, Any, bool]]
+
+    # How one gets to a thing, the last step first.
+    Path = tuple["Path | None", str]
+
+    # By the secret's key: the forms of its value to look for, as bytes and as text.
+    Wanted = dict[str, tuple[set[bytes], set[str]]]
+
+# Shorter values are in other data by chance. The same as in `src/redact/`.
+MIN_BYTES = 8
+
+# The most objects of a returned value that are searched, numbers not counted: a fraction of a second.
+MAX_OBJECTS = 100_000
+
+# The longest value whose strings of JSON and quoted forms are looked for. The same as in `src/redact/`.
+MAX_OTHER_FORMS = 1 << 16
+
+TEXT = (str, bytes, bytearray)
+
+# They hold no text, or only text that belongs to code.
+PASSED_OVER = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+)
+
+
+def is_a(thing: object, classes: type | tuple[type, ...]) -> bool:
+    """Does as `isinstance`, without asking the thing itself: its `__class__` may be a proxy's, and raise."""
+    return issubclass(type(thing), classes)
+
+
+def strings_in(value: bytes) -> Iterator[bytes]:
+    """Yields the strings, not the members' names, in a value that is a JSON object or array, as a service account's key is."""
+    if len(value) > MAX_OTHER_FORMS or not value.lstrip().startswith((b"{", b"[")):
+        return
+    try:
+        rest = [json.loads(value)]
+    except (ValueError, RecursionError):
+        return
+    while rest:
+        part = rest.pop()
+        if isinstance(part, str):
+            yield part.encode("utf-8", "surrogatepass")
+        elif isinstance(part, (dict, list)):
+            rest.extend(part.values() if isinstance(part, dict) else part)
+
+
+def quoted(text: bytes) -> Iterator[bytes]:
+    """Yields the text as JSON and Python write it between quotes."""
+    if len(text) > MAX_OTHER_FORMS:
+        return
+    yield repr(text)[2:-1].encode()
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError:
+        return
+    for form in json.dumps(decoded), json.dumps(decoded, ensure_ascii=False), repr(decoded):
+        yield form[1:-1].encode()
+
+
+def forms(value: bytes) -> set[bytes]:
+    """Returns what to look for: the value, quoted too, and its base64 at any place in a longer one, in both alphabets.
+
+    The same holds for each string in a value that is JSON.
+    """
+    found = set()
+    for part in (value, *strings_in(value)):
+        text = part.rstrip(b"\r\n")
+        if len(text) < MIN_BYTES or text.isspace():
+            continue
+        found.add(text)
+        found.update(quoted(text))
+        for before in range(3):
+            encoded = base64.b64encode(bytes(before) + text)
+            # Without the characters that depend on what stands before and after it.
+            inside = encoded[(0, 2, 3)[before] : (before + len(text)) * 8 // 6]
+            found.update((inside, inside.translate(bytes.maketrans(b"+/", b"-_"))))
+    return found
+
+
+def own_values(declared: Iterable[Secret], variables: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Yields the key and the bytes of each of these `flyte.Secret`s, as the task finds them."""
+    directory = variables.get("FLYTE_SECRETS_DEFAULT_DIR", "/etc/flyte/secrets")
+    for secret in declared:
+        if secret.as_env_var:
+            value = variables.get(secret.as_env_var, "")
+            yield secret.key, value.encode("utf-8", "surrogateescape")
+            continue
+        try:
+            with open(os.path.join(directory, secret.key), "rb") as file:
+                yield secret.key, file.read()
+        except OSError:
+            pass
+
+
+def items(thing: Any) -> Parts:
+    """Yields the things in a container."""
+    if is_a(thing, enum.Enum):
+        yield ".value", thing._value_, False
+    elif is_a(thing, (dict, types.MappingProxyType)):
+        for key, value in thing.items():
+            yield "{}", key, True
+            if not is_a(value, PASSED_OVER):
+                yield f"[{key!r}]" if type(key) in (str, int) else "[…]", value, False
+    elif is_a(thing, (list, tuple, collections.deque)):
+        names = getattr(thing, "_fields", None) if is_a(thing, tuple) else None
+        for index, value in enumerate(thing):
+            if not is_a(value, PASSED_OVER):
+                yield f".{names[index]}" if names else f"[{index}]", value, False
+    elif is_a(thing, (set, frozenset)):
+        yield from (("{}", value, False) for value in thing)
+
+
+def attributes(thing: Any) -> Parts:
+    """Yields the attributes of an object, which may be a container of the user's class too."""
+    own: Any = getattr(thing, "__dict__", None)
+    if is_a(own, dict):
+        for name, value in own.items():
+            yield "{}", name, True
+            yield f".{name}", value, False
+
+
+def slots(thing: Any) -> Parts:
+    """Yields the attributes that an object keeps in `__slots__`."""
+    for cls in type(thing).__mro__:
+        names = cls.__dict__.get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else tuple(names):
+            if name in ("__dict__", "__weakref__"):
+                continue
+            if name.startswith("__") and not name.endswith("__"):
+                name = f"_{cls.__name__.lstrip('_')}{name}"
+            try:
+                yield f".{name}", cls.__dict__[name].__get__(thing), False
+            except (AttributeError, KeyError, TypeError):
+                pass  # The slot has no value.
+
+
+def kinds_of_parts(thing: object) -> tuple[Callable[[Any], Parts], ...]:
+    """Returns the functions that yield a thing's parts. Pydantic writes secrets as asterisks; an enum's member is its value."""
+    if type(thing) in TEXT:
+        return ()
+    for cls in type(thing).__mro__:
+        if cls is enum.Enum:
+            return (items,)
+        if cls.__name__ in ("SecretStr", "SecretBytes") and cls.__module__ == "pydantic.types":
+            return ()
+    return (items, attributes, slots)
+
+
+class Tolerant:
+    """Lets no exception out: the thing's own code may raise any, and a thread may change it, which must not fail the task."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> bool:
+        return kind is not None and not issubclass(kind, (KeyboardInterrupt, GeneratorExit))
+
+
+TOLERANT = Tolerant()
+
+
+class Search:
+    """A search for the places in a value where each of some secrets is first found."""
+
+    def __init__(self, values: Iterable[tuple[str, bytes]]) -> None:
+        # Text is searched as text: a copy of it as bytes may be large.
+        self._wanted: Wanted = {}
+        # In names, words say nothing: `password` is often a name without being the secret.
+        self._wanted_in_names: Wanted = {}
+        for key, value in values:
+            for form in forms(value):
+                for wanted in (self._wanted,) if form.isalpha() else (self._wanted, self._wanted_in_names):
+                    as_bytes, as_text = wanted.setdefault(key, (set(), set()))
+                    as_bytes.add(form)
+                    try:
+                        as_text.add(form.decode())
+                    except UnicodeDecodeError:
+                        pass
+        # By the secret's key: the place.
+        self.found: dict[str, str] = {}
+        self.is_cut_short = False
+
+    def look_at(self, name: str, value: object) -> None:
+        # Iterative, as a value may be nested deeper than Python's stack. Each thing is kept, so that no other one gets its
+        # identity: a property can make one on the spot.
+        seen: dict[tuple[int, bool], object] = {}
+        rest: list[tuple[Path, Any, bool]] = [((None, name), value, False)]
+        while rest and len(self.found) < len(self._wanted):
+            path, thing, is_name = rest.pop()
+            # A word may be a name in one place and a value in another.
+            if (id(thing), is_name) in seen or is_a(thing, PASSED_OVER):
+                continue
+            if len(seen) == MAX_OBJECTS:
+                self.is_cut_short = True
+                return
+            seen[id(thing), is_name] = thing
+            with TOLERANT:
+                for key in self._keys_in(thing, self._wanted_in_names if is_name else self._wanted):
+                    self.found.setdefault(key, self._shown(path))
+            inner: list[tuple[Path, Any, bool]] = []
+            kinds: tuple[Callable[[Any], Parts], ...] = ()
+            with TOLERANT:
+                kinds = kinds_of_parts(thing)
+            for kind in kinds:
+                # If one kind fails, the others are searched all the same.
+                with TOLERANT:
+                    for step, part, names in itertools.islice(kind(thing), 2 * MAX_OBJECTS):
+                        inner.append(((path, step), part, names))
+            rest.extend(reversed(inner))
+
+    def _keys_in(self, thing: Any, wanted: Wanted) -> Iterator[str]:
+        if is_a(thing, (memoryview, array.array)):
+            thing = thing.tobytes()
+        for key, (as_bytes, as_text) in wanted.items():
+            if is_a(thing, str):
+                found = any(str.__contains__(thing, form) for form in as_text)
+            else:
+                found = is_a(thing, TEXT) and any(form in thing for form in as_bytes)
+            if found:
+                yield key
+
+    def _shown(self, path: Path) -> str:
+        steps: list[str] = []
+        rest: Path | None = path
+        while rest is not None:
+            rest, step = rest
+            # The key of a dictionary, or an attribute's name, may be a secret as well, or anything else.
+            is_plain = len(step) <= 60 and step.isprintable() and "\\" not in step
+            steps.append(step if is_plain and not any(self._keys_in(step, self._wanted)) else "[…]")
+        steps.reverse()
+        return "".join(steps if len(steps) <= 20 else [*steps[:10], "…", *steps[-10:]])
+
+
+class LeakGuard:
+    """Warns of a task that returns one of its secrets, or fails it, as the setting says."""
+
+    def __init__(self, setting: Leaks, broker: Broker, flyte: Sdk, error: Callable[[Sdk, str, str], Exception]) -> None:
+        self._setting = setting
+        self._broker = broker
+        self._flyte = flyte
+        # Makes an error that is not worth a retry.
+        self._error = error
+        self._reported: set[object] = set()
+        self._lock = threading.Lock()
+
+    def check(self, task: Task, values: Iterable[tuple[str, bytes]], returned: object) -> None:
+        """Looks for `values`, keys and bytes, in what the task returned. Raises where the setting is `deny`."""
+        if self._setting == "off" or returned is None:
+            return
+        search = Search(values)
+        for name, value in self._outputs(task, returned):
+            search.look_at(name, value)
+        for key, where in search.found.items():
+            what = f"task {task.name} returns its secret {key}, in {where}"
+            if self._setting == "deny":
+                raise self._error(self._flyte, f"{what}, which --leaks=deny forbids", "SecretReturned")
+            self._report(f"{what}: Flyte stores what tasks return in plain text and shows it in its UI", (task.name, key))
+        if search.is_cut_short:
+            searched = f"only the first {MAX_OBJECTS} objects that task {task.name} returns were searched for its secrets"
+            self._report(searched, task.name)
+
+    def _outputs(self, task: Task, returned: Any) -> list[tuple[str, Any]]:
+        """Returns each output by the name that the SDK gives it."""
+        names = list(task.native_interface.outputs)
+        if len(names) > 1 and is_a(returned, tuple) and len(returned) == len(names):
+            return list(zip(names, returned))
+        return [(names[0] if names else "o0", returned)]
+
+    def _report(self, line: str, about: object) -> None:
+        with self._lock:
+            if about in self._reported:
+                return
+            self._reported.add(about)
+        print(f"flyte-local: {line}", file=sys.stderr)
+
+    def note_places(self) -> None:
+        """Tells flyte-local the directories in which the SDK keeps the run's data, which are searched after the run."""
+        if self._setting == "off" or self._broker.is_forked():
+            return
+        context = self._flyte.ctx()
+        base = context.run_base_dir if context else None
+        with self._lock:
+            if ("places", base) in self._reported:
+                return
+            self._reported.add(("places", base))
+        # The rule of the SDK's `LocalDB`.
+        source = self._flyte.config.auto().source
+        places = [os.path.join(source.parent if source else os.path.expanduser("~/.flyte"), "local-cache")]
+        if context:
+            places += [context.run_base_dir, context.raw_data_path.path]
+        local = [os.path.abspath(place) for place in places if "://" not in str(place)]
+        self._broker.ask({"op": "keeps", "directories": local})

@@ -1,0 +1,121 @@
+"""The part of flyte-local that runs inside the user's Python, before and around the user's file.
+
+It hooks the SDK's public names so that secrets are asked for when an environment is declared and when a task is about
+to execute, keeps every run local, and then hands over to the user's file, in this process and once. It knows nothing of
+the vault: it asks the broker at the other end of the inherited socket.
+
+`load.py` makes the package `_flyte_local` of these files and calls `start`. They are compiled under the name `<flyte-local>`,
+which deliberately names no file: the SDK takes the first existing file on the stack for the user's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from .broker import Broker, die_with
+from .imports import Scan
+from .injection import Secrets
+from .local import report_scope, stay_local
+from .modes import CHOOSE, has_main_block, run_module, run_script, run_task
+from .redirect import lead_to
+from .survey import survey
+from .workers import hook_workers
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from . import messages
+    from .sdk import Sdk
+
+
+def import_sdk(broker: Broker) -> Sdk:
+    try:
+        import flyte
+    except ModuleNotFoundError as error:
+        if error.name != "flyte":
+            raise
+        broker.ask({"op": "lacks_sdk", "python": sys.executable})
+        sys.exit(1)
+    try:
+        import flyte.config
+        import flyte.errors
+        import flyte.extend
+
+        _ = (flyte.Environment, flyte.Secret, flyte.extend.TaskTemplate.execute, flyte.init.fn, flyte.with_runcontext)
+    except (ImportError, AttributeError):
+        broker.fail(
+            f"the flyte package of {sys.executable} is not a Flyte SDK that flyte-local knows",
+            f"it needs flyte 2.0.0 or newer: {sys.executable} -m pip install --upgrade flyte",
+        )
+    sdk: Sdk = flyte
+    return sdk
+
+
+def hide_own_frames() -> None:
+    """Shows the user's traceback from the user's first frame on."""
+    show = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        while traceback and traceback.tb_frame.f_code.co_filename in ("<string>", "<flyte-local>"):
+            traceback = traceback.tb_next
+        show(kind, error.with_traceback(traceback), traceback)
+
+    sys.excepthook = excepthook
+
+
+def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
+    """Opens the broker, and does what has to be done before the SDK is imported."""
+    broker = Broker(descriptor)
+    die_with(parent)
+    if settings["secrets_directory"]:
+        lead_to(settings["secrets_directory"])
+    return broker
+
+
+def hook(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
+    secrets = Secrets(broker, flyte, settings)
+    secrets.hook_environments()
+    secrets.hook_tasks()
+    stay_local(broker, flyte)
+    scan = Scan(secrets, flyte)
+    scan.hook()
+    return scan
+
+
+def start_worker(descriptor: int, start: messages.WorkerStart) -> None:
+    """Begins in a worker of pytest-xdist, before any of its code. The broker is that of the process that started it."""
+    broker = begin(descriptor, start["settings"], start["parent"])
+    hook(broker, import_sdk(broker), start["settings"])
+
+
+def start(descriptor: int, start: messages.Start) -> None:
+    """Begins in the first interpreter of a run, and runs the user's code to its end."""
+    broker = begin(descriptor, start["settings"], start["parent"])
+    flyte = import_sdk(broker)
+    hide_own_frames()
+    scan = hook(broker, flyte, start["settings"])
+    configured = flyte.config.auto().task
+    try:
+        report_scope(broker, configured.project, configured.domain)
+    except ValueError as error:
+        broker.fail(str(error))
+
+    job = start["job"]
+    if job["mode"] == "survey":
+        survey(broker, flyte, job)
+        return
+    arguments = job["arguments"]
+    if job["mode"] == "module":
+        if job["module"] == "pytest":
+            hook_workers(broker, start)
+        run_module(job["module"], arguments)
+        return
+    path = job["file"]
+    if arguments and not arguments[0].startswith("-"):
+        run_task(broker, path, arguments, job)
+    elif has_main_block(path):
+        scan.before(path)
+        run_script(path, arguments[1:] if arguments[:1] == ["--"] else arguments)
+    else:
+        run_task(broker, path, [CHOOSE, *arguments], job)
