@@ -19,12 +19,13 @@ use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::{Directory, System};
 use flyte_local::vault::{InspectionError, Vault, VaultError};
 
-/// Tell whether all is well with the vault, and how this machine will have file secrets
+/// Check the vault, your keys and this machine
 ///
-/// Opens every secret without showing it: that it is whole, in its place, and by an author known here; finds what does
-/// not belong in the vault, and what this machine remembers otherwise. Looks at the identity, and for what this system
-/// allows: a private mount at /etc/flyte/secrets, as on a cluster, or a directory in memory, which Python code is led
-/// to. The exit code is that of the first finding that is not ok.
+/// Opens every secret without showing it, and verifies that it is intact, in its place and by a known author. Finds
+/// files that do not belong in the vault, and differences from what this machine remembers. Checks your identities,
+/// and whether this system allows a private mount at /etc/flyte/secrets, as on a cluster; if not, file secrets go to
+/// a directory in memory, to which Python code is redirected. The exit code is that of the first finding that is not
+/// ok.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -7,7 +7,7 @@ use flyte_local::secret::SecretName;
 
 /// Delete a secret
 ///
-/// From the scope that -p and -d name; without them, from the organization's. It cannot be undone.
+/// Deletes it from the scope that -p and -d name; without them, from the organization. You cannot undo this.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -7,26 +7,27 @@ use crate::cli::error::CliError;
 use crate::cli::new_identity;
 use crate::cli::table;
 
-/// Make an identity and a signing key, for a vault that others share with you
+/// Create an identity and a signing key
 ///
-/// They are private keys in files of their own, outside of any vault. Those that are there already are used, never
-/// overwritten. `get identity` shows their public halves. For a vault of your own, `init` makes them.
+/// Use it when another user shares a vault with you; for your own vault, `init` creates both. They are private keys
+/// in separate files outside any vault. Existing files are used, never overwritten. `get identity` shows the public
+/// keys.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local create identity
   flyte-local create identity --passphrase")]
 pub(crate) struct CreateArgs {
-    /// Protect the identity that is made with a passphrase, which is asked for
+    /// Protect a new identity with a passphrase, which is prompted for
     #[arg(long)]
     passphrase: bool,
 }
 
-/// Show the public keys of your identity and of your signing key
+/// Show your public keys
 ///
-/// They are no secrets: give them to somebody who shares a vault with you, in a way that nobody can change them on. The
-/// recipient is for `create recipient`, so that you can read, the author for `update vault --trust-author`, so that what
-/// you write is read.
+/// Public keys are not secret. Send them to the user who shares a vault with you, in a way that no one can change
+/// them. That user adds the recipient with `create recipient`, so that you can read secrets, and the author with
+/// `update vault --trust-author`, so that your values are accepted.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

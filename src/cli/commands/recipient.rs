@@ -18,11 +18,11 @@ use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 /// Far more than anybody's keys.
 const MAX_KEYS_BYTES: usize = 1 << 20;
 
-/// Let somebody open the vault's secrets
+/// Add a recipient, who can then open all secrets
 ///
-/// Names a public key in vault.toml and encrypts every secret anew, to all recipients. The key is age's (age1…) or an
-/// OpenSSH one (ssh-ed25519 …, ssh-rsa …); a file may have several, as authorized_keys has. `rekey` goes on with what was
-/// stopped.
+/// Adds a public key to vault.toml and re-encrypts every secret to all recipients. The key is an age one (age1…) or
+/// an OpenSSH one (ssh-ed25519 …, ssh-rsa …). A file may hold several keys, as authorized_keys does. If the command
+/// is interrupted, `rekey` finishes its work.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("keys").required(true).args(["key", "from_file"]))]
 #[command(after_help = "\
@@ -33,15 +33,17 @@ Examples:
 pub(crate) struct CreateArgs {
     /// The public key
     key: Option<String>,
-    /// What they are called in vault.toml
+    /// The recipient's name in vault.toml
     #[arg(long)]
     name: String,
-    /// Take each key of a file: one a line, as in authorized_keys or an age recipients file
+    /// Add every key of a file: one a line, as in authorized_keys or an age recipients file
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
 }
 
-/// List whom the vault's secrets are encrypted to
+/// List the vault's recipients
+///
+/// Recipients are the public keys that the secrets are encrypted to.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,17 +51,18 @@ Examples:
   flyte-local --output-format json get recipient")]
 pub(crate) struct GetArgs {}
 
-/// No longer encrypt the vault's secrets to somebody
+/// Remove a recipient from the vault
 ///
-/// Takes them out of vault.toml, encrypts every secret anew to those who are left, and lists what they could read: they still
-/// can, in every copy made before, so each of these is to be changed where it is used. None of your own identities may be the last.
+/// Removes the recipient from vault.toml, re-encrypts every secret to the remaining recipients, and lists the secrets
+/// that the recipient could read. Copies made earlier stay readable to that recipient, so change each of these
+/// secrets where it is used. You cannot remove your own last key: another recipient has to.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local delete recipient bob
   flyte-local delete recipient age1…")]
 pub(crate) struct DeleteArgs {
-    /// What they are called in vault.toml, which means each key of that name, or one key
+    /// The recipient's name, for all its keys, or one public key
     name: String,
 }
 

@@ -7,28 +7,28 @@ use crate::cli::value_input::ValueArgs;
 use flyte_local::secret::{SecretId, SecretName, SecretType};
 use flyte_local::vault::Vault;
 
-/// Give a secret another value
+/// Change a secret's value
 ///
-/// The secret must exist in the scope that -p and -d name; without them, in the organization's. With --adopt it keeps its
-/// value, which is signed as yours, whoever wrote it: look at it first.
+/// The secret must exist in the scope that -p and -d name; without them, in the organization. With --adopt the value
+/// stays and gets your signature in place of its author's, so look at the value first.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
-  flyte-local update secret my_secret                      asks for the value
+  flyte-local update secret my_secret                prompts for the value
   flyte-local update secret my_cert --from-file cert.pem -p my_project
   flyte-local update secret session_key --generate=hex:32
-  gh auth token | flyte-local update secret ghcr --registry ghcr.io --username me
-  flyte-local update secret my_secret --adopt              once you know whose it is")]
+  flyte-local update secret ghcr --registry ghcr.io --username me
+  flyte-local update secret my_secret --adopt        once you have looked at it")]
 pub(crate) struct Args {
     /// The secret's name
     name: SecretName,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Sign the value that is there as yours; needs the identity
+    /// Sign the existing value as yours; needs an identity
     #[arg(long, conflicts_with_all = ["value", "value_option", "from_file", "raw", "generate", "secret_type"])]
     #[arg(conflicts_with_all = ["registry", "username", "password", "password_stdin", "from_docker_config"])]
     adopt: bool,
-    /// The type that the secret has, regular or image_pull: an update does not change it
+    /// The secret's type; an update cannot change it
     #[arg(long = "type", value_name = "TYPE", value_parser = secret_type(), hide_possible_values = true)]
     secret_type: Option<SecretType>,
     #[command(flatten)]

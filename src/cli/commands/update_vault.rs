@@ -7,39 +7,54 @@ use crate::cli::reencrypt;
 use flyte_local::crypto::Author;
 use flyte_local::secret::SecretId;
 
-/// Say whose values to read, and that a vault is as it should be
+/// Trust an author, or accept changes to the vault
 ///
-/// What a vault's recipients and authors are is remembered on this machine, outside of it, and so is when each secret was
-/// last updated. Where recipients or authors differ, nothing is written before it is accepted, and nothing read that a new
-/// author wrote. `check` shows the difference, and all keys.
+/// This machine remembers the vault's recipients and authors, and when each secret was last updated. If recipients or
+/// authors have changed, flyte-local writes nothing until you accept the change, and reads no value of a new author.
+/// `check` shows the difference and all keys.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["accept", "accept_older", "trust_author", "distrust_author"]))]
-#[command(after_help = "\
+#[command(override_usage = "\
+flyte-local update vault --accept [--expect HASH]
+       flyte-local update vault --accept-older
+       flyte-local update vault --trust-author KEY [--name NAME]
+       flyte-local update vault --distrust-author AUTHOR")]
+#[command(after_long_help = "\
 Examples:
   flyte-local check
   flyte-local update vault --accept
-  flyte-local update vault --accept --expect HASH          where nobody looks, as in CI
-  flyte-local update vault --accept-older                  after a git checkout of an older state
+  flyte-local update vault --accept --expect HASH    in a script
+  flyte-local update vault --accept-older            after an old checkout
   flyte-local update vault --trust-author flyteauthor1… --name alice
-  flyte-local update vault --distrust-author alice         after delete recipient alice")]
+  flyte-local update vault --distrust-author alice")]
 pub(crate) struct Args {
-    /// Take the vault's recipients and authors as they are now
+    /// Accept the current recipients and authors
     #[arg(long)]
     accept: bool,
-    /// Accept it only if this is its fingerprint, as `check` shows it
+    /// Accept only if the fingerprint is HASH
+    ///
+    /// `check` shows the fingerprint.
     #[arg(long, value_name = "HASH", requires = "accept", conflicts_with_all = ["accept_older", "trust_author", "distrust_author"])]
     expect: Option<String>,
-    /// Take each secret as it is that is older than it was seen here, or gone, or deleted here and there again
+    /// Accept secrets that are older or gone
+    ///
+    /// These are secrets that are older than this machine has seen, gone, or back after a deletion.
     #[arg(long)]
     accept_older: bool,
-    /// Read what this author writes, and name them in vault.toml if it does not
+    /// Trust this author's values
+    ///
+    /// The author is added to vault.toml, if missing there.
     #[arg(long, value_name = "KEY")]
     trust_author: Option<Author>,
-    /// No longer read what this author writes, and take them out of vault.toml: what they are called there, or their key.
-    /// `rekey`, and so `delete recipient`, makes what it encrypts anew yours: to keep what they wrote, do that first
+    /// Refuse this author's values
+    ///
+    /// Removes the author from vault.toml. AUTHOR is a name in vault.toml or a key. `rekey`, and so `delete
+    /// recipient`, signs what it re-encrypts as yours: to keep the author's values, do that first.
     #[arg(long, value_name = "AUTHOR")]
     distrust_author: Option<String>,
-    /// What to call the one to trust in vault.toml [default: the user's name for their own key, else author]
+    /// The trusted author's name in vault.toml
+    ///
+    /// The default is your user name for your own key, and `author` for any other.
     #[arg(long, requires = "trust_author")]
     name: Option<String>,
 }
