@@ -19,7 +19,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::inject::{Injector, Mount, User};
 use dry_run::Survey;
 use failure::{Typed, cannot_start, explain, no_environment, not_python};
-use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Search, Settings};
+use flyte_local::flyte::{Broker, Interpreter, InterpreterSearch, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
 use flyte_local::process::Spawner;
 use flyte_local::redact::Watchlist;
@@ -158,7 +158,7 @@ pub(super) fn find_interpreter(
 ) -> Result<Interpreter, CliError> {
     let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
     let active = virtual_env();
-    let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
+    let search = InterpreterSearch { given, file, virtual_env: active.as_deref(), directory: &directory };
     Interpreter::find(search, spawner).map_err(|error| no_environment(&error))
 }
 

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::context::quoted;
 use crate::cli::error::{CliError, Exit};
-use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError};
+use flyte_local::flyte::{Interpreter, InterpreterOrigin, RunError, ScriptError};
 
 fn named_by(interpreter: &Interpreter) -> String {
     let origin = match interpreter.origin {
-        Origin::Option => "named by --python",
-        Origin::Script => "made by uv for the file's header",
-        Origin::VirtualEnv => "of VIRTUAL_ENV",
-        Origin::DotVenv => "of the nearest .venv",
-        Origin::Path => "looked for in PATH",
+        InterpreterOrigin::Option => "named by --python",
+        InterpreterOrigin::Script => "made by uv for the file's header",
+        InterpreterOrigin::VirtualEnv => "of VIRTUAL_ENV",
+        InterpreterOrigin::DotVenv => "of the nearest .venv",
+        InterpreterOrigin::Path => "looked for in PATH",
     };
     format!("{} ({origin})", interpreter.program.display())
 }
@@ -69,16 +69,16 @@ impl Typed {
     }
 }
 
-pub(in crate::cli::commands) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CliError {
+pub(in crate::cli::commands) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Typed) -> CliError {
     match failure {
-        Failure::PythonTooOld { version: (major, minor, micro) } => {
+        RunError::PythonTooOld { version: (major, minor, micro) } => {
             let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
             CliError::new(Exit::Failed, message)
                 .because(format!("it is {}", named_by(interpreter)))
                 .hint(another(typed.verb))
         }
-        Failure::LacksSdk { python } => lacks_sdk(&python, interpreter, typed),
-        Failure::Bootstrap { message, hints, code } => {
+        RunError::LacksSdk { python } => lacks_sdk(&python, interpreter, typed),
+        RunError::Bootstrap { message, hints, code } => {
             let error = CliError::new(Exit::Failed, message).with_code(code);
             let run = typed.up_to_the_file();
             hints.into_iter().fold(error, |error, hint| error.hint(hint.replace("{run}", &run)))
@@ -88,7 +88,7 @@ pub(in crate::cli::commands) fn explain(failure: Failure, interpreter: &Interpre
 
 fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CliError {
     let error = CliError::new(Exit::Failed, format!("{python} has no flyte package"));
-    if interpreter.origin == Origin::Script {
+    if interpreter.origin == InterpreterOrigin::Script {
         return error
             .because("it is the one that uv made for the file's header, which does not name flyte")
             .hint(format!("add it: uv add --script {} flyte", typed.file.as_deref().map_or_else(String::new, quoted)));
