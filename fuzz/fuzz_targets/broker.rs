@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use flyte_local::flyte::{
-    Broker, Declared, Interpreter, Job, Leaks, OLDEST_PYTHON, Origin, Provided, Refused, SecretSource, Settings,
+    Broker, Declared, Interpreter, Job, Leaks, OLDEST_PYTHON, InterpreterOrigin, Provided, SourceError, SecretSource, Settings,
     Surveyed,
 };
 use flyte_local::process::Spawner;
@@ -60,12 +60,12 @@ fn declared(secret: &Declared) -> Value {
 }
 
 impl SecretSource for Source {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused> {
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
         self.note(json!({"op": "scope", "project": project, "domain": domain}));
-        if project.is_some_and(str::is_empty) { Err(Refused("no project".to_owned())) } else { Ok(()) }
+        if project.is_some_and(str::is_empty) { Err(SourceError("no project".to_owned())) } else { Ok(()) }
     }
 
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
         self.note(json!({"op": "secrets", "task": task, "secrets": secrets.iter().map(declared).collect::<Vec<_>>()}));
         let mut provided = Provided::default();
         for secret in secrets {
@@ -86,7 +86,7 @@ impl SecretSource for Source {
 
 fn talk(input: &[u8]) -> Told {
     let source = Source::default();
-    let interpreter = Interpreter { program: "python3".into(), origin: Origin::Path, lacks_uv: false };
+    let interpreter = Interpreter { program: "python3".into(), origin: InterpreterOrigin::Path, lacks_uv: false };
     let job = Job::Module { module: "m".to_owned(), arguments: Vec::new() };
     let settings = Settings { shared_secrets: false, leaks: Leaks::Warn, secrets_directory: None };
     let (broker, command) = Broker::start(&Spawner::new([], || ()), &interpreter, job, settings, source.clone()).expect("a socket");

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
+use super::python::Connected;
 use super::{Interpreter, OLDEST_PYTHON};
 use crate::process::Spawner;
 
@@ -55,26 +55,27 @@ pub trait SecretSource: Send {
     ///
     /// # Errors
     /// A name that is none.
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused>;
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError>;
 
     /// Provides what a task declares; or, with no task, what of a new environment's secrets there is. Files are written
     /// where they belong before it returns.
     ///
     /// # Errors
     /// With a task: a secret that cannot be had.
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused>;
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError>;
 
     /// Takes what a [`Job::Survey`] found.
     fn survey(&mut self, _declared: Vec<Surveyed>) {}
 }
 
 /// Why a task does not get a secret: text for the user, several lines of it.
-#[derive(Debug)]
-pub struct Refused(pub String);
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);
 
 /// Why a run could not begin or go on, for a reason of ours.
 #[derive(Debug)]
-pub enum Failure {
+pub enum RunError {
     /// The interpreter is older than Flyte 2 supports.
     PythonTooOld {
         /// Major, minor and micro version.
@@ -97,24 +98,24 @@ pub enum Failure {
 }
 
 #[derive(Default)]
-struct State {
+struct RunState {
     /// The interpreter's parent, once it is known.
     parent: Option<u32>,
     greeted: bool,
-    failure: Option<Failure>,
+    failure: Option<RunError>,
     keeps: BTreeSet<PathBuf>,
 }
 
 /// What the broker's thread and its owner share.
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedRunState {
+    state: Mutex<RunState>,
     /// The interpreter's parent became known.
     started: Condvar,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedRunState {
+    fn lock(&self) -> MutexGuard<'_, RunState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -123,7 +124,7 @@ impl Shared {
 pub struct Broker {
     /// Kept open until the interpreter has inherited it.
     child: Mutex<Option<UnixStream>>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedRunState>,
 }
 
 impl Broker {
@@ -138,16 +139,11 @@ impl Broker {
         settings: Settings,
         source: impl SecretSource + 'static,
     ) -> io::Result<(Self, Command)> {
-        let (ours, child) = UnixStream::pair()?;
-        // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
-        rustix::io::fcntl_setfd(&child, rustix::io::FdFlags::empty())?;
-        let mut command = spawner.command(&interpreter.program);
-        command.args(["-c", LOADER]).arg(child.as_raw_fd().to_string());
-
-        let shared = Arc::new(Shared::default());
-        let session = Session { socket: ours, job, settings, source, shared: Arc::clone(&shared) };
+        let Connected { command, socket, child_socket } = interpreter.connect(spawner, LOADER)?;
+        let shared = Arc::new(SharedRunState::default());
+        let session = Session { socket, job, settings, source, shared: Arc::clone(&shared) };
         std::thread::spawn(move || session.serve());
-        Ok((Self { child: Mutex::new(Some(child)), shared }, command))
+        Ok((Self { child: Mutex::new(Some(child_socket)), shared }, command))
     }
 
     /// Tells the interpreter, which waits for it, who its parent is; and lets go of the interpreter's end of the socket, so
@@ -164,7 +160,7 @@ impl Broker {
     }
 
     /// Why the run could not go on, if that was the reason it ended.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<RunError> {
         let mut state = self.shared.lock();
         state.failure.take()
     }
@@ -180,7 +176,7 @@ struct Session<S> {
     job: Job,
     settings: Settings,
     source: S,
-    shared: Arc<Shared>,
+    shared: Arc<SharedRunState>,
 }
 
 impl<S: SecretSource> Session<S> {
@@ -208,7 +204,7 @@ impl<S: SecretSource> Session<S> {
                 let mut state = self.shared.lock();
                 state.greeted = true;
                 if (version.0, version.1) < OLDEST_PYTHON {
-                    state.failure = Some(Failure::PythonTooOld { version });
+                    state.failure = Some(RunError::PythonTooOld { version });
                     return Err(io::ErrorKind::Unsupported.into());
                 }
                 let waiting = self.shared.started.wait_while(state, |state| state.parent.is_none());
@@ -220,12 +216,12 @@ impl<S: SecretSource> Session<S> {
             Request::Scope { project, domain } => {
                 match self.source.configured_scope(project.as_deref(), domain.as_deref()) {
                     Ok(()) => send(&self.socket, &Reply::Done {}),
-                    Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+                    Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
                 }
             }
             Request::Secrets { task, secrets } => match self.source.provide(task.as_deref(), &secrets) {
                 Ok(provided) => send(&self.socket, &Reply::Secrets(&provided)),
-                Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+                Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
             },
             Request::Keeps { directories } => {
                 self.shared.lock().keeps.extend(directories);
@@ -235,12 +231,12 @@ impl<S: SecretSource> Session<S> {
                 self.source.survey(declared);
                 send(&self.socket, &Reply::Done {})
             }
-            Request::LacksSdk { python } => self.fail(Failure::LacksSdk { python }),
-            Request::Fail { message, hints, code } => self.fail(Failure::Bootstrap { message, hints, code }),
+            Request::LacksSdk { python } => self.fail(RunError::LacksSdk { python }),
+            Request::Fail { message, hints, code } => self.fail(RunError::Bootstrap { message, hints, code }),
         }
     }
 
-    fn fail(&self, failure: Failure) -> io::Result<()> {
+    fn fail(&self, failure: RunError) -> io::Result<()> {
         self.shared.lock().failure = Some(failure);
         send(&self.socket, &Reply::Done {})
     }
@@ -250,4 +246,24 @@ fn send(mut socket: &UnixStream, reply: &Reply<'_>) -> io::Result<()> {
     let mut line = Zeroizing::new(serde_json::to_vec(reply)?);
     line.push(b'\n');
     socket.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::{MAX_OTHER_FORMS, MIN_BYTES};
+
+    /// Python's leak search and the mask find the same values.
+    #[test]
+    fn limits_of_the_leak_search_equal_those_of_the_mask() {
+        let (_, leaks) = BOOTSTRAP.iter().find(|(name, _)| *name == "leaks").expect("the bootstrap has it");
+        let limit = |name: &str| {
+            let line = leaks.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+            let numbers =
+                line.expect("the constant").split(" << ").map(|number| number.parse::<usize>().expect("a number"));
+            numbers.reduce(|number, shift| number << shift).expect("one number or two")
+        };
+        assert_eq!(limit("MIN_BYTES"), MIN_BYTES);
+        assert_eq!(limit("MAX_OTHER_FORMS"), MAX_OTHER_FORMS);
+    }
 }

@@ -3,17 +3,18 @@
 //! Nothing here knows where secrets come from or where files go: the broker asks a [`SecretSource`].
 
 mod broker;
+mod cluster;
+mod cluster_messages;
 mod naming;
 mod protocol;
-mod push;
 mod python;
 mod script;
 
-pub use broker::{Broker, Failure, Refused, SecretSource};
+pub use broker::{Broker, RunError, SecretSource, SourceError};
+pub use cluster::{About, Call, CallError, CallResult, Calls, Cluster, ConnectError, Target};
 pub use naming::{VariableName, VariableNameError, default_variable};
 pub use protocol::{Declared, Job, Leaks, Provided, Settings, Surveyed};
-pub use push::{About, Answer, Call, Calls, Cluster, ConnectError, Fault, Target};
-pub use python::{Interpreter, Origin, Search};
+pub use python::{Interpreter, InterpreterOrigin, InterpreterSearch};
 pub use script::ScriptError;
 
 /// Where a cluster mounts file secrets; the only `mount` the SDK accepts.

@@ -1,6 +1,10 @@
 //! Which Python runs the tasks.
 
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::script::{self, ScriptError};
 use crate::process::Spawner;
@@ -11,14 +15,24 @@ pub struct Interpreter {
     /// The program: a path, or a name to look for in `PATH`.
     pub program: PathBuf,
     /// What named it.
-    pub origin: Origin,
+    pub origin: InterpreterOrigin,
     /// The file has a PEP 723 header, and there is no uv to do what it asks for.
     pub lacks_uv: bool,
 }
 
+/// An interpreter's command and the socket between the interpreter and this process.
+pub(super) struct Connected {
+    /// The command, whose last argument is the number of the inherited descriptor.
+    pub(super) command: Command,
+    /// This process's end.
+    pub(super) socket: UnixStream,
+    /// The interpreter's end, to be kept open until the interpreter has inherited it.
+    pub(super) child_socket: UnixStream,
+}
+
 /// What named an interpreter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum InterpreterOrigin {
     /// `--python`.
     Option,
     /// The file's PEP 723 header, by way of uv.
@@ -33,7 +47,7 @@ pub enum Origin {
 
 /// What is known of a run before it has an interpreter.
 #[derive(Debug)]
-pub struct Search<'a> {
+pub struct InterpreterSearch<'a> {
     /// The one that was named, if any.
     pub given: Option<PathBuf>,
     /// The file to run; a module has none.
@@ -50,27 +64,40 @@ impl Interpreter {
     ///
     /// # Errors
     /// uv is there, and could not do what the header asks for.
-    pub fn find(search: Search<'_>, spawner: &Spawner) -> Result<Self, ScriptError> {
+    pub fn find(search: InterpreterSearch<'_>, spawner: &Spawner) -> Result<Self, ScriptError> {
         let found = |program, origin| Self { program, origin, lacks_uv: false };
         if let Some(program) = search.given {
-            return Ok(found(program, Origin::Option));
+            return Ok(found(program, InterpreterOrigin::Option));
         }
         let script = search.file.filter(|file| script::has_header(file));
         if let Some(program) = script.map(|file| script::environment(spawner, file)).transpose()?.flatten() {
-            return Ok(found(program, Origin::Script));
+            return Ok(found(program, InterpreterOrigin::Script));
         }
         // Of the file itself: a link to it lies in another project.
         let file = search.file.and_then(|file| file.canonicalize().ok());
         let beside_file = file.iter().flat_map(|file| file.ancestors().skip(1));
         let mut above = beside_file.chain(search.directory.ancestors()).map(|above| above.join(".venv/bin/python"));
         let (program, origin) = if let Some(environment) = search.virtual_env {
-            (environment.join("bin/python"), Origin::VirtualEnv)
+            (environment.join("bin/python"), InterpreterOrigin::VirtualEnv)
         } else if let Some(python) = above.find(|python| python.exists()) {
-            (python, Origin::DotVenv)
+            (python, InterpreterOrigin::DotVenv)
         } else {
-            (PathBuf::from("python3"), Origin::Path)
+            (PathBuf::from("python3"), InterpreterOrigin::Path)
         };
         Ok(Self { lacks_uv: script.is_some(), ..found(program, origin) })
+    }
+
+    /// Prepares to run `loader`, Python source, with one end of a socket.
+    ///
+    /// # Errors
+    /// The system has no socket left.
+    pub(super) fn connect(&self, spawner: &Spawner, loader: &str) -> io::Result<Connected> {
+        let (socket, child_socket) = UnixStream::pair()?;
+        // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
+        rustix::io::fcntl_setfd(&child_socket, rustix::io::FdFlags::empty())?;
+        let mut command = spawner.command(&self.program);
+        command.args(["-c", loader]).arg(child_socket.as_raw_fd().to_string());
+        Ok(Connected { command, socket, child_socket })
     }
 }
 
@@ -91,7 +118,7 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).expect("a link");
         let find = |given: Option<&str>, active: Option<&str>, file: Option<&Path>| {
             let (given, virtual_env) = (given.map(PathBuf::from), active.map(Path::new));
-            let search = Search { given, file, virtual_env, directory: &inner };
+            let search = InterpreterSearch { given, file, virtual_env, directory: &inner };
             Interpreter::find(search, &Spawner::new([], || ())).expect("no uv is asked").program
         };
         let make = |directory: &Path| {

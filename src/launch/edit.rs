@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::child::{ChildError, Ended, Leftovers, Surroundings, run};
 use super::directory::{DirectoryError, PrivateDirectory, step};
-use super::memory::{MemoryBase, remove};
+use super::memory_directory::{MemoryBase, remove};
 use super::signals::Held;
 
 /// Why there is nothing edited.

@@ -10,11 +10,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::fcntl_dupfd_cloexec;
 
 use super::streams::Streams;
-use super::terminal::Settings;
+use super::terminal::TerminalSettings;
 
 /// Passes keys on while it is in the foreground; puts the terminal back when dropped.
-pub(super) struct Keyboard {
-    settings: Settings,
+pub(super) struct KeyForwarder {
+    settings: TerminalSettings,
     /// Whether the terminal is as we made it.
     is_raw: bool,
     /// Whether keys are read.
@@ -22,11 +22,11 @@ pub(super) struct Keyboard {
     wake: PipeWriter,
 }
 
-impl Keyboard {
+impl KeyForwarder {
     /// Of a child that has a terminal of its own.
     pub(super) fn of(streams: &Streams) -> io::Result<Option<Self>> {
         let Some(child) = streams.keyboard() else { return Ok(None) };
-        let settings = Settings::of(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)?;
+        let settings = TerminalSettings::of(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)?;
         let active = Arc::new(AtomicBool::new(false));
         let (woken, wake) = io::pipe()?;
         let keys = File::from(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
@@ -59,19 +59,19 @@ impl Keyboard {
     }
 }
 
-impl Drop for Keyboard {
+impl Drop for KeyForwarder {
     fn drop(&mut self) {
         self.pause();
     }
 }
 
-impl AsFd for Keyboard {
+impl AsFd for KeyForwarder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.settings.as_fd()
     }
 }
 
-/// Until the terminal, the child's end, or [`Keyboard`] is gone.
+/// Until the terminal, the child's end, or [`KeyForwarder`] is gone.
 fn pass_on(mut keys: File, child: &Weak<OwnedFd>, woken: OwnedFd, is_active: &AtomicBool) -> io::Result<()> {
     let mut woken = File::from(woken);
     let mut typed = zeroize::Zeroizing::new([0; 4096]);

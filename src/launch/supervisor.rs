@@ -21,7 +21,7 @@ use super::control::{Control, Order, Report};
 use super::dumps::with_callers_limit;
 use super::leftovers::{self, Patience};
 use super::signals::{Signals, is_passed_on};
-use super::terminal::Settings;
+use super::terminal::TerminalSettings;
 use crate::process::Spawner;
 
 /// The argument that says that the child's standard input is a terminal of its own, and ours to lead.
@@ -55,7 +55,7 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let control = Control::new(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?));
     let mut given = control.take()?.into_iter();
     let stdin = given.next().ok_or_else(missing)?;
-    let terminal = given.next().map(Settings::of).transpose()?;
+    let terminal = given.next().map(TerminalSettings::of).transpose()?;
     leftovers::adopt()?;
     let mut signals = Signals::catch(&[])?;
     let child = match start(&mut command, stdin, leads) {
@@ -76,7 +76,7 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let finished = supervisor.finish(ended, keeps);
     if !directory.is_empty() && (!keeps || is_alone || finished.is_err()) {
         // What could not be removed, the next run's sweep tries again.
-        let _ = super::memory::remove(Path::new(&directory));
+        let _ = super::memory_directory::remove(Path::new(&directory));
     }
     finished
 }
@@ -103,7 +103,7 @@ struct Supervisor {
     signals: Signals,
     child: Pid,
     leads: bool,
-    terminal: Option<Settings>,
+    terminal: Option<TerminalSettings>,
     /// Signals that our process group got, and so the child too; an order to pass one on is its echo.
     echoes: Vec<(Signal, Instant)>,
 }

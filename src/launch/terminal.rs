@@ -48,13 +48,13 @@ pub(super) fn resize(pty: &impl AsFd, terminal: BorrowedFd<'_>) -> bool {
 }
 
 /// A terminal, and its settings as they were.
-pub(super) struct Settings {
+pub(super) struct TerminalSettings {
     terminal: OwnedFd,
     before: Termios,
     raw: Termios,
 }
 
-impl Settings {
+impl TerminalSettings {
     pub(super) fn of(terminal: OwnedFd) -> io::Result<Self> {
         let before = tcgetattr(&terminal)?;
         let mut raw = before.clone();
@@ -88,7 +88,7 @@ impl Settings {
     }
 }
 
-impl AsFd for Settings {
+impl AsFd for TerminalSettings {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.terminal.as_fd()
     }

@@ -14,7 +14,7 @@ use super::Watchlist;
 const CHUNK: usize = 1 << 16;
 
 /// Looks for values of [`MIN_BYTES`](super::MIN_BYTES) or more, and their base64. Shorter ones are in any large file.
-pub struct Finder {
+pub struct ValueFinder {
     nfa: NFA,
     /// The name of the value that a pattern is of, by the pattern's number. A pattern of two values is there twice.
     names: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Finder {
     chunk: Zeroizing<Vec<u8>>,
 }
 
-impl Finder {
+impl ValueFinder {
     /// For the values of now; `None` if there is none to look for.
     pub fn new(list: &Watchlist) -> Option<Self> {
         let kept = list.kept();
@@ -67,7 +67,7 @@ mod tests {
     fn found(values: &[(&str, &str)], text: &str) -> Vec<String> {
         let list = Watchlist::new();
         values.iter().for_each(|(name, value)| list.add(name, value.as_bytes()));
-        let Some(mut finder) = Finder::new(&list) else { return Vec::new() };
+        let Some(mut finder) = ValueFinder::new(&list) else { return Vec::new() };
         // One byte at a time, so that every value is split.
         let bytes = text
             .as_bytes()
@@ -88,7 +88,7 @@ mod tests {
     fn files_share_a_buffer_and_nothing_else() {
         let list = Watchlist::new();
         list.add("a", b"password");
-        let mut finder = Finder::new(&list).expect("something to look for");
+        let mut finder = ValueFinder::new(&list).expect("something to look for");
         let mut first = io::Cursor::new([&[b'.'; CHUNK - 4][..], b"password"].concat());
         assert_eq!(finder.names_in(&mut first).expect("memory can be read").len(), 1);
         let buffer = finder.chunk.as_ptr();

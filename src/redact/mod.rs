@@ -10,7 +10,7 @@ mod masker;
 mod patterns;
 mod watchlist;
 
-pub use finder::Finder;
+pub use finder::ValueFinder;
 pub use masker::Masker;
 pub use watchlist::Watchlist;
 
@@ -20,3 +20,8 @@ pub const MASK: &[u8] = b"*****";
 /// The fewest bytes a value, or a line of one, must have where it is looked for beyond its own whole self: shorter ones
 /// occur in other data by chance.
 pub const MIN_BYTES: usize = 8;
+
+/// The largest value of which base64, quoted forms and strings in JSON are looked for, in bytes. They are many times as long
+/// as the value, and a masked run spends about 40 bytes of memory on each of theirs; larger values are files, which no
+/// program prints in another form unasked.
+pub const MAX_OTHER_FORMS: usize = 1 << 16;

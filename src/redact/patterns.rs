@@ -6,13 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::MIN_BYTES;
 use super::forms::{json_strings, quoted};
-
-/// The largest value of which base64, quoted forms and strings in JSON are looked for, in bytes. They are many times as long
-/// as the value, and a masked run spends about 40 bytes of memory on each of theirs; larger values are files, which no
-/// program prints in another form unasked.
-const MAX_OTHER_FORMS: usize = 1 << 16;
+use super::{MAX_OTHER_FORMS, MIN_BYTES};
 
 /// Programs break long lines, as the panels do in which the SDK shows errors: at any byte. So a part of a line this long is
 /// looked for by itself: no more than one byte less of it stays bare on either side of a break.

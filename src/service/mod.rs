@@ -2,11 +2,13 @@
 //!
 //! The protocol (Connect, gRPC and gRPC-Web; protobuf and JSON; gzip) is `connectrpc`'s, HTTP is `hyper`'s. What is here: who
 //! is let in (`peer.rs`, `guard.rs`), what a method means to a vault (`methods.rs`, `request.rs`, `reply.rs`), and limits
-//! (`server.rs`). The only part of the program with an async runtime.
+//! (`server.rs`, `connection.rs`, `activity.rs`). The only part of the program with an async runtime.
 
 #[rustfmt::skip]
 #[allow(missing_docs, unreachable_pub, dead_code, unused_imports, clippy::all, reason = "made by buffa-codegen of messages.proto")]
 mod generated;
+mod activity;
+mod connection;
 #[cfg(target_os = "linux")]
 mod diag;
 mod guard;

@@ -8,7 +8,7 @@ use super::source::Source;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::table;
-use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
+use flyte_local::flyte::{Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
 use flyte_local::secret::Scope;
 
 const COLUMNS: [&str; 5] = ["environment", "task", "secret", "becomes", "from"];
@@ -36,14 +36,14 @@ pub(super) struct Survey {
 }
 
 impl SecretSource for Survey {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused> {
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
         self.source.configured_scope(project, domain)
     }
 
     /// What is read while the file is imported is there, as in a run.
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
         match task {
-            Some(task) => Err(Refused(format!("task {task}: a dry run executes no task"))),
+            Some(task) => Err(SourceError(format!("task {task}: a dry run executes no task"))),
             None => self.source.provide(None, secrets),
         }
     }

@@ -3,10 +3,9 @@
 //! Values go over that socket and no other way; Python's standard error is the user's, as a login has to be seen there.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::broker::LOAD;
+use super::cluster_messages::{ClusterReply, ClusterRequest, Start};
+use super::python::Connected;
 use super::{Interpreter, OLDEST_PYTHON};
 use crate::process::Spawner;
 use crate::secret::{SecretId, SecretType, SecretValue};
@@ -75,12 +76,12 @@ pub enum ConnectError {
     /// No configuration and no option names a cluster.
     NoCluster,
     /// The SDK says why.
-    Refused(Fault),
+    Refused(CallError),
 }
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct CallError {
     /// gRPC's word for it, in lower case, if the cluster or the way there gave one.
     pub code: Option<String>,
     /// The message, which the cluster chooses: it may hold anything, what was sent as well.
@@ -99,7 +100,7 @@ pub enum Call {
 }
 
 /// What came of a call: for a look, the type of the secret that is there.
-pub type Answer = Result<Option<SecretType>, Fault>;
+pub type CallResult = Result<Option<SecretType>, CallError>;
 
 /// Calls to make.
 pub trait Calls {
@@ -107,36 +108,7 @@ pub trait Calls {
     fn next(&mut self) -> Option<(SecretId, Call)>;
 
     /// What came of one, by its place in the order in which they were given.
-    fn answered(&mut self, place: usize, answer: Answer);
-}
-
-#[derive(Serialize)]
-struct Start<'a> {
-    load: &'a str,
-    modules: &'a [(&'a str, &'a str)],
-    target: &'a Target,
-    parent: u32,
-}
-
-#[derive(Serialize)]
-struct Request<'a> {
-    op: &'static str,
-    index: usize,
-    name: &'a str,
-    project: &'a str,
-    domain: &'a str,
-    #[serde(rename = "type")]
-    secret_type: Option<SecretType>,
-    value: Option<&'a str>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
-enum Reply {
-    Hello { python: (u32, u32, u32) },
-    Failed { code: Option<String>, message: String, python: String },
-    Connected(About),
-    Done { index: usize, found: Option<SecretType>, code: Option<String>, message: Option<String> },
+    fn answered(&mut self, place: usize, answer: CallResult);
 }
 
 /// The cluster, until this is dropped.
@@ -156,10 +128,8 @@ impl Cluster {
         interpreter: &Interpreter,
         target: &Target,
     ) -> Result<(Self, About), ConnectError> {
-        let (child, socket) = spawn(spawner, interpreter).map_err(ConnectError::Start)?;
-        let reader = BufReader::new(socket.try_clone().map_err(ConnectError::Start)?);
-        let mut cluster = Self { child, socket, reader };
-        let Ok(Reply::Hello { python }) = cluster.reply() else {
+        let mut cluster = Self::spawn(spawner, interpreter).map_err(ConnectError::Start)?;
+        let Ok(ClusterReply::Hello { python }) = cluster.reply() else {
             let ended = cluster.child.wait().map_err(ConnectError::Start)?;
             return Err(ConnectError::NotPython(ended.code().unwrap_or_default()));
         };
@@ -168,15 +138,21 @@ impl Cluster {
         }
         let start = Start { load: LOAD, modules: MODULES, target, parent: std::process::id() };
         match cluster.send(&start).and_then(|()| cluster.reply()) {
-            Ok(Reply::Connected(about)) => Ok((cluster, about)),
-            Ok(Reply::Failed { code, message, python }) => Err(match code.as_deref() {
+            Ok(ClusterReply::Connected(about)) => Ok((cluster, about)),
+            Ok(ClusterReply::Failed { code, message, python }) => Err(match code.as_deref() {
                 Some("no_sdk") => ConnectError::LacksSdk(python),
                 Some("unknown_sdk") => ConnectError::UnknownSdk(python, message),
                 Some("no_cluster") => ConnectError::NoCluster,
-                _ => ConnectError::Refused(Fault { code, message }),
+                _ => ConnectError::Refused(CallError { code, message }),
             }),
             _ => Err(ConnectError::Refused(gone())),
         }
+    }
+
+    fn spawn(spawner: &Spawner, interpreter: &Interpreter) -> io::Result<Self> {
+        let Connected { mut command, socket, child_socket: _inherited } = interpreter.connect(spawner, LOADER)?;
+        let reader = BufReader::new(socket.try_clone()?);
+        Ok(Self { child: command.spawn()?, socket, reader })
     }
 
     /// Makes calls, several at once. The first is answered before there is a second: so the user logs in once, and what is
@@ -196,9 +172,9 @@ impl Cluster {
                 return;
             }
             match self.reply() {
-                Ok(Reply::Done { index, found, code, message }) if under_way.contains(&index) => {
+                Ok(ClusterReply::Done { index, found, code, message }) if under_way.contains(&index) => {
                     under_way.retain(|other| *other != index);
-                    calls.answered(index, message.map_or(Ok(found), |message| Err(Fault { code, message })));
+                    calls.answered(index, message.map_or(Ok(found), |message| Err(CallError { code, message })));
                 }
                 _ => under_way.drain(..).for_each(|index| calls.answered(index, Err(gone()))),
             }
@@ -213,7 +189,7 @@ impl Cluster {
             Call::Update(secret_type, value) => ("update", Some((*secret_type, value))),
         };
         let value = sent.map(|(_, value)| Zeroizing::new(STANDARD.encode(value.expose())));
-        self.send(&Request {
+        self.send(&ClusterRequest {
             op,
             index,
             name: id.name.as_str(),
@@ -230,7 +206,7 @@ impl Cluster {
         self.socket.write_all(&line)
     }
 
-    fn reply(&mut self) -> io::Result<Reply> {
+    fn reply(&mut self) -> io::Result<ClusterReply> {
         let mut line = Vec::new();
         (&mut self.reader).take(MAX_REPLY_BYTES).read_until(b'\n', &mut line)?;
         Ok(serde_json::from_slice(&line)?)
@@ -238,17 +214,8 @@ impl Cluster {
 }
 
 /// Python ended before it answered.
-fn gone() -> Fault {
-    Fault { code: Some("gone".to_owned()), message: "Python ended before it answered".to_owned() }
-}
-
-fn spawn(spawner: &Spawner, interpreter: &Interpreter) -> io::Result<(Child, UnixStream)> {
-    let (ours, theirs) = UnixStream::pair()?;
-    // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
-    rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty())?;
-    let mut command = spawner.command(&interpreter.program);
-    command.args(["-c", LOADER]).arg(theirs.as_raw_fd().to_string()).stdin(Stdio::inherit());
-    Ok((command.spawn()?, ours))
+fn gone() -> CallError {
+    CallError { code: Some("gone".to_owned()), message: "Python ended before it answered".to_owned() }
 }
 
 impl Drop for Cluster {
