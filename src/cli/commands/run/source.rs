@@ -86,6 +86,9 @@ impl SecretSource for Source {
     }
 
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
+        if task.is_some() {
+            self.injector.task_starts();
+        }
         let mut provided = Provided::default();
         for (index, secret) in secrets.iter().enumerate() {
             let Err(error) = self.inject(secret, &mut provided) else { continue };
