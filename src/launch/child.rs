@@ -1,4 +1,4 @@
-//! A child's start and end.
+//! Runs a child below a supervisor and waits for its end.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -38,13 +38,13 @@ impl Ended {
     }
 }
 
-/// Why there is no [`Ended`].
+/// Reasons why a child has no [`Ended`].
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     /// The child could not be started.
     #[error("cannot start {}", program.display())]
     Start {
-        /// What was to be started.
+        /// The program.
         program: PathBuf,
         /// The system's reason.
         #[source]
@@ -53,7 +53,7 @@ pub enum ChildError {
     /// A step around it failed.
     #[error("cannot {action}")]
     Step {
-        /// What was tried.
+        /// The step, as a verb phrase.
         action: &'static str,
         /// The system's reason.
         #[source]
@@ -65,18 +65,18 @@ fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildErro
     move |error| ChildError::Step { action, source: error.into() }
 }
 
-/// What surrounds a child.
+/// A child's mask, its directory, and the fate of its leftover processes.
 #[derive(Clone, Copy, Default)]
 pub struct Surroundings<'a> {
-    /// The values that its output does not show; without a list, its output streams are ours.
+    /// The values to mask in its output; without a list, it inherits our output streams.
     pub mask: Option<&'a Watchlist>,
     /// The run's directory in memory, which is removed even if this process is killed.
     pub directory: Option<&'a Path>,
-    /// What becomes of what the child leaves.
+    /// The fate of the processes that the child leaves running.
     pub leftovers: Leftovers,
 }
 
-/// What becomes of the processes that a child leaves, and of the directory. If this process is killed, they end with it.
+/// The fate of the processes that a child leaves running, and of the directory. They end if this process is killed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Leftovers {
     /// They end with the child.
@@ -86,13 +86,14 @@ pub enum Leftovers {
     Keep,
 }
 
-/// Runs a child below a supervisor, and waits for its end. By then nothing that it started runs any more, unless it is to.
+/// Runs a child below a supervisor and waits for its end. Nothing that the child started runs after that, unless the caller
+/// keeps it.
 ///
 /// `supervisor` is the command that calls [`super::supervise`] with the arguments that are added here. `started` gets the
 /// supervisor's process id, the child's parent, before the child can have done anything.
 ///
 /// A signal that asks us to end is passed on, and the child's answer is ours. Ctrl-C and Ctrl-\ reach the child through its
-/// terminal; we only outlive them. What we were told to ignore (`nohup`), the child ignores too.
+/// terminal; we only outlive them. The child also ignores the signals that we were started to ignore (`nohup`).
 ///
 /// # Errors
 /// See [`ChildError`].
@@ -126,7 +127,7 @@ pub fn run(
         (false, false) => &[],
     };
     let signals = Signals::catch(others).map_err(step("catch signals"))?;
-    // A shell that became us (`exec`) may have left us its jobs, which are none of ours to end.
+    // A shell that became us (`exec`) may have left us its jobs, which we must not end.
     let had_children = leftovers::has_children();
     leftovers::adopt().map_err(step("become the parent of orphans"))?;
     let process = with_callers_limit(|| command.spawn()).map_err(step("start the supervisor"))?;
@@ -138,7 +139,7 @@ pub fn run(
     let keyboard = KeyForwarder::of(&streams).map_err(step("read the terminal"))?;
     let mut given = vec![streams.stdin()];
     given.extend(keyboard.as_ref().map(AsFd::as_fd));
-    // If nobody is there to take them, the socket says so next.
+    // If the supervisor is gone, the next read from the socket says so.
     let _ = control.give(&given);
     drop(given);
     streams.started();
@@ -149,11 +150,11 @@ pub fn run(
     let mut pumps = None;
     if ended == Some(Report::Started) {
         job.started();
-        // Not before: until the keyboard is ready, our terminal changes what is written to it.
+        // Not earlier: until the keyboard is ready, our terminal still changes the output.
         pumps = mask.map(|list| job.streams.pump(list)).transpose().map_err(step("read the child's output"))?;
         ended = job.watch();
     }
-    // Whoever waits for us need not know of it.
+    // Our caller need not know how the supervisor itself ended.
     let end = job.supervisor.wait();
     if ended.is_none() && !had_children {
         leftovers::end_all(&mut job.signals, Patience::None);
@@ -170,7 +171,7 @@ pub fn run(
             let program = PathBuf::from(child.get_program());
             Err(ChildError::Start { program, source: io::Error::from_raw_os_error(errno) })
         }
-        // It was killed, and the child with it; or it got a signal before there was a child.
+        // The supervisor was killed, and the child with it; or it got a signal before it started the child.
         _ => Ok(end.unwrap_or(Ended::Signal(Signal::KILL.as_raw()))),
     }
 }

@@ -14,14 +14,14 @@ use super::leftovers;
 use super::signals::{Signals, is_passed_on};
 use super::streams::Streams;
 
-/// How often we look whether we are in the foreground now: a shell's `fg` does not tell a job that runs.
+/// How often we check whether we are in the foreground: a shell's `fg` does not notify a job that is running.
 const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// How long after we went on the SIGCONT that did it may arrive. Another thread may have it, so it takes as long as that one
-/// has to wait for a processor; the limit is there because none arrives where we were not stopped.
+/// How long after we went on the SIGCONT that continued us may arrive. Another thread may handle it, so it can wait for a
+/// processor first. The limit exists because no SIGCONT arrives if nothing stopped us.
 const ECHO: Duration = Duration::from_secs(2);
 
-/// The supervisor, as its parent sees it.
+/// The supervisor's process, as its parent sees it.
 pub(super) struct SupervisorProcess {
     process: Pid,
     end: Option<Ended>,
@@ -32,12 +32,12 @@ impl SupervisorProcess {
         Self { process: Pid::from_child(process), end: None }
     }
 
-    /// Reaps children that have ended, whoever they are.
+    /// Reaps every child that has ended.
     fn reap_all(&mut self) {
         leftovers::reap().for_each(|(process, status)| self.note(process, status));
     }
 
-    /// Waits for its end, if that has not been seen; how it ended.
+    /// Waits until the supervisor has ended, and returns how it ended.
     pub(super) fn wait(&mut self) -> Option<Ended> {
         while self.end.is_none() {
             match rustix::process::waitpid(Some(self.process), WaitOptions::empty()) {
@@ -65,13 +65,13 @@ pub(super) struct JobControl {
     keyboard: Option<KeyForwarder>,
     pub(super) supervisor: SupervisorProcess,
     has_started: bool,
-    /// Whether a signal was passed on.
+    /// True once a signal was passed on.
     pub(super) has_passed_on: bool,
-    /// How many orders to let the child go on the supervisor has not obeyed yet. Meanwhile keys wait: SIGCONT takes back the
-    /// stop that a Ctrl-Z before it asked for.
+    /// The number of orders to continue the child that the supervisor has not obeyed yet. Keys wait until then, because
+    /// SIGCONT cancels the stop that an earlier Ctrl-Z asked for.
     continuing: usize,
-    /// When we went on after a stop, and had the child go on too. The SIGCONT that ended our stop is seen after that, and not
-    /// passed on: keys may have come meanwhile.
+    /// The time at which we went on after a stop and continued the child. The SIGCONT that ended our stop arrives after that
+    /// and is not passed on, because keys may have arrived in between.
     went_on: Option<Instant>,
 }
 
@@ -102,7 +102,7 @@ impl JobControl {
         self.continued();
     }
 
-    /// Until the supervisor has reported the end; `None` if it ended without a report.
+    /// Waits until the supervisor reports the child's end. Returns `None` if the supervisor ended without a report.
     pub(super) fn watch(&mut self) -> Option<Report> {
         loop {
             match self.next_report() {
@@ -139,7 +139,7 @@ impl JobControl {
     fn take_signals(&mut self) {
         for arrived in self.signals.arrived() {
             let is_ours = is_passed_on(arrived.signal);
-            // If nobody is there to take an order, the socket says so next.
+            // If the supervisor is gone, the next read from the socket says so.
             match arrived.signal {
                 Signal::WINCH => self.resize(),
                 Signal::CONT if self.went_on.take().is_some_and(|at| at.elapsed() < ECHO) => self.continued(),
@@ -148,28 +148,28 @@ impl JobControl {
                     self.has_passed_on = true;
                     let _ = self.control.order(Order::Signal(signal));
                 }
-                // What the kernel sends because of our terminal, a child in our session has got too.
+                // The kernel sends this because of our terminal, and a child in our session got it as well.
                 signal if is_ours && self.streams.has_session => {
                     let _ = self.control.order(Order::Foreground(signal));
                 }
-                // A descendant that came to us: the supervisor was killed, or we are process 1.
+                // A descendant became our child: the supervisor was killed, or we are process 1.
                 _ => self.supervisor.reap_all(),
             }
         }
     }
 
-    /// The child was stopped on its terminal, and so are we on ours, with all that share our process group.
+    /// Stops our process group on our terminal, because the child was stopped on its own.
     fn stop(&mut self) {
         if let Some(keyboard) = &mut self.keyboard {
             keyboard.pause();
         }
-        // Does nothing where nobody could continue us; then the child goes on.
+        // Does nothing in an orphaned process group, which no shell could continue; then the child goes on.
         let _ = kill_current_process_group(Signal::TSTP);
         self.went_on = Some(Instant::now());
         self.go_on();
     }
 
-    /// Lets the child go on too, once the terminal is raw, and before it gets keys.
+    /// Continues the child once the terminal is raw, and before it gets keys.
     fn go_on(&mut self) {
         self.continuing += 1;
         self.continued();
@@ -183,7 +183,7 @@ impl JobControl {
         self.resize();
     }
 
-    /// In our own session, the child got our SIGWINCH too, and maybe before its ptys had their size.
+    /// Resizes the ptys. A child in our session got our SIGWINCH as well, perhaps before its ptys had the new size.
     fn resize(&self) {
         if self.streams.resize() && !self.streams.has_session {
             let _ = kill_current_process_group(Signal::WINCH);

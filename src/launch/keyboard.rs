@@ -1,4 +1,4 @@
-//! The user's terminal while the child has one of its own: raw, every key passed on.
+//! The user's terminal while the child has a pty: it is raw, and every key goes to the pty.
 
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
@@ -12,18 +12,18 @@ use rustix::io::fcntl_dupfd_cloexec;
 use super::streams::Streams;
 use super::terminal::TerminalSettings;
 
-/// Passes keys on while it is in the foreground; puts the terminal back when dropped.
+/// Forwards keys while this process is in the foreground; restores the terminal when dropped.
 pub(super) struct KeyForwarder {
     settings: TerminalSettings,
-    /// Whether the terminal is as we made it.
+    /// True while the terminal is in raw mode.
     is_raw: bool,
-    /// Whether keys are read.
+    /// True while keys are read.
     active: Arc<AtomicBool>,
     wake: PipeWriter,
 }
 
 impl KeyForwarder {
-    /// Of a child that has a terminal of its own.
+    /// Starts forwarding if the child has a pty as its terminal.
     pub(super) fn of(streams: &Streams) -> io::Result<Option<Self>> {
         let Some(child) = streams.keyboard() else { return Ok(None) };
         let settings = TerminalSettings::of(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)?;
@@ -35,12 +35,12 @@ impl KeyForwarder {
         Ok(Some(Self { settings, is_raw: false, active, wake }))
     }
 
-    /// Whether keys are read.
+    /// Returns true while keys are read.
     pub(super) fn is_active(&self) -> bool {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Makes the terminal raw, and reads keys or lets them wait there. In the background we must do neither.
+    /// Makes the terminal raw, and reads keys or leaves them waiting. Does neither in the background.
     pub(super) fn go_on(&mut self, reads: bool) {
         let is_ours = self.settings.is_in_foreground() && self.settings.make_raw().is_ok();
         self.is_raw |= is_ours;
@@ -50,7 +50,7 @@ impl KeyForwarder {
         }
     }
 
-    /// Puts the terminal back, and leaves it alone.
+    /// Restores the terminal and stops reading keys.
     pub(super) fn pause(&mut self) {
         self.active.store(false, Ordering::SeqCst);
         if std::mem::take(&mut self.is_raw) && self.settings.is_in_foreground() {
@@ -71,7 +71,7 @@ impl AsFd for KeyForwarder {
     }
 }
 
-/// Until the terminal, the child's end, or [`KeyForwarder`] is gone.
+/// Forwards keys until the terminal, the child's end, or the [`KeyForwarder`] is gone.
 fn pass_on(mut keys: File, child: &Weak<OwnedFd>, woken: OwnedFd, is_active: &AtomicBool) -> io::Result<()> {
     let mut woken = File::from(woken);
     let mut typed = zeroize::Zeroizing::new([0; 4096]);

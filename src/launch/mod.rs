@@ -1,8 +1,8 @@
 //! Starting a child: its private mount, its variables, its streams, its signals and its end.
 //!
-//! Nothing here knows of vaults or of Flyte. Everything leaves the host as it was: what is mounted is seen by this process
-//! and its children alone, and is gone with the last of them, however they end. Where nothing can be mounted, `memory_directory.rs`
-//! has a directory that is removed instead.
+//! Nothing here knows of vaults or of Flyte, and everything leaves the host as it was. Only this process and its children see
+//! the mount, which is gone when the last of them ends. If this process cannot mount anything, `memory_directory.rs` makes a
+//! directory that is removed afterwards.
 
 mod child;
 mod control;
