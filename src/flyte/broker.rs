@@ -1,7 +1,7 @@
 //! The broker: answers the bootstrap over one inherited socket.
 //!
-//! The socket is closed on exec in the interpreter, and the identity never leaves this process: what crosses is the
-//! declaration one way, and the values declared the other.
+//! The interpreter closes the socket on exec, and the identity never leaves this process. Only declarations cross in one
+//! direction, and the declared values in the other.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -32,11 +32,11 @@ const BOOTSTRAP: &[(&str, &str)] = &[
     ("start", include_str!("bootstrap/start.py")),
 ];
 
-/// Fetches the bootstrap over a socket: what the first interpreter and each worker of its tests begin with. Any Python since
-/// 2.7 can parse it, so that one that is too old can say so.
+/// Fetches the bootstrap over a socket. The first interpreter and each worker of its tests begin with it. Any Python since 2.7
+/// can parse it, so that one that is too old can say so.
 pub(super) const LOAD: &str = include_str!("bootstrap/load.py");
 
-/// What the first interpreter runs.
+/// The program of the first interpreter.
 const LOADER: &str = concat!(
     include_str!("bootstrap/load.py"),
     r#"
@@ -46,34 +46,34 @@ sys.modules["_flyte_local.start"].start(socket, start["job"], start["settings"],
 "#
 );
 
-/// The longest request: thousands of declared secrets.
+/// The longest request, enough for thousands of declared secrets.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
-/// Where secrets come from and go to.
+/// Provides secrets to the tasks of a run.
 pub trait SecretSource: Send {
-    /// Flyte's own configuration names this project and domain.
+    /// Takes the project and domain of Flyte's own configuration.
     ///
     /// # Errors
-    /// A name that is none.
+    /// An invalid name.
     fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError>;
 
-    /// Provides what a task declares; or, with no task, what of a new environment's secrets there is. Files are written
-    /// where they belong before it returns.
+    /// Provides the secrets that a task declares. Without a task, provides those secrets of a new environment that exist. Writes
+    /// files before it returns.
     ///
     /// # Errors
-    /// With a task: a secret that cannot be had.
+    /// With a task: a secret is missing or cannot be opened.
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError>;
 
-    /// Takes what a [`Job::Survey`] found.
+    /// Takes the declarations that a [`Job::Survey`] found.
     fn survey(&mut self, _declared: Vec<Surveyed>) {}
 }
 
-/// Why a task does not get a secret: text for the user, several lines of it.
+/// The reason why a task does not get a secret: several lines of text for the user.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct SourceError(pub String);
 
-/// Why a run could not begin or go on, for a reason of ours.
+/// Reasons of flyte-local's, rather than the user's code, why a run could not begin or go on.
 #[derive(Debug)]
 pub enum RunError {
     /// The interpreter is older than Flyte 2 supports.
@@ -86,11 +86,11 @@ pub enum RunError {
         /// The interpreter's own name for itself.
         python: String,
     },
-    /// The bootstrap says why.
+    /// The bootstrap reports the reason.
     Bootstrap {
-        /// What is wrong.
+        /// The message.
         message: String,
-        /// What to do about it; `{run}` stands for the command as it was typed, up to the file.
+        /// Hints; `{run}` stands for the command as it was typed, up to the file.
         hints: Vec<String>,
         /// The exit code.
         code: u8,
@@ -106,11 +106,11 @@ struct RunState {
     keeps: BTreeSet<PathBuf>,
 }
 
-/// What the broker's thread and its owner share.
+/// State that the broker's thread and its owner share.
 #[derive(Default)]
 struct SharedRunState {
     state: Mutex<RunState>,
-    /// The interpreter's parent became known.
+    /// Notified when the interpreter's parent becomes known.
     started: Condvar,
 }
 
@@ -120,15 +120,15 @@ impl SharedRunState {
     }
 }
 
-/// One end of a socket whose other end is an interpreter's.
+/// The conversation with an interpreter, over a socket.
 pub struct Broker {
-    /// Kept open until the interpreter has inherited it.
+    /// The interpreter's end, kept open until the interpreter has inherited it.
     child: Mutex<Option<UnixStream>>,
     shared: Arc<SharedRunState>,
 }
 
 impl Broker {
-    /// Starts answering, on a thread of its own, and returns the command that starts the interpreter with the other end.
+    /// Starts a thread that answers, and returns the command that starts the interpreter with the other end.
     ///
     /// # Errors
     /// The system has no socket left.
@@ -146,26 +146,26 @@ impl Broker {
         Ok((Self { child: Mutex::new(Some(child_socket)), shared }, command))
     }
 
-    /// Tells the interpreter, which waits for it, who its parent is; and lets go of the interpreter's end of the socket, so
-    /// that the interpreter's exit ends the conversation.
+    /// Sends the waiting interpreter its parent's process id. Closes this process's copy of the interpreter's end, so that the
+    /// interpreter's exit ends the conversation.
     pub fn started(&self, parent: u32) {
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.shared.lock().parent = Some(parent);
         self.shared.started.notify_all();
     }
 
-    /// Whether the interpreter ever spoke; if not, it was no Python.
+    /// Returns true once the interpreter has sent a request. Otherwise the program was not a Python interpreter.
     pub fn greeted(&self) -> bool {
         self.shared.lock().greeted
     }
 
-    /// Why the run could not go on, if that was the reason it ended.
+    /// Returns the reason why the run could not go on, if it ended for that.
     pub fn failure(&self) -> Option<RunError> {
         let mut state = self.shared.lock();
         state.failure.take()
     }
 
-    /// The directories in which Flyte keeps what the run made.
+    /// Returns the directories in which Flyte keeps the run's outputs.
     pub fn keeps(&self) -> BTreeSet<PathBuf> {
         self.shared.lock().keeps.clone()
     }
@@ -180,7 +180,7 @@ struct Session<S> {
 }
 
 impl<S: SecretSource> Session<S> {
-    /// Answers until the interpreter is gone, or says something that is no request.
+    /// Answers until the interpreter is gone or sends anything but a request.
     fn serve(mut self) {
         let Ok(reader) = self.socket.try_clone() else { return };
         let mut reader = BufReader::new(reader);

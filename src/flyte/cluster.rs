@@ -1,6 +1,6 @@
-//! A cluster, as the user's Flyte SDK reaches it: `push.py` in the user's Python, at the other end of one inherited socket.
+//! A cluster, reached through the user's Flyte SDK: `push.py` runs in the user's Python and talks over one inherited socket.
 //!
-//! Values go over that socket and no other way; Python's standard error is the user's, as a login has to be seen there.
+//! Values go only over that socket. Python inherits standard error, because a login has to be shown there.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -22,7 +22,7 @@ use crate::secret::{SecretId, SecretType, SecretValue};
 const MODULES: &[(&str, &str)] =
     &[("broker", include_str!("bootstrap/broker.py")), ("push", include_str!("bootstrap/push.py"))];
 
-/// What the interpreter runs; any Python since 2.7 can parse it.
+/// The interpreter's program, which any Python since 2.7 can parse.
 const LOADER: &str = concat!(
     include_str!("bootstrap/load.py"),
     r#"
@@ -32,86 +32,86 @@ sys.modules["_flyte_local.push"].start(socket, start["target"], start["parent"])
 "#
 );
 
-/// The longest thing that Python says: an error of the cluster's, whose message it chooses.
+/// The longest reply from Python: the cluster chooses the text of its errors.
 const MAX_REPLY_BYTES: u64 = 4 << 20;
 
-/// How many calls are under way at once.
+/// The number of calls that run at once.
 const AT_ONCE: usize = 8;
 
-/// What is said to the SDK's own command before it looks for its configuration.
+/// Options for the SDK's search for its configuration.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Target {
     /// The configuration file, if not the one the SDK finds.
     pub config: Option<String>,
     /// The endpoint, if not the configuration's.
     pub endpoint: Option<String>,
-    /// Whether to do without TLS.
+    /// Connects without TLS.
     pub insecure: bool,
 }
 
-/// What the SDK says of the cluster, before it was asked anything.
+/// The cluster, as the SDK's configuration describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct About {
-    /// Where it is.
+    /// Its address.
     pub endpoint: String,
-    /// The organization that secrets are sent to, if one is known.
+    /// The organization that gets the secrets, if one is known.
     pub organization: Option<String>,
     /// The configuration file that named it, if one did.
     pub config: Option<PathBuf>,
 }
 
-/// Why there is no cluster to talk to.
+/// Reasons why no cluster can be reached.
 #[derive(Debug)]
 pub enum ConnectError {
     /// The interpreter could not be started.
     Start(io::Error),
-    /// What was started is no Python; the exit code it had.
+    /// The program is not a Python interpreter, and ended with this exit code.
     NotPython(i32),
     /// The interpreter is older than Flyte 2 supports: major, minor and micro version.
     PythonTooOld((u32, u32, u32)),
     /// The interpreter, by its own name for itself, has no Flyte SDK.
     LacksSdk(String),
-    /// The interpreter's Flyte SDK is not like those that are known; and why not.
+    /// The interpreter, by its own name for itself, has a Flyte SDK unlike those that are known; and the difference.
     UnknownSdk(String, String),
     /// No configuration and no option names a cluster.
     NoCluster,
-    /// The SDK says why.
+    /// The SDK reports the reason.
     Refused(CallError),
 }
 
-/// Why a call failed.
+/// The reason why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallError {
-    /// gRPC's word for it, in lower case, if the cluster or the way there gave one.
+    /// The gRPC status code in lower case, if the cluster or the connection gave one.
     pub code: Option<String>,
-    /// The message, which the cluster chooses: it may hold anything, what was sent as well.
+    /// The message. The cluster chooses it, so that it may repeat a value that was sent.
     pub message: String,
 }
 
-/// What to do with a secret.
+/// A call about one secret.
 #[derive(Debug)]
 pub enum Call {
-    /// Look whether there is one.
+    /// Look whether it exists.
     Look,
-    /// Create one that is not there.
+    /// Create it.
     Create(SecretType, SecretValue),
-    /// Give one that is there a value.
+    /// Update its value.
     Update(SecretType, SecretValue),
 }
 
-/// What came of a call: for a look, the type of the secret that is there.
+/// The result of a call: for a look, the type of the secret if it exists.
 pub type CallResult = Result<Option<SecretType>, CallError>;
 
 /// Calls to make.
 pub trait Calls {
-    /// The next one, when its turn has come; `None` if no more are to be made.
+    /// Returns the next call when its turn has come; `None` after the last one.
     fn next(&mut self) -> Option<(SecretId, Call)>;
 
-    /// What came of one, by its place in the order in which they were given.
+    /// Takes the result of a call. `place` counts the calls in the order in which they were made.
     fn answered(&mut self, place: usize, answer: CallResult);
 }
 
-/// The cluster, until this is dropped.
+/// A connection to the cluster, which ends when this is dropped.
 pub struct Cluster {
     child: Child,
     socket: UnixStream,
@@ -119,10 +119,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the interpreter and has its SDK find the cluster. Nothing was asked of that yet.
+    /// Starts the interpreter and lets its SDK find the cluster, without a call yet.
     ///
     /// # Errors
-    /// There is no interpreter, no SDK or no cluster.
+    /// See [`ConnectError`].
     pub fn connect(
         spawner: &Spawner,
         interpreter: &Interpreter,
@@ -155,15 +155,15 @@ impl Cluster {
         Ok(Self { child: command.spawn()?, socket, reader })
     }
 
-    /// Makes calls, several at once. The first is answered before there is a second: so the user logs in once, and what is
-    /// wrong with all of them is found out by one.
+    /// Makes calls, several at once. It waits for the first answer before the second call, so that the user logs in once, and an
+    /// error that concerns all of them shows up once.
     pub fn call(&mut self, calls: &mut dyn Calls) {
-        // The places of those under way, oldest first.
+        // The places of the calls under way, oldest first.
         let (mut begun, mut under_way, mut at_once) = (0, Vec::new(), 1);
         loop {
             while under_way.len() < at_once {
                 let Some((id, call)) = calls.next() else { break };
-                // If Python is gone, the reply will not come either.
+                // If Python is gone, reading the reply fails as well.
                 let _ = self.request(begun, &id, &call);
                 under_way.push(begun);
                 begun += 1;
@@ -213,14 +213,14 @@ impl Cluster {
     }
 }
 
-/// Python ended before it answered.
+/// The error of a call that Python did not answer before it ended.
 fn gone() -> CallError {
     CallError { code: Some("gone".to_owned()), message: "Python ended before it answered".to_owned() }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // It was answered, or will not be: there is nothing it has yet to do.
+        // Every call has been answered, or never will be.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -27,7 +27,7 @@ pub(super) struct ClusterRequest<'a> {
     pub(super) value: Option<&'a str>,
 }
 
-/// What `push.py` says.
+/// A message from `push.py`.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(super) enum ClusterReply {

@@ -1,4 +1,4 @@
-//! What the Python SDK needs: an interpreter, the bootstrap that runs in it, and the broker that answers the bootstrap.
+//! The Python SDK's side of a run: an interpreter, the bootstrap that runs in it, and the broker that answers the bootstrap.
 //!
 //! Nothing here knows where secrets come from or where files go: the broker asks a [`SecretSource`].
 
@@ -17,16 +17,16 @@ pub use protocol::{Declared, Job, Leaks, Provided, Settings, Surveyed};
 pub use python::{Interpreter, InterpreterOrigin, InterpreterSearch};
 pub use script::ScriptError;
 
-/// Where a cluster mounts file secrets; the only `mount` the SDK accepts.
+/// The directory in which a cluster mounts file secrets; the only `mount` that the SDK accepts.
 pub const SECRETS_DIRECTORY: &str = "/etc/flyte/secrets";
 
 /// The oldest Python that Flyte 2 supports.
 pub const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
-/// What a cluster sets beside an environment-variable secret.
+/// The variables that a cluster sets beside an environment-variable secret.
 pub const VARIABLE_MARKERS: [(&str, &str); 1] = [("FLYTE_SECRETS_ENV_PREFIX", "_UNION_")];
 
-/// What a cluster sets beside a file secret; there, `directory` is [`SECRETS_DIRECTORY`].
+/// The variables that a cluster sets beside a file secret. `directory` is [`SECRETS_DIRECTORY`] there.
 pub fn file_markers(directory: &str) -> [(&str, &str); 2] {
     [("FLYTE_SECRETS_DEFAULT_DIR", directory), ("FLYTE_SECRETS_FILE_PREFIX", "")]
 }

@@ -1,4 +1,4 @@
-//! Which Python runs the tasks.
+//! The Python interpreter that runs the tasks.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -9,14 +9,14 @@ use std::process::Command;
 use super::script::{self, ScriptError};
 use crate::process::Spawner;
 
-/// A Python, and why this one.
+/// A Python interpreter and the reason for choosing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interpreter {
-    /// The program: a path, or a name to look for in `PATH`.
+    /// The program: a path, or a name to search in `PATH`.
     pub program: PathBuf,
-    /// What named it.
+    /// The reason for choosing it.
     pub origin: InterpreterOrigin,
-    /// The file has a PEP 723 header, and there is no uv to do what it asks for.
+    /// True if the file has a PEP 723 header, but uv is not installed.
     pub lacks_uv: bool,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Connected {
     pub(super) child_socket: UnixStream,
 }
 
-/// What named an interpreter.
+/// Reasons for choosing an interpreter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InterpreterOrigin {
     /// `--python`.
@@ -45,7 +45,7 @@ pub enum InterpreterOrigin {
     Path,
 }
 
-/// What is known of a run before it has an interpreter.
+/// The options and places to search for an interpreter.
 #[derive(Debug)]
 pub struct InterpreterSearch<'a> {
     /// The one that was named, if any.
@@ -59,11 +59,11 @@ pub struct InterpreterSearch<'a> {
 }
 
 impl Interpreter {
-    /// Finds it: the one given, else the one uv makes for the file's header, else the active virtual environment's, else
-    /// the nearest `.venv`'s at or above the file or the working directory, else `python3`.
+    /// Finds the interpreter: the given one, or that of uv's environment for the file's header, or the active virtual
+    /// environment's, or that of the nearest `.venv` at or above the file or the working directory, or `python3`.
     ///
     /// # Errors
-    /// uv is there, and could not do what the header asks for.
+    /// uv failed to make the environment that the header asks for.
     pub fn find(search: InterpreterSearch<'_>, spawner: &Spawner) -> Result<Self, ScriptError> {
         let found = |program, origin| Self { program, origin, lacks_uv: false };
         if let Some(program) = search.given {
@@ -73,7 +73,7 @@ impl Interpreter {
         if let Some(program) = script.map(|file| script::environment(spawner, file)).transpose()?.flatten() {
             return Ok(found(program, InterpreterOrigin::Script));
         }
-        // Of the file itself: a link to it lies in another project.
+        // The file's real path, because a symlink to it may lie in another project.
         let file = search.file.and_then(|file| file.canonicalize().ok());
         let beside_file = file.iter().flat_map(|file| file.ancestors().skip(1));
         let mut above = beside_file.chain(search.directory.ancestors()).map(|above| above.join(".venv/bin/python"));
@@ -93,7 +93,7 @@ impl Interpreter {
     /// The system has no socket left.
     pub(super) fn connect(&self, spawner: &Spawner, loader: &str) -> io::Result<Connected> {
         let (socket, child_socket) = UnixStream::pair()?;
-        // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
+        // std sets close-on-exec, but the interpreter must inherit this end. The bootstrap sets the flag again.
         rustix::io::fcntl_setfd(&child_socket, rustix::io::FdFlags::empty())?;
         let mut command = spawner.command(&self.program);
         command.args(["-c", loader]).arg(child_socket.as_raw_fd().to_string());
