@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How soon a connection with a call under way is looked at again.
+/// How soon a connection with a call under way is checked again.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The calls of one connection.
@@ -20,7 +20,7 @@ impl Activity {
         Self { under_way: AtomicUsize::new(0), last: Mutex::new(Instant::now()) }
     }
 
-    /// Until there was no call for as long as a connection may be silent; also before its first.
+    /// Waits until there has been no call for as long as a connection may be silent. The time before the first call counts too.
     pub(super) async fn until_silent(&self, silence: Duration) {
         loop {
             let due = self.last.lock().map_or_else(|_| Instant::now(), |last| *last) + silence;

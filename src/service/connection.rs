@@ -1,4 +1,4 @@
-//! One connection: who is let in, its limits, and the answers to its requests.
+//! One connection: the check of its user, its limits, and the answers to its requests.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,18 +30,18 @@ const MAX_STREAMS: u32 = 16;
 /// The room for a request's head.
 const MAX_HEAD_BYTES: u32 = 16 << 10;
 
-/// How long things may take.
+/// Time limits.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     /// A call, from its head to its answer: a writer may wait half a minute for the vault's lock.
     pub(super) call: Duration,
     /// A connection without a call.
     pub(super) silence: Duration,
-    /// Calls that are under way once the end was asked for.
+    /// Calls under way when the service is asked to end.
     pub(super) grace: Duration,
 }
 
-/// What each connection gets.
+/// The service that all connections share.
 #[derive(Clone)]
 pub(super) struct Service {
     host: Arc<dyn Host>,
@@ -64,7 +64,7 @@ impl Service {
         Self { host, methods, calls: Arc::new(Semaphore::new(MAX_CONNECTIONS)), limits }
     }
 
-    /// Whether a connection is our own user's; another's is told.
+    /// Returns true if a connection belongs to this user; otherwise reports it.
     pub(super) fn lets_in(&self, stream: &TcpStream, peer: SocketAddr) -> bool {
         let owned = stream.local_addr().map_err(|_| None).and_then(|ours| peer::require_own_user(stream, ours, peer));
         let Err(user) = owned else { return true };
@@ -87,7 +87,7 @@ impl Service {
             .max_header_list_size(MAX_HEAD_BYTES);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
-            // Whatever its end was: there is nobody to tell.
+            // The connection ended, and no client is left for an error.
             _ = connection.as_mut() => return,
             () = activity.until_silent(silence) => {}
             _ = is_ending.changed() => {}
@@ -112,7 +112,7 @@ impl Service {
     }
 }
 
-/// Says how long an answer is, which the library does not: so a client has all of it in one piece, as from the backend.
+/// Sets the answer's length, which the library does not, so that a client gets it in one piece, as from the backend.
 fn with_length(mut response: Response<ConnectRpcBody>) -> Response<ConnectRpcBody> {
     if let ConnectRpcBody::Full(body) = response.body()
         && let Some(length) = body.size_hint().exact()

@@ -1,4 +1,4 @@
-//! The loopback: connections, their limits, and their end.
+//! The server on the loopback: accepts connections, and ends them when it is asked to end.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -20,13 +20,13 @@ use crate::vault::Vault;
 const LIMITS: Limits =
     Limits { call: Duration::from_secs(60), silence: Duration::from_secs(60), grace: Duration::from_secs(5) };
 
-/// How soon a connection is taken again after one could not be.
+/// How soon the server accepts again after an error.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// The threads that may wait for disks and locks.
+/// The most threads that may wait for disks and locks.
 const MAX_THREADS: usize = 16;
 
-/// A port of the loopback, bound, so that what connects to it waits.
+/// A bound port of the loopback. Clients that connect to it wait until it serves.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -34,7 +34,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds a port of 127.0.0.1; 0 is any that is free.
+    /// Binds a port of 127.0.0.1; 0 means any free one.
     ///
     /// # Errors
     /// As `bind(2)`.
@@ -45,7 +45,7 @@ impl Server {
         Ok(Self { listener, address })
     }
 
-    /// Where it listens.
+    /// Returns the address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -53,7 +53,7 @@ impl Server {
     /// Serves `vault` until this process is asked to end: by SIGINT, SIGTERM or SIGHUP.
     ///
     /// # Errors
-    /// The system's, before the first connection is taken.
+    /// The system's, before the first connection is accepted.
     pub fn serve(self, vault: Vault, host: Arc<dyn Host>) -> io::Result<()> {
         let (runtime, listener) = self.start()?;
         runtime.block_on(async {
@@ -70,7 +70,7 @@ impl Server {
         Ok(())
     }
 
-    /// Serves `vault` while `act` goes on in this thread.
+    /// Serves `vault` while `act` runs in this thread.
     ///
     /// # Errors
     /// The system's, before `act` is called.
@@ -90,7 +90,7 @@ impl Server {
     }
 
     fn start(self) -> io::Result<(Runtime, TokioListener)> {
-        // The connections have one thread; what waits for disks has its own.
+        // The connections share one thread; work that waits for disks has others.
         let runtime = Builder::new_current_thread().max_blocking_threads(MAX_THREADS).enable_all().build()?;
         let entered = runtime.enter();
         let listener = TokioListener::from_std(self.listener)?;
@@ -107,20 +107,20 @@ async fn serve_until(end: impl Future<Output = ()>, listener: TokioListener, ser
     loop {
         let next = async {
             match listener.accept().await {
-                // Whoever is not let in never had a place.
+                // Connections of other users do not count.
                 Ok((stream, peer)) if service.lets_in(&stream, peer) => {
                     Some((stream, Arc::clone(&room).acquire_owned().await))
                 }
                 Ok(_) => None,
                 Err(_) => {
-                    // It went again, or this process has no descriptor left: others end meanwhile.
+                    // The client is gone again, or this process has no descriptor left until other connections end.
                     sleep(AFTER_FAILURE).await;
                     None
                 }
             }
         };
         let next = tokio::select! { () = &mut end => break, next = next => next };
-        // What has ended is not kept until the end.
+        // Frees connections that have ended.
         while connections.try_join_next().is_some() {}
         if let Some((stream, place)) = next {
             let (service, is_ending) = (service.clone(), is_ending.clone());
@@ -180,7 +180,7 @@ mod tests {
         });
     }
 
-    /// Longer than any test takes that goes well.
+    /// Longer than any passing test takes.
     const LONG: u64 = 60_000;
 
     const HEAD: &str = "POST /flyteidl2.secret.SecretService/ListSecrets HTTP/1.1\r\nHost: localhost\r\n\
@@ -193,7 +193,7 @@ mod tests {
         client
     }
 
-    /// What comes until the connection is closed.
+    /// Reads until the connection is closed.
     fn rest(mut client: Client) -> String {
         let mut bytes = Vec::new();
         if let Err(error) = client.read_to_end(&mut bytes) {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_is_let_go() {
+    fn a_silent_connection_is_closed() {
         serve(LONG, 50, |address| {
             let whole = [HEAD, "{}"].concat();
             for said in ["", "POST", &HEAD[..HEAD.len() - 1], "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &whole] {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_does_not_come_is_waited_for_no_longer_than_a_call_may_take() {
+    fn a_missing_body_is_waited_for_as_long_as_a_call_may_take() {
         serve(50, 50, |address| {
             let mut client = client(address);
             client.write_all([HEAD, "{"].concat().as_bytes()).expect("sent");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_does_not_choose_to_be_waited_for_longer() {
+    fn a_client_cannot_extend_the_time_limit() {
         serve(50, 50, |address| {
             let mut client = client(address);
             let head = HEAD.replace("Host", "Connect-Timeout-Ms: 9999999\r\nHost");
@@ -234,12 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_no_reply_is_let_go() {
+    fn a_client_that_reads_no_reply_is_disconnected() {
         serve(LONG, 50, |address| {
             let mut client = client(address);
-            // What has no method is told with its path: so the replies are large.
+            // The error for a missing method repeats the path, so the replies are large.
             let whole = [&HEAD.replace("ListSecrets", &"x".repeat(10_000)), "{}"].concat();
-            // Until nothing more fits anywhere.
+            // Writes until all buffers are full.
             let error = loop {
                 if let Err(error) = client.write_all(whole.as_bytes()) {
                     break error;
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_waits_for_no_connection() {
+    fn the_server_ends_without_waiting_for_connections() {
         let mut left = None;
         serve(LONG, LONG, |address| {
             let mut client = client(address);
