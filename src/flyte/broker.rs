@@ -12,39 +12,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::bootstrap::{LOAD, RUN, RUN_MODULES};
 use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
 use super::python::Connected;
 use super::{Interpreter, OLDEST_PYTHON};
 use crate::process::Spawner;
-
-/// The bootstrap's modules, each after those that it imports.
-const BOOTSTRAP: &[(&str, &str)] = &[
-    ("broker", include_str!("bootstrap/broker.py")),
-    ("views", include_str!("bootstrap/views.py")),
-    ("leaks", include_str!("bootstrap/leaks.py")),
-    ("injection", include_str!("bootstrap/injection.py")),
-    ("imports", include_str!("bootstrap/imports.py")),
-    ("local", include_str!("bootstrap/local.py")),
-    ("redirect", include_str!("bootstrap/redirect.py")),
-    ("modes", include_str!("bootstrap/modes.py")),
-    ("workers", include_str!("bootstrap/workers.py")),
-    ("survey", include_str!("bootstrap/survey.py")),
-    ("start", include_str!("bootstrap/start.py")),
-];
-
-/// Fetches the bootstrap over a socket. The first interpreter and each worker of its tests begin with it. Any Python since 2.7
-/// can parse it, so that one that is too old can say so.
-pub(super) const LOAD: &str = include_str!("bootstrap/load.py");
-
-/// The program of the first interpreter.
-const LOADER: &str = concat!(
-    include_str!("bootstrap/load.py"),
-    r#"
-socket = int(sys.argv[1])
-start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
-sys.modules["_flyte_local.start"].start(socket, start["job"], start["settings"], start["parent"])
-"#
-);
 
 /// The longest request, enough for thousands of declared secrets.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -139,7 +111,7 @@ impl Broker {
         settings: Settings,
         source: impl SecretSource + 'static,
     ) -> io::Result<(Self, Command)> {
-        let Connected { command, socket, child_socket } = interpreter.connect(spawner, LOADER)?;
+        let Connected { command, socket, child_socket } = interpreter.connect(spawner, RUN)?;
         let shared = Arc::new(SharedRunState::default());
         let session = Session { socket, job, settings, source, shared: Arc::clone(&shared) };
         std::thread::spawn(move || session.serve());
@@ -210,7 +182,7 @@ impl<S: SecretSource> Session<S> {
                 let waiting = self.shared.started.wait_while(state, |state| state.parent.is_none());
                 let parent = waiting.unwrap_or_else(PoisonError::into_inner).parent.unwrap_or_default();
                 let (job, settings) = (&self.job, &self.settings);
-                let start = Reply::Start { load: LOAD, modules: BOOTSTRAP, job, settings, parent };
+                let start = Reply::Start { load: LOAD, modules: RUN_MODULES, job, settings, parent };
                 send(&self.socket, &start)
             }
             Request::Scope { project, domain } => {
@@ -256,7 +228,7 @@ mod tests {
     /// Python's leak search and the mask find the same values.
     #[test]
     fn limits_of_the_leak_search_equal_those_of_the_mask() {
-        let (_, leaks) = BOOTSTRAP.iter().find(|(name, _)| *name == "leaks").expect("the bootstrap has it");
+        let (_, leaks) = RUN_MODULES.iter().find(|(name, _)| *name == "leaks").expect("the bootstrap has it");
         let limit = |name: &str| {
             let line = leaks.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
             let numbers =

@@ -12,25 +12,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::broker::LOAD;
+use super::bootstrap::{PUSH, PUSH_MODULES};
 use super::cluster_messages::{ClusterReply, ClusterRequest, Start};
 use super::python::Connected;
 use super::{Interpreter, OLDEST_PYTHON};
 use crate::process::Spawner;
 use crate::secret::{SecretId, SecretType, SecretValue};
-
-const MODULES: &[(&str, &str)] =
-    &[("broker", include_str!("bootstrap/broker.py")), ("push", include_str!("bootstrap/push.py"))];
-
-/// The interpreter's program, which any Python since 2.7 can parse.
-const LOADER: &str = concat!(
-    include_str!("bootstrap/load.py"),
-    r#"
-socket = int(sys.argv[1])
-start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
-sys.modules["_flyte_local.push"].start(socket, start["target"], start["parent"])
-"#
-);
 
 /// The longest reply from Python: the cluster chooses the text of its errors.
 const MAX_REPLY_BYTES: u64 = 4 << 20;
@@ -136,7 +123,7 @@ impl Cluster {
         if (python.0, python.1) < OLDEST_PYTHON {
             return Err(ConnectError::PythonTooOld(python));
         }
-        let start = Start { load: LOAD, modules: MODULES, target, parent: std::process::id() };
+        let start = Start { modules: PUSH_MODULES, target, parent: std::process::id() };
         match cluster.send(&start).and_then(|()| cluster.reply()) {
             Ok(ClusterReply::Connected(about)) => Ok((cluster, about)),
             Ok(ClusterReply::Failed { code, message, python }) => Err(match code.as_deref() {
@@ -150,7 +137,7 @@ impl Cluster {
     }
 
     fn spawn(spawner: &Spawner, interpreter: &Interpreter) -> io::Result<Self> {
-        let Connected { mut command, socket, child_socket: _inherited } = interpreter.connect(spawner, LOADER)?;
+        let Connected { mut command, socket, child_socket: _inherited } = interpreter.connect(spawner, PUSH)?;
         let reader = BufReader::new(socket.try_clone()?);
         Ok(Self { child: command.spawn()?, socket, reader })
     }

@@ -8,7 +8,6 @@ use crate::secret::SecretType;
 /// The answer to the interpreter's hello.
 #[derive(Serialize)]
 pub(super) struct Start<'a> {
-    pub(super) load: &'a str,
     pub(super) modules: &'a [(&'a str, &'a str)],
     pub(super) target: &'a Target,
     pub(super) parent: u32,

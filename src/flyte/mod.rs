@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows where secrets come from or where files go: the broker asks a [`SecretSource`].
 
+mod bootstrap;
 mod broker;
 mod cluster;
 mod cluster_messages;

@@ -184,10 +184,10 @@ fn who_else_can_read_the_file_is_told() {
 }
 
 #[test]
-fn the_lines_of_the_readme_do_what_they_say() {
-    let readme = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
-    let readme = readme.expect("the README");
-    let section = readme.split("## Moving in and out").nth(1).and_then(|rest| rest.split("\n## ").next());
+fn the_lines_of_the_page_do_what_they_say() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/import-export-push.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let section = page.split("## Import\n").nth(1).and_then(|rest| rest.split("\n## Push").next());
     let blocks = section.expect("the section").split("```sh\n").skip(1);
     let lines: Vec<_> = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines()).collect();
     assert!(lines.len() >= 8, "{lines:?}");

@@ -367,7 +367,7 @@ assert found("        ", b"        ") == (None, False)
 print("done")
 "##;
     for sdk in SDKS {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/flyte/bootstrap");
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/flyte_local/bootstrap");
         let ran = Command::new(python(sdk)).args(["-c", script]).arg(directory).output().expect("it starts");
         assert_eq!(String::from_utf8_lossy(&ran.stdout), "done\n", "{}", String::from_utf8_lossy(&ran.stderr));
     }

@@ -52,7 +52,7 @@ fn a_file_without_a_main_block_runs_its_only_task_or_main() {
             assert_eq!((ran.code, ran.said()), (0, vec![said.to_owned()]), "{sdk} {arguments:?}: {ran:?}");
         }
         for (arguments, problem) in [
-            (&["several.py"][..], "several.py has no __main__ block, no task named main, and 2 tasks of its own"),
+            (&["several.py"][..], "several.py has no __main__ block and no task named main, and it defines 2 tasks"),
             (&["several.py", "third", "--x", "3"], "several.py has no task 'third'"),
         ] {
             let ran = sandbox.flyte_run(sdk, arguments);

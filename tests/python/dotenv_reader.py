@@ -1,11 +1,10 @@
-"""Reads .env files as python-dotenv does, one base64 line of standard input each, and prints a line of JSON for each.
+"""Reads .env files as python-dotenv does, each a base64 line of standard input, and prints a line of JSON for each.
 
-`values` is what it reads (null if the file is no text), `errors` the lines of the statements that it would warn of and skip,
-`expanded` the names whose values it would expand by default.
+`values` holds the values (null if the file is not text), `errors` the lines of the statements that python-dotenv would warn
+about and skip, `expanded` the names whose values it would expand by default.
 """
 
 import base64
-import io
 import json
 import logging
 import os
@@ -16,7 +15,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from dotenv.variables import Variable, parse_variables
 
-# What it would warn of is in `errors`.
+# Its warnings are in `errors`.
 logging.disable()
 sys.stdin.reconfigure(encoding="ascii")
 with tempfile.TemporaryDirectory() as directory:

@@ -1,6 +1,6 @@
-"""Reads what was exported, one `KIND PATH` a line of standard input, as the stock readers of the kind do.
+"""Reads exported files as the usual readers of their kind do.
 
-Prints a line of JSON for each: an object of names and values in base64.
+Standard input has one `KIND PATH` a line; for each, prints a line of JSON: an object of names and values in base64.
 """
 
 import base64
@@ -24,9 +24,14 @@ def kubernetes(path):
     return {name: base64.b64decode(value, validate=True) for name, value in secret["data"].items()}
 
 
+def from_json(path):
+    with open(path, encoding="utf-8") as file:
+        return as_bytes(json.load(file))
+
+
 READERS = {
     "dotenv": lambda path: as_bytes(dotenv_values(path, interpolate=False)),
-    "json": lambda path: as_bytes(json.load(open(path, encoding="utf-8"))),
+    "json": from_json,
     "kubernetes": kubernetes,
 }
 

@@ -1,6 +1,6 @@
 """Shuts file systems down as a power cut would: for each line `FLAGS PATH`, the one that PATH lies on; answers `cut`.
 
-What its log holds in memory alone is lost (FLAGS 2), or is written first, as the kernel may do at any moment (1).
+The part of the log that is only in memory is lost (FLAGS 2), or is written first, as the kernel may do at any moment (1).
 """
 
 import fcntl

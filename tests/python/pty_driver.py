@@ -1,10 +1,9 @@
-"""Runs a command on a terminal of its own, answers its question, and tells as JSON what came of it.
+"""Runs a command on a new terminal, answers its question, and prints the result as JSON.
 
     python3 pty_driver.py ACTION COMMAND [ARGS…]
 
-ACTION is `type:TEXT` (a Python string literal's inside), or `signal:NUMBER`, done once the question is shown and the echo
-is off; `answers:JSON`, a list of such texts, one for each question; or `none`, for a command that is expected to ask
-nothing.
+ACTION is `type:TEXT` (the inside of a Python string literal) or `signal:NUMBER`, done once the question is shown and the
+echo is off; `answers:JSON`, a list of texts, one for each question; or `none`, for a command that is expected to ask nothing.
 """
 
 import ast
@@ -40,7 +39,7 @@ def main():
     shown, acted, answered = b"", 0, b""
     while True:
         ended = child.poll() is not None
-        # A short wait, as a change of the terminal's settings wakes no one.
+        # A short wait, as a change of the terminal's settings does not wake `select`.
         if select.select([keyboard], [], [], 0 if ended else 0.01)[0]:
             shown += os.read(keyboard, 65536)
         elif ended:
@@ -63,7 +62,7 @@ def main():
         "asked": acted > 0,
         "questions": acted,
     }
-    # What was typed and not read goes to the shell next.
+    # The shell reads next the text that was typed and not read.
     os.set_blocking(terminal, False)
     try:
         result["left_over"] = os.read(terminal, 65536).decode("utf-8", "replace")

@@ -1,16 +1,16 @@
-"""A small stand-in for Flyte's SecretService, for what no vault's `serve` does: it refuses, breaks off, and tells values.
+"""Stands in for Flyte's SecretService, to fail as `flyte-local serve` does not: it refuses, breaks off, and repeats values.
 
     python push_cluster.py JOURNAL FAULTS
 
-Speaks the protocol of the SDK that is beside it: gRPC for the oldest, Connect for the others. Says its port on standard output. Each
-call becomes a line of JSON in JOURNAL, with what it was answered; what that says was written before is there. FAULTS is a JSON
-object:
+Speaks the protocol of the installed SDK: gRPC for the oldest, Connect for the others. Prints its port. Writes each
+call and its answer to JOURNAL as a line of JSON; secrets that an existing JOURNAL says were written exist. FAULTS is a
+JSON object:
 
     refuse_project_only  answers InvalidArgument for a project without a domain, as the open-source backend does
-    all                  a code that every call is answered
-    get                  {name: code}: what a get is answered
-    write                {name: code}: what a create or an update is answered, with the value in the message
-    unseen               names that a get does not find, though they may be there: created by somebody else meanwhile
+    all                  the code that answers every call
+    get                  {name: code}: the code that answers a get
+    write                {name: code}: the code that answers a create or an update, with the value in the message
+    unseen               names that a get does not find, though they may exist: created by another client meanwhile
     gone_after           how many writes it takes before it ends, in the middle of the next
     hold                 a file that a write waits for
     together             how many writes wait for each other, after the first
@@ -38,14 +38,14 @@ REQUESTS = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     def __init__(self, code, message):
         super().__init__(message)
         self.code, self.message = code, message
 
 
 def take(method, request):
-    """The answer to a call."""
+    """Returns the answer to a call."""
     call = {"method": method, "place": [request.id.project, request.id.domain, request.id.name]}
     if method != "GetSecret":
         spec = request.secret_spec
@@ -64,7 +64,7 @@ def take(method, request):
     with lock:
         try:
             answer = look(call, request) if method == "GetSecret" else write(call)
-        except Refused as refused:
+        except RefusedError as refused:
             note(call, refused.code)
             raise
         note(call, "ok")
@@ -80,9 +80,9 @@ def look(call, request):
     place, name = tuple(call["place"]), call["place"][2]
     refuse(place)
     if name in faults.get("get", {}):
-        raise Refused(faults["get"][name], "not\r\n  to be seen")
+        raise RefusedError(faults["get"][name], "not\r\n  to be seen")
     if place not in secrets or name in faults.get("unseen", []):
-        raise Refused("not_found", "there is no such secret")
+        raise RefusedError("not_found", "there is no such secret")
     found = payload_pb2.GetSecretResponse()
     found.secret.id.CopyFrom(request.id)
     found.secret.secret_metadata.type = definition_pb2.SecretType.Value(secrets[place])
@@ -99,20 +99,21 @@ def write(call):
         os._exit(0)
     if name in faults.get("write", {}):
         value = base64.b64decode(call["value"]).decode(errors="replace")
-        raise Refused(faults["write"][name], f"cannot store {value!r} nor {call['value']}, that is {value}, after {received[0]}")
+        message = f"cannot store {value!r} nor {call['value']}, that is {value}, after {received[0]}"
+        raise RefusedError(faults["write"][name], message)
     if call["method"] == "CreateSecret" and place in secrets:
-        raise Refused("already_exists", "there is such a secret")
+        raise RefusedError("already_exists", "there is such a secret")
     if call["method"] == "UpdateSecret" and place not in secrets:
-        raise Refused("not_found", "there is no such secret")
+        raise RefusedError("not_found", "there is no such secret")
     secrets[place] = call["type"]
     return REQUESTS[call["method"]][1]()
 
 
 def refuse(place):
     if "all" in faults:
-        raise Refused(faults["all"], "so it is with every call")
+        raise RefusedError(faults["all"], "so it is with every call")
     if place[0] and not place[1] and faults.get("refuse_project_only"):
-        raise Refused("invalid_argument", "project-scoped secrets must also specify a domain")
+        raise RefusedError("invalid_argument", "project-scoped secrets must also specify a domain")
 
 
 def serve_grpc():
@@ -126,7 +127,7 @@ def serve_grpc():
         def handle(_, request, context):
             try:
                 return take(method, request)
-            except Refused as refused:
+            except RefusedError as refused:
                 context.abort(grpc.StatusCode[refused.code.upper()], refused.message)
 
         return handle
@@ -157,7 +158,7 @@ def serve_connect():
                 else:
                     answer = take(method, REQUESTS[method][0].FromString(body))
                     self.reply(200, "application/proto", answer.SerializeToString())
-            except Refused as refused:
+            except RefusedError as refused:
                 error = {"code": refused.code, "message": refused.message}
                 self.reply(400, "application/json", json.dumps(error).encode())
 
@@ -181,7 +182,7 @@ try:
     port, wait = serve_grpc()
 except ModuleNotFoundError:
     port, wait = serve_connect()
-journal = open(sys.argv[1], "a+")
+journal = open(sys.argv[1], "a+")  # noqa: SIM115  Open to the end.
 journal.seek(0)
 for call in map(json.loads, journal):
     if call["method"] != "GetSecret" and call["answer"] == "ok":

@@ -1,5 +1,7 @@
-"""Runs Flyte's command, or a script, and ends without Python's finalization: there, before Python 3.14, a thread of the SDK's
-HTTP client may abort the whole process after all is done."""
+"""Runs Flyte's command, or a script, and ends without Python's finalization.
+
+Before Python 3.14, a thread of the SDK's HTTP client may abort the whole process there, after all is done.
+"""
 
 import os
 import runpy

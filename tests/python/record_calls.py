@@ -1,4 +1,4 @@
-"""Calls each method of the service, in an order of its own, for a test that records what an SDK sends."""
+"""Calls each method of the service, in a fixed order, for a test that records the requests of an SDK."""
 
 import asyncio
 import os
@@ -16,12 +16,12 @@ async def refused(call):
         await call
     except Exception:
         return
-    sys.exit("it was to be refused")
+    sys.exit("the call should have been refused")
 
 
 @syncify
 async def update(name, value):
-    """`flyte.remote` has nothing for it."""
+    """Updates a secret, for which `flyte.remote` has no function."""
     service = get_client().secrets_service
     request = payload_pb2.UpdateSecretRequest(
         id=definition_pb2.SecretIdentifier(name=name), secret_spec=definition_pb2.SecretSpec(binary_value=value)

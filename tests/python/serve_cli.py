@@ -1,7 +1,7 @@
-"""Flyte's own command line, in one process for many commands: each start takes a second.
+"""Runs many of Flyte's own commands in one process, as each start takes a second.
 
-A line in is a JSON list of arguments. A line out is what came of it: the exit code, and what was printed, without colours,
-frames, and the room between columns.
+Each line of standard input is a JSON list of arguments. For each, prints a line of JSON: the exit code and the output, without
+colours, frames, and the space between columns.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from flyte.cli.main import main
 
 
 def leave(code):
-    """SDKs end the process themselves after some commands, lest threads of gRPC keep it."""
+    """Stands in for `os._exit`, by which some commands of the SDK end the process so that threads of gRPC do not keep it."""
     raise SystemExit(code)
 
 

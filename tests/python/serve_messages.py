@@ -1,8 +1,10 @@
-"""The messages of the installed SDK, for a test that compares them with those of `flyte-local serve`.
+"""Compares the messages of the installed SDK with those of `flyte-local serve`.
 
-    describe FILE                  FILE holds a descriptor set of its own: both, and the services, as JSON
-    requests ONE OTHER SEED COUNT  sends random requests to two services at these addresses: as protobuf to the one, as JSON
-                                   to the other, whose answers must be the same; how often there was which, as JSON
+Takes one of two commands, and prints JSON:
+
+*   `describe FILE`, where FILE holds a descriptor set: describes the messages of the SDK, those of FILE, and the services.
+*   `requests ONE OTHER SEED COUNT` sends random requests to the services at two addresses, as protobuf to one and as JSON to
+    the other, whose answers must be the same: counts the answers of each kind.
 """
 
 import base64
@@ -93,7 +95,7 @@ class Client:
         reply = self.connection.getresponse()
         said = reply.read()
         if reply.headers.get("content-encoding") == "gzip":
-            assert zipped, "nobody asked for gzip"
+            assert zipped, "the request did not ask for gzip"
             said = gzip.decompress(said)
         if reply.status != 200:
             error = json.loads(said)

@@ -1,4 +1,4 @@
-"""What a script does with flyte.remote.Secret, both ways of calling it; `=> ` goes before what a test reads."""
+"""Uses flyte.remote.Secret as a script does, in both ways of calling it; the lines that a test reads start with `=> `."""
 
 import asyncio
 import json
@@ -19,14 +19,18 @@ def shown(secret):
     return [secret.pb2.id.project, secret.pb2.id.domain, secret.name, secret.type, created.year >= 2024]
 
 
+def code_of(error):
+    """Returns the code of an error; gRPC and Connect say the same in other words."""
+    code = getattr(error, "code", None)
+    code = code() if callable(code) else code
+    return getattr(code, "name", None) or str(code)
+
+
 def refused(call):
     try:
         call()
     except Exception as error:
-        # A gRPC error and a Connect one say the same in other words.
-        code = getattr(error, "code", None)
-        code = code() if callable(code) else code
-        return getattr(code, "name", None) or str(code)
+        return code_of(error)
     return "done"
 
 
@@ -34,7 +38,7 @@ async def refused_aio(call):
     try:
         await call
     except Exception as error:
-        return refused(lambda: (_ for _ in ()).throw(error))
+        return code_of(error)
     return "done"
 
 

@@ -1,10 +1,10 @@
-"""Plays a session on a terminal of its own, and tells as JSON what came of it.
+"""Plays a session on a new terminal, and prints the result as JSON.
 
     python3 terminal.py STEPS COMMAND [ARGS…]
 
 STEPS is a JSON list, played in order; each step is a list:
 
-    ["expect", TEXT]        waits until TEXT has been shown, after what earlier steps waited for
+    ["expect", TEXT]        waits until TEXT has been shown, after the text that earlier steps waited for
     ["find", NAME, REGEX]   the same; the process id that its group finds is called NAME from then on
     ["type", TEXT]          types it
     ["bytes", HEX]          types bytes
@@ -13,7 +13,7 @@ STEPS is a JSON list, played in order; each step is a list:
     ["kill", WHOM, NUMBER]  sends a signal: to "command", to its process group ("group"), or to a process that was found
     ["stop"]                SIGTSTP to the process group in the foreground, as another process might send it
     ["gone", NAME]          waits until a process that was found has ended
-    ["stopped", NAME]       waits until it is stopped
+    ["stopped", NAME]       waits until a process that was found is stopped
     ["settings", HOW]       waits until the terminal's settings are as at first ("back"), or not ("raw")
     ["wait for", FILE]      waits until a file exists
     ["hang up"]             closes the terminal

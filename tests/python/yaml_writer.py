@@ -1,6 +1,6 @@
-"""Writes objects of names and texts, one JSON line of standard input each, as YAML in every style that PyYAML has.
+"""Writes objects of names and texts as YAML, in every style that PyYAML has.
 
-Prints a line of JSON for each: the documents in base64.
+Each line of standard input is an object as JSON; for each, prints a line of JSON: the documents in base64.
 """
 
 import base64
@@ -18,6 +18,6 @@ STYLES = [
 for line in sys.stdin:
     values = json.loads(line)
     documents = [yaml.safe_dump(values, encoding="utf-8", explicit_start=True, **style) for style in STYLES]
-    # It does not read back all that it writes.
+    # PyYAML does not read back every document that it writes.
     sound = [document for document in documents if yaml.safe_load(document) == values]
     print(json.dumps([base64.b64encode(document).decode() for document in sound]))

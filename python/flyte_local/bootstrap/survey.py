@@ -1,17 +1,29 @@
-"""Imports a file as the SDK's own command does, executes nothing of it, and tells what it declares."""
+"""Imports a file as the SDK's own command does, executes nothing of it, and reports what it declares."""
+
+from __future__ import annotations
 
 import functools
 import os
 import sys
+from typing import TYPE_CHECKING, Any, cast
 
-from _flyte_local.injection import as_secrets, described, scanned
-from _flyte_local.modes import choose_task, run_command
+from .injection import as_secrets, described, scanned
+from .modes import choose_task, run_command
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-def survey(broker, flyte, job):
     import click
 
-    # Standard output is flyte-local's, for the report; what the file prints while it is imported is talk.
+    from .broker import Broker
+    from .messages import Declared, Surveyed, SurveyJob
+    from .sdk import Environment, Group, Sdk, SecretRequest, Task
+
+
+def survey(broker: Broker, flyte: Sdk, job: SurveyJob) -> None:
+    import click
+
+    # Standard output is flyte-local's, for the report; the output of the file while it is imported is talk.
     os.dup2(2, 1)
     environments = collect_environments(flyte)
     forbid_execution(flyte)
@@ -19,17 +31,17 @@ def survey(broker, flyte, job):
     resolve = click.Group.resolve_command
 
     @functools.wraps(resolve)
-    def resolve_command(group, context, arguments):
-        if not hasattr(type(group), "objs"):
-            return resolve(group, context, arguments)
+    def resolve_command(self: click.Group, context: click.Context, arguments: list[str]) -> Any:
+        if not hasattr(type(self), "objs"):
+            return resolve(self, context, arguments)
         try:
-            tasks = import_tasks(click, group)
+            tasks = import_tasks(cast("Group", self))
         except BaseException as error:
             if isinstance(error, SystemExit) and not error.code:
                 broker.fail(f"{path} exited while it was imported")
-            # What is missing may be why it failed, and above the line that declares it.
+            # A missing secret may be why it failed, above the line that declares it.
             declared = declared_in_file(flyte, environments, {})
-            broker.ask("survey", declared=[*declared, *not_reached(declared)])
+            broker.ask({"op": "survey", "declared": [*declared, *not_reached(declared)]})
             raise
         if wanted is None:
             declared = declared_in_file(flyte, environments, tasks)
@@ -37,20 +49,20 @@ def survey(broker, flyte, job):
             if wanted not in tasks:
                 choose_task(broker, path, tasks, wanted)
             declared = needed_by_task(flyte, tasks[wanted], wanted)
-        broker.ask("survey", declared=declared)
+        broker.ask({"op": "survey", "declared": declared})
         sys.exit(0)
 
-    click.Group.resolve_command = resolve_command
-    run_command(path, [wanted or "<the whole file>"], job)
+    setattr(click.Group, "resolve_command", resolve_command)
+    run_command(path, [wanted or "<the whole file>"], job["project"], job["domain"])
 
 
-def collect_environments(flyte):
-    """A list that each environment is added to when it is declared."""
-    environments = []
+def collect_environments(flyte: Sdk) -> list[Environment]:
+    """Returns a list to which each environment is added when it is declared."""
+    environments: list[Environment] = []
     declare = flyte.Environment.__post_init__
 
     @functools.wraps(declare)
-    def declared(environment):
+    def declared(environment: Environment) -> None:
         declare(environment)
         if not any(environment is other for other in environments):
             environments.append(environment)
@@ -59,10 +71,10 @@ def collect_environments(flyte):
     return environments
 
 
-def forbid_execution(flyte):
+def forbid_execution(flyte: Sdk) -> None:
     """Lets no task execute, should the file run one while it is imported."""
 
-    async def execute(task, *args, **kwargs):
+    async def execute(task: Task, *args: Any, **kwargs: Any) -> None:
         message = f"a dry run executes no task, and {task.name} was run while its file was imported"
         raise flyte.errors.RuntimeUserError("DryRun", f"{message}: run it below `if __name__ == '__main__':`")
 
@@ -74,8 +86,10 @@ def forbid_execution(flyte):
             cls.execute = execute
 
 
-def import_tasks(click, group):
-    """The tasks of the file, by name, once the SDK has imported it."""
+def import_tasks(group: Group) -> dict[str, Task]:
+    """Returns the tasks of the file, by name, once the SDK has imported it."""
+    import click
+
     try:
         return group.objs
     except click.ClickException as error:
@@ -85,9 +99,9 @@ def import_tasks(click, group):
         raise
 
 
-def declared_in_file(flyte, environments, tasks):
-    """What each environment declares, and each task that has other secrets than its environment."""
-    found = []
+def declared_in_file(flyte: Sdk, environments: list[Environment], tasks: Mapping[str, Task]) -> list[Surveyed]:
+    """Returns what each environment declares, and each task that has other secrets than its environment."""
+    found: list[Surveyed] = []
     for environment in environments:
         secrets = declarations(flyte, environment.secrets)
         found.append({"environment": environment.name, "task": None, "secrets": secrets})
@@ -98,31 +112,32 @@ def declared_in_file(flyte, environments, tasks):
     return found
 
 
-def not_reached(declared):
-    """What the code would have declared further on, as far as looking at it tells. Whose it is, that does not."""
+def not_reached(declared: list[Surveyed]) -> list[Surveyed]:
+    """Returns what the code would have declared further on, as far as reading it shows; not which environment declares it."""
     known = [secret for found in declared for secret in found["secrets"]]
-    secrets = []
+    secrets: list[Declared] = []
     for secret in map(described, scanned):
         if secret not in known and secret not in secrets:
             secrets.append(secret)
     return [{"environment": "?", "task": None, "secrets": secrets}] if secrets else []
 
 
-def tasks_of(environment, tasks):
-    """The environment's tasks by name: those the file names, overrides among them, and those it does not."""
+def tasks_of(environment: Environment, tasks: Mapping[str, Task]) -> list[tuple[str, Task]]:
+    """Returns the environment's tasks by name: those the file names, overrides among them, and those it does not."""
     named = [(name, task) for name, task in tasks.items() if environment_of(task) is environment]
     known = [task for _, task in named]
-    for name, task in getattr(environment, "tasks", {}).items():
+    others: Mapping[str, Task] = getattr(environment, "tasks", {})
+    for name, task in others.items():
         if not any(task is other for other in known):
             named.append((name.rpartition(".")[2], task))
     return named
 
 
-def needed_by_task(flyte, task, name):
-    """What the task declares, and the environments that its own depends on, whose tasks it may call."""
+def needed_by_task(flyte: Sdk, task: Task, name: str) -> list[Surveyed]:
+    """Returns what the task declares, and the environments that its own depends on, whose tasks it may call."""
     environment = environment_of(task)
     own_name = environment.name if environment else task.name.rpartition(".")[0]
-    found = [{"environment": own_name, "task": name, "secrets": declarations(flyte, task.secrets)}]
+    found: list[Surveyed] = [{"environment": own_name, "task": name, "secrets": declarations(flyte, task.secrets)}]
     seen, upcoming = [environment], list(environment.depends_on) if environment else []
     while upcoming:
         other = upcoming.pop(0)
@@ -134,9 +149,9 @@ def needed_by_task(flyte, task, name):
     return found
 
 
-def declarations(flyte, request):
+def declarations(flyte: Sdk, request: SecretRequest) -> list[Declared]:
     return [described(secret) for secret in as_secrets(flyte, request)]
 
 
-def environment_of(task):
+def environment_of(task: Task) -> Environment | None:
     return task.parent_env() if task.parent_env else None

@@ -1,5 +1,7 @@
 """The leak guard: looks for a task's own secrets in what the task returns, before the SDK writes that anywhere."""
 
+from __future__ import annotations
+
 import array
 import base64
 import collections
@@ -10,29 +12,57 @@ import os
 import sys
 import threading
 import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from .broker import Broker
+    from .messages import Leaks
+    from .sdk import Sdk, Secret, Task
+
+    # The things in a container or an object: how one gets there, what is there, and whether that is the name of something,
+    # as the key of a dictionary is.
+    Parts = Iterator[tuple[str, Any, bool]]
+
+    # How one gets to a thing, the last step first.
+    Path = tuple["Path | None", str]
+
+    # By the secret's key: the forms of its value to look for, as bytes and as text.
+    Wanted = dict[str, tuple[set[bytes], set[str]]]
 
 # Shorter values are in other data by chance. The same as in `src/redact/`.
 MIN_BYTES = 8
 
-# How many objects of a returned value are looked at, numbers not counted: a fraction of a second.
+# The most objects of a returned value that are searched, numbers not counted: a fraction of a second.
 MAX_OBJECTS = 100_000
 
-# Of larger values, no strings of JSON are looked for and no quoted forms. The same as in `src/redact/`.
+# The longest value whose strings of JSON and quoted forms are looked for. The same as in `src/redact/`.
 MAX_OTHER_FORMS = 1 << 16
 
 TEXT = (str, bytes, bytearray)
 
-# They hold no text, or none that is the value's.
-PASSED_OVER = (type(None), bool, int, float, complex, type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
+# They hold no text, or only text that belongs to code.
+PASSED_OVER = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    type,
+    types.ModuleType,
+    types.FunctionType,
+    types.BuiltinFunctionType,
+)
 
 
-def is_a(thing, classes):
-    """`isinstance`, but for what the thing says of itself: its `__class__` may be a proxy's, and raise."""
+def is_a(thing: object, classes: type | tuple[type, ...]) -> bool:
+    """Does as `isinstance`, without asking the thing itself: its `__class__` may be a proxy's, and raise."""
     return issubclass(type(thing), classes)
 
 
-def strings_in(value):
-    """The strings in a value that is a JSON object or array, such as the key of a service account, without members' names."""
+def strings_in(value: bytes) -> Iterator[bytes]:
+    """Yields the strings, not the members' names, in a value that is a JSON object or array, as a service account's key is."""
     if len(value) > MAX_OTHER_FORMS or not value.lstrip().startswith((b"{", b"[")):
         return
     try:
@@ -47,8 +77,8 @@ def strings_in(value):
             rest.extend(part.values() if isinstance(part, dict) else part)
 
 
-def quoted(text):
-    """As JSON and Python write it between quotes."""
+def quoted(text: bytes) -> Iterator[bytes]:
+    """Yields the text as JSON and Python write it between quotes."""
     if len(text) > MAX_OTHER_FORMS:
         return
     yield repr(text)[2:-1].encode()
@@ -60,9 +90,11 @@ def quoted(text):
         yield form[1:-1].encode()
 
 
-def forms(value):
-    """What to look for: the value, quoted too, and its base64 wherever it stands in a longer one, in both alphabets; and the
-    same of each string in a value that is JSON."""
+def forms(value: bytes) -> set[bytes]:
+    """Returns what to look for: the value, quoted too, and its base64 at any place in a longer one, in both alphabets.
+
+    The same holds for each string in a value that is JSON.
+    """
     found = set()
     for part in (value, *strings_in(value)):
         text = part.rstrip(b"\r\n")
@@ -78,8 +110,8 @@ def forms(value):
     return found
 
 
-def own_values(declared, variables):
-    """The key and the bytes of each of these `flyte.Secret`s, as the task finds them."""
+def own_values(declared: Iterable[Secret], variables: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Yields the key and the bytes of each of these `flyte.Secret`s, as the task finds them."""
     directory = variables.get("FLYTE_SECRETS_DEFAULT_DIR", "/etc/flyte/secrets")
     for secret in declared:
         if secret.as_env_var:
@@ -93,11 +125,8 @@ def own_values(declared, variables):
             pass
 
 
-# The functions below yield the things in a container or an object: how one gets there, what is there, and whether that is
-# the name of something, as the key of a dictionary is.
-
-
-def items(thing):
+def items(thing: Any) -> Parts:
+    """Yields the things in a container."""
     if is_a(thing, enum.Enum):
         yield ".value", thing._value_, False
     elif is_a(thing, (dict, types.MappingProxyType)):
@@ -114,16 +143,17 @@ def items(thing):
         yield from (("{}", value, False) for value in thing)
 
 
-def attributes(thing):
-    """A container of a class of its own may have them too."""
-    own = getattr(thing, "__dict__", None)
+def attributes(thing: Any) -> Parts:
+    """Yields the attributes of an object, which may be a container of the user's class too."""
+    own: Any = getattr(thing, "__dict__", None)
     if is_a(own, dict):
         for name, value in own.items():
             yield "{}", name, True
             yield f".{name}", value, False
 
 
-def slots(thing):
+def slots(thing: Any) -> Parts:
+    """Yields the attributes that an object keeps in `__slots__`."""
     for cls in type(thing).__mro__:
         names = cls.__dict__.get("__slots__", ())
         for name in (names,) if isinstance(names, str) else tuple(names):
@@ -134,11 +164,11 @@ def slots(thing):
             try:
                 yield f".{name}", cls.__dict__[name].__get__(thing), False
             except (AttributeError, KeyError, TypeError):
-                pass  # It has no value.
+                pass  # The slot has no value.
 
 
-def kinds_of_parts(thing):
-    """Pydantic writes what is in its secrets as asterisks; an enum's member is its value."""
+def kinds_of_parts(thing: object) -> tuple[Callable[[Any], Parts], ...]:
+    """Returns the functions that yield a thing's parts. Pydantic writes secrets as asterisks; an enum's member is its value."""
     if type(thing) in TEXT:
         return ()
     for cls in type(thing).__mro__:
@@ -150,12 +180,12 @@ def kinds_of_parts(thing):
 
 
 class Tolerant:
-    """Lets no exception out: code of the thing's own may raise any, and a thread may change it. No reason for a task to fail."""
+    """Lets no exception out: the thing's own code may raise any, and a thread may change it, which must not fail the task."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> bool:
         return kind is not None and not issubclass(kind, (KeyboardInterrupt, GeneratorExit))
 
 
@@ -163,13 +193,13 @@ TOLERANT = Tolerant()
 
 
 class Search:
-    """Where in a value each of some secrets is first found."""
+    """A search for the places in a value where each of some secrets is first found."""
 
-    def __init__(self, values):
+    def __init__(self, values: Iterable[tuple[str, bytes]]) -> None:
         # Text is searched as text: a copy of it as bytes may be large.
-        self._wanted = {}
-        # In names, words say nothing: `password` is one without being the secret.
-        self._wanted_in_names = {}
+        self._wanted: Wanted = {}
+        # In names, words say nothing: `password` is often a name without being the secret.
+        self._wanted_in_names: Wanted = {}
         for key, value in values:
             for form in forms(value):
                 for wanted in (self._wanted,) if form.isalpha() else (self._wanted, self._wanted_in_names):
@@ -179,13 +209,15 @@ class Search:
                         as_text.add(form.decode())
                     except UnicodeDecodeError:
                         pass
-        self.found = {}
+        # By the secret's key: the place.
+        self.found: dict[str, str] = {}
         self.is_cut_short = False
 
-    def look_at(self, name, value):
+    def look_at(self, name: str, value: object) -> None:
         # Iterative, as a value may be nested deeper than Python's stack. Each thing is kept, so that no other one gets its
         # identity: a property can make one on the spot.
-        seen, rest = {}, [((None, name), value, False)]
+        seen: dict[tuple[int, bool], object] = {}
+        rest: list[tuple[Path, Any, bool]] = [((None, name), value, False)]
         while rest and len(self.found) < len(self._wanted):
             path, thing, is_name = rest.pop()
             # A word may be a name in one place and a value in another.
@@ -198,17 +230,18 @@ class Search:
             with TOLERANT:
                 for key in self._keys_in(thing, self._wanted_in_names if is_name else self._wanted):
                     self.found.setdefault(key, self._shown(path))
-            inner, kinds = [], ()
+            inner: list[tuple[Path, Any, bool]] = []
+            kinds: tuple[Callable[[Any], Parts], ...] = ()
             with TOLERANT:
                 kinds = kinds_of_parts(thing)
             for kind in kinds:
-                # What one kind cannot tell is no reason to leave out another.
+                # If one kind fails, the others are searched all the same.
                 with TOLERANT:
                     for step, part, names in itertools.islice(kind(thing), 2 * MAX_OBJECTS):
                         inner.append(((path, step), part, names))
             rest.extend(reversed(inner))
 
-    def _keys_in(self, thing, wanted):
+    def _keys_in(self, thing: Any, wanted: Wanted) -> Iterator[str]:
         if is_a(thing, (memoryview, array.array)):
             thing = thing.tobytes()
         for key, (as_bytes, as_text) in wanted.items():
@@ -219,10 +252,11 @@ class Search:
             if found:
                 yield key
 
-    def _shown(self, path):
-        steps = []
-        while path is not None:
-            path, step = path
+    def _shown(self, path: Path) -> str:
+        steps: list[str] = []
+        rest: Path | None = path
+        while rest is not None:
+            rest, step = rest
             # The key of a dictionary, or an attribute's name, may be a secret as well, or anything else.
             is_plain = len(step) <= 60 and step.isprintable() and "\\" not in step
             steps.append(step if is_plain and not any(self._keys_in(step, self._wanted)) else "[…]")
@@ -231,22 +265,19 @@ class Search:
 
 
 class LeakGuard:
-    """What becomes of a task that returns a secret of its own: `setting` is `warn`, `deny` or `off`."""
+    """Warns of a task that returns one of its secrets, or fails it, as the setting says."""
 
-    def __init__(self, setting, broker, flyte, error):
+    def __init__(self, setting: Leaks, broker: Broker, flyte: Sdk, error: Callable[[Sdk, str, str], Exception]) -> None:
         self._setting = setting
         self._broker = broker
         self._flyte = flyte
         # Makes an error that is not worth a retry.
         self._error = error
-        self._told = set()
+        self._reported: set[object] = set()
         self._lock = threading.Lock()
 
-    def check(self, task, values, returned):
-        """Looks for `values`, keys and bytes, in what the task returned.
-
-        Raises, where this is denied.
-        """
+    def check(self, task: Task, values: Iterable[tuple[str, bytes]], returned: object) -> None:
+        """Looks for `values`, keys and bytes, in what the task returned. Raises where the setting is `deny`."""
         if self._setting == "off" or returned is None:
             return
         search = Search(values)
@@ -256,38 +287,39 @@ class LeakGuard:
             what = f"task {task.name} returns its secret {key}, in {where}"
             if self._setting == "deny":
                 raise self._error(self._flyte, f"{what}, which --leaks=deny forbids", "SecretReturned")
-            self._tell(f"{what}: Flyte stores what tasks return in plain text and shows it in its UI", (task.name, key))
+            self._report(f"{what}: Flyte stores what tasks return in plain text and shows it in its UI", (task.name, key))
         if search.is_cut_short:
-            self._tell(f"of what task {task.name} returns, {MAX_OBJECTS} objects were searched for its secrets", task.name)
+            searched = f"only the first {MAX_OBJECTS} objects that task {task.name} returns were searched for its secrets"
+            self._report(searched, task.name)
 
-    def _outputs(self, task, returned):
-        """Each output by the name that the SDK gives it."""
+    def _outputs(self, task: Task, returned: Any) -> list[tuple[str, Any]]:
+        """Returns each output by the name that the SDK gives it."""
         names = list(task.native_interface.outputs)
         if len(names) > 1 and is_a(returned, tuple) and len(returned) == len(names):
             return list(zip(names, returned))
         return [(names[0] if names else "o0", returned)]
 
-    def _tell(self, line, about):
+    def _report(self, line: str, about: object) -> None:
         with self._lock:
-            if about in self._told:
+            if about in self._reported:
                 return
-            self._told.add(about)
+            self._reported.add(about)
         print(f"flyte-local: {line}", file=sys.stderr)
 
-    def note_places(self):
-        """Tells flyte-local the directories in which the SDK keeps what this run makes, for a look after it."""
+    def note_places(self) -> None:
+        """Tells flyte-local the directories in which the SDK keeps the run's data, which are searched after the run."""
         if self._setting == "off" or self._broker.is_forked():
             return
         context = self._flyte.ctx()
         base = context.run_base_dir if context else None
         with self._lock:
-            if ("places", base) in self._told:
+            if ("places", base) in self._reported:
                 return
-            self._told.add(("places", base))
+            self._reported.add(("places", base))
         # The rule of the SDK's `LocalDB`.
         source = self._flyte.config.auto().source
         places = [os.path.join(source.parent if source else os.path.expanduser("~/.flyte"), "local-cache")]
         if context:
-            places += [base, context.raw_data_path.path]
+            places += [context.run_base_dir, context.raw_data_path.path]
         local = [os.path.abspath(place) for place in places if "://" not in str(place)]
-        self._broker.ask("keeps", directories=local)
+        self._broker.ask({"op": "keeps", "directories": local})

@@ -4,29 +4,38 @@ It hooks the SDK's public names so that secrets are asked for when an environmen
 to execute, keeps every run local, and then hands over to the user's file, in this process and once. It knows nothing of
 the vault: it asks the broker at the other end of the inherited socket.
 
-`load.py` makes the package `_flyte_local` of these files and calls `start`. They are compiled under
-`<flyte-local>`, which is no file on purpose: the SDK takes the first existing file on the stack for the user's own.
+`load.py` makes the package `_flyte_local` of these files and calls `start`. They are compiled under the name `<flyte-local>`,
+which deliberately names no file: the SDK takes the first existing file on the stack for the user's own.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import TYPE_CHECKING
 
-from _flyte_local.broker import Broker, die_with
-from _flyte_local.local import report_scope, stay_local
-from _flyte_local.modes import CHOOSE, has_main_block, run_module, run_script, run_task
-from _flyte_local.imports import Scan
-from _flyte_local.injection import Secrets
-from _flyte_local.redirect import lead_to
-from _flyte_local.survey import survey
-from _flyte_local.workers import hook_workers
+from .broker import Broker, die_with
+from .imports import Scan
+from .injection import Secrets
+from .local import report_scope, stay_local
+from .modes import CHOOSE, has_main_block, run_module, run_script, run_task
+from .redirect import lead_to
+from .survey import survey
+from .workers import hook_workers
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from . import messages
+    from .sdk import Sdk
 
 
-def import_sdk(broker):
+def import_sdk(broker: Broker) -> Sdk:
     try:
         import flyte
     except ModuleNotFoundError as error:
         if error.name != "flyte":
             raise
-        broker.ask("lacks_sdk", python=sys.executable)
+        broker.ask({"op": "lacks_sdk", "python": sys.executable})
         sys.exit(1)
     try:
         import flyte.config
@@ -39,14 +48,15 @@ def import_sdk(broker):
             f"the flyte package of {sys.executable} is not a Flyte SDK that flyte-local knows",
             f"it needs flyte 2.0.0 or newer: {sys.executable} -m pip install --upgrade flyte",
         )
-    return flyte
+    sdk: Sdk = flyte
+    return sdk
 
 
-def hide_own_frames():
+def hide_own_frames() -> None:
     """Shows the user's traceback from the user's first frame on."""
     show = sys.excepthook
 
-    def excepthook(kind, error, traceback):
+    def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         while traceback and traceback.tb_frame.f_code.co_filename in ("<string>", "<flyte-local>"):
             traceback = traceback.tb_next
         show(kind, error.with_traceback(traceback), traceback)
@@ -54,8 +64,8 @@ def hide_own_frames():
     sys.excepthook = excepthook
 
 
-def begin(descriptor, settings, parent):
-    """The broker, and what has to be in place before the SDK is imported."""
+def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
+    """Opens the broker, and does what has to be done before the SDK is imported."""
     broker = Broker(descriptor)
     die_with(parent)
     if settings["secrets_directory"]:
@@ -63,7 +73,7 @@ def begin(descriptor, settings, parent):
     return broker
 
 
-def hook(broker, flyte, settings):
+def hook(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
     secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
@@ -73,30 +83,32 @@ def hook(broker, flyte, settings):
     return scan
 
 
-def start_worker(descriptor, settings, parent):
-    """In a worker of pytest-xdist, before any of its code. The broker is the one of the process that started it."""
-    broker = begin(descriptor, settings, parent)
-    hook(broker, import_sdk(broker), settings)
+def start_worker(descriptor: int, start: messages.WorkerStart) -> None:
+    """Begins in a worker of pytest-xdist, before any of its code. The broker is that of the process that started it."""
+    broker = begin(descriptor, start["settings"], start["parent"])
+    hook(broker, import_sdk(broker), start["settings"])
 
 
-def start(descriptor, job, settings, parent):
-    broker = begin(descriptor, settings, parent)
+def start(descriptor: int, start: messages.Start) -> None:
+    """Begins in the first interpreter of a run, and runs the user's code to its end."""
+    broker = begin(descriptor, start["settings"], start["parent"])
     flyte = import_sdk(broker)
     hide_own_frames()
-    scan = hook(broker, flyte, settings)
+    scan = hook(broker, flyte, start["settings"])
     configured = flyte.config.auto().task
     try:
         report_scope(broker, configured.project, configured.domain)
     except ValueError as error:
         broker.fail(str(error))
 
+    job = start["job"]
     if job["mode"] == "survey":
         survey(broker, flyte, job)
         return
     arguments = job["arguments"]
     if job["mode"] == "module":
         if job["module"] == "pytest":
-            hook_workers(broker, settings)
+            hook_workers(broker, start)
         run_module(job["module"], arguments)
         return
     path = job["file"]

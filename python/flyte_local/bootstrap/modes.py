@@ -1,25 +1,35 @@
 """The ways to hand over to the user's code: as a script, as a module, as a task of a file."""
 
+from __future__ import annotations
+
 import ast
 import functools
 import os
 import sys
 import types
 import warnings
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from . import messages
+    from .broker import Broker
+    from .sdk import Group
 
 # Stands for "the only task, or `main`" where no task is named. No attribute of a module can have this name.
 CHOOSE = "<the only task>"
 
 
-def has_main_block(path):
-    """Whether the file has an `if __name__ == "__main__":` at its top level."""
+def has_main_block(path: str) -> bool:
+    """Returns whether the file has an `if __name__ == "__main__":` at its top level."""
     with open(path, "rb") as source:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Running it says them.
+                warnings.simplefilter("ignore")  # Python shows them when it runs the file.
                 tree = ast.parse(source.read(), path)
         except (SyntaxError, ValueError):
-            return True  # Running it shows the error as Python does.
+            return True  # Python shows the error when it runs the file.
     wanted = {"__name__", "'__main__'"}
     tests = (node.test for node in tree.body if isinstance(node, ast.If))
     return any(
@@ -31,14 +41,14 @@ def has_main_block(path):
     )
 
 
-def set_first_path(directory):
+def set_first_path(directory: str) -> None:
     """Puts `directory` where Python puts a script's own, in place of the one that `-c` brought."""
     if getattr(sys.flags, "safe_path", False):
         return
     sys.path.insert(0, directory)
 
 
-def run_script(path, arguments):
+def run_script(path: str, arguments: list[str]) -> None:
     """Runs the file as `python FILE ARGS…` does."""
     import builtins
     import importlib.machinery
@@ -46,65 +56,66 @@ def run_script(path, arguments):
     sys.argv = [path, *arguments]
     set_first_path(os.path.dirname(os.path.realpath(path)))
     main = types.ModuleType("__main__")
-    main.__file__ = os.path.join(os.getcwd(), path)
-    main.__builtins__ = builtins
-    loader = main.__loader__ = importlib.machinery.SourceFileLoader("__main__", main.__file__)
+    file = main.__file__ = os.path.join(os.getcwd(), path)
+    main.__dict__["__builtins__"] = builtins
+    loader = main.__loader__ = importlib.machinery.SourceFileLoader("__main__", file)
     sys.modules["__main__"] = main
     # Not the loader's `get_code`, which would leave a compiled file behind; Python leaves none of a script.
     try:
-        code = compile(loader.get_data(main.__file__), main.__file__, "exec", dont_inherit=True)
+        code = compile(loader.get_data(file), file, "exec", dont_inherit=True)
     except SyntaxError as error:
-        # The SDK's own hook, in place by now, would show neither the line nor the mark.
+        # The SDK's hook, which is in place already, would show neither the line nor the mark.
         sys.__excepthook__(type(error), error.with_traceback(None), None)
         sys.exit(1)
     exec(code, main.__dict__)
 
 
-def run_module(module, arguments):
+def run_module(module: str, arguments: list[str]) -> None:
     """Runs the module as `python -m MODULE ARGS…` does."""
     import runpy
 
     sys.argv = ["-m", *arguments]
     set_first_path(os.getcwd())
     sys.modules["__main__"] = types.ModuleType("__main__")
-    # What `python -m` itself calls; `runpy.run_module` would put the old __main__ back before threads and atexit end.
-    runpy._run_module_as_main(module)
+    # `python -m` itself calls this; `runpy.run_module` would put the old __main__ back before threads and atexit end.
+    runpy._run_module_as_main(module)  # type: ignore[attr-defined]
 
 
-def run_task(broker, path, task, job):
+def run_task(broker: Broker, path: str, task: list[str], job: messages.FileJob) -> None:
     """Runs `flyte run --local FILE TASK ARGS…`."""
     hook_choice(broker, path)
-    run_command(path, task, job)
+    run_command(path, task, job["project"], job["domain"])
 
 
-def run_command(path, task, job):
+def run_command(path: str, task: list[str], project: str | None, domain: str | None) -> None:
     """Hands over to the SDK's own command."""
     from flyte.cli.main import main
 
-    options = [f"--{part}={job[part]}" for part in ("project", "domain") if job[part]]
+    options = [f"--{name}={value}" for name, value in (("project", project), ("domain", domain)) if value]
     # The SDK refuses an absolute path outside the working directory.
     arguments = ["run", "--local", *options, os.path.relpath(path), *task]
     sys.argv = ["flyte", *arguments]
     main(args=arguments, prog_name="flyte")
 
 
-def hook_choice(broker, path):
+def hook_choice(broker: Broker, path: str) -> None:
     """Lets the SDK's own command, which imports the file once, choose the task where none is named."""
     import click
 
     resolve = click.Group.resolve_command
 
     @functools.wraps(resolve)
-    def resolve_command(group, context, arguments):
-        if hasattr(type(group), "objs") and arguments[0] not in group.list_commands(context):
-            arguments = [choose_task(broker, path, group.objs, arguments[0]), *arguments[1:]]
-        return resolve(group, context, arguments)
+    def resolve_command(self: click.Group, context: click.Context, arguments: list[str]) -> Any:
+        if hasattr(type(self), "objs") and arguments[0] not in self.list_commands(context):
+            tasks = cast("Group", self).objs
+            arguments = [choose_task(broker, path, tasks, arguments[0]), *arguments[1:]]
+        return resolve(self, context, arguments)
 
-    click.Group.resolve_command = resolve_command
+    setattr(click.Group, "resolve_command", resolve_command)
 
 
-def choose_task(broker, path, tasks, wanted):
-    """The task to run where none, or no such one, was named; reports which there are where it is not clear."""
+def choose_task(broker: Broker, path: str, tasks: Mapping[str, object], wanted: str) -> str:
+    """Returns the task to run if none, or an unknown one, was named; if the choice is not clear, fails and lists the tasks."""
     module = os.path.splitext(os.path.basename(path))[0]
     own = [name for name, task in tasks.items() if getattr(getattr(task, "func", None), "__module__", None) == module]
     if wanted == CHOOSE:
@@ -112,7 +123,7 @@ def choose_task(broker, path, tasks, wanted):
             return "main"
         if len(own) == 1:
             return own[0]
-        message = f"{path} has no __main__ block, no task named main, and {len(own)} tasks of its own"
+        message = f"{path} has no __main__ block and no task named main, and it defines {len(own)} tasks"
     else:
         message = f"{path} has no task {wanted!r}"
     hints = [f"name one: {{run}} {sorted(own or tasks)[0]}"]

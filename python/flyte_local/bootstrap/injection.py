@@ -1,63 +1,81 @@
 """Puts declared secrets where the declaration says, when an environment is declared and when a task executes."""
 
+from __future__ import annotations
+
 import functools
 import inspect
-import os
+from typing import TYPE_CHECKING, Any, cast
 
-from _flyte_local import views
-from _flyte_local.leaks import LeakGuard, own_values
+from . import views
+from .leaks import LeakGuard, own_values
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+
+    from . import messages
+    from .broker import Broker
+    from .sdk import Environment, Sdk, Secret, SecretRequest, Task
+
+    # The key and the value of each secret.
+    Values = Iterable[tuple[str, bytes]]
 
 
-def secret_error(flyte, message, code="SecretUnavailable"):
-    """An error that is not worth a retry, where the SDK has one: trying again does not bring the secret."""
+def secret_error(flyte: Sdk, message: str, code: str = "SecretUnavailable") -> Exception:
+    """Makes an error that is not worth a retry, where the SDK has one: trying again does not bring the secret."""
     kind = getattr(flyte.errors, "NonRecoverableError", None)
-    return kind(message, code) if kind else flyte.errors.RuntimeUserError(code, message)
+    error: Exception = kind(message, code) if kind else flyte.errors.RuntimeUserError(code, message)
+    return error
 
 
-def as_secrets(flyte, request):
-    """What `request`, the `secrets=` of an environment or a task, declares."""
+def as_secrets(flyte: Sdk, request: SecretRequest) -> list[Secret]:
+    """Returns the secrets that `request`, the `secrets=` of an environment or a task, declares."""
     if not request:
         return []
-    if isinstance(request, (str, flyte.Secret)):
-        request = [request]
-    return [flyte.Secret(key=s) if isinstance(s, str) else s for s in request]
+    several = [request] if isinstance(request, (str, flyte.Secret)) else request
+    return [flyte.Secret(key=s) if isinstance(s, str) else s for s in cast("Iterable[str | Secret]", several)]
 
 
-def described(secret):
-    """A declared secret as the broker takes it."""
-    shell = bool(secret.as_env_var) and views.encoded(secret.as_env_var) in views.SHELL
+def described(secret: Secret) -> messages.Declared:
+    """Returns a declared secret as the broker takes it."""
+    shell = bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL)
     return {"key": secret.key, "group": secret.group, "variable": secret.as_env_var, "shell": shell}
 
 
-# What the files that were looked at declare, though their code may never get there.
-scanned = []
+# The secrets that the files that were read declare, though their code may never get there.
+scanned: list[Secret] = []
+
+
+def no_secrets() -> messages.Provided:
+    return {"variables": {}, "shell": [], "missing": [], "why_missing": [], "notes": []}
 
 
 class Secrets:
     """Puts declared secrets where the declaration says."""
 
-    def __init__(self, broker, flyte, settings):
+    def __init__(self, broker: Broker, flyte: Sdk, settings: messages.Settings) -> None:
         self._broker = broker
         self._flyte = flyte
         self._leaks = LeakGuard(settings["leaks"], broker, flyte, secret_error)
         self._leaks.note_places()
-        # What the broker gave, by declaration: a forked process cannot ask it.
-        self._given = {}
+        # The broker's replies, by declaration: a forked process cannot ask it.
+        self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
         views.install(share=settings["shared_secrets"])
 
-    def provide(self, request, task=None, holder=None):
-        """Asks for what `request`, the `secrets=` of an environment or a task, declares; the variables it has now, and
-        the key and value of each secret.
+    def provide(
+        self, request: SecretRequest, task: str | None = None, holder: str | None = None
+    ) -> tuple[Mapping[bytes, bytes], Values]:
+        """Asks for the secrets that `request`, the `secrets=` of an environment or a task, declares.
 
-        With a task, a secret that cannot be had raises; without one, it is passed over until a task needs it. `holder`
-        says in words who declares it; None stands for code that has only been looked at, which holds what there is.
+        Returns the variables it has now, and the key and value of each secret. With a task, a secret that cannot be had
+        raises; without one, it is passed over until a task needs it. `holder` says in words who declares it; None stands for
+        code that has only been read, which holds the secrets that exist.
         """
         if not request:
             return {}, ()
         declared = as_secrets(self._flyte, request)
         if holder is not None:
             self._manage(declared, holder)
-        # What the user's code put there instead stands, as it does where a module sets it on a cluster.
+        # A value that the user's code put there instead stays, as it does where a module sets it on a cluster.
         wanted = [s for s in declared if not (s.as_env_var and views.encoded(s.as_env_var) in views.outside)]
         reply = self._ask(wanted, task)
         if "error" in reply:
@@ -70,77 +88,78 @@ class Secrets:
         for marker in variables:
             if marker.startswith(views.MARKERS):
                 views.manage(marker, None, None)
-        self._tell_of_the_shell(wanted, reply, task)
+        self._report_shell(wanted, reply, task)
         for index, why in zip(reply["missing"], reply["why_missing"]):
-            if wanted[index].as_env_var:
-                views.lacking[views.encoded(wanted[index].as_env_var)] = why
-        own = {views.encoded(name): os.environ.encodevalue(value) for name, value in variables.items()}
+            if variable := wanted[index].as_env_var:
+                views.lacking[views.encoded(variable)] = why
+        own = {views.encoded(name): views.environ.encodevalue(value) for name, value in variables.items()}
         views.place(own)
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
-        known = {os.environ.decodekey(name): os.environ.decodevalue(value) for name, value in own.items()}
+        known = {views.environ.decodekey(name): views.environ.decodevalue(value) for name, value in own.items()}
         return own, own_values(wanted, known)
 
-    def _manage(self, declared, holder):
+    def _manage(self, declared: Iterable[Secret], holder: str | None) -> None:
         for secret in declared:
             if secret.as_env_var:
                 views.manage(secret.as_env_var, (secret.key, secret.group), holder)
 
-    def _ask(self, declared, task):
+    def _ask(self, declared: list[Secret], task: str | None) -> messages.Provided | messages.Refused:
         if not declared:
-            return {"variables": {}, "shell": [], "missing": [], "why_missing": [], "notes": []}
+            return no_secrets()
         if self._broker.is_forked():
             return self._remembered(declared, task)
         secrets = [described(secret) for secret in declared]
-        reply = self._broker.ask("secrets", task=task, secrets=secrets)
+        reply = self._broker.ask({"op": "secrets", "task": task, "secrets": secrets})
         if "error" not in reply:
             for index, secret in enumerate(declared):
                 if index not in reply["missing"]:
                     self._given[secret.key, secret.group, secret.as_env_var] = reply
         return reply
 
-    def _remembered(self, declared, task):
-        """What the parent of this process was given, before the fork."""
-        known = {"variables": {}, "shell": [], "missing": [], "why_missing": [], "notes": []}
+    def _remembered(self, declared: list[Secret], task: str | None) -> messages.Provided:
+        """Returns what the parent of this process was given, before the fork."""
+        known = no_secrets()
         for secret in declared:
             reply = self._given.get((secret.key, secret.group, secret.as_env_var))
             if reply is None:
                 if task is not None:
-                    self._broker.ask("secrets")  # Raises, and says why.
+                    self._broker.refuse_if_forked()
                 continue
             names = {n for n in reply["variables"] if n == secret.as_env_var or n.startswith(views.MARKERS)}
             known["variables"].update((name, reply["variables"][name]) for name in names)
             known["shell"] += [name for name in reply["shell"] if name == secret.as_env_var]
         return known
 
-    def _tell_of_the_shell(self, declared, reply, task):
+    def _report_shell(self, declared: list[Secret], reply: messages.Provided, task: str | None) -> None:
+        """Reports variables of the shell that are kept for want of a secret, or replaced by one."""
         for secret in declared:
             name = secret.as_env_var
-            if not name or views.encoded(name) not in views.SHELL:
+            before = views.SHELL.get(views.encoded(name)) if name else None
+            if name is None or before is None:
                 continue
             if name in reply["shell"]:
                 if task is not None:
                     line = f"secret {secret.key} is in none of this run's scopes: {name} is what the shell has there"
                     views.say_once(line, about=("shell", name))
-            elif name in reply["variables"]:
-                if views.SHELL[views.encoded(name)] != os.environ.encodevalue(reply["variables"][name]):
-                    views.say_once(f"{name} of the shell is replaced by secret {secret.key}", about=("shell", name))
+            elif name in reply["variables"] and before != views.environ.encodevalue(reply["variables"][name]):
+                views.say_once(f"{name} of the shell is replaced by secret {secret.key}", about=("shell", name))
 
-    def hook_environments(self):
+    def hook_environments(self) -> None:
         declare = self._flyte.Environment.__post_init__
 
         @functools.wraps(declare)
-        def declared(environment):
+        def declared(environment: Environment) -> None:
             declare(environment)
             self.provide(environment.secrets, holder=f"environment {environment.name}")
 
         self._flyte.Environment.__post_init__ = declared
 
-    def hook_tasks(self):
-        """Wraps the methods of every task class there is, and of each that is defined later (a plugin's, for one)."""
+    def hook_tasks(self) -> None:
+        """Wraps the methods of every task class, and of each that is defined later (a plugin's, for one)."""
         template = self._flyte.extend.TaskTemplate
         own = template.__dict__.get("__init_subclass__")
 
-        def init_subclass(cls, **keywords):
+        def init_subclass(cls: Any, /, **keywords: Any) -> None:
             if own is None:
                 super(template, cls).__init_subclass__(**keywords)
             else:
@@ -154,23 +173,23 @@ class Secrets:
             classes.extend(cls.__subclasses__())
             self._wrap(cls)
 
-    def _wrap(self, cls):
+    def _wrap(self, cls: type) -> None:
         for method, wrap in [("execute", self._wrapped_execute), ("forward", self._wrapped_forward)]:
             if method in cls.__dict__:
                 setattr(cls, method, wrap(cls.__dict__[method]))
 
-    def _action(self):
-        """Which execution of the run this is; None outside one."""
+    def _action(self) -> object:
+        """Returns which execution of the run this is; None outside one."""
         context = self._flyte.ctx()
         return context.action if context else None
 
-    def _view(self, task, action):
+    def _view(self, task: Task, action: object) -> tuple[views.View, Values]:
         own, values = self.provide(task.secrets, task.name, holder=f"task {task.name}")
         return views.View(task, action, own), values
 
-    def _wrapped_execute(self, execute):
+    def _wrapped_execute(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(execute)
-        async def execute_with_secrets(task, *args, **kwargs):
+        async def execute_with_secrets(task: Task, *args: Any, **kwargs: Any) -> Any:
             view, action = views.current.get(), self._action()
             if view is not None and view.is_of(task, action):  # A subclass calls super().execute().
                 return await execute(task, *args, **kwargs)
@@ -183,10 +202,10 @@ class Secrets:
 
         return execute_with_secrets
 
-    def _wrapped_forward(self, forward):
-        """`forward` calls the function in place: in a run by the caller's wish, outside one because it was called."""
+    def _wrapped_forward(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Wraps `forward`, which calls the function in place: in a run if the caller asks for it, outside one always."""
 
-        async def finish(task, coroutine):
+        async def finish(task: Task, coroutine: Coroutine[Any, Any, Any]) -> Any:
             __tracebackhide__ = True
             try:
                 view, values = self._view(task, None)
@@ -199,7 +218,7 @@ class Secrets:
             return returned
 
         @functools.wraps(forward)
-        def forward_with_secrets(task, *args, **kwargs):
+        def forward_with_secrets(task: Task, *args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
             view = views.current.get()
             if self._action() is not None or (view is not None and view.is_of(task, None)):

@@ -1,9 +1,11 @@
 """The part of `flyte-local push` that runs in the user's Python: it calls the cluster through the SDK.
 
-It enters as a subcommand of the SDK's own command does, so that configuration, authentication and TLS are the SDK's, and then does
-what flyte-local says over the inherited socket: one JSON object a line each way. Values come over that socket alone, and nothing
-here prints. Compiled under `<flyte-local>`, so that a traceback has no line of it.
+It enters as a subcommand of the SDK's own command does, so that configuration, authentication and TLS are the SDK's, and then
+does what flyte-local says over the inherited socket: one JSON object a line each way. Values come over that socket alone, and
+nothing here prints. Compiled under the name `<flyte-local>`, so that a traceback shows no line of it.
 """
+
+from __future__ import annotations
 
 import asyncio
 import base64
@@ -14,26 +16,30 @@ import os
 import signal
 import socket
 import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from _flyte_local.broker import die_with
+from .broker import die_with
 
-# A value of 1 MiB as base64, and what stands around it.
+if TYPE_CHECKING:
+    from . import messages
+
+# A value of 1 MiB as base64, and the message around it.
 LONGEST_LINE = 2 << 20
 
 
-def start(descriptor, target, parent):
+def start(descriptor: int, start: messages.PushStart) -> NoReturn:
     os.set_inheritable(descriptor, False)
-    die_with(parent)
+    die_with(start["parent"])
     # Ctrl-C ends both, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    # Standard output is flyte-local's, for the table; what the SDK has to say, as at a login, is talk.
+    # Standard output is flyte-local's, for the table; the SDK's own output, as at a login, is talk.
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     # It would have gRPC print what is sent.
     os.environ.pop("GRPC_TRACE", None)
     connection = socket.socket(fileno=descriptor)
     try:
-        cluster, about = connect(target)
+        cluster, about = connect(start["target"])
     except BaseException as error:
         code, message = explained(error)
         send(connection, {"op": "failed", "code": code, "message": message, "python": sys.executable})
@@ -45,19 +51,19 @@ def start(descriptor, target, parent):
         leave()
 
 
-def send(connection, message):
-    connection.sendall(json.dumps(message).encode() + b"\n")
+def send(connection: socket.socket, reply: messages.PushReply) -> None:
+    connection.sendall(json.dumps(reply).encode() + b"\n")
 
 
-def leave():
-    """At once: the SDK's threads and channels, and whatever a signal left, have nothing to say any more."""
+def leave() -> NoReturn:
+    """Ends at once: the SDK's threads and channels, and whatever a signal left, have nothing to say any more."""
     sys.stderr.flush()
     os._exit(0)
 
 
-def connect(target):
-    """The cluster that the SDK's configuration and `target` name, and what is to be told of it."""
-    import flyte  # noqa: F401  Before what is below it: a Python without it is to be told from one with another.
+def connect(target: messages.Target) -> tuple[Cluster, messages.About]:
+    """Finds the cluster that the SDK's configuration and `target` name, and describes it."""
+    import flyte  # noqa: F401  Before the imports below it: it tells a Python without a flyte package from one with another.
 
     try:
         import click
@@ -65,27 +71,27 @@ def connect(target):
         from flyte.cli.main import main
         from flyteidl2.secret import definition_pb2, payload_pb2
     except (ImportError, AttributeError) as error:
-        raise UnknownSdk from error
+        raise UnknownSdkError from error
 
     entered = []
 
     @click.command("flyte-local-push")
     @click.pass_obj
-    def enter(config):
+    def enter(config: Any) -> None:
         config.init()
         entered.append(config)
 
     main.add_command(enter)
-    arguments = [enter.name]
+    arguments = ["flyte-local-push"]
     if target["insecure"]:
         arguments.insert(0, "--insecure")
-    for name in ("endpoint", "config"):
-        if target[name] is not None:
-            arguments[:0] = [f"--{name}", target[name]]
+    for option, value in (("--endpoint", target["endpoint"]), ("--config", target["config"])):
+        if value is not None:
+            arguments[:0] = [option, value]
     main.main(arguments, prog_name="flyte", standalone_mode=False)
     client, organization = get_client(), get_init_config().org
     source = entered[0].config.source
-    about = {
+    about: messages.About = {
         "endpoint": client.console.endpoint,
         "organization": organization or None,
         "config": str(source.absolute()) if source else None,
@@ -93,50 +99,59 @@ def connect(target):
     return Cluster(client.secrets_service, organization, definition_pb2, payload_pb2), about
 
 
-class UnknownSdk(Exception):
-    pass
+class UnknownSdkError(Exception):
+    """The flyte package is not a Flyte SDK that flyte-local knows."""
 
 
 class Cluster:
-    """The SDK's client of Flyte's SecretService. It is the one that `flyte.remote.Secret` has; that class takes project and domain
-    from the SDK's one configuration, so that another scope would be another login, and has no update."""
+    """The SDK's client of Flyte's SecretService, the one that `flyte.remote.Secret` has.
 
-    def __init__(self, service, organization, definitions, payloads):
+    That class takes project and domain from the SDK's one configuration, so that another scope would be another login, and
+    it has no update.
+    """
+
+    def __init__(self, service: Any, organization: str | None, definitions: Any, payloads: Any) -> None:
         self._organization, self._definitions, self._payloads = organization, definitions, payloads
         # Connect's spelling, and that of gRPC, which older SDKs (2.0) speak.
         self._get = getattr(service, "get_secret", None) or service.GetSecret
         self._create = getattr(service, "create_secret", None) or service.CreateSecret
         self._update = getattr(service, "update_secret", None) or service.UpdateSecret
 
-    def serve(self, connection):
+    def serve(self, connection: socket.socket) -> None:
         from flyte.syncify import syncify
 
-        async def serve():
+        async def serve() -> None:
             await self._serve(connection)
 
         # On the SDK's own event loop, which its connections belong to.
         syncify(serve)()
 
-    async def _serve(self, connection):
-        """Does what is asked, each thing as it comes; how many at once is up to flyte-local."""
+    async def _serve(self, connection: socket.socket) -> None:
+        """Answers each request as it comes; flyte-local decides how many there are at once."""
         reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LONGEST_LINE)
         running = set()
 
-        async def do(request):
+        async def do(request: messages.PushRequest) -> None:
+            answer: messages.Answered = {
+                "op": "done",
+                "index": request["index"],
+                "found": None,
+                "code": None,
+                "message": None,
+            }
             try:
-                answer = {"found": await self._do(request)}
+                answer["found"] = await self._do(request)
             except Exception as error:
-                code, message = explained(error)
-                answer = {"code": code, "message": message}
-            writer.write(json.dumps({"op": "done", "index": request["index"], **answer}).encode() + b"\n")
+                answer["code"], answer["message"] = explained(error)
+            writer.write(json.dumps(answer).encode() + b"\n")
 
         while line := await reader.readline():
             task = asyncio.create_task(do(json.loads(line)))
             running.add(task)
             task.add_done_callback(running.discard)
 
-    async def _do(self, request):
-        """For a look, the type of the secret; nothing for what is sent."""
+    async def _do(self, request: messages.PushRequest) -> messages.SecretType | None:
+        """Makes one call. Returns the type of the secret for a look, and nothing for a write."""
         identifier = self._definitions.SecretIdentifier(
             organization=self._organization,
             project=request["project"],
@@ -154,6 +169,7 @@ class Cluster:
             "regular": self._definitions.SECRET_TYPE_GENERIC,
             "image_pull": self._definitions.SECRET_TYPE_IMAGE_PULL_SECRET,
         }
+        assert request["type"] is not None and request["value"] is not None, "a write has both"
         value = base64.b64decode(request["value"])
         spec = self._definitions.SecretSpec(type=types[request["type"]], binary_value=value)
         if request["op"] == "update":
@@ -163,13 +179,14 @@ class Cluster:
         return None
 
 
-def explained(error):
-    """What an error is, in gRPC's word for it if it has one, and its message."""
+def explained(error: BaseException) -> tuple[str | None, str]:
+    """Returns gRPC's word for an error, if it has one, and the error's message."""
     if isinstance(error, ModuleNotFoundError) and error.name == "flyte":
         return "no_sdk", ""
-    if isinstance(error, UnknownSdk):
+    if isinstance(error, UnknownSdkError):
         return "unknown_sdk", str(error.__cause__)
-    cause, seen = error, set()
+    cause: BaseException | None = error
+    seen = set()
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         code = getattr(cause, "code", None)
@@ -177,11 +194,12 @@ def explained(error):
         code = code() if callable(code) else code
         if isinstance(code, enum.Enum):
             message = getattr(cause, "message", None)
-            return code.name.lower(), message if message is not None else cause.details()
-        # It says which cluster it could not be asked for, and has the reason as its cause.
+            details = getattr(cause, "details", None)
+            return code.name.lower(), message or (details() if callable(details) else None) or ""
+        # The SDK's error names the cluster that it could not ask, and has the reason as its cause.
         cause = cause.__cause__
     if getattr(error, "code", None) == "ClientNotInitializedError":
         return "no_cluster", ""
-    # What click would say.
-    message = getattr(error, "format_message", lambda: f"{type(error).__name__}: {error}")()
-    return None, message
+    # The text that click would show.
+    format_message = getattr(error, "format_message", None)
+    return None, format_message() if format_message else f"{type(error).__name__}: {error}"

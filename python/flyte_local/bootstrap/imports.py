@@ -4,6 +4,8 @@ It reads source, and runs none of it. What a file declares is known where the ar
 of a module that are bound once to one, and f-strings and sums of these. The rest is provided when it is declared.
 """
 
+from __future__ import annotations
+
 import ast
 import collections
 import functools
@@ -13,8 +15,17 @@ import re
 import sys
 import sysconfig
 import warnings
+from typing import TYPE_CHECKING
 
-from _flyte_local.injection import scanned
+from .injection import scanned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from importlib.machinery import ModuleSpec
+    from typing import Any
+
+    from .injection import Secrets
+    from .sdk import Sdk, Secret
 
 # A bound on how much of a project is read for one file, against a tree that has no end.
 MOST_FILES = 1000
@@ -23,7 +34,7 @@ IMPORT = re.compile(
     rb"^[ \t]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n;]+)|import[ \t]+([^\n;]+))", re.MULTILINE
 )
 
-# What a file with a declaration has in it somewhere.
+# The words of which a file with a declaration has one somewhere.
 DECLARES = re.compile(rb"\bsecrets\s*=|\.\s*Secret\b|\bSecret\s*\(|\bSecret\s+as\b|=\s*Secret\b")
 
 # The longest string that is put together; no key or variable comes near.
@@ -37,31 +48,38 @@ NAME = re.compile(r"\w+(\.\w+)*")
 MOUNT = "/etc/flyte/secrets"
 
 
+def is_constant_none(node: ast.expr) -> bool:
+    """Returns whether an expression is the constant `None`."""
+    return isinstance(node, ast.Constant) and node.value is None
+
+
 @functools.cache
-def installed_directories():
+def installed_directories() -> tuple[str, ...]:
     kinds = ("stdlib", "platstdlib", "purelib", "platlib")
     return tuple({os.path.realpath(path) + os.sep for path in map(sysconfig.get_path, kinds)})
 
 
-def is_of_the_user(path):
+def is_of_the_user(path: str) -> bool:
+    """Returns whether a file is the user's own, and not installed."""
     installed = ("site-packages", "dist-packages")
     return not path.startswith(installed_directories()) and not any(part in installed for part in path.split(os.sep))
 
 
 @functools.lru_cache(4)
-def directories_of_the_user(searched):
+def directories_of_the_user(searched: tuple[str, ...]) -> tuple[str, ...]:
     found = map(os.path.realpath, searched)
     return tuple(path for path in found if is_of_the_user(os.path.join(path, "")))
 
 
-# The files are the same for all that is looked at in one go.
+# The files stay the same while one file and its imports are read.
 @functools.lru_cache(None)
-def find_module(name, directories):
-    """The files of the user that importing `name` runs, of which the last is its own; none if it is not in these."""
+def find_module(name: str, directories: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the user's files that importing `name` runs, its own last; nothing if it is not in these directories."""
     if not NAME.fullmatch(name):
         return ()
     for directory in directories:
-        files, place = [], directory
+        files: list[str] = []
+        place = directory
         for part in name.split("."):
             if files and not files[-1].endswith("__init__.py"):
                 files = []
@@ -80,37 +98,37 @@ def find_module(name, directories):
 class Source:
     """A file of the user's, read and never run."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self.path = path
-        self.texts = {}
+        self.texts: dict[ast.expr, str | None] = {}
         with open(path, "rb") as file:
             self.text = file.read()
 
     @functools.cached_property
-    def tree(self):
+    def tree(self) -> ast.Module:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Compiling it says them.
+            warnings.simplefilter("ignore")  # Python shows them when it compiles the file.
             try:
                 return ast.parse(self.text, self.path)
             except (SyntaxError, ValueError, RecursionError, MemoryError):
-                return ast.Module(body=[], type_ignores=[])  # Running it shows the error as Python does.
+                return ast.Module(body=[], type_ignores=[])  # Python shows the error when it runs the file.
 
     @functools.cached_property
-    def constants(self):
-        """The expressions that names of the module are bound to, once each."""
-        bound = {}
+    def constants(self) -> dict[str, ast.expr | None]:
+        """The expressions that names of the module are bound to; None for a name that is bound more than once."""
+        bound: dict[str, ast.expr | None] = {}
         for node in self.tree.body:
             targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
             for target in targets:
                 if isinstance(target, ast.Name):
-                    again = target.id in bound or not isinstance(node, (ast.Assign, ast.AnnAssign))
-                    bound[target.id] = None if again else node.value
+                    is_first = target.id not in bound and isinstance(node, (ast.Assign, ast.AnnAssign))
+                    bound[target.id] = getattr(node, "value", None) if is_first else None
         return bound
 
     @functools.cached_property
-    def imported(self):
-        """By the name it has here: the module, with its level, and the attribute of it, None for the module itself."""
-        names = {}
+    def imported(self) -> dict[str, tuple[int, str, str | None]]:
+        """By the name in this file: the level and the name of the module, and its attribute, None for the module itself."""
+        names: dict[str, tuple[int, str, str | None]] = {}
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -121,8 +139,8 @@ class Source:
                     names[alias.asname or alias.name] = (node.level, node.module or "", alias.name)
         return names
 
-    def directories(self, level):
-        """Where an import of this level begins."""
+    def directories(self, level: int) -> tuple[str, ...]:
+        """Returns the directories where an import of this level begins."""
         if level:
             directory = os.path.dirname(self.path)
             for _ in range(level - 1):
@@ -131,12 +149,12 @@ class Source:
         own, others = os.path.dirname(self.path), directories_of_the_user(tuple(sys.path))
         return others if others[:1] == (own,) else (own, *others)
 
-    def imports(self):
-        """The files of the user that this one imports, in whatever way. Not by the tree, which costs more."""
-        named = {}
+    def imports(self) -> Iterator[str]:
+        """Yields the user's files that this one imports, in any way. Does not use the tree, which costs more."""
+        named: dict[tuple[int, str], None] = {}
         for match in IMPORT.finditer(self.text):
-            module, names, modules = (part and part.decode("utf-8", "replace") for part in match.groups())
-            if modules is not None:
+            module, names, modules = (part.decode("utf-8", "replace") if part else "" for part in match.groups())
+            if modules:
                 named.update(((0, name.split()[0]), None) for name in modules.split(",") if name.split())
                 continue
             level = len(module) - len(module.lstrip("."))
@@ -150,7 +168,7 @@ class Source:
         for level, name in named:
             yield from find_module(name, top) if level == 0 else self.find(level, name)
 
-    def find(self, level, name):
+    def find(self, level: int, name: str) -> Sequence[str]:
         if level and not name:
             package = [os.path.join(directory, "__init__.py") for directory in self.directories(level)]
             return [os.path.realpath(file) for file in package if os.path.isfile(file)]
@@ -158,51 +176,51 @@ class Source:
 
 
 class Scan:
-    """Provides what files declare, each once, before their code runs."""
+    """Provides the secrets that files declare, each once, before their code runs."""
 
-    def __init__(self, secrets, flyte):
+    def __init__(self, secrets: Secrets, flyte: Sdk) -> None:
         self._secrets = secrets
         self._flyte = flyte
-        self._sources = {}
-        self._scanned = set()
+        self._sources: dict[str, Source | None] = {}
+        self._scanned: set[str] = set()
 
-    def hook(self):
+    def hook(self) -> None:
         loader, finder = importlib.machinery.SourceFileLoader, importlib.machinery.FileFinder
         get_code, find_spec = loader.get_code, finder.find_spec
 
         @functools.wraps(get_code)
-        def get_code_after_secrets(self_, fullname):
+        def get_code_after_secrets(self_: importlib.machinery.SourceFileLoader, fullname: str) -> Any:
             self.before(self_.get_filename(fullname))
             return get_code(self_, fullname)
 
         @functools.wraps(find_spec)
-        def find_spec_after_secrets(self_, *args, **kwargs):
+        def find_spec_after_secrets(self_: importlib.machinery.FileFinder, *args: Any, **kwargs: Any) -> ModuleSpec | None:
             # pytest compiles test modules itself; it finds them this way.
             spec = find_spec(self_, *args, **kwargs)
-            if spec is not None and spec.has_location and spec.origin.endswith(".py"):
+            if spec is not None and spec.has_location and spec.origin is not None and spec.origin.endswith(".py"):
                 self.before(spec.origin)
             return spec
 
-        loader.get_code = get_code_after_secrets
-        finder.find_spec = find_spec_after_secrets
+        setattr(loader, "get_code", get_code_after_secrets)
+        setattr(finder, "find_spec", find_spec_after_secrets)
 
-    def before(self, path):
-        """To be called before the code of `path` runs."""
+    def before(self, path: str) -> None:
+        """Provides the secrets that `path` and its imports declare. Called before the code of `path` runs."""
         if path in self._scanned or not is_of_the_user(path):
             return
         self._scanned.add(path)
         if not is_of_the_user(path) or not is_of_the_user(path := os.path.realpath(path)):
             return
         find_module.cache_clear()
-        declared = []
-        queue, seen = collections.deque([path]), set()
+        declared: list[Secret] = []
+        queue, seen = collections.deque([path]), set[str]()
         while queue and len(seen) < MOST_FILES:
             path = queue.popleft()
             if path in seen:
                 continue
             seen.add(path)
             source = self._source(path)
-            # What another file's imports have brought is provided already.
+            # The secrets of a file that another one imports are provided already.
             if source is None or (path in self._scanned and len(seen) > 1):
                 continue
             self._scanned.add(path)
@@ -212,7 +230,7 @@ class Scan:
         scanned.extend(declared)
         self._secrets.provide(declared)
 
-    def _source(self, path):
+    def _source(self, path: str) -> Source | None:
         if path not in self._sources:
             try:
                 self._sources[path] = Source(path)
@@ -220,22 +238,22 @@ class Scan:
                 self._sources[path] = None
         return self._sources[path]
 
-    def _declared(self, source):
-        """What the file declares: of one variable, the declaration that is furthest out and first."""
-        found = []
-        queue = collections.deque([(source.tree, 0)])
+    def _declared(self, source: Source) -> list[Secret]:
+        """Returns the secrets that the file declares: of one variable, the declaration that is furthest out and first."""
+        found: list[tuple[int, Secret]] = []
+        queue: collections.deque[tuple[ast.AST, int]] = collections.deque([(source.tree, 0)])
         while queue:
             node, depth = queue.popleft()
             if isinstance(node, ast.Call):
                 found += [(depth, secret) for secret in self._of_call(source, node)]
             inner = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))
             queue += [(child, depth + inner) for child in ast.iter_child_nodes(node) if not isinstance(child, LEAVES)]
-        by_variable = {}
+        by_variable: dict[object, Secret] = {}
         for _, secret in sorted(found, key=lambda pair: pair[0]):
             by_variable.setdefault(secret.as_env_var or (secret.key, secret.group), secret)
         return list(by_variable.values())
 
-    def _of_call(self, source, call):
+    def _of_call(self, source: Source, call: ast.Call) -> Iterator[Secret]:
         values = {keyword.arg: keyword.value for keyword in call.keywords}
         if self._is_secret(source, call.func):
             values.update(zip(("key", "group", "mount", "as_env_var"), call.args))
@@ -245,8 +263,8 @@ class Scan:
         for key in self._keys(source, values.get("secrets")):
             yield from self._made(key=key)
 
-    def _is_secret(self, source, function):
-        """Whether this is `flyte.Secret`, by whatever name; one of another package is not."""
+    def _is_secret(self, source: Source, function: ast.expr | None) -> bool:
+        """Returns whether this is `flyte.Secret`, by whatever name; one of another package is not."""
         if isinstance(function, ast.Name) and isinstance(source.constants.get(function.id), (ast.Name, ast.Attribute)):
             function = source.constants[function.id]
         if isinstance(function, ast.Name):
@@ -258,11 +276,11 @@ class Scan:
             return False
         return name == "Secret" and (module.split(".")[0] == "flyte" or bool(source.find(level, module)))
 
-    def _secret(self, source, values):
-        """The secret of a call with these expressions, if all that decides where it goes is constant."""
-        words = {}
+    def _secret(self, source: Source, values: dict[str | None, ast.expr]) -> Secret | None:
+        """Returns the secret of a call with these expressions, if everything that decides where it goes is constant."""
+        words: dict[str, str | None] = {}
         for name in ("key", "group", "as_env_var"):
-            if name in values and not (isinstance(values[name], ast.Constant) and values[name].value is None):
+            if name in values and not is_constant_none(values[name]):
                 words[name] = self._text(source, values[name])
         if words.get("key") is None or words.get("as_env_var", "") is None:
             return None
@@ -270,18 +288,18 @@ class Scan:
             if "as_env_var" not in words and "mount" not in values:
                 return None
             del words["group"]
-        if "mount" in values and not (isinstance(values["mount"], ast.Constant) and values["mount"].value is None):
+        if "mount" in values and not is_constant_none(values["mount"]):
             words["mount"] = MOUNT  # The only one that the SDK accepts.
         return next(self._made(**words), None)
 
-    def _made(self, **words):
+    def _made(self, **words: str | None) -> Iterator[Secret]:
         try:
             yield self._flyte.Secret(**words)
         except (TypeError, ValueError):
-            pass  # The user's own call raises it.
+            pass  # The user's own call raises the same.
 
-    def _keys(self, source, node, depth=0):
-        """The strings in a value of `secrets=`."""
+    def _keys(self, source: Source, node: ast.expr | None, depth: int = 0) -> list[str]:
+        """Returns the strings in a value of `secrets=`."""
         node, source = self._bound(source, node)
         if isinstance(node, (ast.List, ast.Tuple)) and depth < 5:
             return [key for item in node.elts for key in self._keys(source, item, depth + 1)]
@@ -293,8 +311,8 @@ class Scan:
         key = self._text(source, node)
         return [] if key is None else [key]
 
-    def _bound(self, source, node, hops=0):
-        """Follows a name, across modules, to the expression it is bound to, and the file of that."""
+    def _bound(self, source: Source, node: ast.expr | None, hops: int = 0) -> tuple[ast.expr | None, Source]:
+        """Follows a name, across modules, to the expression it is bound to, and to that expression's file."""
         if hops == 10:
             return None, source
         if isinstance(node, ast.Name) and node.id in source.constants:
@@ -307,25 +325,25 @@ class Scan:
         else:
             return node, source
         files = source.find(level, module)
-        other = self._source(files[-1]) if files and name is not None else None
-        if other is None:
+        other = self._source(files[-1]) if files else None
+        if name is None or other is None:
             return None, source
         known = name in other.constants or name in other.imported
         return self._bound(other, ast.Name(name), hops + 1) if known else (None, other)
 
-    def _text(self, source, node, depth=0):
-        """The string that an expression stands for, or None."""
+    def _text(self, source: Source, node: ast.expr | None, depth: int = 0) -> str | None:
+        """Returns the string that an expression stands for, or None."""
         node, source = self._bound(source, node)
         if isinstance(node, ast.Constant):
             return node.value if isinstance(node.value, str) else None
         if depth == 50 or not isinstance(node, (ast.BinOp, ast.JoinedStr, ast.FormattedValue)):
             return None
-        # A name that many expressions hold, and theirs in turn, is put together once.
+        # A name that many expressions hold, which others hold in turn, is put together once.
         if node not in source.texts:
             source.texts[node] = self._put_together(source, node, depth)
         return source.texts[node]
 
-    def _put_together(self, source, node, depth):
+    def _put_together(self, source: Source, node: ast.expr, depth: int) -> str | None:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
             parts = [self._text(source, side, depth + 1) for side in (node.left, node.right)]
         elif isinstance(node, ast.JoinedStr):
@@ -334,5 +352,6 @@ class Scan:
             return self._text(source, node.value, depth + 1)
         else:
             return None
-        text = None if None in parts else "".join(parts)
-        return text if text is None or len(text) <= LONGEST_TEXT else None
+        known = [part for part in parts if part is not None]
+        text = "".join(known)
+        return text if len(known) == len(parts) and len(text) <= LONGEST_TEXT else None

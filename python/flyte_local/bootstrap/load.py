@@ -1,0 +1,29 @@
+import os
+import sys
+
+
+def load(socket, hello):
+    # type: (int, str) -> object
+    """Makes the package `_flyte_local` of the modules that the other end of the socket sends, and returns the whole message."""
+    if not getattr(sys.flags, "safe_path", False):
+        del sys.path[0]
+    # Imported after that line, so that no file of the user's stands in for them.
+    import json
+    import types
+
+    os.write(socket, hello.encode() + b"\n")
+    line = b""
+    while not line.endswith(b"\n"):
+        part = os.read(socket, 65536)
+        if not part:
+            os._exit(70)
+        line += part
+    start = json.loads(line.decode())
+    package = sys.modules["_flyte_local"] = types.ModuleType("_flyte_local")
+    package.__path__ = []
+    for name, source in start["modules"]:
+        name = "_flyte_local." + name
+        module = sys.modules[name] = types.ModuleType(name)
+        module.__package__ = "_flyte_local"
+        exec(compile(source, "<flyte-local>", "exec"), module.__dict__)
+    return start

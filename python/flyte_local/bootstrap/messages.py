@@ -1,0 +1,220 @@
+"""The messages between the bootstrap and flyte-local: one JSON object a line, each request answered by one reply.
+
+Types alone, for the checker. A test compares them with the types in `src/flyte/` that flyte-local reads and writes.
+"""
+
+from typing import Literal, TypedDict, final
+
+
+class Declared(TypedDict):
+    """A secret that a file declares."""
+
+    key: str
+    group: str | None
+    variable: str | None
+    shell: bool
+
+
+class Surveyed(TypedDict):
+    """The secrets that one environment of a file declares, or one task of it."""
+
+    environment: str
+    task: str | None
+    secrets: list[Declared]
+
+
+# Requests of a run
+
+
+class Hello(TypedDict):
+    """The first request, which says which Python this is. `src/flyte/bootstrap.rs` makes it."""
+
+    op: Literal["hello"]
+    python: tuple[int, int, int]
+
+
+class Scope(TypedDict):
+    op: Literal["scope"]
+    project: str | None
+    domain: str | None
+
+
+class Secrets(TypedDict):
+    op: Literal["secrets"]
+    task: str | None
+    secrets: list[Declared]
+
+
+class Survey(TypedDict):
+    op: Literal["survey"]
+    declared: list[Surveyed]
+
+
+class LacksSdk(TypedDict):
+    op: Literal["lacks_sdk"]
+    python: str
+
+
+class Keeps(TypedDict):
+    op: Literal["keeps"]
+    directories: list[str]
+
+
+class Fail(TypedDict):
+    op: Literal["fail"]
+    message: str
+    hints: list[str]
+    code: int
+
+
+Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Fail
+
+
+# Replies to a run
+
+
+class FileJob(TypedDict):
+    """Runs a file: its `__main__` block, or a task of it."""
+
+    mode: Literal["file"]
+    file: str
+    arguments: list[str]
+    project: str | None
+    domain: str | None
+
+
+class SurveyJob(TypedDict):
+    """Imports a file to see what it declares."""
+
+    mode: Literal["survey"]
+    file: str
+    task: str | None
+    project: str | None
+    domain: str | None
+
+
+class ModuleJob(TypedDict):
+    """Runs a module, as `python -m` does."""
+
+    mode: Literal["module"]
+    module: str
+    arguments: list[str]
+
+
+Job = FileJob | SurveyJob | ModuleJob
+
+Leaks = Literal["warn", "deny", "off"]
+
+
+class Settings(TypedDict):
+    shared_secrets: bool
+    leaks: Leaks
+    secrets_directory: str | None
+
+
+@final
+class Start(TypedDict):
+    load: str
+    modules: list[tuple[str, str]]
+    job: Job
+    settings: Settings
+    parent: int
+
+
+@final
+class Done(TypedDict):
+    pass
+
+
+@final
+class Provided(TypedDict):
+    variables: dict[str, str]
+    shell: list[str]
+    missing: list[int]
+    why_missing: list[str]
+    notes: list[str]
+
+
+@final
+class Refused(TypedDict):
+    error: str
+
+
+Reply = Start | Done | Provided | Refused
+
+
+# Between the first interpreter of a run and a worker of its tests
+
+
+class Bequest(TypedDict):
+    """The variables of the shell, and those that code outside tasks has set or deleted (None)."""
+
+    shell: dict[str, str]
+    set_outside: dict[str, str | None]
+
+
+class WorkerStart(TypedDict):
+    modules: list[tuple[str, str]]
+    settings: Settings
+    parent: int
+    variables: Bequest
+
+
+# A push, in which flyte-local asks and the bootstrap answers
+
+
+class Target(TypedDict):
+    """The cluster, as far as options name it."""
+
+    config: str | None
+    endpoint: str | None
+    insecure: bool
+
+
+class PushStart(TypedDict):
+    modules: list[tuple[str, str]]
+    target: Target
+    parent: int
+
+
+SecretType = Literal["regular", "image_pull"]
+
+
+class PushRequest(TypedDict):
+    op: Literal["look", "create", "update"]
+    index: int
+    name: str
+    project: str
+    domain: str
+    type: SecretType | None
+    value: str | None
+
+
+class About(TypedDict):
+    """The cluster that the SDK found."""
+
+    endpoint: str
+    organization: str | None
+    config: str | None
+
+
+class Connected(About):
+    op: Literal["connected"]
+
+
+class Failed(TypedDict):
+    op: Literal["failed"]
+    code: str | None
+    message: str
+    python: str
+
+
+class Answered(TypedDict):
+    op: Literal["done"]
+    index: int
+    found: SecretType | None
+    code: str | None
+    message: str | None
+
+
+PushReply = Hello | Failed | Connected | Answered

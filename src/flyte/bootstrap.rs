@@ -1,0 +1,57 @@
+//! The Python modules that this binary carries, of `python/flyte_local/bootstrap/`.
+//!
+//! An interpreter starts with [`LOAD`] alone, fetches the others over its socket, and so keeps their code out of `ps`.
+
+/// The source of one module.
+macro_rules! source {
+    ($name:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/python/flyte_local/bootstrap/", $name, ".py"))
+    };
+}
+
+/// The names and the sources of modules, each after those that it imports.
+macro_rules! modules {
+    ($($name:literal),+ $(,)?) => { &[$(($name, source!($name))),+] };
+}
+
+/// Fetches the other modules over a socket. The first interpreter and each worker of its tests begin with it. Any Python
+/// since 2.7 can parse it, so that one that is too old can say so.
+pub(super) const LOAD: &str = source!("load");
+
+/// The program of a run's interpreter.
+pub(super) const RUN: &str = concat!(
+    source!("load"),
+    r#"
+socket = int(sys.argv[1])
+start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
+sys.modules["_flyte_local.start"].start(socket, start)
+"#
+);
+
+/// The modules of a run.
+pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
+    "broker",
+    "views",
+    "leaks",
+    "injection",
+    "imports",
+    "local",
+    "redirect",
+    "modes",
+    "workers",
+    "survey",
+    "start",
+];
+
+/// The program of the interpreter that calls a cluster.
+pub(super) const PUSH: &str = concat!(
+    source!("load"),
+    r#"
+socket = int(sys.argv[1])
+start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
+sys.modules["_flyte_local.push"].start(socket, start)
+"#
+);
+
+/// The modules of a call to a cluster.
+pub(super) const PUSH_MODULES: &[(&str, &str)] = modules!["broker", "push"];

@@ -1,0 +1,222 @@
+"""The search for a task's own secrets in what it returns."""
+
+import array
+import base64
+import collections
+import enum
+import json
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyte_local.bootstrap import leaks
+from flyte_local.bootstrap.leaks import LeakGuard, Search, forms, own_values
+
+SECRET = b"a long secret"
+
+
+def place(value: object, wanted: bytes = SECRET) -> str | None:
+    """Returns where in an output called `o0` the secret is found."""
+    search = Search([("key", wanted)])
+    search.look_at("o0", value)
+    return search.found.get("key")
+
+
+class Slotted:
+    __slots__ = ("__private", "empty", "value")
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
+class Private:
+    __slots__ = ("__hidden",)
+
+    def __init__(self, value: object) -> None:
+        self.__hidden = value
+
+
+class Colour(enum.Enum):
+    RED = "a long secret"
+
+
+Pair = collections.namedtuple("Pair", ["first", "second"])
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a long secret", "o0"),
+        ("before a long secret after", "o0"),
+        (b"a long secret", "o0"),
+        (bytearray(b"a long secret"), "o0"),
+        (memoryview(b"\xff a long secret"), "o0"),
+        (array.array("b", b"a long secret"), "o0"),
+        (["x", "a long secret"], "o0[1]"),
+        ({"b": {"c": "a long secret"}}, "o0['b']['c']"),
+        ({3: "a long secret"}, "o0[3]"),
+        ({(1, 2): "a long secret"}, "o0[…]"),
+        ({"a long secret": 1}, "o0{}"),
+        ({"a long secret"}, "o0{}"),
+        (collections.deque(["a long secret"]), "o0[0]"),
+        (types.MappingProxyType({"b": "a long secret"}), "o0['b']"),
+        (Pair("x", "a long secret"), "o0.second"),
+        (Slotted("a long secret"), "o0.value"),
+        (Private("a long secret"), "o0._Private__hidden"),
+        (types.SimpleNamespace(token="a long secret"), "o0.token"),
+        (Colour.RED, "o0.value"),
+    ],
+)
+def test_a_secret_is_found_in_every_kind_of_value(value: object, expected: str) -> None:
+    assert place(value) == expected
+
+
+@pytest.mark.parametrize("value", [None, 3, 2.5, True, [], {}, "another value", b"", len, types, object()])
+def test_a_value_without_the_secret_is_passed_over(value: object) -> None:
+    assert place(value) is None
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
+def test_the_base64_of_a_secret_is_found_at_each_offset_and_in_both_alphabets(before: str) -> None:
+    wanted = b"?>~ secret ?>~"
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        encoded = encode(before.encode() + wanted + b" and more").decode()
+        assert place({"header": encoded}, wanted) == "o0['header']"
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr, lambda value: json.dumps(value, ensure_ascii=False)])
+def test_a_secret_is_found_quoted(write: Callable[[object], str]) -> None:
+    secret = 'it\'s "quoted" \U0001f511\n'
+    assert place(write({"x": secret}), secret.encode()) == "o0"
+
+
+def test_the_strings_of_a_json_secret_are_found_but_not_its_names() -> None:
+    account = json.dumps({"private_key": "one\ntwo", "more": [{"a": "in a list"}], "b": "7 bytes"}).encode()
+    assert place(["in a list"], account) == "o0[0]"
+    assert place(["private_key", "7 bytes"], account) is None
+
+
+@pytest.mark.parametrize("value", [b"7 bytes", b"7 bytes\n", b"          ", b""])
+def test_short_and_blank_values_are_not_looked_for(value: bytes) -> None:
+    assert forms(value) == set()
+
+
+def test_a_trailing_newline_takes_no_part() -> None:
+    assert place("a long secret", SECRET + b"\r\n") == "o0"
+
+
+def test_a_word_counts_as_a_value_but_not_as_a_name() -> None:
+    assert place({"password": 1}, b"password") is None
+    assert place({"password": "password"}, b"password") == "o0[…]"
+
+
+def test_a_place_that_could_itself_be_secret_is_not_shown() -> None:
+    assert place({"\x1b[0m": "a long secret"}) == "o0[…]"
+    assert place({"y" * 100: "a long secret"}) == "o0[…]"
+
+
+def test_a_long_place_is_shortened() -> None:
+    value: Any = "a long secret"
+    for _ in range(50):
+        value = [value]
+    assert place(value) == "o0" + "[0]" * 9 + "…" + "[0]" * 10
+
+
+def test_a_cycle_ends() -> None:
+    cycle: dict[str, Any] = {}
+    cycle["self"] = [cycle, "a long secret"]
+    assert place(cycle) == "o0['self'][1]"
+
+
+def test_a_search_is_cut_short_after_many_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaks, "MAX_OBJECTS", 10)
+    search = Search([("key", SECRET)])
+    search.look_at("o0", [str(number) for number in range(20)])
+    assert search.is_cut_short and not search.found
+
+
+class Ending:
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise SystemExit(3)
+
+
+class Interrupted:
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise KeyboardInterrupt
+
+
+def test_code_of_a_value_that_fails_does_not_end_the_search() -> None:
+    assert place([Ending(), "a long secret"]) == "o0[1]"
+
+
+def test_an_interrupt_ends_the_search() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        place(Interrupted())
+
+
+@dataclass
+class StubSecret:
+    key: str
+    as_env_var: str | None = None
+    group: str | None = None
+
+
+def test_own_values_are_those_of_variables_and_files(tmp_path: Path) -> None:
+    (tmp_path / "mounted").write_bytes(b"\xff in a file")
+    secrets = [StubSecret("variable", "VARIABLE"), StubSecret("mounted"), StubSecret("absent")]
+    variables = {"VARIABLE": "value \udcff", "FLYTE_SECRETS_DEFAULT_DIR": str(tmp_path)}
+    assert list(own_values(secrets, variables)) == [("variable", b"value \xff"), ("mounted", b"\xff in a file")]
+
+
+@dataclass
+class StubBroker:
+    asked: list[Any] = field(default_factory=list)
+
+    def is_forked(self) -> bool:
+        return False
+
+    def ask(self, request: Any) -> Any:
+        self.asked.append(request)
+        return {}
+
+
+class ReturnedError(Exception):
+    pass
+
+
+def guard(setting: str) -> LeakGuard:
+    def error(_: object, message: str, code: str) -> Exception:
+        return ReturnedError(code, message)
+
+    arguments: Any = (setting, StubBroker(), None, error)
+    return LeakGuard(*arguments)
+
+
+def task(*outputs: str) -> Any:
+    return types.SimpleNamespace(name="env.main", native_interface=types.SimpleNamespace(outputs=dict.fromkeys(outputs)))
+
+
+def test_a_returned_secret_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
+    warns = guard("warn")
+    for _ in range(2):
+        warns.check(task("o0"), [("key", SECRET)], ["a long secret"])
+    said = "flyte-local: task env.main returns its secret key, in o0[0]: Flyte stores what tasks return in plain text"
+    assert capsys.readouterr().err == f"{said} and shows it in its UI\n"
+
+
+def test_a_returned_secret_fails_the_task_where_that_is_denied() -> None:
+    with pytest.raises(ReturnedError) as raised:
+        guard("deny").check(task("first", "second"), [("key", SECRET)], ("x", "a long secret"))
+    message = "task env.main returns its secret key, in second, which --leaks=deny forbids"
+    assert raised.value.args == ("SecretReturned", message)
+
+
+def test_nothing_is_searched_where_that_is_off(capsys: pytest.CaptureFixture[str]) -> None:
+    guard("off").check(task("o0"), [("key", SECRET)], "a long secret")
+    assert capsys.readouterr().err == ""
