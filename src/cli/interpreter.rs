@@ -76,8 +76,8 @@ impl Typed {
 
 pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Typed) -> CliError {
     match failure {
-        RunError::PythonTooOld { version: (major, minor, micro) } => {
-            let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
+        RunError::PythonTooOld { version } => {
+            let message = format!("Python {version} is too old for Flyte 2, which needs 3.10 or newer");
             CliError::new(Exit::Failed, message)
                 .because(format!("it is {}", named_by(interpreter)))
                 .hint(another(typed.verb))

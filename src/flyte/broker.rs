@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::bootstrap::{LOAD, RUN, RUN_MODULES};
 use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
 use super::python::Connected;
-use super::{Interpreter, OLDEST_PYTHON};
+use super::{Interpreter, OLDEST_PYTHON, PythonVersion};
 use crate::process::Spawner;
 
 /// The longest request, enough for thousands of declared secrets.
@@ -50,8 +50,8 @@ pub struct SourceError(pub String);
 pub enum RunError {
     /// The interpreter is older than Flyte 2 supports.
     PythonTooOld {
-        /// Major, minor and micro version.
-        version: (u32, u32, u32),
+        /// Its version.
+        version: PythonVersion,
     },
     /// The interpreter has no Flyte SDK.
     LacksSdk {
@@ -175,7 +175,7 @@ impl<S: SecretSource> Session<S> {
             Request::Hello { python: version } => {
                 let mut state = self.shared.lock();
                 state.greeted = true;
-                if (version.0, version.1) < OLDEST_PYTHON {
+                if version < OLDEST_PYTHON {
                     state.failure = Some(RunError::PythonTooOld { version });
                     return Err(io::ErrorKind::Unsupported.into());
                 }

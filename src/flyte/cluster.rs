@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::bootstrap::{PUSH, PUSH_MODULES};
 use super::cluster_messages::{ClusterReply, ClusterRequest, Start};
 use super::python::Connected;
-use super::{Interpreter, OLDEST_PYTHON};
+use super::{Interpreter, OLDEST_PYTHON, PythonVersion};
 use crate::process::Spawner;
 use crate::secret::{SecretId, SecretType, SecretValue};
 
@@ -54,12 +54,17 @@ pub enum ConnectError {
     Start(io::Error),
     /// The program is not a Python interpreter, and ended with this exit code.
     NotPython(i32),
-    /// The interpreter is older than Flyte 2 supports: major, minor and micro version.
-    PythonTooOld((u32, u32, u32)),
+    /// The interpreter is older than Flyte 2 supports.
+    PythonTooOld(PythonVersion),
     /// The interpreter, by its own name for itself, has no Flyte SDK.
     LacksSdk(String),
-    /// The interpreter, by its own name for itself, has a Flyte SDK unlike those that are known; and the difference.
-    UnknownSdk(String, String),
+    /// The interpreter has a Flyte SDK unlike those that are known.
+    UnknownSdk {
+        /// The interpreter's own name for itself.
+        python: String,
+        /// The difference.
+        reason: String,
+    },
     /// No configuration and no option names a cluster.
     NoCluster,
     /// The SDK reports the reason.
@@ -120,7 +125,7 @@ impl Cluster {
             let ended = cluster.child.wait().map_err(ConnectError::Start)?;
             return Err(ConnectError::NotPython(ended.code().unwrap_or_default()));
         };
-        if (python.0, python.1) < OLDEST_PYTHON {
+        if python < OLDEST_PYTHON {
             return Err(ConnectError::PythonTooOld(python));
         }
         let start = Start { modules: PUSH_MODULES, target, parent: std::process::id() };
@@ -128,7 +133,7 @@ impl Cluster {
             Ok(ClusterReply::Connected(about)) => Ok((cluster, about)),
             Ok(ClusterReply::Failed { code, message, python }) => Err(match code.as_deref() {
                 Some("no_sdk") => ConnectError::LacksSdk(python),
-                Some("unknown_sdk") => ConnectError::UnknownSdk(python, message),
+                Some("unknown_sdk") => ConnectError::UnknownSdk { python, reason: message },
                 Some("no_cluster") => ConnectError::NoCluster,
                 _ => ConnectError::Refused(CallError { code, message }),
             }),

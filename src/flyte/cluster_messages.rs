@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::PythonVersion;
 use super::cluster::{About, Target};
 use crate::secret::SecretType;
 
@@ -30,7 +31,7 @@ pub(super) struct ClusterRequest<'a> {
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub(super) enum ClusterReply {
-    Hello { python: (u32, u32, u32) },
+    Hello { python: PythonVersion },
     Failed { code: Option<String>, message: String, python: String },
     Connected(About),
     Done { index: usize, found: Option<SecretType>, code: Option<String>, message: Option<String> },

@@ -15,14 +15,14 @@ pub use broker::{Broker, RunError, SecretSource, SourceError};
 pub use cluster::{About, Call, CallError, CallResult, Calls, Cluster, ConnectError, Target};
 pub use naming::{VariableName, VariableNameError, default_variable};
 pub use protocol::{Declared, Job, Leaks, Provided, Settings, Surveyed};
-pub use python::{Interpreter, InterpreterOrigin, InterpreterSearch};
+pub use python::{Interpreter, InterpreterOrigin, InterpreterSearch, PythonVersion};
 pub use script::ScriptError;
 
 /// The directory in which a cluster mounts file secrets; the only `mount` that the SDK accepts.
 pub const SECRETS_DIRECTORY: &str = "/etc/flyte/secrets";
 
 /// The oldest Python that Flyte 2 supports.
-pub const OLDEST_PYTHON: (u32, u32) = (3, 10);
+pub const OLDEST_PYTHON: PythonVersion = PythonVersion { major: 3, minor: 10, micro: 0 };
 
 /// The variables that a cluster sets beside an environment-variable secret.
 pub const VARIABLE_MARKERS: [(&str, &str); 1] = [("FLYTE_SECRETS_ENV_PREFIX", "_UNION_")];

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::PythonVersion;
+
 /// A secret as the SDK's `flyte.Secret` declares it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Declared {
@@ -36,8 +38,8 @@ pub struct Surveyed {
 pub(super) enum Request {
     /// The first request, with the version of Python.
     Hello {
-        /// Major, minor and micro version.
-        python: (u32, u32, u32),
+        /// The version.
+        python: PythonVersion,
     },
     /// The project and domain of Flyte's own configuration.
     Scope {

@@ -1,13 +1,41 @@
 //! The Python interpreter that runs the tasks.
 
+use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde::Deserialize;
+
 use super::script::{self, ScriptError};
 use crate::process::Spawner;
+
+/// A version of Python. On the wire it is an array of three numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "(u32, u32, u32)")]
+pub struct PythonVersion {
+    /// The major version.
+    pub major: u32,
+    /// The minor version.
+    pub minor: u32,
+    /// The micro version.
+    pub micro: u32,
+}
+
+impl From<(u32, u32, u32)> for PythonVersion {
+    fn from((major, minor, micro): (u32, u32, u32)) -> Self {
+        Self { major, minor, micro }
+    }
+}
+
+impl fmt::Display for PythonVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { major, minor, micro } = self;
+        write!(f, "{major}.{minor}.{micro}")
+    }
+}
 
 /// A Python interpreter and the reason for choosing it.
 #[derive(Debug, Clone, PartialEq, Eq)]

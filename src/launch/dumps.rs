@@ -11,7 +11,7 @@ static CALLERS: OnceLock<Rlimit> = OnceLock::new();
 /// files either; root can. Programs that this process starts or becomes are not affected.
 pub fn forbid_dumps() {
     CALLERS.get_or_init(|| getrlimit(Resource::Core));
-    limit(true);
+    limit(CoreFiles::Forbidden);
     set_dumpable(false);
 }
 
@@ -27,9 +27,9 @@ pub fn wipe_stack() {
 
 /// Starts a program with the caller's limit on core files.
 pub(super) fn with_callers_limit<T>(start: impl FnOnce() -> T) -> T {
-    limit(false);
+    limit(CoreFiles::AsOurCaller);
     let started = start();
-    limit(true);
+    limit(CoreFiles::Forbidden);
     started
 }
 
@@ -46,9 +46,18 @@ pub(super) fn while_dumpable<T>(act: impl FnOnce() -> T) -> T {
     done
 }
 
-fn limit(forbid: bool) {
+/// Limits on core files.
+enum CoreFiles {
+    Forbidden,
+    AsOurCaller,
+}
+
+fn limit(core_files: CoreFiles) {
     let Some(callers) = CALLERS.get() else { return };
-    let current = if forbid { Some(0) } else { callers.current };
+    let current = match core_files {
+        CoreFiles::Forbidden => Some(0),
+        CoreFiles::AsOurCaller => callers.current,
+    };
     // Only the soft limit, which every process may change below the hard one.
     let _ = setrlimit(Resource::Core, Rlimit { current, maximum: callers.maximum });
 }

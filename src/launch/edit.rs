@@ -44,7 +44,18 @@ pub enum EditError {
     Signals(#[source] io::Error),
 }
 
-/// Starts an editor on a file called `name` that holds `content`, and returns the new content, at most `limit` bytes.
+/// A file to edit.
+#[derive(Clone, Copy)]
+pub struct EditedFile<'a> {
+    /// Its name, which the editor shows.
+    pub name: &'a str,
+    /// Its content before the edit.
+    pub content: &'a [u8],
+    /// The most bytes that it may have after the edit.
+    pub limit: usize,
+}
+
+/// Starts an editor on a file in memory, and returns the file's new content.
 ///
 /// `supervisor` is as in [`run`]; `editor` makes the editor's command for the file's path. Processes that the editor leaves go
 /// on: it may be a window of a program that was there before, or that stays.
@@ -55,9 +66,7 @@ pub fn edit(
     supervisor: Command,
     editor: impl FnOnce(&Path) -> Command,
     base: &MemoryBase,
-    name: &str,
-    content: &[u8],
-    limit: usize,
+    file: EditedFile<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, EditError> {
     let held = Held::start().map_err(EditError::Signals)?;
     let directory = base.create_directory()?;
@@ -65,13 +74,13 @@ pub fn edit(
     let removal = directory.removal();
     let files = directory.files();
     let path = files.path().to_owned();
-    let edited = begin(files, name, content).map_err(EditError::from).and_then(|file| {
+    let edited = begin(files, file).map_err(EditError::from).and_then(|path_of_file| {
         if let Some(signal) = held.arrived() {
             return Err(EditError::Failed(Ended::Signal(signal)));
         }
         let surroundings = Surroundings { mask: None, directory: Some(&path), leftovers: Leftovers::Keep };
-        match run(supervisor, &editor(&file), surroundings, |_| ())? {
-            Ended::Code(0) => read(files, name, limit),
+        match run(supervisor, &editor(&path_of_file), surroundings, |_| ())? {
+            Ended::Code(0) => read(files, file),
             ended => Err(EditError::Failed(ended)),
         }
     });
@@ -83,7 +92,10 @@ pub fn edit(
 }
 
 /// Writes the file, which only its owner may read and write, and returns its path.
-fn begin(files: &PrivateDirectory, name: &str, content: &[u8]) -> Result<PathBuf, DirectoryError> {
+fn begin(
+    files: &PrivateDirectory,
+    EditedFile { name, content, .. }: EditedFile<'_>,
+) -> Result<PathBuf, DirectoryError> {
     let path = files.path.join(name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
@@ -97,7 +109,10 @@ fn begin(files: &PrivateDirectory, name: &str, content: &[u8]) -> Result<PathBuf
 }
 
 /// Reads the file that the editor left: the same one, or another in its place.
-fn read(files: &PrivateDirectory, name: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, EditError> {
+fn read(
+    files: &PrivateDirectory,
+    EditedFile { name, limit, .. }: EditedFile<'_>,
+) -> Result<Zeroizing<Vec<u8>>, EditError> {
     let path = files.path.join(name);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(&files.fd, name, flags, Mode::empty()) {

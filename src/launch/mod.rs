@@ -27,7 +27,7 @@ mod terminal;
 pub use child::{ChildError, Ended, Leftovers, Surroundings, replace, run};
 pub use directory::{DirectoryError, PrivateDirectory};
 pub use dumps::{forbid_dumps, wipe_stack};
-pub use edit::{EditError, edit};
+pub use edit::{EditError, EditedFile, edit};
 pub use environment::changes_how_programs_load;
 pub use memory_directory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
 pub use supervisor::supervise;

@@ -61,8 +61,8 @@ impl Patterns {
         }
         self.add(text.to_vec());
         // A terminal puts a carriage return before every line feed; other programs only before those that have none.
-        self.add(with_carriage_returns(text, false));
-        self.add(with_carriage_returns(text, true));
+        self.add(with_carriage_returns(text, LineFeeds::Bare));
+        self.add(with_carriage_returns(text, LineFeeds::All));
         for line in lines(text).filter(|line| line.len() >= MIN_BYTES && !is_blank(line)) {
             self.add(line.to_vec());
         }
@@ -176,12 +176,21 @@ fn is_blank(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_whitespace)
 }
 
-/// Puts a carriage return before every line feed, or before every one that has none.
-fn with_carriage_returns(text: &[u8], every: bool) -> Vec<u8> {
-    // Made in one piece: a vector that grows leaves copies of the value behind.
+/// The line feeds before which programs put a carriage return.
+#[derive(Clone, Copy, PartialEq)]
+enum LineFeeds {
+    /// Every one, as a terminal does.
+    All,
+    /// Those without one.
+    Bare,
+}
+
+/// Puts a carriage return before line feeds.
+fn with_carriage_returns(text: &[u8], before: LineFeeds) -> Vec<u8> {
+    // Allocated once: a vector that grows leaves copies of the value behind.
     let mut changed = Vec::with_capacity(2 * text.len());
     for (index, &byte) in text.iter().enumerate() {
-        if byte == b'\n' && (every || index == 0 || text[index - 1] != b'\r') {
+        if byte == b'\n' && (before == LineFeeds::All || index == 0 || text[index - 1] != b'\r') {
             changed.push(b'\r');
         }
         changed.push(byte);

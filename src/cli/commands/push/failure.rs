@@ -18,7 +18,7 @@ pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, contex
         ConnectError::NotPython(code) => not_python(interpreter, code, "push secret"),
         ConnectError::PythonTooOld(version) => explain(RunError::PythonTooOld { version }, interpreter, &typed),
         ConnectError::LacksSdk(python) => explain(RunError::LacksSdk { python }, interpreter, &typed),
-        ConnectError::UnknownSdk(python, reason) => {
+        ConnectError::UnknownSdk { python, reason } => {
             let message = format!("the flyte package of {python} is not a Flyte SDK that flyte-local knows");
             CliError::new(Exit::Failed, message)
                 .because(reason)
