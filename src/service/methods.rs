@@ -80,7 +80,12 @@ impl Methods {
         answer
     }
 
-    async fn call(&self, method: Method, request: Payload, about: &mut Option<String>) -> Result<Reply, ConnectError> {
+    async fn call(
+        &self,
+        method: Method,
+        request: Payload,
+        about: &mut Option<String>,
+    ) -> Result<EncodableReply, ConnectError> {
         match method {
             Method::Create => {
                 let CreateSecretRequest { id, secret_spec } = decode(request)?;
@@ -89,7 +94,7 @@ impl Methods {
                 request::require_scope(&id, secret_type)?;
                 request::require_fit(secret_type, &value)?;
                 self.write(move |vault| vault.writer()?.create_secret(&id, secret_type, &value)).await?;
-                Ok(Reply::new(CreateSecretResponse {}))
+                Ok(EncodableReply::new(CreateSecretResponse {}))
             }
             Method::Update => {
                 let UpdateSecretRequest { id, secret_spec } = decode(request)?;
@@ -101,26 +106,31 @@ impl Methods {
                 let GetSecretRequest { id, .. } = decode(request)?;
                 let id = named(id.into_option(), about)?;
                 let metadata = self.read(move |vault| vault.metadata(&id)).await?;
-                Ok(Reply::new(reply::found(&metadata)))
+                Ok(EncodableReply::new(reply::found(&metadata)))
             }
             Method::Delete => {
                 let DeleteSecretRequest { id, .. } = decode(request)?;
                 let id = named(id.into_option(), about)?;
                 self.write(move |vault| vault.lock()?.delete_secret(&id)).await?;
-                Ok(Reply::new(DeleteSecretResponse {}))
+                Ok(EncodableReply::new(DeleteSecretResponse {}))
             }
             Method::List => {
                 let page = request::page(decode::<ListSecretsRequest>(request)?)?;
                 let found = self.read(move |vault| vault.page(&page.filter, page.after.as_ref(), page.limit)).await?;
                 found.listing.refused.iter().for_each(|error| self.0.host.happened(&Event::LeftOut(error)));
-                Ok(Reply::new(reply::page(&found)))
+                Ok(EncodableReply::new(reply::page(&found)))
             }
             // An empty message names no endpoint, and so the client stays with this one, whatever the request asks for.
-            Method::SelectCluster => Ok(Reply::new(CreateSecretResponse {})),
+            Method::SelectCluster => Ok(EncodableReply::new(CreateSecretResponse {})),
         }
     }
 
-    async fn update(&self, id: SecretId, secret_type: SecretType, value: SecretValue) -> Result<Reply, ConnectError> {
+    async fn update(
+        &self,
+        id: SecretId,
+        secret_type: SecretType,
+        value: SecretValue,
+    ) -> Result<EncodableReply, ConnectError> {
         let objection = self.write(move |vault| {
             let known = vault.metadata(&id)?.secret_type;
             // A missing type means the regular one, so an update without a type does not change it.
@@ -136,7 +146,7 @@ impl Methods {
         });
         match objection.await? {
             Some(objection) => Err(objection),
-            None => Ok(Reply::new(UpdateSecretResponse {})),
+            None => Ok(EncodableReply::new(UpdateSecretResponse {})),
         }
     }
 
@@ -210,9 +220,9 @@ fn decode<M: Message + JsonDeserialize + 'static>(request: Payload) -> Result<M,
 }
 
 /// A message of any method.
-struct Reply(Box<dyn FnOnce(CodecFormat) -> Result<Bytes, ConnectError> + Send>);
+struct EncodableReply(Box<dyn FnOnce(CodecFormat) -> Result<Bytes, ConnectError> + Send>);
 
-impl Reply {
+impl EncodableReply {
     fn new<M: Message + JsonSerialize + Send + 'static>(message: M) -> Self {
         Self(Box::new(move |format| Encodable::<M>::encode(&message, format)))
     }
