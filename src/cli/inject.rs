@@ -1,17 +1,21 @@
 //! From a declaration to a value in its place: what `run` and `exec` share.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::environment::runtime_directory;
-use super::error::{CliError, Exit, scope_flags};
+use super::error::{CommandError, Exit};
 use super::files::{Files, User};
 use super::identities::Identities;
+use super::report::Report;
 use super::sanitize::harmless;
+use super::shell::scope_flags;
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::launch::{DirectoryError, Removal};
+use flyte_local::launch::Removal;
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{RunScope, Scope, SecretName};
 use flyte_local::vault::{Resolved, Vault};
@@ -26,7 +30,15 @@ pub(crate) struct Injector {
     watchlist: Watchlist,
     /// The keys of values so short that hiding them spoils the output.
     short: RefCell<Vec<SecretName>>,
+    /// The secrets that a file was given while it is imported; `None` once a task has started, and for a command.
+    imported: RefCell<Option<BTreeMap<SecretName, ForImport>>>,
     command: String,
+}
+
+/// A secret that was opened while a file is imported, and the scope in which it was looked for.
+struct ForImport {
+    run: RunScope,
+    resolved: Arc<Resolved>,
 }
 
 /// Values of fewer bytes stand in any output by chance.
@@ -47,7 +59,7 @@ impl Injector {
         user: User,
         mount: Mount,
         watchlist: Watchlist,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, CommandError> {
         let vault = context.open_vault()?;
         let identities = context.identities()?;
         // Before anything else: a keyring is not that of a namespace, and no question can be asked once a child has the
@@ -63,18 +75,25 @@ impl Injector {
                 Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
             }
         };
+        let imported = RefCell::new((user == User::Task).then(BTreeMap::new));
         let command = context.command.clone();
-        Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), command })
+        Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), imported, command })
+    }
+
+    /// Puts an error into words, for a reader other than the terminal.
+    pub(crate) fn report(&self, error: &CommandError) -> Report {
+        error.report(&self.command)
     }
 
     /// The names that a run in this scope sees.
-    pub(crate) fn names(&self, run: &RunScope) -> Result<Vec<SecretName>, CliError> {
-        self.vault.names(run).map_err(|error| CliError::from_vault(&error, &self.command))
+    pub(crate) fn names(&self, run: &RunScope) -> Result<Vec<SecretName>, CommandError> {
+        Ok(self.vault.names(run)?)
     }
 
     /// A secret as the text of a variable.
-    pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CliError> {
-        let value = self.resolve(key, run)?.value;
+    pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CommandError> {
+        let resolved = self.resolve(key, run)?;
+        let value = &resolved.value;
         // The cluster's words: it refuses such a value and sends the user to a file mount.
         match std::str::from_utf8(value.expose()) {
             Ok(text) if !text.contains('\0') => Ok(Zeroizing::new(text.to_owned())),
@@ -85,30 +104,30 @@ impl Injector {
                     User::Task => format!("flyte.Secret(key=\"{key}\", mount=\"{SECRETS_DIRECTORY}\")"),
                     User::Command => format!("--mount {key}"),
                 };
-                Err(CliError::new(Exit::Failed, message).hint(format!("mount it as a file: {advice}")))
+                Err(CommandError::new(Exit::Failed, message).hint(format!("mount it as a file: {advice}")))
             }
         }
     }
 
     /// Puts a secret where a cluster mounts it; with a group, also where the SDK's AWS example reads it.
-    pub(crate) fn file(&self, key: &SecretName, group: Option<&str>, run: &RunScope) -> Result<(), CliError> {
-        let value = self.resolve(key, run)?.value;
+    pub(crate) fn file(&self, key: &SecretName, group: Option<&str>, run: &RunScope) -> Result<(), CommandError> {
+        let resolved = self.resolve(key, run)?;
+        let value = &resolved.value;
         let directory = match &self.files {
             Files::Mounted(directory) => directory,
             Files::InMemory(directory) => directory.files(),
             Files::Unavailable { reason, hints } => {
                 let message = format!("secret {key} cannot be mounted in {SECRETS_DIRECTORY}: {reason}");
-                let error = CliError::new(Exit::Failed, message);
+                let error = CommandError::new(Exit::Failed, message);
                 return Err(hints.iter().fold(error, |error, hint| error.hint(*hint)));
             }
         };
-        let failed = |error: DirectoryError| CliError::chain(Exit::Failed, &error);
-        directory.write(&[key.as_str()], value.expose()).map_err(failed)?;
+        directory.write(&[key.as_str()], value.expose())?;
         let Some(group) = group.filter(|group| is_file_name(group) && *group != key.as_str()) else { return Ok(()) };
         match directory.write(&[group, &key.as_str().to_ascii_lowercase()], value.expose()) {
             // Another secret has the group's name, and its own path is the one that a cluster has.
             Err(error) if error.is_not_a_directory() => Ok(()),
-            written => written.map_err(failed),
+            written => Ok(written?),
         }
     }
 
@@ -126,8 +145,8 @@ impl Injector {
     }
 
     /// The scope that a secret would come from. It is opened, as one that is refused would not come from there.
-    pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CliError> {
-        self.resolve(key, run).map(|resolved| resolved.scope)
+    pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CommandError> {
+        self.resolve(key, run).map(|resolved| resolved.scope.clone())
     }
 
     /// The directory of file secrets, as the variables of a cluster name it.
@@ -159,18 +178,37 @@ impl Injector {
         }
     }
 
-    fn resolve(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CliError> {
+    /// Opens every secret again from here on: a task gets the values that the vault has when the task starts.
+    pub(crate) fn task_starts(&self) {
+        *self.imported.borrow_mut() = None;
+    }
+
+    /// Finds and opens a secret; while a file is imported, only once, so that the whole import sees one value.
+    fn resolve(&self, key: &SecretName, run: &RunScope) -> Result<Arc<Resolved>, CommandError> {
+        let mut imported = self.imported.borrow_mut();
+        let known = imported.as_ref().and_then(|known| known.get(key)).filter(|known| known.run == *run);
+        if let Some(known) = known {
+            return Ok(Arc::clone(&known.resolved));
+        }
+        let resolved = Arc::new(self.open_secret(key, run)?);
+        if let Some(imported) = imported.as_mut() {
+            imported.insert(key.clone(), ForImport { run: run.clone(), resolved: Arc::clone(&resolved) });
+        }
+        Ok(resolved)
+    }
+
+    fn open_secret(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CommandError> {
         match self.vault.resolve(key, run, &self.identities) {
             Ok(Some(resolved)) => {
                 self.watch(key, resolved.value.expose());
                 Ok(resolved)
             }
             Ok(None) => Err(self.missing(key, run)),
-            Err(error) => Err(CliError::from_read(&error, &self.command, &self.identities.tried())),
+            Err(error) => Err(CommandError::from(error).tried(self.identities.tried())),
         }
     }
 
-    fn missing(&self, key: &SecretName, run: &RunScope) -> CliError {
+    fn missing(&self, key: &SecretName, run: &RunScope) -> CommandError {
         let tried: Vec<_> = run.walk().iter().map(ToString::to_string).collect();
         let mut message = format!("secret {key} is in none of this run's scopes\ntried: {}", tried.join("; "));
         // Only a help: that it cannot be said hides nothing.
@@ -181,7 +219,7 @@ impl Injector {
             message.push_str(&format!("\nit exists in: {}", names.join("; ")));
             hints.push(format!("or run where it is seen, with{}", scope_flags(scope)));
         }
-        hints.into_iter().fold(CliError::new(Exit::NotFound, message), CliError::hint)
+        hints.into_iter().fold(CommandError::new(Exit::NotFound, message), CommandError::hint)
     }
 }
 

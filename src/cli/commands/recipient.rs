@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::listing;
 use crate::cli::reencrypt;
-use crate::cli::table;
+use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::crypto::{Recipient, RecipientError};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
@@ -66,7 +66,7 @@ pub(crate) struct DeleteArgs {
     name: String,
 }
 
-pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliError> {
+pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CommandError> {
     require_name(&args.name)?;
     let keys = match (&args.key, &args.from_file) {
         (Some(key), _) => vec![parse(key)?],
@@ -76,7 +76,8 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let named = |key: &Recipient| NamedRecipient { name: args.name.clone(), key: key.clone() };
-    vault.add_recipients(keys.iter().map(named).collect()).map_err(|error| refused_change(context, &vault, &error))?;
+    let added = vault.writer().and_then(|mut writer| writer.add_recipients(keys.iter().map(named).collect()));
+    added.map_err(|error| refused_change(context, &vault, error))?;
     for key in &keys {
         context.ui.say(&format!("added recipient {:?}: {key}", args.name));
     }
@@ -89,20 +90,34 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     rekeyed
 }
 
-pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliError> {
+pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
-    let rows: Vec<_> = vault.recipients().iter().map(|known| [known.name.clone(), known.key.to_string()]).collect();
-    let json: Value =
-        vault.recipients().iter().map(|known| json!({ "name": known.name, "key": known.key.to_string() })).collect();
-    context.ui.data(table::formatted(context.output_format, ["name", "key"], &rows, &json).as_bytes())
+    let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
+    let rows: Vec<_> = vault.recipients().iter().map(row).collect();
+    table::print(context.ui, context.output_format, &rows)
 }
 
-pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliError> {
+/// A recipient of the vault.
+#[derive(Serialize)]
+struct RecipientRow {
+    name: String,
+    key: String,
+}
+
+impl Row for RecipientRow {
+    const COLUMNS: &'static [Column] = &[Column::new("name"), Column::new("key")];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::new(&self.name), Cell::with_keys(&self.key)]
+    }
+}
+
+pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
-    let removed = vault.remove_recipients(&args.name, &identities.usable());
-    let removed = removed.map_err(|error| refused_change(context, &vault, &error))?;
+    let own = identities.usable();
+    let removed = vault.writer().and_then(|mut writer| writer.remove_recipients(&args.name, &own));
+    let removed = removed.map_err(|error| refused_change(context, &vault, error))?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }
@@ -114,21 +129,21 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
         ));
     }
     reencrypt::tell_others(context, &vault);
-    let secrets = vault.list(&ScopeFilter { project: None, domain: None }).map_err(failed)?.secrets;
+    let secrets = vault.list(&ScopeFilter { project: None, domain: None })?.secrets;
     if !secrets.is_empty() {
         context
             .ui
             .say("what was encrypted to them before stays readable to them in every copy, backup and repository.");
         context.ui.say("so change these where they are used, and then here, with update secret:");
-        context.ui.data(listing::format(context.output_format, &secrets).as_bytes())?;
+        listing::print(context, &secrets)?;
     }
     rekeyed
 }
 
 /// Whoever was stopped here types the same again: what is left to do then is told.
-fn refused_change(context: &Context<'_>, vault: &Vault, error: &VaultError) -> CliError {
-    let refused = CliError::from_vault(error, &context.command);
+fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> CommandError {
     let is_done = matches!(error, VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. });
+    let refused = CommandError::from(error);
     match vault.encryption().map_or(0, |found| found.outdated.len()) {
         outdated if is_done && outdated > 0 => refused
             .hint(format!("to encrypt anew what is not for the vault's recipients yet: {} rekey", context.command)),
@@ -136,17 +151,17 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: &VaultError) -> C
     }
 }
 
-fn parse(text: &str) -> Result<Recipient, CliError> {
+fn parse(text: &str) -> Result<Recipient, CommandError> {
     let text = text.trim();
     if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") {
-        let error = CliError::new(Exit::Usage, "one key is taken, and there is more than one line");
+        let error = CommandError::new(Exit::Usage, "one key is taken, and there is more than one line");
         return Err(error.hint("for several keys, write them into a file: --from-file FILE"));
     }
     text.parse().map_err(refused)
 }
 
-fn refused(error: RecipientError) -> CliError {
-    let refused = CliError::chain(Exit::Usage, &error);
+fn refused(error: RecipientError) -> CommandError {
+    let refused = CommandError::chain(Exit::Usage, &error);
     if error == RecipientError::PrivateKey {
         return refused
             .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
@@ -162,12 +177,11 @@ fn refused(error: RecipientError) -> CliError {
 const ANOTHER_KEY: &str = "have its owner make another one: flyte-local create identity, or ssh-keygen -t ed25519";
 
 /// The keys of a file. Those of a kind that age cannot encrypt to are passed over, and told.
-fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CliError> {
-    let bytes = read_users_file(path, MAX_KEYS_BYTES)
-        .map_err(|error| CliError::from_storage(&error))?
-        .ok_or_else(|| CliError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
+fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CommandError> {
+    let bytes = read_users_file(path, MAX_KEYS_BYTES)?
+        .ok_or_else(|| CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
     let text = std::str::from_utf8(&bytes)
-        .map_err(|_| CliError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
+        .map_err(|_| CommandError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -196,7 +210,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
     if keys.is_empty() {
         // As of a key that is given as an argument.
         let message = format!("there is no key in {} to encrypt to", path.display());
-        return Err(CliError::new(Exit::Usage, message).hint(ANOTHER_KEY));
+        return Err(CommandError::new(Exit::Usage, message).hint(ANOTHER_KEY));
     }
     Ok(keys)
 }
