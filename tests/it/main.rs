@@ -39,6 +39,7 @@ mod masking;
 mod model;
 mod mount;
 mod offline;
+mod opens;
 mod ordinary_user;
 mod page;
 mod pages;
