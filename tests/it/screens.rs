@@ -19,15 +19,14 @@ fn assert_fits(what: &str, text: &str) {
     assert!(broken.is_empty(), "{what}: wider than {COLUMNS} columns:\n{}", broken.join("\n"));
 }
 
-/// A vault with secrets of ordinary names in each kind of scope.
+const SCOPES: [&[&str]; 4] =
+    [&[], &["-p", "my_project"], &["-d", "development"], &["-p", "my_project", "-d", "development"]];
+
+/// A vault with secrets of ordinary names, in some of the scopes each.
 fn filled() -> Sandbox {
     let sandbox = Sandbox::new();
-    for name in ["api_key", "database_password"] {
-        for scope in
-            [&[][..], &["-p", "my_project"], &["-d", "development"], &["-p", "my_project", "-d", "development"]]
-        {
-            sandbox.secret(name, "hunter2", scope);
-        }
+    for (name, scopes) in [("api_key", [0, 1, 3]), ("database_password", [0, 2, 3])] {
+        scopes.iter().for_each(|scope| sandbox.secret(name, "hunter2", SCOPES[*scope]));
     }
     sandbox.file(".env", "API_KEY=hunter2\nDATABASE_PASSWORD=another\n");
     sandbox
@@ -60,6 +59,21 @@ fn a_table_row_stays_one_line() {
     let narrow = Ran::from(command.env("COLUMNS", "40").output().expect("it starts"));
     assert_eq!(narrow.text(), sandbox.run(&["get", "secret"]).text());
     assert!(narrow.text().lines().next().is_some_and(|line| line.contains("created")), "{narrow:?}");
+}
+
+#[test]
+fn a_cell_that_is_too_wide_is_wrapped_within_its_column() {
+    let sandbox = Sandbox::new();
+    SCOPES.iter().for_each(|scope| sandbox.secret("database_password", "hunter2", scope));
+    let arguments = ["get", "secret", "--effective", "-p", "my_project", "-d", "development"];
+    let shown = data_on_screen(sandbox.command(&arguments), COLUMNS).text();
+    let expected = "\
+name               from                    shadows
+─────────────────  ──────────────────────  ─────────────────────────────────────
+database_password  my_project/development  project my_project; domain
+                                           development; organization
+";
+    assert_eq!(shown, expected);
 }
 
 #[test]
