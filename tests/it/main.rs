@@ -42,6 +42,7 @@ mod masking;
 mod model;
 mod mount;
 mod offline;
+mod opens;
 mod ordinary_user;
 mod page;
 mod pages;
