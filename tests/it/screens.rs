@@ -1,6 +1,8 @@
 //! The screens of a terminal: no line is wider than 80 columns, statuses have colour where it is wanted, and a value that is shown
 //! does nothing to the terminal.
 
+#![allow(clippy::disallowed_methods, reason = "tests read their own variables, and change files")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
