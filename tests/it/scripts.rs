@@ -32,6 +32,7 @@ fn run(script: &str, tools: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
+#[ignore = "needs Bash: scripts/test"]
 fn a_missing_tool_is_named_with_its_package() {
     for script in ["demo", "test", "faults"] {
         let (code, text) = run(script, &[]);
@@ -50,6 +51,7 @@ fn a_missing_tool_is_named_with_its_package() {
 }
 
 #[test]
+#[ignore = "needs Bash: scripts/test"]
 fn a_python_that_is_too_old_is_no_python() {
     let missing = "error: Python 3.10 or newer is missing (tried python3 python3.13 python3.12 python3.11 python3.10)\n\
                    hint: install python3, or name one: PYTHON=/path/to/python3\n";
