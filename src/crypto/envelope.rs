@@ -56,7 +56,7 @@ pub enum EnvelopeError {
     #[error("the age header is malformed")]
     MalformedHeader,
     /// An age file, but not one of a vault: it has no binding, or several.
-    #[error("an age file, but no secret of a flyte-local vault")]
+    #[error("an age file, but not a secret of a flyte-local vault")]
     NoBinding,
     /// It is encrypted to other recipients.
     #[error("none of the identities opens it")]

@@ -31,7 +31,7 @@ pub enum IdentityError {
     #[error("it is an age file, but {0}")]
     AgeFile(&'static str),
     /// A private key in a form of OpenSSH's or OpenSSL's that cannot be read.
-    #[error("it begins as a private key of OpenSSH's does, and is malformed")]
+    #[error("it begins like an OpenSSH private key, but is malformed")]
     MalformedKey,
     /// A private key of this type, a word of OpenSSH's, which age does not use.
     #[error("it is a key of type {0}, and age uses ssh-ed25519 and ssh-rsa")]

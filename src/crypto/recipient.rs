@@ -35,10 +35,10 @@ pub enum RecipientError {
     #[error("age cannot encrypt to a key of type {0}, only to ssh-ed25519 and ssh-rsa")]
     Unsupported(String),
     /// Everybody can read what is encrypted to it.
-    #[error("the key is of small order: what is encrypted to it can be read by everybody")]
+    #[error("the key is of small order: everyone can read what is encrypted to it")]
     SmallOrder,
     /// It is the half that must be kept to oneself.
-    #[error("this is a private key, and whoever has seen it can open secrets")]
+    #[error("this is a private key, and everyone who has seen it can open secrets")]
     PrivateKey,
 }
 
