@@ -231,7 +231,7 @@ fn a_value_of_an_unknown_author_is_read_once_they_are_trusted() {
 fn a_value_of_an_unknown_author_can_be_made_ones_own() {
     let sandbox = filled();
     let (file, theirs) = by_another(&sandbox);
-    let ran = refused(&sandbox, &file, "none of the vault's authors");
+    let ran = refused(&sandbox, &file, "who is not an author of this vault");
     let adopted = sandbox.type_hint(&ran, "--adopt");
     assert_eq!(adopted.code, 0, "{adopted:?}");
     assert!(adopted.stderr.contains(&format!("it was signed by {theirs}")), "{adopted:?}");

@@ -213,7 +213,7 @@ const DAMAGES: [Damage; 16] = [
             std::fs::write(file(sandbox), old).expect("put back");
         },
         what: "trust",
-        detail: "secret s (project p, domain d) is of ",
+        detail: "secret s (project p, domain d) dates from ",
     },
     Damage {
         name: "a rekey that was not done",
