@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::arguments::OutputFormat;
 use super::context::Context;
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::table;
 use flyte_local::secret::{SecretId, SecretType};
 use flyte_local::vault::{Metadata, VaultError};
@@ -56,13 +56,11 @@ pub(crate) fn id_to_cells(id: &SecretId) -> [String; 3] {
 }
 
 /// Says which files a list passes over.
-pub(crate) fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<(), CliError> {
-    let Some((first, rest)) = refused.split_first() else { return Ok(()) };
-    for error in rest {
-        context.ui.error(&CliError::from_vault(error, &context.command));
-    }
+pub(crate) fn report(context: &Context<'_>, refused: Vec<VaultError>) -> Result<(), CommandError> {
+    let mut errors = refused.into_iter().map(CommandError::from);
+    let Some(first) = errors.next() else { return Ok(()) };
+    errors.for_each(|error| context.tell(&error));
     // The exit code says that the list is not whole.
-    let first = CliError::from_vault(first, &context.command);
     Err(first.with_code(Exit::Refused as u8))
 }
 

@@ -6,9 +6,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
-use super::error::CliError;
+use super::error::CommandError;
 use super::sanitize::harmless;
 
+use super::report::Report;
 use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr};
 
@@ -27,11 +28,11 @@ impl Ui {
     }
 
     /// Data, to stdout, byte for byte.
-    pub(crate) fn data(&self, bytes: &[u8]) -> Result<(), CliError> {
+    pub(crate) fn data(&self, bytes: &[u8]) -> Result<(), CommandError> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(CliError::from_io("write to stdout", &error))
+                Err(CommandError::from_io("write to stdout", &error))
             }
             _ => Ok(()),
         }
@@ -57,7 +58,7 @@ impl Ui {
         self.talk(&format!("{text}\n"));
     }
 
-    pub(crate) fn error(&self, error: &CliError) {
+    pub(crate) fn error(&self, error: &Report) {
         let mut text = format!("{} {}\n", self.paint(RED, "error:"), lines(error.message()));
         for cause in error.causes() {
             text.push_str(&format!("caused by: {}\n", lines(cause)));

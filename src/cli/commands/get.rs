@@ -4,10 +4,10 @@ mod effective;
 
 use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::listing;
 use crate::cli::opener::Opener;
-use flyte_local::secret::{RunScope, ScopeFilter, SecretName};
+use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretName};
 use flyte_local::vault::Listing;
 
 /// List secrets, or show one
@@ -38,26 +38,42 @@ pub(crate) struct Args {
     effective: bool,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
     if args.effective {
         return effective::show(context, &vault, RunScope { project: args.scope.project, domain: args.scope.domain });
     }
     let Some(name) = args.name else {
         let filter = ScopeFilter { project: args.scope.project, domain: args.scope.domain };
-        return show_list(context, vault.list(&filter).map_err(failed)?);
+        return show_list(context, vault.list(&filter)?, &filter);
     };
     let id = secret_id(name, args.scope);
+    let elsewhere = |error: CommandError| error.or_elsewhere(&vault, &id, "get secret");
     if args.reveal {
-        let value = Opener::new(context).value(&vault, &id, &context.command)?;
+        let value = Opener::new(context).value(&vault, &id).map_err(elsewhere)?;
         return context.ui.data(value.expose());
     }
-    let metadata = vault.metadata(&id).map_err(failed)?;
+    let metadata = vault.metadata(&id).map_err(|error| elsewhere(error.into()))?;
     context.ui.data(listing::format(context.output_format, &[metadata]).as_bytes())
 }
 
-fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CliError> {
+fn show_list(context: &Context<'_>, listing: Listing, filter: &ScopeFilter) -> Result<(), CommandError> {
     context.ui.data(listing::format(context.output_format, &listing.secrets).as_bytes())?;
-    listing::report(context, &listing.refused)
+    if listing.secrets.is_empty() && listing.refused.is_empty() {
+        explain_empty(context, &Scope::new(filter.project.clone(), filter.domain.clone()))?;
+    }
+    listing::report(context, listing.refused)
+}
+
+/// Says in which vault, or in which part of it, a list found nothing.
+fn explain_empty(context: &Context<'_>, scope: &Scope) -> Result<(), CommandError> {
+    let vault = context.vault_path()?.display();
+    if *scope == Scope::Organization {
+        context.ui.say(&format!("no secrets yet in {vault}"));
+        context.ui.hint(&format!("create one: {} create secret NAME", context.command));
+    } else {
+        context.ui.say(&format!("no secrets of {scope} in {vault}"));
+        context.ui.hint(&format!("see every scope: {} get secret", context.command));
+    }
+    Ok(())
 }

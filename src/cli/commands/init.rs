@@ -2,9 +2,10 @@
 
 use crate::cli::context::Context;
 use crate::cli::environment::permissions;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::new_identity;
 use crate::cli::notices;
+use crate::cli::paths::real;
 use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
 
 /// What the maker of a vault is called in it.
@@ -38,18 +39,15 @@ pub(crate) struct Args {
     git: bool,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let (vault_path, places) = (context.vault_path()?, context.identity_places()?);
     let (_, state) = (context.author_path()?, context.state_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
     match Vault::open_with(vault_path, permissions()?) {
         Err(VaultError::Missing { .. }) => {}
-        Err(error) => return Err(CliError::from_vault(&error, &context.command)),
+        Err(error) => return Err(error.into()),
         Ok(_) if args.git => return suit_git(context, &context.open_vault_to_change()?),
-        Ok(_) => {
-            let exists = VaultError::Exists { path: vault_path.to_owned() };
-            return Err(CliError::from_vault(&exists, &context.command));
-        }
+        Ok(_) => return Err(VaultError::Exists { path: vault_path.to_owned() }.into()),
     }
     context.require_outside_of_vault()?;
     // The identity comes before the vault: a vault that nobody can open is worse than none.
@@ -59,16 +57,22 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let (key, made_key) = context.author_key()?;
     let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
     let listener = notices::listener(context.ui.clone(), context.command.clone());
-    let vault = Vault::create(vault_path, owners, vec![author], state, permissions()?, listener)
-        .map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let vault = Vault::create(vault_path, owners, vec![author], state, permissions()?, listener)?;
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
     new_identity::tell(context, &places, made, made_key)?;
-    if args.git { suit_git(context, &vault) } else { Ok(()) }
+    let is_in_repository = real(vault.path())?.ancestors().any(|directory| directory.join(".git").exists());
+    if args.git {
+        suit_git(context, &vault)?;
+    } else if is_in_repository {
+        context.ui.hint(&format!("the vault is in a git repository, so prepare it: {} init --git", context.command));
+    }
+    context.ui.hint(&format!("create a secret: {} create secret NAME", context.command));
+    Ok(())
 }
 
-fn suit_git(context: &Context<'_>, vault: &Vault) -> Result<(), CliError> {
-    let changed = vault.suit_git().map_err(|error| CliError::from_vault(&error, &context.command))?;
+fn suit_git(context: &Context<'_>, vault: &Vault) -> Result<(), CommandError> {
+    let changed = vault.suit_git()?;
     let what = if changed.is_empty() { "nothing to add".to_owned() } else { format!("added {}", changed.join(", ")) };
     context.ui.say(&format!("git:      {what}"));
     Ok(())

@@ -2,8 +2,9 @@
 
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, scope_flags};
+use crate::cli::error::CommandError;
 use crate::cli::reencrypt;
+use crate::cli::shell::scope_flags;
 use flyte_local::crypto::Author;
 use flyte_local::secret::SecretId;
 
@@ -59,17 +60,16 @@ pub(crate) struct Args {
     name: Option<String>,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     if let Some(name) = args.distrust_author {
         return distrust(context, &name);
     }
     args.name.as_deref().map_or(Ok(()), require_name)?;
     let mut vault = context.open_vault_to_accept(args.expect)?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
     let Some(key) = args.trust_author else {
         let lines = match args.accept {
-            true => vault.accept().map_err(failed)?.iter().map(ToString::to_string).collect(),
-            false => vault.accept_older().map_err(failed)?.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            true => vault.accept()?.iter().map(ToString::to_string).collect(),
+            false => vault.accept_older()?.iter().map(ToString::to_string).collect::<Vec<_>>(),
         };
         lines.iter().for_each(|line| context.ui.say(line));
         // One that is new was shown, as its first use was told.
@@ -79,7 +79,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     };
     let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == key));
     let name = args.name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
-    let written = vault.trust_author(&name, &key).map_err(failed)?;
+    let written = vault.trust_author(&name, &key)?;
     let file = vault.path().join("vault.toml");
     context.ui.say(&format!("trusted author {key}"));
     if written {
@@ -89,10 +89,10 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     Ok(())
 }
 
-fn distrust(context: &Context<'_>, name: &str) -> Result<(), CliError> {
+fn distrust(context: &Context<'_>, name: &str) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let removed = vault.distrust_authors(name);
-    let (removed, signed) = removed.map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let (removed, signed) = removed?;
     for known in &removed {
         context.ui.say(&format!("removed author {:?}: {}", known.name, known.key));
     }

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::listing::{id_to_json, report};
 use crate::cli::table;
 use flyte_local::secret::{RunScope, SecretId};
 use flyte_local::vault::{Seen, Vault};
 
-pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Result<(), CliError> {
-    let seen = vault.seen(&run).map_err(|error| CliError::from_vault(&error, &context.command))?;
+pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Result<(), CommandError> {
+    let seen = vault.seen(&run)?;
     let (mut secrets, mut refused) = (Vec::new(), Vec::new());
     for Seen { id, shadowed, metadata } in seen {
         match metadata {
@@ -22,7 +22,12 @@ pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Resul
     let json = secrets.iter().map(to_json).collect();
     let text = table::formatted(context.output_format, ["name", "from", "shadows"], &cells, &json);
     context.ui.data(text.as_bytes())?;
-    report(context, &refused)
+    if secrets.is_empty() && refused.is_empty() {
+        let scopes: Vec<_> = run.walk().iter().map(ToString::to_string).collect();
+        context.ui.say(&format!("a task would see no secrets\nsearched: {}", scopes.join("; ")));
+        context.ui.hint(&format!("see every scope: {} get secret", context.command));
+    }
+    report(context, refused)
 }
 
 fn to_json((id, shadowed): &(SecretId, Vec<SecretId>)) -> Value {

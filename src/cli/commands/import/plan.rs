@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::Incoming;
 use super::source::Source;
 use crate::cli::arguments::OutputFormat;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::opener::Opener;
 use crate::cli::table;
 use flyte_local::secret::SecretId;
@@ -61,15 +61,15 @@ impl Plan {
         overwrite: bool,
         opener: &Opener<'_>,
         source: &Source,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, CommandError> {
         let (mut steps, mut reasons) = (Vec::with_capacity(incoming.len()), Vec::new());
         for incoming in incoming {
             let id = &incoming.id;
             let action = match vault.require_absent(id) {
                 Ok(()) => Action::Create,
                 Err(VaultError::SecretExists { .. }) => {
-                    let value = opener.value(vault, id, &opener.context.command)?;
-                    let found = vault.metadata(id).map_err(|error| opener.failed(&error))?.secret_type;
+                    let value = opener.value(vault, id)?;
+                    let found = vault.metadata(id)?.secret_type;
                     if found != incoming.secret_type {
                         reasons.push(format!("{id} is of type {found}, not {}", incoming.secret_type));
                     }
@@ -79,7 +79,7 @@ impl Plan {
                         (false, false) => Action::Keep,
                     }
                 }
-                Err(error) => return Err(opener.failed(&error)),
+                Err(error) => return Err(error.into()),
             };
             steps.push(Step { incoming, action });
         }

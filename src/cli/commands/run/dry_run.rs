@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::source::Source;
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
+use crate::cli::report::Report;
 use crate::cli::table;
 use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
 use flyte_local::secret::Scope;
@@ -26,7 +27,7 @@ enum Place {
     Scope(Scope),
     /// The vault lacks it, and the shell has the variable.
     Shell,
-    Nowhere(CliError),
+    Nowhere(Report),
 }
 
 /// Answers a file's import as a run does, and sends on what the file declares.
@@ -55,7 +56,7 @@ impl SecretSource for Survey {
                 let from = match self.source.scope_of(&secret) {
                     Ok(scope) => Place::Scope(scope),
                     Err(error) if error.is_not_found() && secret.variable.is_some() && secret.shell => Place::Shell,
-                    Err(error) => Place::Nowhere(error),
+                    Err(error) => Place::Nowhere(self.source.report(&error)),
                 };
                 rows.push(Row { environment: environment.clone(), task: task.clone(), secret, from });
             }
@@ -66,12 +67,12 @@ impl SecretSource for Survey {
 }
 
 /// Prints all of it, and then says what is wrong.
-pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CliError> {
+pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CommandError> {
     let cells: Vec<_> = rows.iter().map(to_cells).collect();
     let text = table::formatted(context.output_format, COLUMNS, &cells, &rows.iter().map(to_json).collect());
     context.ui.data(text.as_bytes())?;
     // What several environments lack is told once.
-    let mut errors: Vec<CliError> = Vec::new();
+    let mut errors: Vec<Report> = Vec::new();
     for row in rows {
         if let Place::Nowhere(error) = row.from
             && errors.iter().all(|other| other.plain() != error.plain())
@@ -79,11 +80,11 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CliErr
             errors.push(error);
         }
     }
-    let code = errors.first().map(CliError::code);
+    let code = errors.first().map(Report::code);
     let last = errors.pop();
     errors.iter().for_each(|error| context.ui.error(error));
     match (last, code) {
-        (Some(last), Some(code)) => Err(last.with_code(code)),
+        (Some(last), Some(code)) => Err(last.with_code(code).into()),
         _ => Ok(()),
     }
 }
