@@ -28,6 +28,7 @@ mod prompt;
 mod reencrypt;
 mod report;
 mod retired;
+mod reveal;
 mod sanitize;
 mod shell;
 mod span;
@@ -134,7 +135,7 @@ enum Delete {
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     flyte_local::launch::forbid_dumps();
-    let ui = Ui::new(environment::no_color());
+    let ui = Ui::new(environment::no_color(), environment::columns());
     ui.tell_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let result = if arguments.get(1).is_some_and(|argument| argument == hidden::TRY_MOUNT) {
@@ -145,8 +146,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         match Cli::try_parse_from(&arguments) {
             Ok(cli) => dispatch(cli, &ui),
             Err(error) => {
-                let error = help::composed(error, Cli::command(), &arguments);
-                usage::report(error, &arguments, &ui).map_err(in_words)
+                usage::report(help::composed(error, Cli::command(), &arguments), &arguments, &ui).map_err(in_words)
             }
         }
     };

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_change()?;
     let id = secret_id(args.name, args.scope);
-    let removed = vault.delete_secret(&id);
+    let removed = vault.lock().and_then(|mut locked| locked.delete_secret(&id));
     let removed = removed.map_err(|error| CommandError::from(error).or_elsewhere(&vault, &id, "delete secret"))?;
     context.ui.say(&if removed { format!("deleted {id}") } else { format!("forgot {id}, which was gone") });
     Ok(())

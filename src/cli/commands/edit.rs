@@ -124,8 +124,10 @@ fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &Secr
     let mut there = There::As(known);
     loop {
         let written = match &there {
-            There::As(known) => vault.update_secret_from(known, value),
-            There::Gone(known) => vault.create_secret(&known.id, known.secret_type, value),
+            There::As(known) => vault.writer().and_then(|mut writer| writer.update_secret_from(known, value)),
+            There::Gone(Metadata { id, secret_type, .. }) => {
+                vault.writer().and_then(|mut writer| writer.create_secret(id, *secret_type, value))
+            }
         };
         let Err(error) = written else { return Ok(()) };
         let (overtaken, is_missing) = match &error {

@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::paths::split;
+use crate::cli::reveal::reveal;
 use flyte_local::launch::changes_how_programs_load;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::Directory;
@@ -86,7 +87,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
     let bytes = render(&args, &secrets).map_err(unfit)?;
     tell(context, &args, &secrets);
-    let Some(path) = &args.output else { return context.ui.data(&bytes) };
+    let Some(path) = &args.output else { return reveal(context.ui, &bytes) };
     write(path, &bytes)?;
     let count = if secrets.len() == 1 { "one secret".to_owned() } else { format!("{} secrets", secrets.len()) };
     context.ui.say(&format!("wrote {count} to {}, in plain text: only you can read it", path.display()));

@@ -7,6 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing;
 use crate::cli::opener::Opener;
+use crate::cli::reveal::reveal;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretName};
 use flyte_local::vault::Listing;
 
@@ -51,14 +52,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let elsewhere = |error: CommandError| error.or_elsewhere(&vault, &id, "get secret");
     if args.reveal {
         let value = Opener::new(context).value(&vault, &id).map_err(elsewhere)?;
-        return context.ui.data(value.expose());
+        return reveal(context.ui, value.expose());
     }
     let metadata = vault.metadata(&id).map_err(|error| elsewhere(error.into()))?;
-    context.ui.data(listing::format(context.output_format, &[metadata]).as_bytes())
+    listing::print(context, &[metadata])
 }
 
 fn show_list(context: &Context<'_>, listing: Listing, filter: &ScopeFilter) -> Result<(), CommandError> {
-    context.ui.data(listing::format(context.output_format, &listing.secrets).as_bytes())?;
+    listing::print(context, &listing.secrets)?;
     if listing.secrets.is_empty() && listing.refused.is_empty() {
         explain_empty(context, &Scope::new(filter.project.clone(), filter.domain.clone()))?;
     }

@@ -1,11 +1,11 @@
 //! `create identity`, `get identity`
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::new_identity;
-use crate::cli::table;
+use crate::cli::table::{self, Cell, Column, Layout, Row};
 
 /// Create an identity and a signing key
 ///
@@ -48,13 +48,33 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
 }
 
 pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
-    let mut keys: Vec<_> = context.identities()?.keys()?.into_iter().map(|key| ("recipient", key)).collect();
+    let recipient = |(key, place)| PublicKey { what: "recipient", key, place };
+    let mut keys: Vec<_> = context.identities()?.keys()?.into_iter().map(recipient).collect();
     match context.read_author_file()? {
-        Some(key) => keys.push(("author", (key.author().to_string(), context.author_path()?.display().to_string()))),
+        Some(key) => {
+            let place = context.author_path()?.display().to_string();
+            keys.push(PublicKey { what: "author", key: key.author().to_string(), place });
+        }
         None => context.ui.hint("there is no signing key yet; to make one: flyte-local create identity"),
     }
-    let json: Value =
-        keys.iter().map(|(what, (key, place))| json!({ "what": what, "key": key, "place": place })).collect();
-    let rows: Vec<_> = keys.into_iter().map(|(what, (key, place))| [what.to_owned(), key, place]).collect();
-    context.ui.data(table::formatted(context.output_format, ["what", "key", "place"], &rows, &json).as_bytes())
+    table::print(context.ui, context.output_format, &keys)
+}
+
+/// The public half of a key of the user's.
+#[derive(Serialize)]
+struct PublicKey {
+    what: &'static str,
+    key: String,
+    /// The file or the variable of the private half.
+    place: String,
+}
+
+impl Row for PublicKey {
+    const COLUMNS: &'static [Column] = &[Column::new("what"), Column::new("key"), Column::new("place")];
+    // The keys are there to be copied, each from one line.
+    const LAYOUT: Layout = Layout::Stacked;
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::new(self.what), Cell::new(&self.key), Cell::new(&self.place)]
+    }
 }

@@ -113,7 +113,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let source = source::Source::of(&args);
     let incoming = source::read(context, &args, &source, &opener)?;
     let plan = Plan::make(&vault, incoming, args.overwrite, &opener, &source)?;
-    context.ui.data(plan.format(context.output_format).as_bytes())?;
+    plan.print(context)?;
     if !args.dry_run {
         write(context, &mut vault, &plan)?;
     }
@@ -143,10 +143,10 @@ fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), Co
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.action.writes()).collect();
     let progress = Progress::start(context.ui, steps.len(), "importing");
     for (done, Step { incoming, action, .. }) in steps.iter().enumerate() {
-        let written = match action {
-            Action::Create => vault.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
-            _ => vault.update_secret(&incoming.id, &incoming.value),
-        };
+        let written = vault.writer().and_then(|mut writer| match action {
+            Action::Create => writer.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
+            _ => writer.update_secret(&incoming.id, &incoming.value),
+        });
         written.map_err(|error| {
             let error = CommandError::from(error);
             let before = format!("of {} secrets, {done} were written before it", steps.len());

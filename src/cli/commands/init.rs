@@ -6,7 +6,7 @@ use crate::cli::error::CommandError;
 use crate::cli::new_identity;
 use crate::cli::notices;
 use crate::cli::paths::real;
-use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
+use flyte_local::vault::{NamedAuthor, NamedRecipient, NewVault, StateDirectory, Vault, VaultError, VaultOptions};
 
 /// What the maker of a vault is called in it.
 const OWNER: &str = "owner";
@@ -43,7 +43,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let (vault_path, places) = (context.vault_path()?, context.identity_places()?);
     let (_, state) = (context.author_path()?, context.state_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
-    match Vault::open_with(vault_path, permissions()?) {
+    let options = VaultOptions { permissions: permissions()?, ..VaultOptions::new(StateDirectory::Ignored) };
+    match options.open(vault_path) {
         Err(VaultError::Missing { .. }) => {}
         Err(error) => return Err(error.into()),
         Ok(_) if args.git => return suit_git(context, &context.open_vault_to_change()?),
@@ -57,7 +58,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let (key, made_key) = context.author_key()?;
     let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
     let listener = notices::listener(context.ui.clone(), context.command.clone());
-    let vault = Vault::create(vault_path, owners, vec![author], state, permissions()?, listener)?;
+    let new = NewVault {
+        recipients: owners,
+        authors: vec![author],
+        state: state.to_owned(),
+        permissions: permissions()?,
+        listener,
+    };
+    let vault = new.create(vault_path)?;
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
     new_identity::tell(context, &places, made, made_key)?;

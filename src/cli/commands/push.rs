@@ -101,7 +101,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     let mut plan = Plan::new(chosen, &destination)?;
     if plan.steps.is_empty() {
         context.ui.say("there are no secrets to send");
-        return context.ui.data(plan.format(context.output_format).as_bytes());
+        return plan.print(context);
     }
     let opener = Opener::new(context);
     if !args.dry_run {
@@ -113,7 +113,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
     context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
-    context.ui.data(plan.format(context.output_format).as_bytes())?;
+    plan.print(context)?;
     let mut sent = Sent::default();
     if args.dry_run {
         context.ui.say(&plan.forecast());

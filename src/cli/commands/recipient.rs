@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::listing;
 use crate::cli::reencrypt;
-use crate::cli::table;
+use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::crypto::{Recipient, RecipientError};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
@@ -76,7 +76,8 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let named = |key: &Recipient| NamedRecipient { name: args.name.clone(), key: key.clone() };
-    vault.add_recipients(keys.iter().map(named).collect()).map_err(|error| refused_change(context, &vault, error))?;
+    let added = vault.writer().and_then(|mut writer| writer.add_recipients(keys.iter().map(named).collect()));
+    added.map_err(|error| refused_change(context, &vault, error))?;
     for key in &keys {
         context.ui.say(&format!("added recipient {:?}: {key}", args.name));
     }
@@ -91,16 +92,31 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
 
 pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
-    let rows: Vec<_> = vault.recipients().iter().map(|known| [known.name.clone(), known.key.to_string()]).collect();
-    let json: Value =
-        vault.recipients().iter().map(|known| json!({ "name": known.name, "key": known.key.to_string() })).collect();
-    context.ui.data(table::formatted(context.output_format, ["name", "key"], &rows, &json).as_bytes())
+    let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
+    let rows: Vec<_> = vault.recipients().iter().map(row).collect();
+    table::print(context.ui, context.output_format, &rows)
+}
+
+/// A recipient of the vault.
+#[derive(Serialize)]
+struct RecipientRow {
+    name: String,
+    key: String,
+}
+
+impl Row for RecipientRow {
+    const COLUMNS: &'static [Column] = &[Column::new("name"), Column::new("key")];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::new(&self.name), Cell::with_keys(&self.key)]
+    }
 }
 
 pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
-    let removed = vault.remove_recipients(&args.name, &identities.usable());
+    let own = identities.usable();
+    let removed = vault.writer().and_then(|mut writer| writer.remove_recipients(&args.name, &own));
     let removed = removed.map_err(|error| refused_change(context, &vault, error))?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
@@ -119,7 +135,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), Comm
             .ui
             .say("what was encrypted to them before stays readable to them in every copy, backup and repository.");
         context.ui.say("so change these where they are used, and then here, with update secret:");
-        context.ui.data(listing::format(context.output_format, &secrets).as_bytes())?;
+        listing::print(context, &secrets)?;
     }
     rekeyed
 }

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     if args.dry_run {
         let found = context.open_vault()?.encryption()?;
-        context.ui.data(listing::format_ids(context, &found.outdated).as_bytes())?;
+        listing::print_ids(context, &found.outdated)?;
         context.ui.say(&format!("{} to be encrypted anew, {} as they should be", found.outdated.len(), found.current));
         return reencrypt::report(context, found.refused);
     }

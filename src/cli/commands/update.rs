@@ -58,14 +58,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         );
     }
     let value = args.value.read(context.ui, context.spawner(), &id.name, secret_type)?;
-    vault.update_secret(&id, &value)?;
+    vault.writer().and_then(|mut writer| writer.update_secret(&id, &value))?;
     context.ui.say(&format!("updated {id}"));
     Ok(())
 }
 
 fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), CommandError> {
     let identities = context.identities()?;
-    let adopted = vault.adopt_secret(id, &identities);
+    let adopted = vault.writer().and_then(|mut writer| writer.adopt_secret(id, &identities));
     let adopted =
         adopted.map_err(|error| CommandError::from(error).tried(identities.tried()).or_elsewhere(vault, id, VERB))?;
     let author = adopted.author.map_or("it was not signed".to_owned(), |author| format!("it was signed by {author}"));

@@ -7,6 +7,7 @@ use crate::cli::reencrypt;
 use crate::cli::shell::scope_flags;
 use flyte_local::crypto::Author;
 use flyte_local::secret::SecretId;
+use flyte_local::vault::Distrusted;
 
 /// Trust an author, or accept changes to the vault
 ///
@@ -68,8 +69,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let mut vault = context.open_vault_to_accept(args.expect)?;
     let Some(key) = args.trust_author else {
         let lines = match args.accept {
-            true => vault.accept()?.iter().map(ToString::to_string).collect(),
-            false => vault.accept_older()?.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            true => vault.lock().and_then(|mut locked| locked.accept())?.iter().map(ToString::to_string).collect(),
+            false => vault
+                .lock()
+                .and_then(|mut locked| locked.accept_older())?
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
         };
         lines.iter().for_each(|line| context.ui.say(line));
         // One that is new was shown, as its first use was told.
@@ -79,7 +85,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     };
     let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == key));
     let name = args.name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
-    let written = vault.trust_author(&name, &key)?;
+    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, &key))?;
     let file = vault.path().join("vault.toml");
     context.ui.say(&format!("trusted author {key}"));
     if written {
@@ -91,8 +97,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
 
 fn distrust(context: &Context<'_>, name: &str) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
-    let removed = vault.distrust_authors(name);
-    let (removed, signed) = removed?;
+    let removed = vault.writer().and_then(|mut writer| writer.distrust_authors(name));
+    let Distrusted { authors: removed, signed } = removed?;
     for known in &removed {
         context.ui.say(&format!("removed author {:?}: {}", known.name, known.key));
     }
