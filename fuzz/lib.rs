@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flyte_local::crypto::{AuthorKey, Identity};
 use flyte_local::secret::{Scope, SecretId};
-use flyte_local::vault::Vault;
+use flyte_local::vault::{StateDirectory, Vault, VaultOptions};
 use tempfile::TempDir;
 
 /// The id of the vaults in the fixtures.
@@ -52,8 +52,12 @@ impl Home {
 
     /// The vault, to read and to write.
     pub fn open(&self) -> Vault {
-        let vault = Vault::open(&self.vault()).expect("a sound vault");
-        vault.with_state(Some(&self.state())).expect("pinned").with_author(author())
+        self.options().open(&self.vault()).expect("a sound vault").with_author(author())
+    }
+
+    /// The defaults, with the state directory of this home.
+    pub fn options(&self) -> VaultOptions {
+        VaultOptions::new(StateDirectory::At(self.state()))
     }
 
     /// Writes a file of the vault, by its path in it.

@@ -2,7 +2,7 @@
 //! the file.
 #![no_main]
 
-use flyte_local::vault::{Change, NamedAuthor, Vault};
+use flyte_local::vault::{Change, NamedAuthor, StateDirectory, VaultOptions};
 use flyte_local_fuzz::{Home, author};
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     HOME.with(|home| {
         home.clear();
         let path = home.put("vault.toml", bytes);
-        let Ok(vault) = Vault::open(&home.vault()) else { return };
+        let Ok(vault) = VaultOptions::new(StateDirectory::Ignored).open(&home.vault()) else { return };
         let text = std::str::from_utf8(bytes).expect("it was read");
         let table: toml::Table = text.parse().expect("it was read");
         assert!(matches!(table["format"].as_integer(), Some(1 | 2)));
@@ -24,12 +24,11 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(keys(&table, "authors"), lower(&authors));
         assert!(!recipients.is_empty());
 
-        let mut vault = vault.with_state(Some(&home.state())).expect("it is first met");
+        let mut vault = home.options().open(&home.vault()).expect("it is first met");
         let key = author().author();
         let is_listed = vault.authors().iter().any(|listed| listed.key == key);
-        assert_eq!(vault.trust_author("another", &key).expect("nothing is in the way"), !is_listed);
-        let again =
-            Vault::open(&home.vault()).expect("our own format").with_state(Some(&home.state())).expect("pinned");
+        assert_eq!(vault.lock().expect("lockable").trust_author("another", &key).expect("nothing is in the way"), !is_listed);
+        let again = home.options().open(&home.vault()).expect("our own format, and pinned");
         assert_eq!(again.changes(), Vec::<Change>::new());
         assert_eq!(again.recipients(), vault.recipients());
         let mut expected = authors;

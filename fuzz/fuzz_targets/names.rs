@@ -64,7 +64,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn there_and_back(home: &Home, id: &SecretId) {
     let mut vault = home.open();
     let value = SecretValue::new(id.to_string().into_bytes().into()).expect("small enough");
-    vault.create_secret(id, SecretType::Regular, &value).expect("created");
+    vault.writer().expect("writable").create_secret(id, SecretType::Regular, &value).expect("created");
     let beneath: Vec<_> = files(&home.vault()).into_iter().filter(|file| file.starts_with("secrets")).collect();
     assert_eq!(beneath, [path(id)]);
     let listing = vault.list(&ScopeFilter::default()).expect("listed");
@@ -72,6 +72,6 @@ fn there_and_back(home: &Home, id: &SecretId) {
     assert_eq!(listing.secrets.iter().map(|found| &found.id).collect::<Vec<_>>(), [id]);
     assert_eq!(vault.scopes_of(&id.name).expect("listed"), [id.scope.clone()]);
     assert_eq!(vault.value(id, &identities()).expect("it opens").expose(), value.expose());
-    assert!(vault.delete_secret(id).expect("deleted"));
+    assert!(vault.lock().expect("lockable").delete_secret(id).expect("deleted"));
     assert!(files(&home.vault().join("secrets")).is_empty());
 }

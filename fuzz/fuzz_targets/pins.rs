@@ -6,7 +6,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use flyte_local::crypto;
-use flyte_local::vault::{Change, Vault, VaultError};
+use flyte_local::vault::{Change, Strictness, VaultError, VaultOptions};
 use flyte_local_fuzz::{Home, VAULT_ID, fixture, id, identities, put};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -27,8 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
         put(&own.join("pin.toml"), pin);
         put(&own.join("seen/org/text.pin"), seen);
 
-        let open = || Vault::open(&home.vault()).expect("a sound vault").with_strictness(true);
-        let mut vault = match open().with_state(Some(&home.state())) {
+        let open = || VaultOptions { strictness: Strictness::Errors, ..home.options() }.open(&home.vault());
+        let mut vault = match open() {
             Ok(vault) => vault,
             Err(error) => {
                 // Left as it was, so that it goes on being told.
@@ -57,9 +57,9 @@ fuzz_target!(|bytes: &[u8]| {
             (found, known) => panic!("{found:?} {known:?}"),
         }
 
-        vault.accept().expect("nothing is in the way");
-        vault.accept_older().expect("nothing is in the way");
-        let again = open().with_state(Some(&home.state())).expect("our own format");
+        vault.lock().expect("lockable").accept().expect("nothing is in the way");
+        vault.lock().expect("lockable").accept_older().expect("nothing is in the way");
+        let again = open().expect("our own format");
         assert!(again.changes().is_empty() && again.stale().expect("our own format").is_empty());
         assert!(again.value(&text, &identities()).is_ok());
     });

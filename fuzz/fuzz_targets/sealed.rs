@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     HOME.with(|home| {
         home.clear();
         let (mut vault, id) = (home.open(), id("p", "d", "n"));
-        vault.create_secret(&id, SecretType::Regular, &value).expect("created");
+        vault.writer().expect("writable").create_secret(&id, SecretType::Regular, &value).expect("created");
         let read = |vault: &Vault| vault.value(&id, &identities()).map(|value| value.expose().to_vec());
         assert!(read(&vault).expect("what was sealed opens") == value.expose());
 
@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         std::fs::write(&file, &edited).expect("written");
         assert_eq!(read(&vault).is_ok(), edited == whole);
-        let updated = vault.update_secret(&id, &value);
+        let updated = vault.writer().expect("writable").update_secret(&id, &value);
         if edited == whole {
             assert!(updated.is_ok() && read(&vault).expect("what was sealed opens") == value.expose());
         } else if updated.is_err() {

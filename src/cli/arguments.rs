@@ -16,18 +16,19 @@ pub(crate) struct GlobalArgs {
     /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) vault: Option<PathBuf>,
-    /// An identity file that opens it, age's or OpenSSH's; may be given several times in a row [default: FLYTE_LOCAL_IDENTITY and
-    /// the key in FLYTE_LOCAL_IDENTITY_KEY, else those of config.toml, else identity.txt in the user's configuration
-    /// directory]
+    /// An identity file, age's or OpenSSH's; may be repeated
+    ///
+    /// Identities come from the first of these that sets any; the rest are ignored: this option, FLYTE_LOCAL_IDENTITY
+    /// and FLYTE_LOCAL_IDENTITY_KEY together, config.toml, identity.txt in the user's configuration directory.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) identity: Vec<PathBuf>,
-    /// Read passphrases from this file descriptor, a line each, instead of asking on the terminal
+    /// Read passphrases from this file descriptor, one a line, instead of prompting
     #[arg(long, global = true, value_name = "N")]
     pub(crate) passphrase_fd: Option<u32>,
-    /// Refuse what is else only told: a secret that is older than it was seen here, or gone [default: FLYTE_LOCAL_STRICT]
+    /// Treat rollback and first-use warnings as errors [default: FLYTE_LOCAL_STRICT]
     #[arg(long, global = true)]
     pub(crate) strict: bool,
-    /// How `get`, `check`, `import`, `delete recipient`, `push` and each --dry-run print: table, table-simple, json or json-raw
+    /// The format of printed tables: table, table-simple, json or json-raw
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
     #[arg(hide_possible_values = true)]
     pub(crate) output_format: OutputFormat,
@@ -56,10 +57,14 @@ pub(crate) struct ScopeArgs {
 /// `-p` and `-d` of what is run.
 #[derive(Args)]
 pub(crate) struct RunScopeArgs {
-    /// The project to run in [default: FLYTE_LOCAL_PROJECT, or the configuration's]
+    /// The project to run in
+    ///
+    /// The default is FLYTE_LOCAL_PROJECT, or the project in the configuration.
     #[arg(short, long)]
     pub(crate) project: Option<Project>,
-    /// The domain to run in [default: FLYTE_LOCAL_DOMAIN, or the configuration's]
+    /// The domain to run in
+    ///
+    /// The default is FLYTE_LOCAL_DOMAIN, or the domain in the configuration.
     #[arg(short, long)]
     pub(crate) domain: Option<Domain>,
 }

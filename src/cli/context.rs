@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use directories::ProjectDirs;
 use zeroize::Zeroizing;
@@ -22,7 +23,7 @@ use flyte_local::crypto::AuthorKey;
 use flyte_local::process::Spawner;
 use flyte_local::secret::{Domain, Project, RunScope};
 use flyte_local::storage::{Directory, StorageError, read_private_file};
-use flyte_local::vault::Vault;
+use flyte_local::vault::{Access, StateDirectory, Strictness, Vault, VaultOptions};
 
 const NAME_AN_IDENTITY: &str = "--identity FILE or FLYTE_LOCAL_IDENTITY";
 
@@ -39,7 +40,7 @@ pub(crate) struct Context<'a> {
     author: Place,
     /// Where what was seen of vaults is remembered.
     state: Place,
-    is_strict: bool,
+    strictness: Strictness,
     configuration: Option<PathBuf>,
     /// `flyte-local`, with the options that led to this vault: what a hint begins with.
     pub(crate) command: String,
@@ -100,7 +101,7 @@ impl<'a> Context<'a> {
                 path: path_variable("FLYTE_LOCAL_STATE").or(default_state),
                 option: "FLYTE_LOCAL_STATE=DIR",
             },
-            is_strict: global.strict || is_strict()?,
+            strictness: if global.strict || is_strict()? { Strictness::Errors } else { Strictness::Notices },
             configuration: directories.map(|d| d.config_dir().to_owned()),
             command,
         })
@@ -112,36 +113,43 @@ impl<'a> Context<'a> {
 
     /// The vault, to read it.
     pub(crate) fn open_vault(&self) -> Result<Vault, CliError> {
-        self.open(|vault| vault.with_strictness(self.is_strict))
+        self.open(self.options(Access::Read)?)
     }
 
     /// The vault, to change something in it: it must be possible to remember it.
     pub(crate) fn open_vault_to_change(&self) -> Result<Vault, CliError> {
-        self.open(|vault| vault.with_strictness(self.is_strict).remembering())
+        self.open(self.options(Access::Write)?)
     }
 
     /// The vault, to say that it is as it should be: also one that was never seen, if it has the fingerprint that is expected.
     pub(crate) fn open_vault_to_accept(&self, expected: Option<String>) -> Result<Vault, CliError> {
-        self.open(|vault| vault.remembering().expecting(expected))
+        self.open(VaultOptions { strictness: Strictness::Notices, expected, ..self.options(Access::Write)? })
     }
 
     /// Another vault than the one that is worked on, to read it; `command` is what a hint about it begins with.
     pub(crate) fn open_other_vault(&self, path: &Path, command: &str) -> Result<Vault, CliError> {
-        self.open_at(path, command, |vault| vault.with_strictness(self.is_strict))
+        self.open_at(path, command, self.options(Access::Read)?)
     }
 
-    fn open(&self, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {
-        self.open_at(self.vault_path()?, &self.command, set)
+    fn open(&self, options: VaultOptions) -> Result<Vault, CliError> {
+        self.open_at(self.vault_path()?, &self.command, options)
     }
 
-    fn open_at(&self, path: &Path, command: &str, set: impl FnOnce(Vault) -> Vault) -> Result<Vault, CliError> {
-        let failed = |error| CliError::from_vault(&error, command);
-        let vault = set(Vault::open_with(path, permissions()?).map_err(failed)?);
-        let vault = vault.with_listener(notices::listener(self.ui.clone(), command.to_owned()));
-        let vault = vault.with_state(self.state.path.as_deref()).map_err(failed)?;
-        Ok(match variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")? {
-            Some(seconds) => vault.with_patience(std::time::Duration::from_secs(seconds)),
-            None => vault,
+    fn open_at(&self, path: &Path, command: &str, options: VaultOptions) -> Result<Vault, CliError> {
+        let listener = notices::listener(self.ui.clone(), command.to_owned());
+        VaultOptions { listener, ..options }.open(path).map_err(|error| CliError::from_vault(&error, command))
+    }
+
+    fn options(&self, access: Access) -> Result<VaultOptions, CliError> {
+        let state = self.state.path.clone().map_or(StateDirectory::Unknown, StateDirectory::At);
+        let defaults = VaultOptions::new(state);
+        let patience = variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")?.map(Duration::from_secs);
+        Ok(VaultOptions {
+            permissions: permissions()?,
+            strictness: self.strictness,
+            access,
+            patience: patience.unwrap_or(defaults.patience),
+            ..defaults
         })
     }
 

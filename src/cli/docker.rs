@@ -30,29 +30,31 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 #[derive(Args)]
 #[command(next_help_heading = "Image pull secrets (--type image_pull)")]
 pub(crate) struct DockerArgs {
-    /// The registry's host: ghcr.io, docker.io
-    #[arg(long, value_name = "HOST", conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
+    /// The registry's host, such as ghcr.io
+    #[arg(long, hide_short_help = true, value_name = "HOST", conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
     registry: Option<String>,
-    /// The user's name there
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
+    /// The user name at the registry
+    #[arg(long, hide_short_help = true, value_name = "NAME", conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
     username: Option<String>,
-    /// The password or token; as an argument it stays in the shell's history and is seen in the list of processes
+    /// The password or token [default: a hidden prompt, or stdin]
     ///
-    /// Without it, a hidden prompt on a terminal, and otherwise standard input.
-    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true)]
+    /// As an argument, it stays in the shell's history and is visible in the list of processes.
+    #[arg(long, hide_short_help = true, value_name = "PASSWORD", allow_hyphen_values = true)]
     #[arg(conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config", "password_stdin"])]
     password: Option<Hidden>,
-    /// Read the password from standard input, less one newline at its end
-    #[arg(long, conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
+    /// Read the password from standard input
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["value", "value_option", "from_file", "from_docker_config"])]
     password_stdin: bool,
-    /// Take the credentials that Docker has, also those with its credential helpers
-    #[arg(long, conflicts_with_all = ["value", "value_option", "from_file"])]
+    /// Use Docker's credentials and credential helpers
+    #[arg(long, hide_short_help = true, conflicts_with_all = ["value", "value_option", "from_file"])]
     pub(super) from_docker_config: bool,
-    /// Docker's configuration [default: config.json in DOCKER_CONFIG, or in ~/.docker]
-    #[arg(long, value_name = "FILE", requires = "from_docker_config")]
+    /// Docker's configuration file
+    ///
+    /// The default is config.json in DOCKER_CONFIG, or in ~/.docker.
+    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "from_docker_config")]
     docker_config_path: Option<PathBuf>,
-    /// Only these registries of it, separated by commas
-    #[arg(long, value_name = "HOSTS", requires = "from_docker_config")]
+    /// Only these registries, separated by commas
+    #[arg(long, hide_short_help = true, value_name = "HOSTS", requires = "from_docker_config")]
     registries: Option<String>,
 }
 

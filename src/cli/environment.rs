@@ -30,9 +30,14 @@ pub(crate) fn is_strict() -> Result<bool, CliError> {
     }
 }
 
-/// Whether the user asked for no colour.
+/// Whether the user asked for no colour, or the terminal is of a kind that may have none.
 pub(crate) fn no_color() -> bool {
-    variable_is_set("NO_COLOR")
+    variable_is_set("NO_COLOR") || inherited("TERM").is_none_or(|kind| kind.is_empty() || kind.as_slice() == b"dumb")
+}
+
+/// The width that the caller says a terminal has.
+pub(crate) fn columns() -> Option<usize> {
+    variable("COLUMNS", "a number of columns").ok().flatten().filter(|columns| *columns > 0)
 }
 
 /// The active virtual environment.

@@ -1,61 +1,140 @@
-//! Lists of secrets, as `get secret` and others print them.
+//! The rows of secrets, which more than one command lists.
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::arguments::OutputFormat;
 use super::context::Context;
 use super::error::{CliError, Exit};
-use super::table;
-use flyte_local::secret::{SecretId, SecretType};
+use super::table::{self, Cell, Column, Row};
+use super::ui::Color;
+use flyte_local::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
 use flyte_local::vault::{Metadata, VaultError};
 
-const COLUMNS: [&str; 6] = ["project", "domain", "name", "type", "created", "updated"];
-
-pub(crate) fn format(format: OutputFormat, secrets: &[Metadata]) -> String {
-    let cells: Vec<_> = secrets.iter().map(to_cells).collect();
-    table::formatted(format, COLUMNS, &cells, &secrets.iter().map(to_json).collect())
+/// A secret's name and scope, as the JSON mapping of Flyte's `SecretIdentifier` has them.
+#[derive(Serialize)]
+pub(crate) struct Id<'a> {
+    name: &'a SecretName,
+    #[serde(flatten)]
+    scope: InScope<'a>,
 }
 
-/// Flyte's own JSON: the proto mapping of its `Secret` message, which leaves out what is empty or zero. `updatedTime` is
-/// the one member beyond it.
-fn to_json(metadata: &Metadata) -> Value {
-    let mut about = json!({
-        "createdTime": format!("{:.9}", metadata.created),
-        "updatedTime": format!("{:.9}", metadata.updated),
-        "secretStatus": { "overallStatus": "FULLY_PRESENT" },
-    });
-    if metadata.secret_type == SecretType::ImagePull {
-        about["type"] = json!("SECRET_TYPE_IMAGE_PULL_SECRET");
+/// A scope: no project and no domain is the organization.
+#[derive(Serialize)]
+pub(crate) struct InScope<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'a Project>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<&'a Domain>,
+}
+
+impl<'a> From<&'a SecretId> for Id<'a> {
+    fn from(id: &'a SecretId) -> Self {
+        Self { name: &id.name, scope: (&id.scope).into() }
     }
-    json!({ "id": id_to_json(&metadata.id), "secretMetadata": about })
 }
 
-pub(crate) fn id_to_json(id: &SecretId) -> Value {
-    let mut json = json!({ "name": id.name });
-    if let Some(project) = id.scope.project() {
-        json["project"] = json!(project);
+impl<'a> From<&'a Scope> for InScope<'a> {
+    fn from(scope: &'a Scope) -> Self {
+        Self { project: scope.project(), domain: scope.domain() }
     }
-    if let Some(domain) = id.scope.domain() {
-        json["domain"] = json!(domain);
+}
+
+impl Row for Id<'_> {
+    const COLUMNS: &'static [Column] = &[Column::new("project"), Column::new("domain"), Column::new("name")];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::or_dash(self.scope.project), Cell::or_dash(self.scope.domain), Cell::new(self.name)]
     }
-    json
 }
 
-fn to_cells(metadata: &Metadata) -> [String; 6] {
-    let seconds = |time: Timestamp| format!("{time:.0}");
-    let [project, domain, name] = id_to_cells(&metadata.id);
-    [project, domain, name, metadata.secret_type.to_string(), seconds(metadata.created), seconds(metadata.updated)]
+/// A secret without its value: the JSON mapping of Flyte's `Secret` message. `updatedTime` is the one member beyond it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretRow<'a> {
+    id: Id<'a>,
+    secret_metadata: About,
+    #[serde(skip)]
+    metadata: &'a Metadata,
 }
 
-pub(crate) fn id_to_cells(id: &SecretId) -> [String; 3] {
-    let part = |part: Option<&str>| part.unwrap_or("-").to_owned();
-    let project = id.scope.project().map(|project| project.as_str());
-    let domain = id.scope.domain().map(|domain| domain.as_str());
-    [part(project), part(domain), id.name.to_string()]
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct About {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    secret_type: Option<&'static str>,
+    created_time: String,
+    updated_time: String,
+    secret_status: Status,
 }
 
-/// Says which files a list passes over.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    overall_status: &'static str,
+}
+
+impl<'a> From<&'a Metadata> for SecretRow<'a> {
+    fn from(metadata: &'a Metadata) -> Self {
+        let about = About {
+            // Flyte's mapping leaves out the type whose number is zero.
+            secret_type: match metadata.secret_type {
+                SecretType::Regular => None,
+                SecretType::ImagePull => Some("SECRET_TYPE_IMAGE_PULL_SECRET"),
+            },
+            created_time: format!("{:.9}", metadata.created),
+            updated_time: format!("{:.9}", metadata.updated),
+            secret_status: Status { overall_status: "FULLY_PRESENT" },
+        };
+        Self { id: (&metadata.id).into(), secret_metadata: about, metadata }
+    }
+}
+
+impl Row for SecretRow<'_> {
+    const COLUMNS: &'static [Column] = &[
+        Column::new("project"),
+        Column::new("domain"),
+        Column::new("name"),
+        Column::new("type"),
+        Column::spare("created"),
+        Column::new("updated"),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let about = [
+            Cell::new(self.metadata.secret_type),
+            Cell::time(self.metadata.created),
+            Cell::time(self.metadata.updated),
+        ];
+        self.id.cells().into_iter().chain(about).collect()
+    }
+}
+
+/// A scope in a sentence; in short, its project and domain alone.
+pub(crate) fn scope_cell(scope: &Scope) -> Cell {
+    let cell = Cell::new(scope);
+    match (scope.project(), scope.domain()) {
+        (Some(project), Some(domain)) => cell.short(format!("{project}/{domain}")),
+        _ => cell,
+    }
+}
+
+/// An action on a secret, done or planned; `is_left` is for a secret that is passed over.
+pub(crate) fn action_cell(action: impl ToString, is_left: bool) -> Cell {
+    Cell::new(action).color(if is_left { Color::Yellow } else { Color::Green })
+}
+
+/// Prints secrets without their values.
+pub(crate) fn print(context: &Context<'_>, secrets: &[Metadata]) -> Result<(), CliError> {
+    let rows: Vec<_> = secrets.iter().map(SecretRow::from).collect();
+    table::print(context.ui, context.output_format, &rows)
+}
+
+/// Prints the names and scopes of secrets.
+pub(crate) fn print_ids(context: &Context<'_>, ids: &[SecretId]) -> Result<(), CliError> {
+    let rows: Vec<_> = ids.iter().map(Id::from).collect();
+    table::print(context.ui, context.output_format, &rows)
+}
+
+/// Reports the files that a list passes over.
 pub(crate) fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<(), CliError> {
     let Some((first, rest)) = refused.split_first() else { return Ok(()) };
     for error in rest {
@@ -64,10 +143,4 @@ pub(crate) fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<()
     // The exit code says that the list is not whole.
     let first = CliError::from_vault(first, &context.command);
     Err(first.with_code(Exit::Refused as u8))
-}
-
-pub(crate) fn format_ids(context: &Context<'_>, ids: &[SecretId]) -> String {
-    let rows: Vec<_> = ids.iter().map(id_to_cells).collect();
-    let json: Value = ids.iter().map(id_to_json).collect();
-    table::formatted(context.output_format, ["project", "domain", "name"], &rows, &json)
 }

@@ -1,6 +1,7 @@
 //! The command line, the whole of it on one page. The only part that parses flags, prints, prompts or reads the
 //! environment.
 
+mod answers;
 mod arguments;
 mod commands;
 mod context;
@@ -8,12 +9,14 @@ mod docker;
 mod environment;
 mod error;
 mod files;
+mod help;
 mod hidden;
 mod identities;
 mod identity_source;
 mod inject;
 mod interpreter;
 mod listing;
+mod near;
 mod new_identity;
 mod notices;
 mod opener;
@@ -23,6 +26,7 @@ mod progress;
 mod prompt;
 mod reencrypt;
 mod retired;
+mod reveal;
 mod sanitize;
 mod shell;
 mod span;
@@ -34,7 +38,7 @@ mod value_input;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use arguments::GlobalArgs;
 use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, push, recipient};
@@ -43,23 +47,12 @@ use context::Context;
 use error::CliError;
 use ui::Ui;
 
-/// Secrets for Flyte tasks that run on this machine.
+/// Secrets for Flyte tasks that run on this machine
 ///
-/// Keeps each secret in an age-encrypted file of its own, in a tree that mirrors Flyte's scopes, and runs Flyte 2 tasks
-/// with the secrets they declare, as a cluster would.
+/// Keeps each secret in a separate age-encrypted file, in a tree that mirrors Flyte's scopes. Runs Flyte 2 tasks with
+/// the secrets they declare, as a cluster does.
 #[derive(Parser)]
-#[command(name = "flyte-local", version, disable_help_subcommand = true, max_term_width = 100)]
-#[command(after_help = "\
-Examples:
-  flyte-local init
-  flyte-local create secret my_secret                 asks for the value
-  flyte-local create secret my_cert --from-file cert.pem
-  flyte-local get secret
-  flyte-local run task.py main --x 3                  runs the task with its secrets
-
-Exit codes: 0 done, 1 failed, 2 usage, 10 not found, 11 cannot decrypt, 12 exists already,
-13 refused (a file or a vault is not as it should be), 14 locked; run and exec return the
-command's own.")]
+#[command(name = "flyte-local", version, max_term_width = 80)]
 struct Cli {
     #[command(flatten)]
     global: GlobalArgs,
@@ -70,20 +63,20 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Init(init::Args),
-    /// Create a secret or an identity, or let somebody open the secrets
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Create a secret, a recipient or an identity
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Create(Create),
-    /// List the secrets or whom they are encrypted to, show one, or your public keys
-    #[command(subcommand, arg_required_else_help = true)]
+    /// List secrets, show one, or show recipients and keys
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Get(Get),
-    /// Give a secret another value, an identity a passphrase, or say whom to trust
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Change a secret or identity, or trust an author
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Update(Update),
-    /// Change a secret's value in an editor
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Edit a secret's value in an editor
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Edit(Edit),
-    /// Delete a secret, or a recipient
-    #[command(subcommand, arg_required_else_help = true)]
+    /// Delete a secret or remove a recipient
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Delete(Delete),
     Run(run::Args),
     Exec(exec::Args),
@@ -91,7 +84,7 @@ enum Command {
     Export(export::Args),
     Serve(serve::Args),
     /// Send secrets to a cluster
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Push(Push),
     Rekey(rekey::Args),
     Unlock(unlock::Args),
@@ -139,7 +132,7 @@ enum Delete {
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     flyte_local::launch::forbid_dumps();
-    let ui = Ui::new(environment::no_color());
+    let ui = Ui::new(environment::no_color(), environment::columns());
     ui.tell_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let result = if arguments.get(1).is_some_and(|argument| argument == hidden::TRY_MOUNT) {
@@ -149,7 +142,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     } else {
         match Cli::try_parse_from(&arguments) {
             Ok(cli) => dispatch(cli, &ui),
-            Err(error) => usage::report(error, &arguments, &ui),
+            Err(error) => usage::report(help::composed(error, Cli::command(), &arguments), &arguments, &ui),
         }
     };
     let code = result.unwrap_or_else(|error| {

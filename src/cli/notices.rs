@@ -1,16 +1,16 @@
 //! What a vault tells that is no error: one line each, and each only once.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use super::error::CliError;
 use super::ui::Ui;
-use flyte_local::vault::{Listen, Notice, VaultError};
+use flyte_local::vault::{Listener, Notice, VaultError};
 
 /// Who prints them.
-pub(super) fn listener(ui: Ui, command: String) -> Arc<Listen> {
+pub(super) fn listener(ui: Ui, command: String) -> Listener {
     let told = Mutex::new(BTreeSet::new());
-    Arc::new(move |notice| {
+    Listener::new(move |notice| {
         let line = words(notice, &command);
         // A run asks for one secret many times.
         let is_new = told.lock().map(|mut told| told.insert(line.clone())).unwrap_or(true);

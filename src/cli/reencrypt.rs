@@ -29,9 +29,10 @@ pub(crate) fn rekey(
     identities: &dyn crypto::Identities,
 ) -> Result<(), CliError> {
     let mut progress = None;
-    let rekeyed = vault.rekey(identities, &mut |total| {
+    let mut step = |total| {
         progress.get_or_insert_with(|| Progress::start(context.ui, total, "encrypting anew")).step();
-    });
+    };
+    let rekeyed = vault.writer().and_then(|mut writer| writer.rekey(identities, &mut step));
     drop(progress);
     let Rekeyed { done, failed } = rekeyed.map_err(|error| {
         CliError::from_vault(&error, &context.command)

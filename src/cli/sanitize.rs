@@ -56,7 +56,7 @@ pub(crate) fn harmless_json(json: &str) -> String {
 /// Whether a character does something to a terminal, or to a reader's eye, besides being seen: controls, also the eight-bit
 /// ones that some terminals obey; marks that turn the direction of what follows; characters without a width, which
 /// make two names look the same; and line ends that are no newline.
-fn acts(character: char) -> bool {
+pub(crate) fn acts(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'

@@ -1,51 +1,150 @@
-//! Lists, as Flyte's own command prints them.
+//! Lists. A row says once which columns it has for people and which members for programs; [`print`] does the rest.
+//!
+//! A pipe or a file gets every column and every cell whole. A terminal gets no line that is wider than itself: see
+//! [`layout`].
 
-use serde_json::Value;
+mod layout;
+
+use jiff::Timestamp;
+use serde::Serialize;
 
 use super::arguments::OutputFormat;
+use super::error::CliError;
 use super::sanitize::{harmless, harmless_json};
+use super::ui::{Color, Screen, Ui};
+use layout::Grid;
 
-/// A list in the format that the user chose: `columns` and `rows`, or `json`, which says the same.
-pub(crate) fn formatted<const N: usize>(
-    format: OutputFormat,
-    columns: [&str; N],
-    rows: &[[String; N]],
-    json: &Value,
-) -> String {
-    match format {
-        OutputFormat::Table => table(columns, rows, true),
-        OutputFormat::TableSimple => table(columns, rows, false),
-        OutputFormat::Json => harmless_json(&format!("{json:#}\n")),
-        OutputFormat::JsonRaw => harmless_json(&format!("{json}\n")),
+/// A row of a list. Its members are documented in `docs/json-output.md`, which a test compares: an absent value's member is
+/// left out.
+pub(crate) trait Row: Serialize {
+    const COLUMNS: &'static [Column];
+    const LAYOUT: Layout = Layout::Headed;
+
+    /// The cells below [`Row::COLUMNS`], as many as there are columns.
+    fn cells(&self) -> Vec<Cell>;
+}
+
+/// A column's name, and whether a terminal that is too narrow can do without it.
+pub(crate) struct Column {
+    name: &'static str,
+    is_spare: bool,
+}
+
+impl Column {
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self { name, is_spare: false }
+    }
+
+    /// A column that a narrow terminal does not show.
+    pub(crate) const fn spare(name: &'static str) -> Self {
+        Self { name, is_spare: true }
     }
 }
 
-/// Columns as wide as their widest cell; with a rule below their names, if `ruled`.
-fn table<const N: usize>(columns: [&str; N], rows: &[[String; N]], ruled: bool) -> String {
-    // A cell may hold what a file of others says.
-    let rows: Vec<[String; N]> =
-        rows.iter().map(|row| row.each_ref().map(|cell| harmless(cell).replace('\n', "\\n"))).collect();
-    let mut widths = columns.map(width);
-    for row in &rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = (*widest).max(width(cell));
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Rows below the names of their columns.
+    Headed,
+    /// Rows alone.
+    Bare,
+    /// Rows below the names of their columns, or, where a terminal is too narrow for that, a line for each cell.
+    Stacked,
+}
+
+/// The text of a cell, and a shorter one for a terminal that is too narrow.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    text: String,
+    short: Option<String>,
+    color: Option<Color>,
+}
+
+impl Cell {
+    pub(crate) fn new(text: impl ToString) -> Self {
+        Self { text: text.to_string(), short: None, color: None }
+    }
+
+    /// The text, or a dash where there is nothing.
+    pub(crate) fn or_dash(text: Option<impl ToString>) -> Self {
+        text.map_or_else(|| Self::new("-"), Self::new)
+    }
+
+    /// A time to the second; in short, to the minute.
+    pub(crate) fn time(time: Timestamp) -> Self {
+        let seconds = format!("{time:.0}");
+        let minutes = seconds.rsplit_once(':').map(|(minutes, _)| format!("{minutes}Z"));
+        Self { short: minutes, ..Self::new(seconds) }
+    }
+
+    /// Text that may name public keys, which are shortened where they are too wide.
+    pub(crate) fn with_keys(text: impl ToString) -> Self {
+        let text = Self::new(text);
+        let words: Vec<_> = text.text.split(' ').map(shortened_key).collect();
+        Self { short: Some(words.join(" ")), ..text }
+    }
+
+    #[must_use]
+    pub(crate) fn short(self, short: impl ToString) -> Self {
+        Self { short: Some(short.to_string()), ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn color(self, color: Color) -> Self {
+        Self { color: Some(color), ..self }
+    }
+}
+
+/// Shortens a word that is a public key to its beginning and its end. The 20 characters that are left of an age key are 100 bits,
+/// so an attacker cannot make a key that looks the same.
+fn shortened_key(word: &str) -> String {
+    const KEPT: usize = 10;
+    let kinds = [("age1", 50), ("flyteauthor1", 60), ("AAAA", 60)];
+    let kind = kinds.iter().find(|(start, least)| word.starts_with(start) && word.len() >= *least && word.is_ascii());
+    // The beginning of an OpenSSH key is its kind, and the same in all.
+    let head = kind.map(|(start, _)| if *start == "AAAA" { 4 } else { start.len() + KEPT });
+    head.map_or_else(|| word.to_owned(), |head| format!("{}…{}", &word[..head], &word[word.len() - KEPT..]))
+}
+
+/// Prints a list in the format that the user chose.
+pub(crate) fn print<R: Row>(ui: &Ui, format: OutputFormat, rows: &[R]) -> Result<(), CliError> {
+    const TEXT: &str = "rows have texts for names";
+    let text = match format {
+        OutputFormat::Table => table(rows, true, ui.screen()),
+        OutputFormat::TableSimple => table(rows, false, ui.screen()),
+        OutputFormat::Json => harmless_json(&(serde_json::to_string_pretty(rows).expect(TEXT) + "\n")),
+        OutputFormat::JsonRaw => harmless_json(&(serde_json::to_string(rows).expect(TEXT) + "\n")),
+    };
+    ui.data(text.as_bytes())
+}
+
+/// The list as a table; with a rule below the names of its columns, if `is_ruled`.
+fn table<R: Row>(rows: &[R], is_ruled: bool, screen: Screen) -> String {
+    // A cell may hold text from a file that others write.
+    let safe = |text: String| harmless(&text).replace('\n', "\\n");
+    let safe = |cell: Cell| Cell { text: safe(cell.text), short: cell.short.map(safe), color: cell.color };
+    let cells = rows.iter().map(|row| row.cells().into_iter().map(safe).collect()).collect();
+    let mut grid = Grid::new(R::COLUMNS, R::LAYOUT, cells);
+    let Some(columns) = screen.columns else { return grid.render(is_ruled, screen.color) };
+    if grid.fit(columns) { grid.render(is_ruled, screen.color) } else { grid.stack(columns, screen.color) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_shortened_and_other_words_are_not() {
+        let key = "age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq";
+        let author = format!("flyteauthor1{}", &key[4..]);
+        let ssh = format!("AAAAC3NzaC1lZDI1NTE5AAAAI{}", &key[4..]);
+        for (text, short) in [
+            (format!("\"alice\" {key} (yours)"), "\"alice\" age1qyqszqgpqy…qyqs3290gq (yours)"),
+            (author, "flyteauthor1qyqszqgpqy…qyqs3290gq"),
+            (format!("ssh-ed25519 {ssh}"), "ssh-ed25519 AAAA…qyqs3290gq"),
+            ("age1 AAAA of a file".to_owned(), "age1 AAAA of a file"),
+        ] {
+            let cell = Cell::with_keys(&text);
+            assert_eq!((cell.text, cell.short.as_deref()), (text, Some(short)));
         }
     }
-    let line = |cells: [&str; N]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        format!("{}\n", padded.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    let mut text = line(columns);
-    if ruled {
-        let rules = widths.map(|width| "─".repeat(width));
-        text.push_str(&format!("{}\n", rules.join("  ")));
-    }
-    for row in &rows {
-        text.push_str(&line(row.each_ref().map(String::as_str)));
-    }
-    text
-}
-
-fn width(cell: &str) -> usize {
-    cell.chars().count()
 }

@@ -1,29 +1,65 @@
 //! The only writer to the terminal.
 //!
-//! stdout carries data, stderr carries talk. Colour only where stderr is a terminal and `NO_COLOR` is unset. A reader
-//! that has gone away (`flyte-local get secret | head -1`) is no error.
+//! stdout carries data, stderr carries talk. Each has colour only if it is a terminal itself and the user did not ask for
+//! none. A reader that has gone away (`flyte-local get secret | head -1`) does not make an error.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use indicatif::ProgressDrawTarget;
+use rustix::termios::{OutputModes, tcgetattr, tcgetwinsize};
+
 use super::error::CliError;
 use super::sanitize::harmless;
 
-use indicatif::ProgressDrawTarget;
-use rustix::termios::{OutputModes, tcgetattr};
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Color {
+    /// An error, and the word for one.
+    Red,
+    /// Something that the user may want to look at.
+    Yellow,
+    Green,
+    Cyan,
+}
 
-const RED: &str = "\x1b[1;31m";
-const CYAN: &str = "\x1b[36m";
-const RESET: &str = "\x1b[0m";
+pub(crate) fn paint(color: Color, text: &str) -> String {
+    let code = match color {
+        Color::Red => "1;31",
+        Color::Yellow => "33",
+        Color::Green => "32",
+        Color::Cyan => "36",
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+/// The width and colour of data; neither is there for a pipe or a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Screen {
+    /// How many columns the terminal has, if that is known.
+    pub(crate) columns: Option<usize>,
+    pub(crate) color: bool,
+}
 
 #[derive(Clone)]
 pub(crate) struct Ui {
     color: bool,
+    screen: Screen,
 }
 
 impl Ui {
-    pub(crate) fn new(no_color: bool) -> Self {
-        Self { color: !no_color && io::stderr().is_terminal() }
+    /// `columns` is the width of a terminal that does not know its own.
+    pub(crate) fn new(no_color: bool, columns: Option<usize>) -> Self {
+        let stdout = io::stdout();
+        let screen = match stdout.is_terminal() {
+            true => Screen { columns: width(&stdout).or(columns), color: !no_color },
+            false => Screen::default(),
+        };
+        Self { color: !no_color && io::stderr().is_terminal(), screen }
+    }
+
+    /// The terminal that data is shown on.
+    pub(crate) fn screen(&self) -> Screen {
+        self.screen
     }
 
     /// Data, to stdout, byte for byte.
@@ -37,12 +73,12 @@ impl Ui {
         }
     }
 
-    /// Whether data is shown rather than passed on.
+    /// Returns whether data is shown rather than passed on.
     pub(crate) fn shows_data(&self) -> bool {
         io::stdout().is_terminal()
     }
 
-    /// What a progress bar draws on: stderr, and nothing where that is no terminal.
+    /// The target of a progress bar: stderr, which draws nothing unless it is a terminal.
     pub(crate) fn progress_target(&self) -> ProgressDrawTarget {
         ProgressDrawTarget::stderr()
     }
@@ -58,7 +94,7 @@ impl Ui {
     }
 
     pub(crate) fn error(&self, error: &CliError) {
-        let mut text = format!("{} {}\n", self.paint(RED, "error:"), lines(error.message()));
+        let mut text = format!("{} {}\n", self.paint(Color::Red, "error:"), lines(error.message()));
         for cause in error.causes() {
             text.push_str(&format!("caused by: {}\n", lines(cause)));
         }
@@ -81,17 +117,17 @@ impl Ui {
                 return;
             }
             let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
-            let error = ui.paint(RED, "error:");
+            let error = ui.paint(Color::Red, "error:");
             ui.talk(&format!("{error} flyte-local has a bug{}\n", harmless(&place.unwrap_or_default())));
         }));
     }
 
     fn hint_line(&self, hint: &str) -> String {
-        format!("{} {}\n", self.paint(CYAN, "hint:"), harmless(hint))
+        format!("{} {}\n", self.paint(Color::Cyan, "hint:"), harmless(hint))
     }
 
-    fn paint(&self, color: &str, word: &str) -> String {
-        if self.color { format!("{color}{word}{RESET}") } else { word.to_owned() }
+    fn paint(&self, color: Color, word: &str) -> String {
+        if self.color { paint(color, word) } else { word.to_owned() }
     }
 
     fn talk(&self, text: &str) {
@@ -102,7 +138,12 @@ impl Ui {
     }
 }
 
-/// Whether this is a terminal that does not begin a line where one ends: a run on a terminal has made it so.
+/// The terminal's width; `None` where it does not know it.
+fn width(terminal: impl AsFd) -> Option<usize> {
+    tcgetwinsize(terminal).ok().map(|size| size.ws_col.into()).filter(|columns| *columns > 0)
+}
+
+/// Returns whether the terminal is in raw mode, as during a run: a newline then does not return to the first column.
 fn is_raw(stream: impl AsFd) -> bool {
     tcgetattr(stream).is_ok_and(|settings| !settings.output_modes.contains(OutputModes::OPOST))
 }
@@ -116,11 +157,11 @@ fn lines(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Run in a process of its own by the test below.
+    /// Runs in a separate process, started by the test below.
     #[test]
     #[ignore = "it panics"]
     fn one_that_panics() {
-        Ui::new(true).tell_panics();
+        Ui::new(true, None).tell_panics();
         let value = "hunter2";
         let _ = std::thread::spawn(move || panic!("in a thread: {value}")).join();
         panic!("{value}");

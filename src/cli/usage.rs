@@ -1,9 +1,10 @@
-//! What is said of arguments that clap does not accept.
+//! Messages about arguments that clap does not accept.
 
 use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use super::answers;
 use super::error::{CliError, Exit};
 use super::ui::Ui;
 
@@ -14,13 +15,14 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
     let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
     let bad = |message: String| CliError::new(Exit::Usage, message);
     match error.kind() {
-        ErrorKind::DisplayHelp if !arguments.iter().any(|argument| argument == "-h" || argument == "--help") => {
+        ErrorKind::DisplayHelp if !arguments.iter().any(|argument| HELP.iter().any(|word| argument == word)) => {
             return Err(bad("an argument that begins with -h is not the option -h".to_owned()).hint(DASHED_VALUE));
         }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             ui.data(error.render().to_string().as_bytes())?;
             return Ok(ExitCode::SUCCESS);
         }
+        ErrorKind::InvalidSubcommand => return Err(answers::answer(arguments)),
         ErrorKind::ValueValidation => {
             let reason = error.source().map(ToString::to_string).unwrap_or_default();
             // A positional argument's reason says what it is: a secret name, a project.
@@ -64,7 +66,7 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
         _ => {}
     }
     if error.kind() == ErrorKind::UnknownArgument {
-        // What follows the `=` may be a value.
+        // The text after the `=` may be a value.
         let name = argument.split('=').next().unwrap_or_default().to_owned();
         error.insert(ContextKind::InvalidArg, ContextValue::String(name));
     }
@@ -75,5 +77,8 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
 /// The verbs that start a command, and how it is typed.
 const OF_COMMANDS: [(&str, &str); 2] =
     [("exec", "flyte-local exec --secret KEY -- COMMAND"), ("serve", "flyte-local serve -- COMMAND")];
+
+/// The words that ask for help. A value such as `-hunter2` is read by clap as `-h`, but asks for nothing.
+const HELP: [&str; 3] = ["-h", "--help", "help"];
 
 const DASHED_VALUE: &str = "a value that begins with '-': --value=VALUE, or --from-file FILE";

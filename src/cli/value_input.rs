@@ -17,25 +17,26 @@ use flyte_local::storage::read_users_file;
 
 #[derive(Args)]
 pub(crate) struct ValueArgs {
-    /// The value; without one, a hidden prompt on a terminal, and otherwise standard input
+    /// The value [default: a hidden prompt, or standard input]
     ///
-    /// A value given as an argument stays in the shell's history, which the other ways avoid.
+    /// A value given as an argument stays in the shell's history. A prompt, a file or standard input avoids that.
     #[arg(value_name = "VALUE", conflicts_with_all = ["value_option", "from_file"])]
     value: Option<Hidden>,
-    /// The value, also one that begins with '-'
+    /// The value, even if it begins with '-'
     #[arg(long = "value", id = "value_option", value_name = "VALUE", conflicts_with = "from_file")]
     #[arg(allow_hyphen_values = true)]
     value_option: Option<Hidden>,
-    /// Take the value from a file or a pipe, byte for byte
+    /// Read the value from a file or a pipe, byte for byte
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
     /// Keep the newline at the end of standard input
     #[arg(long)]
     raw: bool,
-    /// Make a random value, which is not shown: 32 letters and digits, or as SPEC says
+    /// Generate a random value, which is not shown
     ///
-    /// SPEC is a number of letters and digits; `uuid`; `hex:N` or `base64:N`, which are N random bytes written so, as by
-    /// `openssl rand -hex N` (twice as many digits) and `openssl rand -base64 N`.
+    /// The value has 32 letters and digits unless SPEC says otherwise. SPEC is a number of letters and digits,
+    /// `uuid`, `hex:N` or `base64:N`. The last two are N random bytes, encoded as by `openssl rand -hex N` and
+    /// `openssl rand -base64 N`.
     #[arg(long, value_name = "SPEC", num_args = 0..=1, require_equals = true, default_missing_value = "32")]
     #[arg(conflicts_with_all = ["value", "value_option", "from_file", "raw"])]
     generate: Option<Recipe>,

@@ -17,7 +17,7 @@ pub struct ValueTooLargeError;
 ///
 /// It has no `Display`, and its `Debug` shows only the length, so that it cannot reach a log by accident. Text is a
 /// property of injection, not of the value.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct SecretValue(Zeroizing<Vec<u8>>);
 
 impl SecretValue {

@@ -88,7 +88,7 @@ impl Methods {
                 let (secret_type, value) = request::spec(secret_spec.into_option())?;
                 request::require_scope(&id, secret_type)?;
                 request::require_fit(secret_type, &value)?;
-                self.write(move |vault| vault.create_secret(&id, secret_type, &value)).await?;
+                self.write(move |vault| vault.writer()?.create_secret(&id, secret_type, &value)).await?;
                 Ok(Reply::new(CreateSecretResponse {}))
             }
             Method::Update => {
@@ -106,7 +106,7 @@ impl Methods {
             Method::Delete => {
                 let DeleteSecretRequest { id, .. } = decode(request)?;
                 let id = named(id.into_option(), about)?;
-                self.write(move |vault| vault.delete_secret(&id)).await?;
+                self.write(move |vault| vault.lock()?.delete_secret(&id)).await?;
                 Ok(Reply::new(DeleteSecretResponse {}))
             }
             Method::List => {
@@ -132,7 +132,7 @@ impl Methods {
             }
             match request::require_fit(known, &value) {
                 Err(objection) => Ok(Some(objection)),
-                Ok(()) => vault.update_secret(&id, &value).map(|_| None),
+                Ok(()) => vault.writer()?.update_secret(&id, &value).map(|_| None),
             }
         });
         match objection.await? {

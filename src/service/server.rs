@@ -305,7 +305,7 @@ mod tests {
 
     use super::*;
     use crate::storage::Permissions;
-    use crate::vault::{NamedRecipient, VaultError};
+    use crate::vault::{Listener, NamedRecipient, NewVault, VaultError};
 
     struct Silent;
 
@@ -323,8 +323,14 @@ mod tests {
         let key = crate::crypto::Identity::generate().recipient();
         let recipient = NamedRecipient { name: "own".to_owned(), key };
         let [path, state] = ["vault", "state"].map(|name| directory.path().join(name));
-        let vault = Vault::create(&path, vec![recipient], Vec::new(), &state, Permissions::Checked, Arc::new(|_| ()));
-        let vault = vault.expect("made");
+        let new = NewVault {
+            recipients: vec![recipient],
+            authors: Vec::new(),
+            state,
+            permissions: Permissions::Checked,
+            listener: Listener::default(),
+        };
+        let vault = new.create(&path).expect("made");
         let limits = Limits {
             call: Duration::from_millis(call),
             silence: Duration::from_millis(silence),

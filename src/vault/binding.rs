@@ -117,6 +117,14 @@ impl Claim {
     }
 }
 
+/// A binding that belongs in its place.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) metadata: Metadata,
+    /// `None` for a file of the version that is not signed.
+    pub(super) claim: Option<Claim>,
+}
+
 /// The binding of a secret that is encrypted to the vault's recipients and whose value has this commitment, signed.
 pub(super) fn encode(manifest: &Manifest, metadata: &Metadata, key: &AuthorKey, commitment: &Commitment) -> Vec<u8> {
     let scope = &metadata.id.scope;
@@ -170,11 +178,7 @@ fn message(body: &Body, author: &Author, commitment: &Commitment, recipients: Op
 ///
 /// # Errors
 /// It is not understood, or says that the file belongs elsewhere.
-pub(super) fn decode(
-    binding: &Binding,
-    vault_id: &str,
-    place: &SecretId,
-) -> Result<(Metadata, Option<Claim>), SecretFileError> {
+pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Result<Header, SecretFileError> {
     let refused = |reason: &'static str| SecretFileError::Binding(serde::de::Error::custom(reason));
     // serde would also take an array of the members in their order.
     if !binding.body.trim_ascii_start().starts_with(b"{") {
@@ -203,7 +207,7 @@ pub(super) fn decode(
     if updated < created {
         return Err(refused("it was updated before it was created"));
     }
-    Ok((Metadata { id, secret_type: body.secret_type, created, updated }, claim))
+    Ok(Header { metadata: Metadata { id, secret_type: body.secret_type, created, updated }, claim })
 }
 
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -237,12 +241,12 @@ mod tests {
         String::from_utf8(encode(&manifest(), &metadata(), key, &[7; 32])).expect("JSON")
     }
 
-    fn read(text: &str) -> Result<(Metadata, Option<Claim>), SecretFileError> {
+    fn read(text: &str) -> Result<Header, SecretFileError> {
         decode(&Binding { is_signed: true, body: text.into() }, manifest().id(), &metadata().id)
     }
 
     fn is_authentic(text: &str) -> bool {
-        read(text).is_ok_and(|(_, claim)| claim.expect("signed").is_authentic())
+        read(text).is_ok_and(|header| header.claim.expect("signed").is_authentic())
     }
 
     #[test]
@@ -254,9 +258,9 @@ mod tests {
         let (digest, author) = (manifest().recipients_digest(), key.author());
         let start = format!("{digest}\",\"author\":\"{author}\",\"commitment\":\"BwcH");
         assert!(rest.starts_with(&start), "{rest}");
-        let (read, claim) = read(&text).expect("ours");
-        let claim = claim.expect("signed");
-        assert_eq!((read, claim.author, claim.commitment), (metadata(), author, [7; 32]));
+        let header = read(&text).expect("ours");
+        let claim = header.claim.expect("signed");
+        assert_eq!((header.metadata, claim.author, claim.commitment), (metadata(), author, [7; 32]));
         assert_eq!(claim.recipients, Some(digest));
     }
 
@@ -266,7 +270,7 @@ mod tests {
         assert!(is_authentic(&text.replacen('{', r#"{"later":{"author":1},"#, 1)));
         let unsigned = Binding { is_signed: false, body: text.replace(r#""author":""#, r#""author":4,"x":""#).into() };
         assert!(
-            matches!(decode(&unsigned, manifest().id(), &metadata().id), Ok((_, None))),
+            matches!(decode(&unsigned, manifest().id(), &metadata().id), Ok(Header { claim: None, .. })),
             "unsigned, it knows of no author"
         );
     }
@@ -329,7 +333,7 @@ mod tests {
             changed[index] ^= 1 << (index % 8);
             let binding = Binding { is_signed: true, body: changed };
             let accepted = decode(&binding, manifest().id(), &metadata().id)
-                .is_ok_and(|(_, claim)| claim.is_some_and(|claim| claim.is_authentic()));
+                .is_ok_and(|header| header.claim.is_some_and(|claim| claim.is_authentic()));
             assert!(!accepted, "byte {index}: {}", String::from_utf8_lossy(&binding.body));
         }
     }
@@ -342,7 +346,7 @@ mod tests {
             let id = SecretId { scope, name: name.parse().expect("a good name") };
             let body = encode(&manifest(), &Metadata { id: id.clone(), ..metadata() }, &key, &[7; 32]);
             let read = decode(&Binding { is_signed: true, body }, manifest().id(), &id).expect("ours");
-            read.1.expect("signed").message
+            read.claim.expect("signed").message
         };
         let all =
             [("a", "bc", "d"), ("ab", "c", "d"), ("a", "b", "cd"), ("", "a", "d"), ("a", "", "d"), ("", "", "ad")];

@@ -27,7 +27,7 @@ impl Vault {
     /// # Errors
     /// The system's; what is there is no regular file.
     pub fn suit_git(&self) -> Result<Vec<&'static str>, VaultError> {
-        let lock = self.lock()?;
+        let lock = self.acquire_lock()?;
         let mut changed = Vec::new();
         for (name, comment, lines) in FILES {
             let found = self.root.read(name, MAX_BYTES)?;

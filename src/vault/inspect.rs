@@ -15,7 +15,7 @@ use crate::storage::{Directory, DirectoryEntry, Lock, LockError, StorageError, i
 pub struct Inspection {
     /// How many secrets there are in which nothing was found.
     pub sound: usize,
-    /// How many of them are encrypted to others than the vault's recipients: [`Vault::rekey`] is for them.
+    /// How many of them are encrypted to others than the vault's recipients: [`super::Writer::rekey`] is for them.
     pub outdated: usize,
     /// What is not as it should be, a directory's own before those of the directories in it.
     pub flaws: Vec<InspectionError>,
@@ -120,9 +120,9 @@ impl Walk<'_> {
 
     fn secret(&mut self, directory: &Directory, id: &SecretId) {
         let looked_at = match self.identities {
-            None => self.vault.peek_judged(directory, id).map(|found| found.map(|(_, claim)| claim)),
+            None => self.vault.peek_judged(directory, id).map(|found| found.map(|header| header.claim)),
             Some(identities) => {
-                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.claim))
+                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.header.claim))
             }
         };
         match looked_at {

@@ -1,115 +1,68 @@
-//! The vault: one age file a secret, in a tree that mirrors Flyte's scopes.
+//! The vault: one age file for each secret, in a tree that mirrors Flyte's scopes.
 //!
-//! A [`Vault`] reads, writes, lists and resolves secrets. It never prompts, prints or looks at the environment, and it
-//! holds no identity: reading a value takes the identities as an argument, and nothing else needs them. The format on
-//! disk is specified in `docs/vault-format.md`.
+//! A [`Vault`] reads, lists and resolves secrets; a [`Writer`], which holds its lock, changes them. The vault never prompts,
+//! prints or reads the environment, and it holds no identity: reading a value takes the identities as an argument, and
+//! nothing else needs them. The format on disk is specified in `docs/vault-format.md`.
 
+mod authors;
 mod binding;
 mod error;
 mod git;
 mod inspect;
 mod layout;
 mod manifest;
-mod memory;
+mod notice;
+mod options;
 mod page;
+mod pinning;
 mod pins;
 mod read;
+mod recipients;
 mod rekey;
+mod rollback;
 mod trust;
 mod write;
+mod writer;
 
+pub use authors::Distrusted;
 pub use binding::Metadata;
 pub use error::{Needs, SecretFileError, VaultError};
 pub use inspect::{Inspection, InspectionError};
 pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
-pub use memory::{Listen, Notice};
+pub use notice::{Listen, Listener, Notice};
+pub use options::{Access, NewVault, StateDirectory, Strictness, VaultOptions};
 pub use page::Page;
 pub use read::{Listing, Resolved, Seen};
 pub use rekey::{Encryption, Rekeyed};
 pub use trust::{Change, Stale};
 pub use write::Adopted;
+pub use writer::{LockedVault, Writer};
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::crypto::AuthorKey;
-use crate::storage::{Directory, Lock, Permissions, StorageError};
+use crate::storage::{Directory, Permissions, StorageError};
 use manifest::Manifest;
-use memory::Memory;
+use pins::Pins;
+use trust::Pin;
 
-/// How long a writer waits for another one to finish.
-const LOCK_PATIENCE: Duration = Duration::from_secs(30);
-
-/// An open vault.
+/// An open vault, made by [`VaultOptions::open`] or [`NewVault::create`].
 #[derive(Debug)]
 pub struct Vault {
     root: Directory,
     manifest: Manifest,
-    patience: Duration,
+    options: VaultOptions,
     author: Option<AuthorKey>,
-    memory: Memory,
+    /// The place of the pin. Without it the vault can be read but not written.
+    pins: Option<Arc<Pins>>,
+    pin: Option<Pin>,
+    is_new: bool,
 }
 
 impl Vault {
-    /// Makes a new vault at `path`, with `recipients` to encrypt to and `authors` who write it, and remembers it below
-    /// `state`. If that fails once there is the vault, `listener` is told, and the vault will be remembered when it is next used.
-    ///
-    /// # Errors
-    /// [`VaultError::Exists`] if there is one already, [`VaultError::ManifestLost`] if there are secrets without their
-    /// `vault.toml`; what is there is left alone.
-    pub fn create(
-        path: &Path,
-        recipients: Vec<NamedRecipient>,
-        authors: Vec<NamedAuthor>,
-        state: &Path,
-        permissions: Permissions,
-        listener: Arc<Listen>,
-    ) -> Result<Self, VaultError> {
-        // Before there is a vault, which could not be written without.
-        Directory::create(state)?;
-        let root = guarded(Directory::create(path)?, permissions)?;
-        let _lock = Lock::acquire(&root, layout::LOCK, LOCK_PATIENCE)?;
-        if root.contains(layout::MANIFEST)? {
-            return Err(VaultError::Exists { path: path.to_owned() });
-        }
-        let secrets = root.create_subdirectory(layout::SECRETS)?;
-        if !secrets.entries()?.is_empty() {
-            return Err(VaultError::ManifestLost { path: path.to_owned() });
-        }
-        let manifest = Manifest::new(recipients, authors)?;
-        manifest.check().map_err(|source| VaultError::Manifest { path: root.join(layout::MANIFEST), source })?;
-        root.write_new(layout::MANIFEST, manifest.to_toml().as_bytes())?;
-        let mut vault = Self::new(root, manifest).with_listener(listener);
-        vault.begin(state);
-        Ok(vault)
-    }
-
-    /// Opens the vault at `path`, to read it. What is remembered of it is not looked at before [`Vault::with_state`], and
-    /// until then the authors that it names itself are believed.
-    ///
-    /// # Errors
-    /// [`VaultError::Missing`] if there is none; a `vault.toml` that cannot be read or is not understood; a vault that
-    /// others can write to.
-    pub fn open(path: &Path) -> Result<Self, VaultError> {
-        Self::open_with(path, Permissions::Checked)
-    }
-
-    /// As [`Vault::open`], where permissions may say nothing.
-    ///
-    /// # Errors
-    /// As those.
-    pub fn open_with(path: &Path, permissions: Permissions) -> Result<Self, VaultError> {
-        let root = match Directory::open(path) {
-            Err(error) if error.is_not_found() => return Err(VaultError::Missing { path: path.to_owned() }),
-            root => guarded(root?, permissions)?,
-        };
-        let manifest = Self::read_manifest(&root)?;
-        Ok(Self::new(root, manifest))
-    }
-
-    fn new(root: Directory, manifest: Manifest) -> Self {
-        Self { root, manifest, patience: LOCK_PATIENCE, author: None, memory: Memory::default() }
+    fn new(root: Directory, manifest: Manifest, options: VaultOptions) -> Self {
+        Self { root, manifest, options, author: None, pins: None, pin: None, is_new: false }
     }
 
     fn read_manifest(root: &Directory) -> Result<Manifest, VaultError> {
@@ -118,58 +71,60 @@ impl Vault {
         Manifest::parse(&text).map_err(|source| VaultError::Manifest { path: root.join(layout::MANIFEST), source })
     }
 
-    /// Under the vault's lock.
-    fn write_manifest(lock: &Lock, root: &Directory, manifest: &Manifest) -> Result<(), VaultError> {
-        let text = manifest.to_toml();
-        Ok(root.put(lock, layout::MANIFEST, text.as_bytes())?)
-    }
-
-    /// The same vault as it is now, with all that was set of this one: for a process that lives long.
+    /// Opens the vault again as it is now, with the same options and author: for a process that lives long.
     ///
     /// # Errors
-    /// Those of [`Vault::open`] and [`Vault::with_state`].
+    /// Those of [`VaultOptions::open`].
     pub fn reopen(&self) -> Result<Self, VaultError> {
-        let mut vault = self.reopen_for_metadata()?;
-        (vault.patience, vault.author) = (self.patience, self.author.clone());
-        vault.memory = self.memory.forgotten();
-        vault.with_state(self.memory.state())
+        let state = match (&self.options.state, &self.pins) {
+            // A vault that could not be pinned stays so until the process ends.
+            (StateDirectory::At(_), None) => StateDirectory::Unknown,
+            (state, _) => state.clone(),
+        };
+        let mut vault = VaultOptions { state, expected: None, ..self.options.clone() }.open(self.path())?;
+        vault.author.clone_from(&self.author);
+        Ok(vault)
     }
 
-    /// As [`Vault::reopen`], for [`Vault::metadata`] and lists alone: what is remembered takes no part in them.
+    /// Opens the vault again for [`Vault::metadata`] and lists alone, which need no pin.
     ///
     /// # Errors
-    /// Those of [`Vault::open`].
+    /// Those of [`VaultOptions::open`].
     pub fn reopen_for_metadata(&self) -> Result<Self, VaultError> {
-        Self::open_with(self.path(), self.root.permissions())
+        let permissions = self.options.permissions;
+        VaultOptions { permissions, ..VaultOptions::new(StateDirectory::Ignored) }.open(self.path())
     }
 
-    /// Sets the key that signs what is written.
+    /// Sets the key that signs what [`Vault::writer`] writes.
     #[must_use]
     pub fn with_author(mut self, key: AuthorKey) -> Self {
         self.author = Some(key);
         self
     }
 
-    /// Sets how long a write waits for another writer; 30 seconds unless told.
-    #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// Where it is.
+    /// Returns the path of the vault's directory.
     pub fn path(&self) -> &Path {
         self.root.path()
     }
 
-    /// Who writes its secrets.
+    /// Returns the vault's id: 32 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        self.manifest.id()
+    }
+
+    /// Returns the authors: the keys that verify what was signed.
     pub fn authors(&self) -> &[NamedAuthor] {
         self.manifest.authors()
     }
 
-    /// Whom its secrets are encrypted to.
+    /// Returns the recipients: the keys that secrets are encrypted to.
     pub fn recipients(&self) -> &[NamedRecipient] {
         self.manifest.recipients()
+    }
+
+    /// Returns a digest of the vault's id, recipients and authors, to compare vaults by: 64 hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        self.manifest.fingerprint()
     }
 }
 

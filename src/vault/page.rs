@@ -47,7 +47,7 @@ impl Vault {
                 }
                 let id = SecretId { scope: scope.clone(), name };
                 match self.peek(&directory, &id) {
-                    Ok(header) => listing.secrets.extend(header.map(|(metadata, _)| metadata)),
+                    Ok(header) => listing.secrets.extend(header.map(|header| header.metadata)),
                     Err(error) => listing.refused.push(error),
                 }
                 last = Some(id);

@@ -40,6 +40,20 @@ const MAX_LINE_BYTES: usize = 100;
 /// It is held for one small write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The pin of a vault, as it was loaded.
+pub(super) struct PinOnRecord {
+    pub(super) pin: Pin,
+    /// Whether both of the vault's paths are on record, so that another vault that takes its place is noticed.
+    pub(super) is_on_record: bool,
+}
+
+/// The state of a secret while no deletion of it is half done.
+pub(super) struct Settled {
+    pub(super) newest: Option<Newest>,
+    /// Whether there is a file in the secret's place.
+    pub(super) is_there: bool,
+}
+
 /// The pins of one vault.
 #[derive(Debug)]
 pub(super) struct Pins {
@@ -70,21 +84,15 @@ impl Pins {
         Self { state: state.to_owned(), vault_paths: [named, itself], id: id.to_owned(), permissions }
     }
 
-    /// The directory that holds the pins of every vault.
-    pub(super) fn state(&self) -> &Path {
-        &self.state
-    }
-
-    /// What is pinned of the vault at this path, else of the one with this id, and whether both paths are on record, so that
-    /// a vault which takes its place is noticed; `None` for one that was never seen.
-    pub(super) fn load(&self) -> Result<Option<(Pin, bool)>, VaultError> {
+    /// Loads the pin of the vault at this path, or else of the one with this id; `None` for one that was never seen.
+    pub(super) fn load(&self) -> Result<Option<PinOnRecord>, VaultError> {
         let Some(state) = self.existing()? else { return Ok(None) };
         let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(None) };
         let at_path = self.ids_at_path(&state)?;
         let is_on_record = at_path.iter().all(Option::is_some);
         for id in at_path.iter().flatten().chain([&self.id]) {
             if let Some(pin) = load_pin(&vaults, id)? {
-                return Ok(Some((pin, is_on_record)));
+                return Ok(Some(PinOnRecord { pin, is_on_record }));
             }
         }
         Ok(None)
@@ -180,9 +188,9 @@ impl Pins {
         &self,
         id: &SecretId,
         is_there: impl FnOnce() -> Result<bool, VaultError>,
-    ) -> Result<(Option<Newest>, bool), VaultError> {
+    ) -> Result<Settled, VaultError> {
         let _lock = self.lock()?;
-        Ok((self.newest(id)?, is_there()?))
+        Ok(Settled { newest: self.newest(id)?, is_there: is_there()? })
     }
 
     /// Forgets a secret.

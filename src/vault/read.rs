@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::binding::Claim;
+use super::binding::Header;
 use super::{Metadata, Needs, SecretFileError, Vault, VaultError, binding, layout, trust};
 use crate::crypto::{self, EnvelopeError, Identities, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
@@ -50,7 +50,7 @@ impl Vault {
     pub fn metadata(&self, id: &SecretId) -> Result<Metadata, VaultError> {
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
-        self.peek(&directory, id)?.map(|(metadata, _)| metadata).ok_or_else(missing)
+        self.peek(&directory, id)?.map(|header| header.metadata).ok_or_else(missing)
     }
 
     /// That there is no such secret, nor anything else in its place.
@@ -196,7 +196,7 @@ impl Vault {
             Some(directory) => self.open_judged(&directory, id, identities)?,
             None => None,
         };
-        self.compare(id, known, found.as_ref().map(|found| found.metadata.updated))?;
+        self.compare(id, known, found.as_ref().map(|found| found.header.metadata.updated))?;
         Ok(found.map(|found| found.value))
     }
 
@@ -204,18 +204,19 @@ impl Vault {
     pub(super) fn signed_metadata(&self, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
         let directory = self.scope_directory(&id.scope)?;
         let found = directory.map_or(Ok(None), |directory| self.peek_judged(&directory, id))?;
-        Ok(found.map(|(metadata, _)| metadata))
+        Ok(found.map(|header| header.metadata))
     }
 
     /// As [`Vault::peek`], of an author whom this machine knows.
     pub(super) fn peek_judged(&self, directory: &Directory, id: &SecretId) -> Result<Option<Header>, VaultError> {
-        let Some((metadata, claim)) = self.peek(directory, id)? else { return Ok(None) };
-        self.judge(directory, id, claim.as_ref())?;
-        Ok(Some((metadata, claim)))
+        let Some(header) = self.peek(directory, id)? else { return Ok(None) };
+        self.judge(directory, id, &header)?;
+        Ok(Some(header))
     }
 
-    fn judge(&self, directory: &Directory, id: &SecretId, claim: Option<&Claim>) -> Result<(), VaultError> {
-        trust::judge(claim, &self.manifest, self.memory.pin()).map_err(|source| refused(directory, id, source))
+    fn judge(&self, directory: &Directory, id: &SecretId, header: &Header) -> Result<(), VaultError> {
+        trust::judge(header.claim.as_ref(), &self.manifest, self.pin.as_ref())
+            .map_err(|source| refused(directory, id, source))
     }
 
     /// Opens a file to its end, if its author is one of those that this machine knows.
@@ -226,7 +227,7 @@ impl Vault {
         identities: &dyn Identities,
     ) -> Result<Option<OpenedSecret>, VaultError> {
         let Some(found) = self.open_value(directory, id, identities)? else { return Ok(None) };
-        self.judge(directory, id, found.claim.as_ref())?;
+        self.judge(directory, id, &found.header)?;
         Ok(Some(found))
     }
 
@@ -246,22 +247,16 @@ impl Vault {
             }
             error => refused(directory, id, SecretFileError::Envelope(error)),
         })?;
-        let (metadata, claim) = binding::decode(&opened.binding, self.manifest.id(), id)
-            .and_then(|(metadata, claim)| {
-                trust::judge_value(claim.as_ref(), &opened.commitment).map(|()| (metadata, claim))
-            })
+        let header = binding::decode(&opened.binding, self.manifest.id(), id)
+            .and_then(|header| trust::judge_value(header.claim.as_ref(), &opened.commitment).map(|()| header))
             .map_err(|source| refused(directory, id, source))?;
-        Ok(Some(OpenedSecret { metadata, claim, value: opened.value }))
+        Ok(Some(OpenedSecret { header, value: opened.value }))
     }
 }
 
-/// What the header of a file in its place says, and who is said to have written it.
-pub(super) type Header = (Metadata, Option<Claim>);
-
-/// A file that was opened to its end, and is for its place.
+/// A file that was opened to its end and belongs in its place.
 pub(super) struct OpenedSecret {
-    pub(super) metadata: Metadata,
-    pub(super) claim: Option<Claim>,
+    pub(super) header: Header,
     pub(super) value: SecretValue,
 }
 

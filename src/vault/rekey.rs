@@ -6,15 +6,15 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use super::binding::Claim;
-use super::manifest::Manifest;
+use super::binding::{Claim, Header};
+use super::read::OpenedSecret;
 use super::trust::staleness;
-use super::{Metadata, NamedRecipient, Vault, VaultError, pins};
-use crate::crypto::{Identities, Recipient, Sealed};
+use super::write::SealedSecret;
+use super::{Metadata, Vault, VaultError, Writer};
+use crate::crypto::{Identities, Sealed};
 use crate::secret::{SecretId, SecretValue};
 use crate::storage::{Directory, Replace};
 
@@ -50,11 +50,6 @@ struct Ready {
 }
 
 impl Vault {
-    /// What tells this vault's id, recipients and authors from all others, to compare them by: 64 hexadecimal digits.
-    pub fn fingerprint(&self) -> String {
-        self.manifest.fingerprint()
-    }
-
     /// Whom each secret's author says that it is encrypted to, compared with the vault's recipients. By the headers: needs no
     /// identity.
     ///
@@ -64,105 +59,15 @@ impl Vault {
         let digest = self.manifest.recipients_digest();
         let mut found = Encryption::default();
         self.each_header(|header| match header {
-            Ok((_, claim)) if is_for(&digest, claim.as_ref()) => found.current += 1,
-            Ok((metadata, _)) => found.outdated.push(metadata.id),
+            Ok(Header { claim, .. }) if is_for(&digest, claim.as_ref()) => found.current += 1,
+            Ok(Header { metadata, .. }) => found.outdated.push(metadata.id),
             Err(error) => found.refused.push(error),
         })?;
         Ok(found)
     }
+}
 
-    /// Adds recipients to `vault.toml`, from now on the ones that secrets are encrypted to. Those that are there stay as they
-    /// are before [`Vault::rekey`].
-    ///
-    /// # Errors
-    /// [`VaultError::RecipientExists`]; [`VaultError::Unfit`] for one too many; those of [`Vault::require_writable`]. Then
-    /// nothing is changed.
-    pub fn add_recipients(&mut self, recipients: Vec<NamedRecipient>) -> Result<(), VaultError> {
-        self.change_recipients(|manifest| {
-            for recipient in recipients {
-                if let Some(known) = manifest.recipients().iter().find(|known| known.key == recipient.key) {
-                    let (key, name) = (known.key.to_string(), known.name.clone());
-                    return Err(VaultError::RecipientExists { key, name });
-                }
-                manifest.add_recipient(recipient);
-            }
-            Ok(())
-        })
-    }
-
-    /// Removes the recipients that `name` means, by what they are called or by their key; which. They can read what is
-    /// encrypted to them until [`Vault::rekey`], and every copy of it for ever.
-    ///
-    /// # Errors
-    /// [`VaultError::RecipientMissing`]; [`VaultError::LastRecipient`] if none of `own` would be left, which are the user's:
-    /// nobody can lock themselves out; [`VaultError::Changed`].
-    pub fn remove_recipients(&mut self, name: &str, own: &[Recipient]) -> Result<Vec<NamedRecipient>, VaultError> {
-        let mut removed = Vec::new();
-        self.change_recipients(|manifest| {
-            // A name that looks like a key is somebody's trick.
-            removed = match name.parse::<Recipient>() {
-                Ok(key) => manifest.remove_recipients(|known| known.key == key),
-                Err(_) => manifest.remove_recipients(|known| known.name == name),
-            };
-            if removed.is_empty() {
-                return Err(VaultError::RecipientMissing { name: name.to_owned() });
-            }
-            match manifest.recipients().iter().any(|left| own.contains(&left.key)) {
-                true => Ok(()),
-                false => Err(VaultError::LastRecipient { name: name.to_owned() }),
-            }
-        })?;
-        Ok(removed)
-    }
-
-    /// Puts a key in the place of one of the user's, under its name.
-    ///
-    /// # Errors
-    /// [`VaultError::RecipientMissing`]; those of [`Vault::require_writable`].
-    pub fn exchange_recipient(&mut self, old: &Recipient, new: &Recipient) -> Result<(), VaultError> {
-        self.change_recipients(|manifest| {
-            let missing = || VaultError::RecipientMissing { name: old.to_string() };
-            let [NamedRecipient { name, .. }] = &manifest.remove_recipients(|known| known.key == *old)[..] else {
-                return Err(missing());
-            };
-            manifest.add_recipient(NamedRecipient { name: name.clone(), key: new.clone() });
-            Ok(())
-        })
-    }
-
-    /// Where the other vaults are that this machine knows below `state`, and that are there and encrypt to `key`.
-    ///
-    /// # Errors
-    /// What is remembered cannot be read or is not understood.
-    pub fn others_with(&self, state: &Path, key: &Recipient) -> Result<Vec<PathBuf>, VaultError> {
-        let places = pins::places(state, self.root.permissions())?;
-        let others = places.into_iter().filter(|(id, path)| {
-            let is_with =
-                |vault: Vault| vault.manifest.id() == id && vault.recipients().iter().any(|known| known.key == *key);
-            id != self.manifest.id() && Vault::open_with(path, self.root.permissions()).is_ok_and(is_with)
-        });
-        Ok(others.map(|(_, path)| path).collect())
-    }
-
-    /// The vault's id.
-    pub fn id(&self) -> &str {
-        self.manifest.id()
-    }
-
-    /// Changes who the recipients are, and pins them: `vault.toml` first, as the pin is of what is there.
-    fn change_recipients(
-        &mut self,
-        change: impl FnOnce(&mut Manifest) -> Result<(), VaultError>,
-    ) -> Result<(), VaultError> {
-        let lock = self.begin_write()?;
-        let (pins, _) = self.writer()?;
-        let mut manifest = self.manifest.clone();
-        change(&mut manifest)?;
-        let pin = self.write_pinned(&lock, &manifest, pins)?;
-        self.replace_pinned(manifest, pin);
-        Ok(())
-    }
-
+impl Writer<'_> {
     /// Encrypts to the vault's recipients each secret that is not: its value, type and times stay as they are, and it is signed
     /// as ours. Only what an author wrote who is known here, and what is not older than it was seen here: a new recipient is not to
     /// get what somebody put back. `step` is called after each, with how many there are in all.
@@ -171,9 +76,7 @@ impl Vault {
     /// Those of [`Vault::require_writable`], and one of the system's on writing, which ends it; what was done stays done. That
     /// a secret cannot be opened is no error, it is in what is returned.
     pub fn rekey(&mut self, identities: &dyn Identities, step: &mut dyn FnMut(usize)) -> Result<Rekeyed, VaultError> {
-        let lock = self.begin_write()?;
-        let (pins, _) = self.writer()?;
-        let found = self.encryption()?;
+        let found = self.locked.vault.encryption()?;
         let ids = &found.outdated[..];
         let mut rekeyed = Rekeyed { done: 0, failed: found.refused };
         let mut scopes = BTreeSet::new();
@@ -184,11 +87,11 @@ impl Vault {
             let (sender, ready) = mpsc::sync_channel(threads);
             for _ in 0..threads {
                 let (sender, next) = (sender.clone(), &next);
-                let vault = &*self;
+                let writer = &*self;
                 let work = move || {
                     while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
                         // Nobody listens any more once a write has failed.
-                        if sender.send(vault.reseal(id, identities)).is_err() {
+                        if sender.send(writer.reseal(id, identities)).is_err() {
                             return;
                         }
                     }
@@ -203,9 +106,11 @@ impl Vault {
                 match prepared {
                     Ok(Some(Ready { directory, metadata, value, sealed })) => {
                         if scopes.insert(metadata.id.scope.clone()) {
-                            pins.prepare(&metadata.id.scope)?;
+                            self.locked.pins.prepare(&metadata.id.scope)?;
                         }
-                        self.put_sealed((&lock, Replace::Existing), &directory, &metadata, (&value, &sealed), pins)?;
+                        let secret =
+                            SealedSecret { directory: &directory, metadata: &metadata, value: &value, sealed: &sealed };
+                        self.put(&secret, Replace::Existing)?;
                         rekeyed.done += 1;
                     }
                     Ok(None) => {}
@@ -219,15 +124,18 @@ impl Vault {
 
     /// Opens a secret and encrypts it anew; `None` if it is gone.
     fn reseal(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<Ready>, VaultError> {
-        let Some(directory) = self.scope_directory(&id.scope)? else { return Ok(None) };
-        let known = self.known(id)?;
-        let Some(found) = self.open_judged(&directory, id, identities)? else { return Ok(None) };
-        if let Some(stale) = staleness(id, known, Some(found.metadata.updated)) {
+        let vault = &self.locked.vault;
+        let Some(directory) = vault.scope_directory(&id.scope)? else { return Ok(None) };
+        let known = vault.known(id)?;
+        let Some(OpenedSecret { header, value }) = vault.open_judged(&directory, id, identities)? else {
+            return Ok(None);
+        };
+        let metadata = header.metadata;
+        if let Some(stale) = staleness(id, known, Some(metadata.updated)) {
             return Err(VaultError::Stale(Box::new(stale)));
         }
-        let (_, key) = self.writer()?;
-        let sealed = self.seal(&directory, &found.metadata, &found.value, key)?;
-        Ok(Some(Ready { directory, metadata: found.metadata, value: found.value, sealed }))
+        let sealed = self.seal(&directory, &metadata, &value)?;
+        Ok(Some(Ready { directory, metadata, value, sealed }))
     }
 }
 

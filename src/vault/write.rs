@@ -1,72 +1,84 @@
-//! Writing: under the lock, whole, signed, read back and opened before it takes its place, and synced before it is
-//! acknowledged. Only in a vault that is the one this machine knows.
+//! Writing secrets: each file is signed, written whole, read back and opened before it takes its place, and synced before the
+//! write is acknowledged.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::pins::Pins;
-use super::read::refused;
+use super::binding::Header;
+use super::read::{OpenedSecret, refused};
 use super::trust::Newest;
-use super::{Metadata, SecretFileError, Vault, VaultError, binding, layout};
-use crate::crypto::{self, Author, AuthorKey, Identities, Sealed};
+use super::{LockedVault, Metadata, Notice, SecretFileError, Vault, VaultError, Writer, binding, layout};
+use crate::crypto::{self, Author, Identities, Sealed};
 use crate::secret::{SecretId, SecretType, SecretValue};
-use crate::storage::{Directory, Lock, Replace};
+use crate::storage::{Directory, Replace};
 
-/// What was known of a secret that is signed anew.
+/// A secret that [`Writer::adopt_secret`] signed.
 #[derive(Debug)]
 pub struct Adopted {
-    /// As it was.
+    /// The metadata before.
     pub metadata: Metadata,
-    /// Who had signed it, if anybody had.
+    /// The author before; `None` if the file was not signed.
     pub author: Option<Author>,
 }
 
+/// A secret that was sealed, and what is needed to write it.
+pub(super) struct SealedSecret<'a> {
+    pub(super) directory: &'a Directory,
+    pub(super) metadata: &'a Metadata,
+    pub(super) value: &'a SecretValue,
+    pub(super) sealed: &'a Sealed,
+}
+
 impl Vault {
-    /// That this writer can write a secret: the vault is the one that this machine knows, and the writer one of its
-    /// authors.
+    /// Checks that [`Writer::update_secret`] can succeed, as far as that is known without the lock. Returns the metadata that
+    /// the secret's author signed.
     ///
     /// # Errors
-    /// [`VaultError::Changed`], [`VaultError::NoState`], [`VaultError::UnlistedAuthor`], [`VaultError::NoAuthor`].
-    pub fn require_writable(&self) -> Result<(), VaultError> {
-        self.writer().map(drop)
+    /// Those of [`Writer::update_secret`].
+    pub fn require_updatable(&self, id: &SecretId) -> Result<Metadata, VaultError> {
+        self.require_writable()?;
+        self.signed_metadata(id)?.ok_or_else(|| missing(id))
     }
+}
 
+impl Writer<'_> {
     /// Creates a secret. Needs no identity.
     ///
     /// # Errors
-    /// [`VaultError::SecretExists`]; what is there is left alone. Those of [`Vault::require_writable`].
+    /// [`VaultError::SecretExists`]; the existing secret is left alone.
     pub fn create_secret(
         &mut self,
         id: &SecretId,
         secret_type: SecretType,
         value: &SecretValue,
     ) -> Result<Metadata, VaultError> {
-        let lock = self.begin_write()?;
-        let (pins, key) = self.writer()?;
-        self.require_absent(id)?;
+        let LockedVault { vault, pins, .. } = &self.locked;
+        vault.require_absent(id)?;
         pins.prepare(&id.scope)?;
-        let directory = self.create_scope_directory(&id.scope)?;
-        // Later than one that was lost without our part in it: else the new one would look like an older one put back.
+        let directory = vault.create_scope_directory(&id.scope)?;
+        // Later than a secret of this name that was removed without this machine: otherwise the new one would look like a
+        // rollback.
         let now = after(time(pins.newest(id)?));
         let metadata = Metadata { id: id.clone(), secret_type, created: now, updated: now };
-        self.write(&lock, &directory, metadata, value, Replace::Never, (pins, key))
+        self.write(&directory, metadata, value, Replace::Never)
     }
 
-    /// Gives a secret another value, keeping its type and when it was created. Needs no identity.
+    /// Gives a secret another value, and keeps its type and creation time. Needs no identity.
+    ///
+    /// The old value stays in place until the new one was written, read back and opened.
     ///
     /// # Errors
-    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] if the file in its place does not belong there, or is not by
-    /// one of the vault's authors: what it says of the secret is kept, and would then be said by us. The old value is in
-    /// place until the new one was written, read back and opened. Those of [`Vault::require_writable`].
+    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] if the file does not belong in its place, or is not signed by
+    /// one of the vault's authors: its metadata is kept, and must not be signed again unless an author vouched for it.
     pub fn update_secret(&mut self, id: &SecretId, value: &SecretValue) -> Result<Metadata, VaultError> {
         self.update(id, value, |_| true)
     }
 
-    /// As [`Vault::update_secret`], unless the secret was written since it was as `known`.
+    /// As [`Writer::update_secret`], unless the secret was written since it was as `known`.
     ///
     /// # Errors
-    /// [`VaultError::Overtaken`]; as there.
+    /// [`VaultError::Overtaken`], and those of [`Writer::update_secret`].
     pub fn update_secret_from(&mut self, known: &Metadata, value: &SecretValue) -> Result<Metadata, VaultError> {
-        // No two writes of a secret have one time.
+        // No two writes of a secret have the same time.
         self.update(&known.id, value, |found| found.updated == known.updated)
     }
 
@@ -76,135 +88,110 @@ impl Vault {
         value: &SecretValue,
         is_expected: impl FnOnce(&Metadata) -> bool,
     ) -> Result<Metadata, VaultError> {
-        let lock = self.begin_write()?;
-        let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
-        let (pins, key) = self.writer()?;
-        let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
-        let (old, _) = self.peek_judged(&directory, id)?.ok_or_else(missing)?;
+        let LockedVault { vault, pins, .. } = &self.locked;
+        let directory = vault.scope_directory(&id.scope)?.ok_or_else(|| missing(id))?;
+        let old = vault.peek_judged(&directory, id)?.ok_or_else(|| missing(id))?.metadata;
         if !is_expected(&old) {
             return Err(VaultError::Overtaken { metadata: Box::new(old) });
         }
         pins.prepare(&id.scope)?;
         let updated = after(time(pins.newest(id)?).max(Some(old.updated)));
-        self.write(&lock, &directory, Metadata { updated, ..old }, value, Replace::Existing, (pins, key))
+        self.write(&directory, Metadata { updated, ..old }, value, Replace::Existing)
     }
 
-    /// That the file of a secret can be updated, as far as it can be known beforehand; what its author says of it.
+    /// Signs the value of a secret as this writer's, no matter who wrote it, unless it is damaged or its signature is forged.
+    /// Returns its former metadata and author.
     ///
     /// # Errors
-    /// Those of [`Vault::update_secret`].
-    pub fn require_updatable(&self, id: &SecretId) -> Result<Metadata, VaultError> {
-        let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
-        self.writer()?;
-        self.signed_metadata(id)?.ok_or_else(missing)
-    }
-
-    /// Signs the value of a secret as ours, whoever wrote it, unless it is damaged or its signature is forged. What was
-    /// known of it.
-    ///
-    /// # Errors
-    /// Those of [`Vault::value`] and [`Vault::require_writable`].
+    /// Those of [`Vault::value`].
     pub fn adopt_secret(&mut self, id: &SecretId, identities: &dyn Identities) -> Result<Adopted, VaultError> {
-        let lock = self.begin_write()?;
-        let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
-        let (pins, key) = self.writer()?;
-        let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
-        let found = self.open_value(&directory, id, identities)?.ok_or_else(missing)?;
-        if found.claim.as_ref().is_some_and(|claim| !claim.is_authentic()) {
+        let LockedVault { vault, pins, .. } = &self.locked;
+        let directory = vault.scope_directory(&id.scope)?.ok_or_else(|| missing(id))?;
+        let OpenedSecret { header: Header { metadata, claim }, value } =
+            vault.open_value(&directory, id, identities)?.ok_or_else(|| missing(id))?;
+        if claim.as_ref().is_some_and(|claim| !claim.is_authentic()) {
             return Err(refused(&directory, id, SecretFileError::Forged));
         }
         pins.prepare(&id.scope)?;
-        let updated = after(time(pins.newest(id)?).max(Some(found.metadata.updated)));
-        let metadata = Metadata { updated, ..found.metadata.clone() };
-        self.write(&lock, &directory, metadata, &found.value, Replace::Existing, (pins, key))?;
-        Ok(Adopted { metadata: found.metadata, author: found.claim.map(|claim| claim.author) })
-    }
-
-    /// Deletes a secret. Needs no identity; a file that would be refused on reading can be deleted. `false` if the file was
-    /// gone already, and is now no longer missed.
-    ///
-    /// # Errors
-    /// [`VaultError::SecretMissing`], [`VaultError::Changed`].
-    pub fn delete_secret(&mut self, id: &SecretId) -> Result<bool, VaultError> {
-        let lock = self.begin_write()?;
-        let pins = self.require_known()?;
-        let known = pins.newest(id)?;
-        let is_there = self.is_occupied(id)?;
-        if !is_there && known.is_none_or(|known| known.is_deleted) {
-            return Err(VaultError::SecretMissing { id: Box::new(id.clone()) });
-        }
-        // Later than the file, as far as its author said when it is of.
-        let found = self.signed_metadata(id).ok().flatten().map(|metadata| metadata.updated);
-        let mut removed = false;
-        let recorded = pins.record_deletion(id, after(time(known).max(found)), || {
-            if let Some(directory) = self.scope_directory(&id.scope)? {
-                removed = directory.remove(&lock, &layout::file_name(&id.name))?;
-            }
-            Ok(())
-        });
-        match recorded {
-            // It is deleted, so that it cannot be remembered is told and no error.
-            Err(error) if removed => self.memory.tell_unremembered(&error),
-            recorded => recorded?,
-        }
-        Ok(removed)
-    }
-
-    pub(super) fn lock(&self) -> Result<Lock, VaultError> {
-        Ok(Lock::acquire(&self.root, layout::LOCK, self.patience)?)
-    }
-
-    /// What a write of a secret needs.
-    pub(super) fn writer(&self) -> Result<(&Pins, &AuthorKey), VaultError> {
-        let pins = self.require_known()?;
-        let key = self.author.as_ref().ok_or(VaultError::NoAuthor)?;
-        let author = key.author();
-        let is_listed = self.manifest.authors().iter().any(|listed| listed.key == author);
-        if is_listed { Ok((pins, key)) } else { Err(VaultError::UnlistedAuthor { key: Box::new(author) }) }
+        let updated = after(time(pins.newest(id)?).max(Some(metadata.updated)));
+        self.write(&directory, Metadata { updated, ..metadata.clone() }, &value, Replace::Existing)?;
+        Ok(Adopted { metadata, author: claim.map(|claim| claim.author) })
     }
 
     fn write(
         &self,
-        lock: &Lock,
         directory: &Directory,
         metadata: Metadata,
         value: &SecretValue,
         replace: Replace,
-        (pins, key): (&Pins, &AuthorKey),
     ) -> Result<Metadata, VaultError> {
-        let sealed = self.seal(directory, &metadata, value, key)?;
-        self.put_sealed((lock, replace), directory, &metadata, (value, &sealed), pins)?;
+        let sealed = self.seal(directory, &metadata, value)?;
+        self.put(&SealedSecret { directory, metadata: &metadata, value, sealed: &sealed }, replace)?;
         Ok(metadata)
     }
 
-    /// Encrypts a value to the vault's recipients, for its place.
+    /// Encrypts a value to the vault's recipients, and signs it with its metadata.
     pub(super) fn seal(
         &self,
         directory: &Directory,
         metadata: &Metadata,
         value: &SecretValue,
-        key: &AuthorKey,
     ) -> Result<Sealed, VaultError> {
-        let bind = |commitment: &_| binding::encode(&self.manifest, metadata, key, commitment);
-        let recipients: Vec<_> = self.recipients().iter().map(|recipient| recipient.key.clone()).collect();
+        let vault = &self.locked.vault;
+        let bind = |commitment: &_| binding::encode(&vault.manifest, metadata, &self.key, commitment);
+        let recipients: Vec<_> = vault.recipients().iter().map(|recipient| recipient.key.clone()).collect();
         crypto::seal(value, &bind, &recipients)
             .map_err(|source| VaultError::Seal { path: directory.join(&layout::file_name(&metadata.id.name)), source })
     }
 
-    /// Writes what was sealed into its place, once it was read back and opened, and remembers it.
-    pub(super) fn put_sealed(
-        &self,
-        (lock, replace): (&Lock, Replace),
-        directory: &Directory,
-        metadata: &Metadata,
-        (value, sealed): (&SecretValue, &Sealed),
-        pins: &Pins,
-    ) -> Result<(), VaultError> {
+    /// Writes a sealed secret into its place, once it was read back and opened, and records its time. It is written by then,
+    /// so a failure to record is a notice and not an error.
+    pub(super) fn put(&self, secret: &SealedSecret<'_>, replace: Replace) -> Result<(), VaultError> {
+        let SealedSecret { directory, metadata, value, sealed } = secret;
+        let LockedVault { vault, lock, pins } = &self.locked;
         let file = layout::file_name(&metadata.id.name);
         directory.write(lock, &file, &sealed.bytes, replace, |read_back| sealed.verify(read_back, value))?;
-        self.remember(pins, &metadata.id, metadata.updated);
+        if let Err(error) = pins.record(&metadata.id, metadata.updated) {
+            vault.options.listener.tell(&Notice::Unremembered(&error));
+        }
         Ok(())
     }
+}
+
+impl LockedVault<'_> {
+    /// Deletes a secret. Needs no identity; a file that would be refused on reading can be deleted. Returns `false` if the
+    /// file was gone already; it is then no longer reported as gone.
+    ///
+    /// # Errors
+    /// [`VaultError::SecretMissing`], [`VaultError::Changed`].
+    pub fn delete_secret(&mut self, id: &SecretId) -> Result<bool, VaultError> {
+        let Self { vault, lock, pins } = self;
+        vault.require_unchanged()?;
+        let known = pins.newest(id)?;
+        let is_there = vault.is_occupied(id)?;
+        if !is_there && known.is_none_or(|known| known.is_deleted) {
+            return Err(missing(id));
+        }
+        // Later than the file, as far as its author signed its time.
+        let found = vault.signed_metadata(id).ok().flatten().map(|metadata| metadata.updated);
+        let mut removed = false;
+        let recorded = pins.record_deletion(id, after(time(known).max(found)), || {
+            if let Some(directory) = vault.scope_directory(&id.scope)? {
+                removed = directory.remove(lock, &layout::file_name(&id.name))?;
+            }
+            Ok(())
+        });
+        match recorded {
+            // The secret was deleted, so a failure to record that is a notice and not an error.
+            Err(error) if removed => vault.options.listener.tell(&Notice::Unremembered(&error)),
+            recorded => recorded?,
+        }
+        Ok(removed)
+    }
+}
+
+fn missing(id: &SecretId) -> VaultError {
+    VaultError::SecretMissing { id: Box::new(id.clone()) }
 }
 
 fn time(newest: Option<Newest>) -> Option<Timestamp> {

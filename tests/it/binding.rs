@@ -24,7 +24,11 @@ fn filled() -> (Sandbox, Vault) {
     let sandbox = Sandbox::new();
     let mut vault = sandbox.open_vault();
     for place in places() {
-        vault.create_secret(&secret_id(&place), SecretType::Regular, &value(&place)).expect("created");
+        vault
+            .writer()
+            .expect("writable")
+            .create_secret(&secret_id(&place), SecretType::Regular, &value(&place))
+            .expect("created");
     }
     (sandbox, vault)
 }
@@ -65,7 +69,7 @@ fn each_of_380_files_in_the_place_of_another_is_refused() {
             let errors = [
                 vault.metadata(&id).expect_err("refused"),
                 vault.value(&id, &identities).expect_err("refused"),
-                vault.update_secret(&id, &value("new")).expect_err("refused"),
+                vault.writer().expect("writable").update_secret(&id, &value("new")).expect_err("refused"),
             ];
             assert!(errors.iter().all(refused), "{source} over {target}: {errors:?}");
             // A run must not fall through to a wider scope: that would let a swap choose the value.

@@ -219,7 +219,7 @@ const DAMAGES: [Damage; 16] = [
         name: "a rekey that was not done",
         done: |sandbox| {
             let bob = NamedRecipient { name: "bob".to_owned(), key: Identity::generate().recipient() };
-            sandbox.open_vault().add_recipients(vec![bob]).expect("added");
+            sandbox.open_vault().writer().expect("writable").add_recipients(vec![bob]).expect("added");
         },
         what: "encryption",
         detail: "8 secrets are encrypted to others than the vault's recipients",

@@ -72,7 +72,11 @@ impl Bench {
         if let Some(old) = verb.before() {
             let old = flyte_local::secret::SecretValue::new(old.to_vec().into()).expect("small enough");
             let mut vault = self.sandbox.open_vault();
-            vault.create_secret(&secret_id(&place), flyte_local::secret::SecretType::Regular, &old).expect("created");
+            vault
+                .writer()
+                .expect("writable")
+                .create_secret(&secret_id(&place), flyte_local::secret::SecretType::Regular, &old)
+                .expect("created");
         }
         let log = self.sandbox.work().join("strace.log");
         let name = secret_id(&place).name.to_string();

@@ -13,12 +13,12 @@ use std::os::linux::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::{Ran, Sandbox, secret_id, tally};
-use flyte_local::vault::{Listen, Notice};
+use flyte_local::vault::{Listener, VaultOptions};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 const WRITERS: usize = 16;
@@ -108,8 +108,9 @@ impl Bench {
 
     /// Reads about once an update, through the library or the binary.
     fn read(&self, reader: usize) -> Vec<Read> {
-        let listener: Arc<Listen> = Arc::new(|notice: &Notice<'_>| panic!("a false alarm: {notice:?}"));
-        let vault = self.sandbox.open_vault().with_listener(listener);
+        let listener = Listener::new(|notice| panic!("a false alarm: {notice:?}"));
+        let options = VaultOptions { listener, ..self.sandbox.vault_options() };
+        let vault = options.open(&self.sandbox.vault()).expect("this machine knows the vault");
         let (id, identities) = (secret_id("org/s"), self.sandbox.identities());
         let (mut reads, mut seen) = (Vec::new(), usize::MAX);
         while !self.is_over.load(Ordering::Relaxed) {

@@ -5,10 +5,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::support::{identities, require, secret_id};
+use crate::support::{identities, open_unpinned, require, secret_id};
 use flyte_local::crypto::{self, AuthorKey, EnvelopeError, Identity};
 use flyte_local::secret::{self, ScopeFilter, SecretValue};
-use flyte_local::vault::{ManifestError, Metadata, SecretFileError, Vault, VaultError};
+use flyte_local::vault::{ManifestError, Metadata, SecretFileError, StateDirectory, VaultError, VaultOptions};
 use serde::Deserialize;
 
 const CREATED: &str = "2026-01-02T03:04:05Z";
@@ -149,8 +149,8 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
     let state = tempfile::tempdir().expect("a temporary directory");
     let path = copy.path().join("secrets").join(format!("{}.age", vector.place));
     put(&vector.file, &path);
-    let vault = Vault::open(copy.path()).expect("the fixtures' vault opens");
-    let mut vault = vault.with_state(Some(state.path())).expect("it was never seen").with_author(test_author());
+    let options = VaultOptions::new(StateDirectory::At(state.path().to_owned()));
+    let mut vault = options.open(copy.path()).expect("the fixtures' vault opens").with_author(test_author());
     let id = secret_id(&vector.place);
 
     let listing = vault.list(&ScopeFilter::default()).expect("listed");
@@ -179,15 +179,15 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
         (None, refused) => refused.to_owned(),
     };
     // A vault of format 1 has no author before it is given one.
-    vault.trust_author("owner", &test_author().author()).expect("pinned");
+    vault.lock().expect("lockable").trust_author("owner", &test_author().author()).expect("pinned");
     let new = SecretValue::new(b"new".to_vec().into()).expect("small enough");
     let found = [
         ("list", listed, &vector.list),
         ("metadata", outcome(&vault.metadata(&id)), &vector.list),
         ("read", outcome(&value), &vector.read),
-        ("update", outcome(&vault.update_secret(&id, &new)), &update),
+        ("update", outcome(&vault.writer().and_then(|mut writer| writer.update_secret(&id, &new))), &update),
     ];
-    vault.delete_secret(&id).expect("any file can be deleted");
+    vault.lock().expect("lockable").delete_secret(&id).expect("any file can be deleted");
     assert!(!path.exists(), "{}", vector.file);
     let differences = found.into_iter().filter(|(_, found, expected)| found != expected);
     differences.map(|(what, found, expected)| format!("{}: {what}: {found}, not {expected}", vector.file)).collect()
@@ -215,7 +215,7 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
     for vector in vectors().manifest {
         let copy = copy(&vector.vault);
         put(&vector.file, &copy.path().join("vault.toml"));
-        let opened = match Vault::open(copy.path()) {
+        let opened = match open_unpinned(copy.path()) {
             Ok(vault) => {
                 let id = secret_id("org/text");
                 let read = vault.value(&id, &test_identity());
@@ -247,7 +247,7 @@ fn a_manifest_over_the_limit_is_refused_not_cut() {
     // Cut at the limit it would be a good manifest; as a whole it is not one.
     text += &format!("#{}\nsurprise = 1\n", "x".repeat(1 << 20));
     std::fs::write(&path, text).expect("written");
-    assert!(matches!(Vault::open(copy.path()), Err(VaultError::Storage(error)) if error.is_too_large()));
+    assert!(matches!(open_unpinned(copy.path()), Err(VaultError::Storage(error)) if error.is_too_large()));
 }
 
 #[test]

@@ -24,7 +24,12 @@ fn imported(sandbox: &Sandbox, count: usize) -> usize {
 
 fn create(sandbox: &Sandbox, place: &str, secret_type: SecretType, value: &[u8]) {
     let value = SecretValue::new(value.to_vec().into()).expect("small");
-    sandbox.open_vault().create_secret(&secret_id(place), secret_type, &value).expect("created");
+    sandbox
+        .open_vault()
+        .writer()
+        .expect("writable")
+        .create_secret(&secret_id(place), secret_type, &value)
+        .expect("created");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn vaults_made_at_once_share_the_identity_that_is_on_the_disk() {
             let recipients: Vec<_> = vault.recipients().iter().map(|recipient| recipient.key.clone()).collect();
             assert_eq!(recipients, ours, "round {round}, {}", vault.path().display());
             let (id, value) = (secret_id("org/s"), SecretValue::new(b"a value".to_vec().into()).expect("small enough"));
-            vault.create_secret(&id, SecretType::Regular, &value).expect("created");
+            vault.writer().expect("writable").create_secret(&id, SecretType::Regular, &value).expect("created");
             assert!(vault.value(&id, &identities).expect("it opens") == value, "round {round}");
         }
         // Exactly one says that it made the identity, and asks to keep a copy of it.

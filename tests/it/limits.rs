@@ -17,8 +17,13 @@ fn a_vault_with_more_scopes_than_files_may_be_open_is_read() {
     let sandbox = Sandbox::new();
     let mut vault = sandbox.open_vault();
     let value = SecretValue::new(b"a value".to_vec().into()).expect("small enough");
-    let mut create =
-        |place: &str| vault.create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+    let mut create = |place: &str| {
+        vault
+            .writer()
+            .expect("writable")
+            .create_secret(&secret_id(place), SecretType::Regular, &value)
+            .expect("created")
+    };
     for index in 0..PROJECTS {
         create(&format!("project/p{index}/s"));
         create(&format!("project/p{index}/domain/d/s"));

@@ -24,6 +24,7 @@ mod faults_holders;
 mod format_vectors;
 mod generate;
 mod generated;
+mod help;
 mod hostile_text;
 mod identities;
 mod image_pull;

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, secret_id};
 use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
-use flyte_local::vault::Vault;
 use rustix::fs::{CWD, FileType, Mode, RenameFlags};
 
 /// Far beyond what any file takes on the slowest machine; a parser that is quadratic, or waits, takes longer.
@@ -60,7 +59,7 @@ fn no_cut_and_no_bit_of_a_file_gives_a_wrong_value() {
     let look_at = &|place: &str, length: usize| {
         let (mut vault, id, value) = (sandbox.open_vault(), secret_id(place), vec![b'v'; length]);
         let sealed = SecretValue::new(value.clone().into()).expect("small enough");
-        vault.create_secret(&id, SecretType::Regular, &sealed).expect("created");
+        vault.writer().expect("writable").create_secret(&id, SecretType::Regular, &sealed).expect("created");
         let file = sandbox.secret_file(place);
         let good = std::fs::read(&file).expect("just written");
         assert_eq!(sandbox.value(place), Some(value), "what is damaged below is good");
@@ -99,7 +98,7 @@ fn no_cut_and_no_bit_of_a_vault_toml_gives_a_wrong_value() {
     let good = std::fs::read(&file).expect("the vault's");
     for (what, bytes) in damaged(&good) {
         std::fs::write(&file, &bytes).expect("damaged");
-        let Ok(vault) = Vault::open(&sandbox.vault()) else { continue };
+        let Ok(vault) = sandbox.open_unpinned_vault() else { continue };
         if let Ok(value) = vault.value(&id, &identities) {
             assert_eq!(value.expose(), b"value", "{what}");
         }
@@ -278,9 +277,9 @@ fn an_exchange_at_any_moment_leads_nowhere() {
                     Err(_) => refused += 1,
                 }
                 let name = secret_id(&format!("org/t{round}"));
-                let _ = vault.create_secret(&name, SecretType::Regular, &value);
+                let _ = vault.writer().and_then(|mut writer| writer.create_secret(&name, SecretType::Regular, &value));
                 let _ = vault.list(&ScopeFilter::default());
-                let _ = vault.delete_secret(&name);
+                let _ = vault.lock().and_then(|mut locked| locked.delete_secret(&name));
             }
             stop.store(true, Ordering::Relaxed);
         });

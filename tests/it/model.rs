@@ -229,9 +229,11 @@ impl Bench {
         let before = self.secrets.get(place).map(|secret| secret.metadata.clone());
         let is_allowed = self.is_allowed(verb, place);
         let written = match verb {
-            Verb::Create => self.vault.create_secret(&id, SecretType::Regular, &value).map(Some),
-            Verb::Update => self.vault.update_secret(&id, &value).map(Some),
-            Verb::Delete => self.vault.delete_secret(&id).map(|removed| {
+            Verb::Create => {
+                self.vault.writer().expect("writable").create_secret(&id, SecretType::Regular, &value).map(Some)
+            }
+            Verb::Update => self.vault.writer().expect("writable").update_secret(&id, &value).map(Some),
+            Verb::Delete => self.vault.lock().expect("lockable").delete_secret(&id).map(|removed| {
                 assert_eq!(removed, before.is_some(), "whether there was a file to remove");
                 None
             }),
@@ -341,7 +343,7 @@ impl Bench {
 
     /// Under strictness, what is older than it was, or gone, is refused.
     fn read_strictly(&self, place: &str) {
-        let strict = self.sandbox.open_vault().with_strictness(true).value(&secret_id(place), &self.identities);
+        let strict = self.sandbox.open_strict_vault().value(&secret_id(place), &self.identities);
         assert_eq!(matches!(strict, Err(VaultError::Stale(_))), self.missed().contains(place), "{strict:?}");
     }
 
@@ -419,8 +421,11 @@ impl Bench {
         if by_command {
             self.sandbox.ok(&["update", "vault", "--accept-older"]);
         } else {
-            assert_eq!(self.vault.accept().expect("nothing is in the way").len(), 0);
-            assert_eq!(self.vault.accept_older().expect("nothing is in the way").len(), missed.len());
+            assert_eq!(self.vault.lock().expect("lockable").accept().expect("nothing is in the way").len(), 0);
+            assert_eq!(
+                self.vault.lock().expect("lockable").accept_older().expect("nothing is in the way").len(),
+                missed.len()
+            );
         }
         self.known.retain(|place, _| !missed.contains(place));
     }
@@ -428,9 +433,13 @@ impl Bench {
     fn exchange(&mut self) {
         let (own, bob) = (self.identities[0].recipient(), Identity::generate());
         let named = NamedRecipient { name: "bob".to_owned(), key: bob.recipient() };
-        self.vault.add_recipients(vec![named]).expect("added");
+        self.vault.writer().expect("writable").add_recipients(vec![named]).expect("added");
         if let Some(old) = self.bob.replace(bob) {
-            self.vault.remove_recipients(&old.recipient().to_string(), &[own]).expect("removed");
+            self.vault
+                .writer()
+                .expect("writable")
+                .remove_recipients(&old.recipient().to_string(), &[own])
+                .expect("removed");
         }
         self.counts.exchanged += 1;
     }
@@ -448,7 +457,12 @@ impl Bench {
             let ran = self.sandbox.run(&["rekey"]);
             assert_eq!(ran.code, if left.is_empty() { 0 } else { 13 }, "{ran:?}");
         } else {
-            let done = self.vault.rekey(&self.identities, &mut |_| {}).expect("nothing is in the way");
+            let done = self
+                .vault
+                .writer()
+                .expect("writable")
+                .rekey(&self.identities, &mut |_| {})
+                .expect("nothing is in the way");
             assert_eq!((done.done, done.failed.len()), (outdated.len(), left.len()), "{done:?}");
         }
         self.counts.rekeyed += outdated.len();

@@ -19,7 +19,7 @@ fn vault(sandbox: &Sandbox, count: usize) -> Vault {
     }
     let mut shell = sandbox.program("sh");
     assert!(shell.args(["-ec", &script]).output().expect("sh starts").status.success());
-    Vault::open(&sandbox.vault()).expect("it opens")
+    sandbox.open_unpinned_vault().expect("it opens")
 }
 
 /// By what lists are sorted: the organization first.

@@ -594,7 +594,7 @@ fn two_at_once_raise_no_false_alarm() {
         let readers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
-                    let vault = sandbox.open_vault().with_strictness(true);
+                    let vault = sandbox.open_strict_vault();
                     let mut counts = [0, 0];
                     while !is_done.load(Ordering::Relaxed) {
                         match vault.value(&id, &identities) {
@@ -610,9 +610,15 @@ fn two_at_once_raise_no_false_alarm() {
         let mut vault = sandbox.open_vault();
         for round in 0..150 {
             match round % 5 {
-                0 => drop(vault.create_secret(&id, SecretType::Regular, &value(round)).expect("created")),
-                4 => assert!(vault.delete_secret(&id).expect("deleted")),
-                _ => drop(vault.update_secret(&id, &value(round)).expect("updated")),
+                0 => drop(
+                    vault
+                        .writer()
+                        .expect("writable")
+                        .create_secret(&id, SecretType::Regular, &value(round))
+                        .expect("created"),
+                ),
+                4 => assert!(vault.lock().expect("lockable").delete_secret(&id).expect("deleted")),
+                _ => drop(vault.writer().expect("writable").update_secret(&id, &value(round)).expect("updated")),
             }
         }
         is_done.store(true, Ordering::Relaxed);

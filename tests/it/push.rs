@@ -180,7 +180,11 @@ fn a_vault_is_pushed_to_the_service_of_another() {
         let mut vault = source.open_vault();
         for (place, value) in &values {
             let value = SecretValue::new(value.clone().into()).expect("small enough");
-            vault.create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+            vault
+                .writer()
+                .expect("writable")
+                .create_secret(&secret_id(place), SecretType::Regular, &value)
+                .expect("created");
         }
     }
     source.ok(&["create", "secret", "registry", DOCUMENT, "--type", "image_pull"]);
@@ -190,7 +194,12 @@ fn a_vault_is_pushed_to_the_service_of_another() {
         let half: Vec<_> = values.iter().step_by(2).map(|(place, _)| place.clone()).collect();
         for place in &half {
             let value = SecretValue::new(b"the target's".to_vec().into()).expect("small enough");
-            target.open_vault().create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+            target
+                .open_vault()
+                .writer()
+                .expect("writable")
+                .create_secret(&secret_id(place), SecretType::Regular, &value)
+                .expect("created");
         }
         let served = Served::start(&target);
         let ran = Ran::from(served.push(&source, sdk, &[]).output().expect("it starts"));
@@ -283,7 +292,7 @@ all    regular     project p     project p     cannot be: project-scoped secrets
 
         let ran = cluster.push(&sandbox, &["--dry-run", "--output-format", "json", "--update", "-p", "p", "all"]);
         let row = json!([{
-            "name": "all", "project": "p", "domain": null, "type": "regular", "to": { "project": "p", "domain": null },
+            "name": "all", "project": "p", "type": "regular", "to": { "project": "p" },
             "action": "cannot", "reason": "project-scoped secrets must also specify a domain",
         }]);
         assert_eq!(serde_json::from_slice::<Value>(&ran.stdout).expect("JSON"), row);

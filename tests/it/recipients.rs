@@ -249,7 +249,7 @@ fn a_removal_that_was_stopped_says_what_is_left_to_do() {
     let (_, key) = age_key(&sandbox, "bob");
     sandbox.ok(&["create", "recipient", &key, "--name", "bob"]);
     let own: Vec<_> = sandbox.identities().iter().map(flyte_local::crypto::Identity::recipient).collect();
-    sandbox.open_vault().remove_recipients("bob", &own).expect("removed");
+    sandbox.open_vault().writer().expect("writable").remove_recipients("bob", &own).expect("removed");
     let ran = sandbox.run(&["delete", "recipient", "bob"]);
     assert_eq!(ran.code, 10, "{ran:?}");
     assert!(

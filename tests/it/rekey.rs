@@ -32,7 +32,11 @@ fn vault(count: usize) -> (Sandbox, Vec<String>) {
     let mut vault = sandbox.open_vault();
     for place in &places {
         let value = SecretValue::new(place.clone().into_bytes().into()).expect("small enough");
-        vault.create_secret(&secret_id(place), SecretType::Regular, &value).expect("created");
+        vault
+            .writer()
+            .expect("writable")
+            .create_secret(&secret_id(place), SecretType::Regular, &value)
+            .expect("created");
     }
     (sandbox, places)
 }
@@ -41,10 +45,10 @@ fn vault(count: usize) -> (Sandbox, Vec<String>) {
 fn exchange(sandbox: &Sandbox, added: &Identity, removed: Option<&Identity>) {
     let mut vault = sandbox.open_vault();
     let named = NamedRecipient { name: "bob".to_owned(), key: added.recipient() };
-    vault.add_recipients(vec![named]).expect("added");
+    vault.writer().expect("writable").add_recipients(vec![named]).expect("added");
     if let Some(removed) = removed {
         let own: Vec<_> = sandbox.identities().iter().map(Identity::recipient).collect();
-        vault.remove_recipients(&removed.recipient().to_string(), &own).expect("removed");
+        vault.writer().expect("writable").remove_recipients(&removed.recipient().to_string(), &own).expect("removed");
     }
 }
 

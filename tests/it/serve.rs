@@ -415,7 +415,7 @@ fn a_thousand_secrets_are_listed_in_pages_while_others_write_and_given_to_tasks(
     for (place, value) in (0..MANY).map(many) {
         let stored = flyte_local::secret::SecretValue::new(value.clone().into()).expect("a short one");
         let regular = flyte_local::secret::SecretType::Regular;
-        vault.create_secret(&secret_id(&place), regular, &stored).expect("created");
+        vault.writer().expect("writable").create_secret(&secret_id(&place), regular, &stored).expect("created");
         digest.update([&value[..], b"\n"].concat());
     }
     let stop = AtomicBool::new(false);

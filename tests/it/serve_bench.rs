@@ -72,7 +72,11 @@ fn requests_a_second() {
         let mut vault = sandbox.open_vault();
         let value = SecretValue::new(b"a value".to_vec().into()).expect("it is small");
         for index in 0..SECRETS {
-            vault.create_secret(&id(index, projects), SecretType::Regular, &value).expect("created");
+            vault
+                .writer()
+                .expect("writable")
+                .create_secret(&id(index, projects), SecretType::Regular, &value)
+                .expect("created");
         }
         let serving = sandbox.serve();
         let mut connection = serving.connect();

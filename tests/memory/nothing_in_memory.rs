@@ -457,7 +457,7 @@ fn nothing_is_left_of_a_passphrase_of_a_key_of_openssh_nor_by_threads() {
     ];
     let bob = flyte_local::crypto::Identity::generate().recipient();
     let bob = flyte_local::vault::NamedRecipient { name: "bob".to_owned(), key: bob };
-    search.sandbox.open_vault().add_recipients(vec![bob]).expect("added");
+    search.sandbox.open_vault().writer().expect("writable").add_recipients(vec![bob]).expect("added");
     for Case { code, arguments, fault, input } in &cases {
         let words = search.traced(Which::Product, *fault, arguments);
         let found = search.left(Which::Product, &words, arguments, input);

@@ -13,7 +13,7 @@ use crate::support::image::{Image, Log, Power, with_own_mounts};
 use crate::support::{FLYTE_LOCAL, Ran, Random, Sandbox, require, scope_options, secret_id, tally, test_path};
 use flyte_local::crypto::AuthorKey;
 use flyte_local::secret::{ScopeFilter, SecretValue};
-use flyte_local::vault::{Vault, VaultError};
+use flyte_local::vault::{Strictness, Vault, VaultError, VaultOptions};
 
 const OPTIONS: &str = "noatime,commit=600,noauto_da_alloc,delalloc";
 
@@ -158,8 +158,12 @@ impl Machine {
 
     /// The vault, which refuses what is older than this machine has seen it.
     fn vault(&self) -> Result<Vault, VaultError> {
-        let vault = Vault::open(&self.sandbox.vault())?;
-        Ok(vault.with_state(Some(&self.sandbox.state()))?.with_strictness(true))
+        let open = |strictness| VaultOptions { strictness, ..self.sandbox.vault_options() }.open(&self.sandbox.vault());
+        match open(Strictness::Errors) {
+            // A cut may lose the pin: the vault is then pinned again on first use.
+            Err(VaultError::FirstUse { .. }) => open(Strictness::Notices).and_then(|_| open(Strictness::Errors)),
+            opened => opened,
+        }
     }
 
     fn value(&self, place: &str) -> Result<Option<Vec<u8>>, VaultError> {
@@ -179,7 +183,7 @@ impl Machine {
         self.killed += usize::from(in_doubt.is_some());
         let is_new = in_doubt.map(|write| match &write {
             Write::Init => {
-                self.has_vault = !matches!(Vault::open(&self.sandbox.vault()), Err(VaultError::Missing { .. }));
+                self.has_vault = !matches!(self.sandbox.open_unpinned_vault(), Err(VaultError::Missing { .. }));
                 self.has_vault
             }
             Write::Trust(key) => {

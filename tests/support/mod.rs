@@ -202,6 +202,11 @@ pub fn require(tool: &str, package: &str) {
     assert!(found, "this test needs `{tool}`, from the package {package}");
 }
 
+/// Opens a vault without its pin.
+pub fn open_unpinned(path: &Path) -> Result<flyte_local::vault::Vault, flyte_local::vault::VaultError> {
+    flyte_local::vault::VaultOptions::new(flyte_local::vault::StateDirectory::Ignored).open(path)
+}
+
 /// A sandbox's vault through the library, for tests that look at it more often than processes can be started.
 impl Sandbox {
     pub fn open_vault(&self) -> flyte_local::vault::Vault {
@@ -210,9 +215,24 @@ impl Sandbox {
 
     /// A vault, to read and to write as this sandbox's user.
     pub fn open_vault_at(&self, path: &Path) -> flyte_local::vault::Vault {
-        let vault = flyte_local::vault::Vault::open(path).expect("there is a vault");
-        let vault = vault.with_state(Some(&self.state())).expect("its pins are understood");
-        vault.with_author(self.author_key())
+        self.vault_options().open(path).expect("there is a vault").with_author(self.author_key())
+    }
+
+    /// The vault, opened to report a rollback as an error.
+    pub fn open_strict_vault(&self) -> flyte_local::vault::Vault {
+        let strictness = flyte_local::vault::Strictness::Errors;
+        let options = flyte_local::vault::VaultOptions { strictness, ..self.vault_options() };
+        options.open(&self.vault()).expect("this machine knows the vault")
+    }
+
+    /// The defaults, with the state directory of this sandbox.
+    pub fn vault_options(&self) -> flyte_local::vault::VaultOptions {
+        flyte_local::vault::VaultOptions::new(flyte_local::vault::StateDirectory::At(self.state()))
+    }
+
+    /// Opens the vault without its pin.
+    pub fn open_unpinned_vault(&self) -> Result<flyte_local::vault::Vault, flyte_local::vault::VaultError> {
+        open_unpinned(&self.vault())
     }
 
     /// The key that signs what this sandbox's user writes.

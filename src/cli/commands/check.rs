@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use crate::cli::arguments::OutputFormat;
 use crate::cli::context::Context;
 use crate::cli::environment::runtime_directory;
 use crate::cli::error::{CliError, Exit, GET_ADDED};
@@ -12,19 +11,22 @@ use crate::cli::files::{Place, User};
 use crate::cli::identities::Identities;
 use crate::cli::identity_source::Origin;
 use crate::cli::paths::split;
-use crate::cli::sanitize::{harmless, harmless_json};
+use crate::cli::sanitize::harmless;
 use crate::cli::shell::quoted;
+use crate::cli::table::{self, Cell, Column, Layout, Row};
+use crate::cli::ui::Color;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::{Directory, System};
 use flyte_local::vault::{InspectionError, Vault, VaultError};
 
-/// Tell whether all is well with the vault, and how this machine will have file secrets
+/// Check the vault, your keys and this machine
 ///
-/// Opens every secret without showing it: that it is whole, in its place, and by an author known here; finds what does
-/// not belong in the vault, and what this machine remembers otherwise. Looks at the identity, and for what this system
-/// allows: a private mount at /etc/flyte/secrets, as on a cluster, or a directory in memory, which Python code is led
-/// to. The exit code is that of the first finding that is not ok.
+/// Opens every secret without showing it, and verifies that it is intact, in its place and by a known author. Finds
+/// files that do not belong in the vault, and differences from what this machine remembers. Checks your identities,
+/// and whether this system allows a private mount at /etc/flyte/secrets, as on a cluster; if not, file secrets go to
+/// a directory in memory, to which Python code is redirected. The exit code is that of the first finding that is not
+/// ok.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,14 +48,21 @@ impl Finding {
         Self { what, state, hint: None }
     }
 
-    fn words(&self) -> (&'static str, String) {
+    fn detail(&self) -> String {
         match &self.state {
-            Ok(detail) => ("ok", harmless(detail)),
+            Ok(detail) => harmless(detail),
             Err(error) => {
                 let reasons = error.causes().iter().map(String::as_str);
                 let reasons: Vec<_> = std::iter::once(error.message()).chain(reasons).collect();
-                ("failed", harmless(&reasons.join(": ")).replace('\n', "; "))
+                harmless(&reasons.join(": ")).replace('\n', "; ")
             }
+        }
+    }
+
+    fn hints(&self) -> Vec<&str> {
+        match &self.state {
+            Ok(_) => self.hint.iter().map(String::as_str).collect(),
+            Err(error) => error.hints().iter().map(String::as_str).collect(),
         }
     }
 }
@@ -71,7 +80,8 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> 
     let first = [Finding::new("vault", path_of_vault)].into_iter().chain(found);
     let findings: Vec<_> =
         first.chain(looked_over).chain(leftovers(context)).chain([file_secrets(context), system()]).collect();
-    context.ui.data(format(context.output_format, &findings).as_bytes())?;
+    let rows: Vec<_> = findings.iter().map(FindingRow::from).collect();
+    table::print(context.ui, context.output_format, &rows)?;
     for hint in findings.iter().filter_map(|finding| finding.hint.as_ref()) {
         context.ui.hint(hint);
     }
@@ -249,25 +259,27 @@ fn file_secrets(context: &Context<'_>) -> Finding {
     }
 }
 
-fn format(format: OutputFormat, findings: &[Finding]) -> String {
-    let json = || findings.iter().map(to_json).collect::<Value>();
-    match format {
-        OutputFormat::Table | OutputFormat::TableSimple => findings.iter().map(row).collect(),
-        OutputFormat::Json => harmless_json(&format!("{:#}\n", json())),
-        OutputFormat::JsonRaw => harmless_json(&format!("{}\n", json())),
+/// A finding, and the commands that would make it better.
+#[derive(Serialize)]
+struct FindingRow<'a> {
+    what: &'static str,
+    ok: bool,
+    detail: String,
+    hints: Vec<&'a str>,
+}
+
+impl<'a> From<&'a Finding> for FindingRow<'a> {
+    fn from(finding: &'a Finding) -> Self {
+        Self { what: finding.what, ok: finding.state.is_ok(), detail: finding.detail(), hints: finding.hints() }
     }
 }
 
-fn row(finding: &Finding) -> String {
-    let (state, detail) = finding.words();
-    format!("{:<12}  {state:<6}  {detail}\n", finding.what)
-}
+impl Row for FindingRow<'_> {
+    const COLUMNS: &'static [Column] = &[Column::new("what"), Column::new("status"), Column::new("detail")];
+    const LAYOUT: Layout = Layout::Bare;
 
-fn to_json(finding: &Finding) -> Value {
-    let (state, detail) = finding.words();
-    let hints = match &finding.state {
-        Ok(_) => finding.hint.iter().cloned().collect(),
-        Err(error) => error.hints().to_vec(),
-    };
-    json!({ "what": finding.what, "ok": state == "ok", "detail": detail, "hints": hints })
+    fn cells(&self) -> Vec<Cell> {
+        let status = if self.ok { Cell::new("ok").color(Color::Green) } else { Cell::new("failed").color(Color::Red) };
+        vec![Cell::new(self.what), status, Cell::with_keys(&self.detail)]
+    }
 }

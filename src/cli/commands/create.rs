@@ -8,25 +8,27 @@ use flyte_local::secret::{SecretName, SecretType};
 
 /// Create a secret
 ///
-/// Without -p and -d it is seen in every project and domain. With no value given, asks for it on a terminal, and
-/// otherwise reads it from standard input, less one newline at its end.
+/// Without -p and -d the secret belongs to the organization, and every project and domain sees it. If you give no
+/// value, flyte-local prompts for one on a terminal; otherwise it reads standard input and drops one newline at the
+/// end.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
-  flyte-local create secret my_secret                      asks for the value
+  flyte-local create secret my_secret                prompts for the value
   flyte-local create secret my_secret my_value
   flyte-local create secret my_cert --from-file cert.pem
   pass show api | flyte-local create secret api_key
   flyte-local create secret session_key --generate=hex:32
   flyte-local create secret my_secret -p my_project -d development
-  flyte-local create secret ghcr --type image_pull --registry ghcr.io --username me
-  flyte-local create secret ghcr --type image_pull --from-docker-config --registries ghcr.io")]
+  flyte-local create secret ghcr --type image_pull --from-docker-config")]
 pub(crate) struct Args {
     /// The secret's name: letters, digits, '-' and '_'
     name: SecretName,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// regular, or image_pull: credentials for registries of images, for the whole organization
+    /// regular, or image_pull for credentials of image registries
+    ///
+    /// An image pull secret belongs to the organization, so -p and -d cannot be used with it.
     #[arg(long = "type", value_name = "TYPE", value_parser = secret_type(), default_value = "regular")]
     #[arg(hide_possible_values = true)]
     secret_type: SecretType,
@@ -42,7 +44,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     // Before the value is asked for; the vault checks again under its lock.
     vault.require_writable().and_then(|()| vault.require_absent(&id)).map_err(failed)?;
     let value = args.value.read(context.ui, context.spawner(), &id.name, args.secret_type)?;
-    vault.create_secret(&id, args.secret_type, &value).map_err(failed)?;
+    vault.writer().and_then(|mut writer| writer.create_secret(&id, args.secret_type, &value)).map_err(failed)?;
     context.ui.say(&format!("created {id}"));
     Ok(())
 }

@@ -7,7 +7,7 @@ use flyte_local::secret::SecretName;
 
 /// Delete a secret
 ///
-/// From the scope that -p and -d name; without them, from the organization's. It cannot be undone.
+/// Deletes it from the scope that -p and -d name; without them, from the organization. You cannot undo this.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -23,7 +23,10 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let mut vault = context.open_vault_to_change()?;
     let id = secret_id(args.name, args.scope);
-    let removed = vault.delete_secret(&id).map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let removed = vault
+        .lock()
+        .and_then(|mut locked| locked.delete_secret(&id))
+        .map_err(|error| CliError::from_vault(&error, &context.command))?;
     context.ui.say(&if removed { format!("deleted {id}") } else { format!("forgot {id}, which was gone") });
     Ok(())
 }

@@ -26,15 +26,15 @@ use flyte_local::vault::{Metadata, Vault, VaultError};
 /// More than a value may have: what is too large can be edited again.
 const MAX_EDITED_BYTES: usize = 16 * MAX_VALUE_BYTES;
 
-/// Change a secret's value in an editor
+/// Edit a secret's value in an editor
 ///
-/// The editor is VISUAL, else EDITOR, as a shell understands them, else vi. It gets the value in a file of a directory in
-/// memory, which is removed whatever happens; where there is no memory for it, nothing is edited. What the editor keeps
-/// elsewhere is the editor's: turn off an undo file or a history of what is copied (vim: undofile, viminfo).
+/// The editor is VISUAL or EDITOR, as a shell understands them, or vi. It gets the value in a file in memory, which
+/// is removed in every case; if this machine has no directory in memory, nothing is edited. Your editor may keep
+/// copies elsewhere: turn off its undo file and its clipboard history (vim: undofile, viminfo).
 ///
-/// Nothing is written if the value is as it was, the editor fails, or the file is empty. Editors end a file with a
-/// newline: if the old value had none at its end, one is taken off the new one. If the secret was updated
-/// meanwhile, you are asked before yours is written over it.
+/// Nothing is written if the value is unchanged, the editor fails, or the file is empty. Editors add a newline at the
+/// end of a file: if the old value had none, one is removed from the new value. If the secret changed while you were
+/// editing, you are asked before it is overwritten.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -123,8 +123,10 @@ fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &Secr
     let mut there = There::As(known);
     loop {
         let written = match &there {
-            There::As(known) => vault.update_secret_from(known, value),
-            There::Gone(known) => vault.create_secret(&known.id, known.secret_type, value),
+            There::As(known) => vault.writer().and_then(|mut writer| writer.update_secret_from(known, value)),
+            There::Gone(Metadata { id, secret_type, .. }) => {
+                vault.writer().and_then(|mut writer| writer.create_secret(id, *secret_type, value))
+            }
         };
         let Err(error) = written else { return Ok(()) };
         let told = CliError::from_vault(&error, &context.command);

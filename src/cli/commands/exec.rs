@@ -18,34 +18,46 @@ use flyte_local::launch::{self, ChildError, Surroundings};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{NameError, RunScope, SecretName};
 
-/// Run any command with secrets in its environment
+/// Run any command with secrets
 ///
-/// For what is not a Flyte file. Without --mask this process becomes the command, so its exit code, its signals and its
-/// terminal are its own. The scopes are looked through as by `run`, save that Flyte's own configuration is not read.
+/// Use it for anything that is not a Flyte file, with at least one of --secret, --mount and --all. Without --mask,
+/// this process becomes the command, which has its own exit code, signals and terminal. Scopes are searched as by
+/// `run`, except that Flyte's own configuration is not read.
 #[derive(clap::Args)]
+#[command(override_usage = "flyte-local exec [OPTIONS] -- COMMAND [ARGS]...")]
 #[command(group(clap::ArgGroup::new("what").required(true).multiple(true).args(["secret", "mount", "all"])))]
 #[command(after_help = "\
 Examples:
-  flyte-local exec --secret api_key -- ./call-api           as API_KEY
-  flyte-local exec --secret api_key=TOKEN -- ./call-api     as TOKEN
+  flyte-local exec --secret api_key -- ./call-api          sets API_KEY
+  flyte-local exec --secret api_key=TOKEN -- ./call-api    sets TOKEN
   flyte-local exec --mount my_cert -- cat /etc/flyte/secrets/my_cert
   flyte-local exec --all -p my_project -- make test")]
 pub(crate) struct Args {
-    /// A secret as a variable: KEY in upper case with '-' as '_', or VAR
+    /// Set a secret as the variable VAR
+    ///
+    /// Without VAR, the variable is KEY in upper case with '-' as '_'.
     #[arg(long, value_name = "KEY[=VAR]")]
     secret: Vec<SecretVariable>,
-    /// A secret as the file /etc/flyte/secrets/KEY, which only the command sees
+    /// Mount a secret as a file
+    ///
+    /// The file is /etc/flyte/secrets/KEY, and only the command sees it.
     #[arg(long, value_name = "KEY")]
     mount: Vec<SecretName>,
-    /// Every secret that the project and domain see, as a variable, less those named by --secret and --mount
+    /// Set every visible secret as a variable
+    ///
+    /// These are the secrets that the project and domain see, except those named by --secret and --mount.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     scope: RunScopeArgs,
-    /// Keep the secrets out of what the command prints: flyte-local stays, and replaces them by *****
+    /// Mask secrets in the output of the command
+    ///
+    /// flyte-local stays between the command and the terminal, and replaces secrets by *****.
     #[arg(long)]
     mask: bool,
-    /// Allow variables that change how programs load, such as PATH and LD_PRELOAD
+    /// Allow variables such as PATH and LD_PRELOAD
+    ///
+    /// They change how programs load.
     #[arg(long)]
     allow_loader_variables: bool,
     /// The command and its arguments

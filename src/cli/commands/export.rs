@@ -10,45 +10,49 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::paths::split;
+use crate::cli::reveal::reveal;
 use flyte_local::launch::changes_how_programs_load;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::Directory;
 use flyte_local::transfer::{FormatError, dotenv, json, kubernetes, shell};
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
-/// Write secrets out in plain text: a .env file, JSON, shell or a Kubernetes Secret
+/// Write secrets out in plain text
 ///
-/// Those of the scope that -p and -d name, without them of the organization; with --effective, what a task deployed to that
-/// project and domain sees. Into a new file that only you can read, or a pipe; to a terminal only with --reveal. If the
-/// format cannot hold one of them, nothing is written. Image pull secrets are left out unless they are named.
+/// Exports the secrets of the scope that -p and -d name; without them, of the organization. With --effective, exports
+/// what a task deployed to that project and domain sees. Writes to a new file that only you can read, or to a pipe;
+/// to a terminal only with --reveal. If the format cannot hold one of the secrets, nothing is written. Image pull
+/// secrets are left out unless you name them.
 #[derive(clap::Args)]
-#[command(mut_arg("project", |arg| arg.help("Those of this project [default: of no project]")))]
-#[command(mut_arg("domain", |arg| arg.help("Those of this domain [default: of no domain]")))]
+#[command(mut_arg("project", |arg| arg.help("Export from this project [default: none]")))]
+#[command(mut_arg("domain", |arg| arg.help("Export from this domain [default: none]")))]
 #[command(after_help = "\
 Examples:
   flyte-local export -o .env
-  flyte-local export --effective -p my_project -d development --format json | jq -r .api_key
-  flyte-local export api_key my_cert --format kubernetes --name my-app | kubectl apply -f -
+  flyte-local export --effective -p my_project --format json | jq -r .api_key
+  flyte-local export api_key --format kubernetes | kubectl apply -f -
   eval \"$(flyte-local export --format shell)\"")]
 pub(crate) struct Args {
-    /// The secrets [default: all]
+    /// The secrets [default: all of the scope]
     #[arg(value_name = "NAME")]
     names: Vec<SecretName>,
-    #[arg(long, value_enum, default_value_t = Format::Dotenv)]
-    /// How to write them
+    #[arg(long, value_enum, default_value_t = Format::Dotenv, hide_possible_values = true)]
+    /// dotenv, json, shell or kubernetes
     format: Format,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// What a task in the project and domain sees: of each name, the scope that wins
+    /// Export what a task in the project and domain sees
     #[arg(long)]
     effective: bool,
-    /// A new file, mode 0600 [default: standard output]
+    /// Write to this new file [default: standard output]
+    ///
+    /// Only you can read the file: its mode is 0600.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write to standard output even if that is a terminal
+    /// Write to standard output even if it is a terminal
     #[arg(long, conflicts_with = "output")]
     reveal: bool,
-    /// What the Kubernetes Secret is called [default: flyte-local]
+    /// Name of the Kubernetes Secret [default: flyte-local]
     #[arg(long, value_parser = kubernetes_name)]
     name: Option<String>,
 }
@@ -83,7 +87,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
     let bytes = render(&args, &secrets).map_err(unfit)?;
     tell(context, &args, &secrets);
-    let Some(path) = &args.output else { return context.ui.data(&bytes) };
+    let Some(path) = &args.output else { return reveal(context.ui, &bytes) };
     write(path, &bytes)?;
     let count = if secrets.len() == 1 { "one secret".to_owned() } else { format!("{} secrets", secrets.len()) };
     context.ui.say(&format!("wrote {count} to {}, in plain text: only you can read it", path.display()));

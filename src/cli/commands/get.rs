@@ -7,14 +7,15 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::listing;
 use crate::cli::opener::Opener;
+use crate::cli::reveal::reveal;
 use flyte_local::secret::{RunScope, ScopeFilter, SecretName};
 use flyte_local::vault::Listing;
 
-/// List the secrets, or show one
+/// List secrets, or show one
 ///
-/// A list shows every scope; -p and -d limit it to what is scoped to that project or domain. With a name, -p and -d say
-/// which scope it is in; without them, the organization's. The value is shown only with --reveal. With --effective, the
-/// list is of what a task deployed to that project and domain would see.
+/// The list shows every scope, or with -p and -d only secrets of that project or domain. With a NAME, -p and -d say
+/// which scope the secret is in; without them, the organization. The value is shown only with --reveal. With
+/// --effective, the list shows what a task deployed to that project and domain would see.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,14 +25,16 @@ Examples:
   flyte-local get secret my_secret --reveal > file
   flyte-local get secret --effective -p my_project -d development")]
 pub(crate) struct Args {
-    /// The secret's name; without one, a list
+    /// The secret's name [default: list all]
     name: Option<SecretName>,
     #[command(flatten)]
     scope: ScopeArgs,
     /// Print the value, byte for byte, and nothing else
     #[arg(long, requires = "name")]
     reveal: bool,
-    /// List what a task in the project and domain sees: of each name, the scope that wins, and those it shadows
+    /// List what a task in this project and domain sees
+    ///
+    /// For each name, the list shows the scope that the secret comes from and the wider scopes that it shadows.
     #[arg(long, conflicts_with_all = ["name", "reveal"])]
     effective: bool,
 }
@@ -49,13 +52,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let id = secret_id(name, args.scope);
     if args.reveal {
         let value = Opener::new(context).value(&vault, &id, &context.command)?;
-        return context.ui.data(value.expose());
+        return reveal(context.ui, value.expose());
     }
     let metadata = vault.metadata(&id).map_err(failed)?;
-    context.ui.data(listing::format(context.output_format, &[metadata]).as_bytes())
+    listing::print(context, &[metadata])
 }
 
 fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CliError> {
-    context.ui.data(listing::format(context.output_format, &listing.secrets).as_bytes())?;
+    listing::print(context, &listing.secrets)?;
     listing::report(context, &listing.refused)
 }

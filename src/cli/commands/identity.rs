@@ -1,32 +1,33 @@
 //! `create identity`, `get identity`
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::new_identity;
-use crate::cli::table;
+use crate::cli::table::{self, Cell, Column, Layout, Row};
 
-/// Make an identity and a signing key, for a vault that others share with you
+/// Create an identity and a signing key
 ///
-/// They are private keys in files of their own, outside of any vault. Those that are there already are used, never
-/// overwritten. `get identity` shows their public halves. For a vault of your own, `init` makes them.
+/// Use it when another user shares a vault with you; for your own vault, `init` creates both. They are private keys
+/// in separate files outside any vault. Existing files are used, never overwritten. `get identity` shows the public
+/// keys.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local create identity
   flyte-local create identity --passphrase")]
 pub(crate) struct CreateArgs {
-    /// Protect the identity that is made with a passphrase, which is asked for
+    /// Protect a new identity with a passphrase, which is prompted for
     #[arg(long)]
     passphrase: bool,
 }
 
-/// Show the public keys of your identity and of your signing key
+/// Show your public keys
 ///
-/// They are no secrets: give them to somebody who shares a vault with you, in a way that nobody can change them on. The
-/// recipient is for `create recipient`, so that you can read, the author for `update vault --trust-author`, so that what
-/// you write is read.
+/// Public keys are not secret. Send them to the user who shares a vault with you, in a way that no one can change
+/// them. That user adds the recipient with `create recipient`, so that you can read secrets, and the author with
+/// `update vault --trust-author`, so that your values are accepted.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -47,13 +48,33 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
 }
 
 pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliError> {
-    let mut keys: Vec<_> = context.identities()?.keys()?.into_iter().map(|key| ("recipient", key)).collect();
+    let recipient = |(key, place)| PublicKey { what: "recipient", key, place };
+    let mut keys: Vec<_> = context.identities()?.keys()?.into_iter().map(recipient).collect();
     match context.read_author_file()? {
-        Some(key) => keys.push(("author", (key.author().to_string(), context.author_path()?.display().to_string()))),
+        Some(key) => {
+            let place = context.author_path()?.display().to_string();
+            keys.push(PublicKey { what: "author", key: key.author().to_string(), place });
+        }
         None => context.ui.hint("there is no signing key yet; to make one: flyte-local create identity"),
     }
-    let json: Value =
-        keys.iter().map(|(what, (key, place))| json!({ "what": what, "key": key, "place": place })).collect();
-    let rows: Vec<_> = keys.into_iter().map(|(what, (key, place))| [what.to_owned(), key, place]).collect();
-    context.ui.data(table::formatted(context.output_format, ["what", "key", "place"], &rows, &json).as_bytes())
+    table::print(context.ui, context.output_format, &keys)
+}
+
+/// The public half of a key of the user's.
+#[derive(Serialize)]
+struct PublicKey {
+    what: &'static str,
+    key: String,
+    /// The file or the variable of the private half.
+    place: String,
+}
+
+impl Row for PublicKey {
+    const COLUMNS: &'static [Column] = &[Column::new("what"), Column::new("key"), Column::new("place")];
+    // The keys are there to be copied, each from one line.
+    const LAYOUT: Layout = Layout::Stacked;
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::new(self.what), Cell::new(&self.key), Cell::new(&self.place)]
+    }
 }

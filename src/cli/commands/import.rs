@@ -18,51 +18,53 @@ use flyte_local::secret::{NameError, SecretId, SecretName, SecretType, SecretVal
 use flyte_local::vault::Vault;
 use plan::{Action, Plan, Step};
 
-/// Take secrets from a .env, JSON or YAML file, or from another vault
+/// Import secrets from a file or another vault
 ///
-/// Shows what is created, changed and left alone, and writes each secret whole. If a line is not understood or a name is none
-/// that Flyte takes, nothing is written. A secret that is there keeps its value, unless --overwrite; the exit code is 12
-/// then. The file is never changed nor deleted.
+/// Shows which secrets are created, changed and left alone, and writes each secret whole. If a line cannot be read or
+/// Flyte does not allow a name, nothing is written. An existing secret keeps its value unless you add --overwrite; if
+/// it has another value, the exit code is 12. The file is never changed or deleted.
 ///
-/// A .env file is read as python-dotenv reads it, save that ${…} stays as it stands. A JSON or YAML file has one object of
-/// names and texts; numbers and booleans are taken as they are written. From another vault come all secrets with their scopes
-/// and types, or those that `get secret` lists for -p and -d.
+/// A .env file is read as python-dotenv reads it, except that ${…} is not expanded. A JSON or YAML file has one
+/// object of names and texts; numbers and booleans are taken as they are written. From another vault, all secrets are
+/// imported with their scopes and types, or those that `get secret` lists for -p and -d.
 #[derive(clap::Args)]
-#[command(mut_arg("project", |arg| arg.help("Into this project [default: into no project; with --from-vault, from all]")))]
-#[command(mut_arg("domain", |arg| arg.help("Into this domain [default: into no domain; with --from-vault, from all]")))]
-#[command(after_help = "\
+#[command(mut_arg("project", |arg| arg.help("Import into this project [default: none]")))]
+#[command(mut_arg("domain", |arg| arg.help("Import into this domain [default: none]")))]
+#[command(after_long_help = "\
 Examples:
   flyte-local import .env --dry-run
   flyte-local import .env -p my_project -d development
-  flyte-local import .env --lower                          API_KEY becomes api_key
+  flyte-local import .env --lower                    API_KEY becomes api_key
   flyte-local import .env --only TOKEN --map TOKEN=api_token
   pass show team.json | flyte-local import - --format json
   flyte-local import --from-vault ~/old/vault")]
 pub(crate) struct Args {
-    /// The file; '-' is standard input
+    /// The .env, JSON or YAML file; '-' is standard input
     #[arg(required_unless_present = "from_vault", conflicts_with = "from_vault")]
     file: Option<PathBuf>,
-    /// Another vault's directory, which your identity opens
+    /// Another vault's directory; your identity must open it
     #[arg(long, value_name = "DIR")]
     from_vault: Option<PathBuf>,
-    /// The file's format [default: by its name, else dotenv]
+    /// The file's format [default: by its name, or dotenv]
     #[arg(long, value_enum, conflicts_with = "from_vault")]
     format: Option<Format>,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Show what would be done, and write nothing
+    /// Show what would be done; write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Give secrets that are there the file's values
+    /// Replace the values of existing secrets
     #[arg(long)]
     overwrite: bool,
-    /// Take only this one, by its name in the file; may be repeated
+    /// Import only this variable; may be repeated
     #[arg(long, value_name = "VAR")]
     only: Vec<String>,
-    /// Call the secret of this variable NAME; may be repeated
+    /// Import VAR as the secret NAME; may be repeated
     #[arg(long, value_name = "VAR=NAME", conflicts_with = "from_vault")]
     map: Vec<Mapping>,
-    /// Call the others by their names in lower case: a task that declares api_key gets it as API_KEY
+    /// Write the other names in lower case
+    ///
+    /// A task that declares api_key gets it as API_KEY.
     #[arg(long, conflicts_with = "from_vault")]
     lower: bool,
 }
@@ -112,7 +114,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let source = source::Source::of(&args);
     let incoming = source::read(context, &args, &source, &opener)?;
     let plan = Plan::make(&vault, incoming, args.overwrite, &opener, &source)?;
-    context.ui.data(plan.format(context.output_format).as_bytes())?;
+    plan.print(context)?;
     if !args.dry_run {
         write(context, &mut vault, &plan)?;
     }
@@ -142,10 +144,10 @@ fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), Cl
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.action.writes()).collect();
     let progress = Progress::start(context.ui, steps.len(), "importing");
     for (done, Step { incoming, action, .. }) in steps.iter().enumerate() {
-        let written = match action {
-            Action::Create => vault.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
-            _ => vault.update_secret(&incoming.id, &incoming.value),
-        };
+        let written = vault.writer().and_then(|mut writer| match action {
+            Action::Create => writer.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
+            _ => writer.update_secret(&incoming.id, &incoming.value),
+        });
         written.map_err(|error| {
             let error = CliError::from_vault(&error, &context.command);
             let before = format!("of {} secrets, {done} were written before it", steps.len());

@@ -5,32 +5,35 @@ use crate::cli::environment::permissions;
 use crate::cli::error::CliError;
 use crate::cli::new_identity;
 use crate::cli::notices;
-use flyte_local::vault::{NamedAuthor, NamedRecipient, Vault, VaultError};
+use flyte_local::vault::{NamedAuthor, NamedRecipient, NewVault, StateDirectory, Vault, VaultError, VaultOptions};
 
 /// What the maker of a vault is called in it.
 const OWNER: &str = "owner";
 
-/// Make a vault, and an identity to open it with
+/// Create a vault and an identity that opens it
 ///
-/// The identity is a private key in a file of its own, outside the vault. One that is there already is used, never
-/// overwritten; if several are named, each opens the vault. So is a key that signs what you write.
+/// The identity is a private key in a separate file outside the vault. Existing identity files are used, never
+/// overwritten; if you name several, each of them opens the vault. The key that signs what you write is handled in
+/// the same way.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local init
   flyte-local init --passphrase
-  flyte-local --identity ~/.ssh/id_ed25519 init            with a key that you have
+  flyte-local --identity ~/.ssh/id_ed25519 init      uses a key that you have
   flyte-local --vault ./vault init
-  flyte-local --vault ./vault init --git                   for a vault in a git repository")]
+  flyte-local --vault ./vault init --git             in a git repository")]
 pub(crate) struct Args {
-    /// What you are called as an author in the vault [default: your user name]
+    /// Your name as an author in the vault [default: your user name]
     #[arg(long, value_name = "NAME")]
     author: Option<String>,
-    /// Protect the identity that is made with a passphrase, which is asked for
+    /// Protect a new identity with a passphrase, which is prompted for
     #[arg(long)]
     passphrase: bool,
-    /// Have git keep secrets as they are and leave out what is of this machine: lines in the vault's .gitattributes and
-    /// .gitignore, also of a vault that is there
+    /// Prepare the vault for a git repository, also an existing vault
+    ///
+    /// Adds lines to the vault's .gitattributes and .gitignore, so that git keeps secrets byte for byte and leaves
+    /// out files that belong to this machine.
     #[arg(long)]
     git: bool,
 }
@@ -39,7 +42,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let (vault_path, places) = (context.vault_path()?, context.identity_places()?);
     let (_, state) = (context.author_path()?, context.state_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
-    match Vault::open_with(vault_path, permissions()?) {
+    let options = VaultOptions { permissions: permissions()?, ..VaultOptions::new(StateDirectory::Ignored) };
+    match options.open(vault_path) {
         Err(VaultError::Missing { .. }) => {}
         Err(error) => return Err(CliError::from_vault(&error, &context.command)),
         Ok(_) if args.git => return suit_git(context, &context.open_vault_to_change()?),
@@ -56,8 +60,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let (key, made_key) = context.author_key()?;
     let author = NamedAuthor { name: args.author.unwrap_or_else(|| context.user_name()), key: key.author() };
     let listener = notices::listener(context.ui.clone(), context.command.clone());
-    let vault = Vault::create(vault_path, owners, vec![author], state, permissions()?, listener)
-        .map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let new = NewVault {
+        recipients: owners,
+        authors: vec![author],
+        state: state.to_owned(),
+        permissions: permissions()?,
+        listener,
+    };
+    let vault = new.create(vault_path).map_err(|error| CliError::from_vault(&error, &context.command))?;
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
     new_identity::tell(context, &places, made, made_key)?;

@@ -4,9 +4,9 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::identities;
 
-/// Drop all that `unlock` keeps
+/// Drop all identities that `unlock` keeps
 ///
-/// Of every identity, also of files that have changed or are gone since.
+/// This includes identities whose files have changed or are gone.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -20,57 +20,70 @@ use flyte_local::vault::{Metadata, Vault};
 use plan::{Action, Destination, Plan};
 use send::Sent;
 
-/// Send secrets to the cluster that your Flyte configuration names
+/// Send secrets to a cluster
 ///
-/// Shows what is there and what would be sent, asks, and sends each secret by itself, through the Flyte SDK of your Python:
-/// with its configuration, its login and its certificates. What the cluster has already is left alone, unless --update: it
-/// gives no value back, so values there cannot be compared. What fails does not keep the others from being sent; it is
-/// listed in the end, and the exit code is 1 then. To go on after an interruption, type the same again.
+/// The cluster is the one that your Flyte configuration names. The command shows what the cluster has and what would
+/// be sent, asks, and sends each secret through the Flyte SDK of your Python, with its configuration, login and
+/// certificates. A secret that the cluster already has is left alone unless you add --update: a cluster returns no
+/// values, so they cannot be compared. If a secret fails, the others are still sent, the failure is listed at the
+/// end, and the exit code is 1. After an interruption, run the same command again.
 ///
-/// The names are of secrets in the scope of -p and -d; without them, of the organization. With no name, all that `get secret`
-/// lists for -p and -d are sent. Each goes to the same scope on the cluster, unless --to-project or --to-domain names
-/// another.
+/// NAMEs are secrets in the scope of -p and -d; without them, of the organization. Without a NAME, all secrets that
+/// `get secret` lists for -p and -d are sent. Each goes to the same scope on the cluster unless --to-project or
+/// --to-domain names another.
 #[derive(clap::Args)]
-#[command(mut_arg("project", |arg| arg.help("Those of this project [default: with names, of no project; else of all]")))]
-#[command(mut_arg("domain", |arg| arg.help("Those of this domain [default: with names, of no domain; else of all]")))]
-#[command(after_help = "\
+#[command(mut_arg("project", |arg| arg.help("Send from this project [default: all]")))]
+#[command(mut_arg("domain", |arg| arg.help("Send from this domain [default: all]")))]
+#[command(after_long_help = "\
 Examples:
-  flyte-local push secret --dry-run                         what is there, and what is not
+  flyte-local push secret --dry-run             compares with the cluster
   flyte-local push secret api_key db_url
   flyte-local push secret -p my_project -d development --to-domain production
-  flyte-local push secret api_key --update                  a new value for what is there
-  flyte-local push secret --config ci/flyte.yaml --yes      in a script")]
+  flyte-local push secret api_key --update      replaces the value there
+  flyte-local push secret --config ci/flyte.yaml --yes    in a script")]
 pub(crate) struct Args {
     /// The secrets [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<SecretName>,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// The project on the cluster [default: the secret's own in the vault]
+    /// The project on the cluster
+    ///
+    /// The default is the secret's own project in the vault.
     #[arg(long, value_name = "PROJECT")]
     to_project: Option<Project>,
-    /// The domain on the cluster [default: the secret's own in the vault]
+    /// The domain on the cluster
+    ///
+    /// The default is the secret's own domain in the vault.
     #[arg(long, value_name = "DOMAIN")]
     to_domain: Option<Domain>,
-    /// Look at the cluster, show what would be sent, and send nothing
+    /// Show what would be sent; send nothing
+    ///
+    /// Looks at what the cluster has.
     #[arg(long)]
     dry_run: bool,
-    /// Give secrets that are there the vault's values
+    /// Replace values that the cluster already has
     #[arg(long)]
     update: bool,
-    /// Do not ask
+    /// Send without asking
     #[arg(long)]
     yes: bool,
-    /// Flyte's configuration file [default: the one that the SDK finds]
+    /// Flyte's configuration file
+    ///
+    /// The default is the file that the SDK finds.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The cluster, instead of the one that the configuration names
+    /// The cluster's address
+    ///
+    /// It replaces the one in the configuration.
     #[arg(long)]
     endpoint: Option<String>,
-    /// Connect to it without TLS
+    /// Connect without TLS
     #[arg(long)]
     insecure: bool,
-    /// The Python whose Flyte SDK is used [default: VIRTUAL_ENV's, or the nearest .venv's, or python3]
+    /// The Python whose Flyte SDK is used
+    ///
+    /// The default is the first of these: VIRTUAL_ENV, the nearest .venv, python3.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
 }
@@ -88,7 +101,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     let mut plan = Plan::new(chosen, &destination)?;
     if plan.steps.is_empty() {
         context.ui.say("there are no secrets to send");
-        return context.ui.data(plan.format(context.output_format).as_bytes());
+        return plan.print(context);
     }
     let opener = Opener::new(context);
     if !args.dry_run {
@@ -100,7 +113,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
     context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
-    context.ui.data(plan.format(context.output_format).as_bytes())?;
+    plan.print(context)?;
     let mut sent = Sent::default();
     if args.dry_run {
         context.ui.say(&plan.forecast());

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::listing;
 use crate::cli::reencrypt;
-use crate::cli::table;
+use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::crypto::{Recipient, RecipientError};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
@@ -18,11 +18,11 @@ use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 /// Far more than anybody's keys.
 const MAX_KEYS_BYTES: usize = 1 << 20;
 
-/// Let somebody open the vault's secrets
+/// Add a recipient, who can then open all secrets
 ///
-/// Names a public key in vault.toml and encrypts every secret anew, to all recipients. The key is age's (age1…) or an
-/// OpenSSH one (ssh-ed25519 …, ssh-rsa …); a file may have several, as authorized_keys has. `rekey` goes on with what was
-/// stopped.
+/// Adds a public key to vault.toml and re-encrypts every secret to all recipients. The key is an age one (age1…) or
+/// an OpenSSH one (ssh-ed25519 …, ssh-rsa …). A file may hold several keys, as authorized_keys does. If the command
+/// is interrupted, `rekey` finishes its work.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("keys").required(true).args(["key", "from_file"]))]
 #[command(after_help = "\
@@ -33,15 +33,17 @@ Examples:
 pub(crate) struct CreateArgs {
     /// The public key
     key: Option<String>,
-    /// What they are called in vault.toml
+    /// The recipient's name in vault.toml
     #[arg(long)]
     name: String,
-    /// Take each key of a file: one a line, as in authorized_keys or an age recipients file
+    /// Add every key of a file: one a line, as in authorized_keys or an age recipients file
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
 }
 
-/// List whom the vault's secrets are encrypted to
+/// List the vault's recipients
+///
+/// Recipients are the public keys that the secrets are encrypted to.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,17 +51,18 @@ Examples:
   flyte-local --output-format json get recipient")]
 pub(crate) struct GetArgs {}
 
-/// No longer encrypt the vault's secrets to somebody
+/// Remove a recipient from the vault
 ///
-/// Takes them out of vault.toml, encrypts every secret anew to those who are left, and lists what they could read: they still
-/// can, in every copy made before, so each of these is to be changed where it is used. None of your own identities may be the last.
+/// Removes the recipient from vault.toml, re-encrypts every secret to the remaining recipients, and lists the secrets
+/// that the recipient could read. Copies made earlier stay readable to that recipient, so change each of these
+/// secrets where it is used. You cannot remove your own last key: another recipient has to.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local delete recipient bob
   flyte-local delete recipient age1…")]
 pub(crate) struct DeleteArgs {
-    /// What they are called in vault.toml, which means each key of that name, or one key
+    /// The recipient's name, for all its keys, or one public key
     name: String,
 }
 
@@ -73,7 +76,8 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let named = |key: &Recipient| NamedRecipient { name: args.name.clone(), key: key.clone() };
-    vault.add_recipients(keys.iter().map(named).collect()).map_err(|error| refused_change(context, &vault, &error))?;
+    let added = vault.writer().and_then(|mut writer| writer.add_recipients(keys.iter().map(named).collect()));
+    added.map_err(|error| refused_change(context, &vault, &error))?;
     for key in &keys {
         context.ui.say(&format!("added recipient {:?}: {key}", args.name));
     }
@@ -88,17 +92,32 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
 
 pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliError> {
     let vault = context.open_vault()?;
-    let rows: Vec<_> = vault.recipients().iter().map(|known| [known.name.clone(), known.key.to_string()]).collect();
-    let json: Value =
-        vault.recipients().iter().map(|known| json!({ "name": known.name, "key": known.key.to_string() })).collect();
-    context.ui.data(table::formatted(context.output_format, ["name", "key"], &rows, &json).as_bytes())
+    let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
+    let rows: Vec<_> = vault.recipients().iter().map(row).collect();
+    table::print(context.ui, context.output_format, &rows)
+}
+
+/// A recipient of the vault.
+#[derive(Serialize)]
+struct RecipientRow {
+    name: String,
+    key: String,
+}
+
+impl Row for RecipientRow {
+    const COLUMNS: &'static [Column] = &[Column::new("name"), Column::new("key")];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![Cell::new(&self.name), Cell::with_keys(&self.key)]
+    }
 }
 
 pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliError> {
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let failed = |error| CliError::from_vault(&error, &context.command);
-    let removed = vault.remove_recipients(&args.name, &identities.usable());
+    let own = identities.usable();
+    let removed = vault.writer().and_then(|mut writer| writer.remove_recipients(&args.name, &own));
     let removed = removed.map_err(|error| refused_change(context, &vault, &error))?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
@@ -117,7 +136,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
             .ui
             .say("what was encrypted to them before stays readable to them in every copy, backup and repository.");
         context.ui.say("so change these where they are used, and then here, with update secret:");
-        context.ui.data(listing::format(context.output_format, &secrets).as_bytes())?;
+        listing::print(context, &secrets)?;
     }
     rekeyed
 }

@@ -5,18 +5,19 @@ use crate::cli::error::CliError;
 use crate::cli::listing;
 use crate::cli::reencrypt;
 
-/// Encrypt anew each secret that is not encrypted to the vault's recipients
+/// Re-encrypt secrets whose recipients are out of date
 ///
-/// `create recipient` and `delete recipient` do so themselves. What they were stopped in, this goes on with; and it takes
-/// up what others wrote before they knew of a new recipient. It can be stopped at any moment and run again: each secret
-/// opens with the old recipients or with the new. Values, types and times stay as they are; what it writes is signed as yours.
+/// `create recipient` and `delete recipient` re-encrypt secrets themselves. `rekey` finishes their work after an
+/// interruption, and re-encrypts secrets that other users wrote before they knew of a new recipient. You can stop it
+/// at any time and run it again: each secret opens with the old recipients or with the new ones. Values, types and
+/// times stay the same; the re-encrypted secrets are signed by you.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local rekey --dry-run
   flyte-local rekey")]
 pub(crate) struct Args {
-    /// List the secrets that would be encrypted anew, and write nothing
+    /// List the secrets to re-encrypt; write nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -25,7 +26,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     if args.dry_run {
         let found =
             context.open_vault()?.encryption().map_err(|error| CliError::from_vault(&error, &context.command))?;
-        context.ui.data(listing::format_ids(context, &found.outdated).as_bytes())?;
+        listing::print_ids(context, &found.outdated)?;
         context.ui.say(&format!("{} to be encrypted anew, {} as they should be", found.outdated.len(), found.current));
         return reencrypt::report(context, found.refused);
     }

@@ -26,53 +26,58 @@ use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
 use source::Source;
 
-/// Run a Flyte file, a task of it, or a Python module, with the secrets its tasks declare
+/// Run a Flyte task with the secrets it declares
 ///
 /// With a TASK, does what `flyte run --local FILE TASK ARGS…` does. Without one, runs the file's __main__ block as a
-/// script; a file that has none runs its only task, or `main`. Whatever a configuration file names, the run stays on this
-/// machine. The exit code is the command's own, or 128 and the number of the signal that ended it.
+/// script; a file that has none runs its only task, or `main`. The run stays on this machine, whatever a
+/// configuration file names. The exit code is the command's own, or 128 plus the number of the signal that ended it.
 ///
-/// Secrets are looked for narrowest first: project and domain, project, domain, organization. The project and domain
-/// are those of -p and -d, else FLYTE_LOCAL_PROJECT and FLYTE_LOCAL_DOMAIN, else Flyte's own configuration, else
-/// config.toml.
+/// Secrets come from the narrowest scope that has them, in this order: project and domain, project, domain,
+/// organization. The project and the domain come from the first of these that sets them: -p and -d,
+/// FLYTE_LOCAL_PROJECT and FLYTE_LOCAL_DOMAIN, Flyte's own configuration, config.toml.
 #[derive(clap::Args)]
 #[command(override_usage = "\
 flyte-local run [OPTIONS] FILE [TASK [ARGS]...]
        flyte-local run [OPTIONS] -m MODULE [ARGS]...")]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
-  flyte-local run task.py                     the __main__ block, or the only task
-  flyte-local run task.py main --x 3          a task and its arguments
-  flyte-local run task.py -- --epochs 3       arguments for the __main__ block
+  flyte-local run task.py                     runs the __main__ block
+  flyte-local run task.py main --x 3          runs a task with arguments
+  flyte-local run task.py -- --epochs 3       passes arguments to the block
   flyte-local run -p my_project -d development task.py main
   flyte-local run -m pytest tests/
   flyte-local run --dry-run -p my_project -d production task.py")]
 pub(crate) struct Args {
     #[command(flatten)]
     scope: RunScopeArgs,
-    /// The Python to run with [default: the one uv makes for the file's PEP 723 header, or VIRTUAL_ENV's, or the nearest
-    /// .venv's, or python3]
+    /// The Python to run with
+    ///
+    /// The default is the first of these: the environment that uv makes for the file's PEP 723 header, VIRTUAL_ENV,
+    /// the nearest .venv, python3.
     #[arg(long, value_name = "PYTHON")]
     python: Option<PathBuf>,
-    /// Import the file, say which secrets it or the TASK declares and where they would come from, and run nothing
+    /// Show which secrets the file declares; run nothing
+    ///
+    /// Imports the file, and shows which scope each secret comes from. With a TASK, shows only the secrets of that
+    /// task.
     #[arg(long, conflicts_with = "module")]
     dry_run: bool,
-    /// Do without the private mount for file secrets, and so without file secrets
+    /// Run without the private mount and file secrets
     #[arg(long)]
     no_mount: bool,
-    /// Let every task see the secrets of all, instead of its own alone
+    /// Let every task see the secrets of all tasks
     #[arg(long)]
     shared_secrets: bool,
-    /// Let secrets be seen in what the run prints
+    /// Do not mask secrets in the output of the run
     #[arg(long)]
     no_mask: bool,
-    /// What to do when a task returns a secret of its own: warn, deny or off
+    /// If a task returns one of its secrets: warn, deny or off
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = LeakPolicy::Warn, hide_possible_values = true)]
     leaks: LeakPolicy,
-    /// Run a module, as `python -m` does; what follows is its arguments
+    /// Run a module with its arguments, as `python -m` does
     #[arg(short, value_names = ["MODULE", "ARGS"], num_args = 1.., allow_hyphen_values = true)]
     module: Vec<String>,
-    /// The Python file, then a task of it and the task's arguments
+    /// The Python file, then a task and the task's arguments
     #[arg(value_names = ["FILE", "TASK", "ARGS"], trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(required_unless_present = "module")]
     file: Vec<String>,

@@ -22,27 +22,31 @@ use flyte_local::vault::VaultError;
 /// The one beside that of Flyte's own sandbox.
 const DEFAULT_PORT: u16 = 30081;
 
-/// Let the unmodified `flyte` command and SDK work on the vault
+/// Let the `flyte` command and SDK use this vault
 ///
-/// Answers as Flyte's secret service does, on this machine alone, and to you alone: connections of other users are refused
-/// (on Linux), and so is whatever a web page sends. Secrets can be created, updated, deleted and listed; their values never
-/// come back. So no identity is needed, and no passphrase asked for.
+/// Answers as Flyte's secret service does, on this machine and to you alone: it refuses connections of other users
+/// (on Linux) and requests that a web page sends. Secrets can be created, updated, deleted and listed; their values
+/// never come back. So no identity is needed, and no passphrase is prompted for.
 ///
-/// With a command, serves it alone and ends with it: what it starts finds the service in its environment, which goes before
-/// any configuration file. Otherwise prints the endpoint, and serves until it is stopped.
+/// With a command, serves only that command and ends with it. The command finds the service in its environment, which
+/// has precedence over any configuration file. Without a command, prints the endpoint and serves until it is stopped.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   flyte-local serve -- flyte create secret my_secret
   flyte-local serve -- flyte get secret
-  flyte-local serve -- sh                      a whole session
-  flyte-local serve                            then, in another terminal:
+  flyte-local serve -- sh                      starts a session
+  flyte-local serve                            and in another terminal:
   flyte --endpoint dns:///127.0.0.1:30081 --insecure get secret")]
 pub(crate) struct Args {
-    /// The port of 127.0.0.1; 0 is any that is free [default: 30081; with a command, any that is free]
+    /// The port on 127.0.0.1; 0 takes any free one
+    ///
+    /// The default is 30081; with a command, any free port.
     #[arg(long, value_name = "N")]
     port: Option<u16>,
-    /// Tell each call on stderr also while a command runs: its method and the secret's name
+    /// Log each call to stderr, also while a command runs
+    ///
+    /// A line has the method and the secret's name.
     #[arg(long)]
     log: bool,
     /// The command and its arguments

@@ -7,28 +7,28 @@ use crate::cli::value_input::ValueArgs;
 use flyte_local::secret::{SecretId, SecretName, SecretType};
 use flyte_local::vault::Vault;
 
-/// Give a secret another value
+/// Change a secret's value
 ///
-/// The secret must exist in the scope that -p and -d name; without them, in the organization's. With --adopt it keeps its
-/// value, which is signed as yours, whoever wrote it: look at it first.
+/// The secret must exist in the scope that -p and -d name; without them, in the organization. With --adopt the value
+/// stays and gets your signature in place of its author's, so look at the value first.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(after_long_help = "\
 Examples:
-  flyte-local update secret my_secret                      asks for the value
+  flyte-local update secret my_secret                prompts for the value
   flyte-local update secret my_cert --from-file cert.pem -p my_project
   flyte-local update secret session_key --generate=hex:32
-  gh auth token | flyte-local update secret ghcr --registry ghcr.io --username me
-  flyte-local update secret my_secret --adopt              once you know whose it is")]
+  flyte-local update secret ghcr --registry ghcr.io --username me
+  flyte-local update secret my_secret --adopt        once you have looked at it")]
 pub(crate) struct Args {
     /// The secret's name
     name: SecretName,
     #[command(flatten)]
     scope: ScopeArgs,
-    /// Sign the value that is there as yours; needs the identity
+    /// Sign the existing value as yours; needs an identity
     #[arg(long, conflicts_with_all = ["value", "value_option", "from_file", "raw", "generate", "secret_type"])]
     #[arg(conflicts_with_all = ["registry", "username", "password", "password_stdin", "from_docker_config"])]
     adopt: bool,
-    /// The type that the secret has, regular or image_pull: an update does not change it
+    /// The secret's type; an update cannot change it
     #[arg(long = "type", value_name = "TYPE", value_parser = secret_type(), hide_possible_values = true)]
     secret_type: Option<SecretType>,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         );
     }
     let value = args.value.read(context.ui, context.spawner(), &id.name, secret_type)?;
-    vault.update_secret(&id, &value).map_err(failed)?;
+    vault.writer().and_then(|mut writer| writer.update_secret(&id, &value)).map_err(failed)?;
     context.ui.say(&format!("updated {id}"));
     Ok(())
 }
@@ -61,7 +61,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), CliError> {
     let identities = context.identities()?;
     let adopted = vault
-        .adopt_secret(id, &identities)
+        .writer()
+        .and_then(|mut writer| writer.adopt_secret(id, &identities))
         .map_err(|error| CliError::from_read(&error, &context.command, &identities.tried()))?;
     let author = adopted.author.map_or("it was not signed".to_owned(), |author| format!("it was signed by {author}"));
     context.ui.say(&format!("adopted {id}: {author}, of {:.0}", adopted.metadata.updated));

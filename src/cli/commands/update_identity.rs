@@ -16,29 +16,29 @@ use crate::cli::shell::quoted;
 use flyte_local::crypto::{self, IdentityFile, Passphrase};
 use flyte_local::storage::{Directory, WriteError};
 
-/// Give an identity a passphrase, another one, or none; or put a new key in its place
+/// Change your identity's passphrase, or rotate its key
 ///
-/// The file is replaced by one that has been read back and opened. With a passphrase or without, the key in it stays what it is,
-/// and no secret changes. What the old file held may stay readable on the disk, and in copies of it.
+/// Replaces the identity file with a new one, which has been read back and opened. Changing the passphrase changes
+/// neither the key nor any secret. The content of the old file may stay readable on the disk and in copies of it.
 ///
-/// With --rotate, a new key takes the place of the old one in the vault, and every secret is encrypted anew. Until all of that is
-/// done, both are in the file; stopped at any moment, it goes on when it is run again. Then the old key goes into a file of its
-/// own, as it opens what was written before: backups, a repository's history, other vaults.
+/// With --rotate, a new key replaces the old one in the vault, and every secret is re-encrypted. Until that is done,
+/// the file holds both keys; if the command is interrupted, run it again to finish. The old key then moves to a
+/// separate file, because it still opens backups, a repository's history and other vaults.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["passphrase", "no_passphrase", "rotate"]))]
 #[command(after_help = "\
 Examples:
-  flyte-local update identity --passphrase                 asks for the old one, if any, first
+  flyte-local update identity --passphrase
   flyte-local update identity --no-passphrase
-  flyte-local update identity --rotate                     when the key may have been seen, or from time to time")]
+  flyte-local update identity --rotate             if the key may have leaked")]
 pub(crate) struct Args {
-    /// Protect it with a passphrase, which is asked for
+    /// Protect the identity with a passphrase, which is prompted for
     #[arg(long)]
     passphrase: bool,
-    /// Keep it without one
+    /// Remove the passphrase
     #[arg(long)]
     no_passphrase: bool,
-    /// Put a new key in its place, in the vault too
+    /// Replace the key, in the identity file and in the vault
     #[arg(long)]
     rotate: bool,
 }

@@ -6,40 +6,56 @@ use crate::cli::error::{CliError, scope_flags};
 use crate::cli::reencrypt;
 use flyte_local::crypto::Author;
 use flyte_local::secret::SecretId;
+use flyte_local::vault::Distrusted;
 
-/// Say whose values to read, and that a vault is as it should be
+/// Trust an author, or accept changes to the vault
 ///
-/// What a vault's recipients and authors are is remembered on this machine, outside of it, and so is when each secret was
-/// last updated. Where recipients or authors differ, nothing is written before it is accepted, and nothing read that a new
-/// author wrote. `check` shows the difference, and all keys.
+/// This machine remembers the vault's recipients and authors, and when each secret was last updated. If recipients or
+/// authors have changed, flyte-local writes nothing until you accept the change, and reads no value of a new author.
+/// `check` shows the difference and all keys.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["accept", "accept_older", "trust_author", "distrust_author"]))]
-#[command(after_help = "\
+#[command(override_usage = "\
+flyte-local update vault --accept [--expect HASH]
+       flyte-local update vault --accept-older
+       flyte-local update vault --trust-author KEY [--name NAME]
+       flyte-local update vault --distrust-author AUTHOR")]
+#[command(after_long_help = "\
 Examples:
   flyte-local check
   flyte-local update vault --accept
-  flyte-local update vault --accept --expect HASH          where nobody looks, as in CI
-  flyte-local update vault --accept-older                  after a git checkout of an older state
+  flyte-local update vault --accept --expect HASH    in a script
+  flyte-local update vault --accept-older            after an old checkout
   flyte-local update vault --trust-author flyteauthor1… --name alice
-  flyte-local update vault --distrust-author alice         after delete recipient alice")]
+  flyte-local update vault --distrust-author alice")]
 pub(crate) struct Args {
-    /// Take the vault's recipients and authors as they are now
+    /// Accept the current recipients and authors
     #[arg(long)]
     accept: bool,
-    /// Accept it only if this is its fingerprint, as `check` shows it
+    /// Accept only if the fingerprint is HASH
+    ///
+    /// `check` shows the fingerprint.
     #[arg(long, value_name = "HASH", requires = "accept", conflicts_with_all = ["accept_older", "trust_author", "distrust_author"])]
     expect: Option<String>,
-    /// Take each secret as it is that is older than it was seen here, or gone, or deleted here and there again
+    /// Accept secrets that are older or gone
+    ///
+    /// These are secrets that are older than this machine has seen, gone, or back after a deletion.
     #[arg(long)]
     accept_older: bool,
-    /// Read what this author writes, and name them in vault.toml if it does not
+    /// Trust this author's values
+    ///
+    /// The author is added to vault.toml, if missing there.
     #[arg(long, value_name = "KEY")]
     trust_author: Option<Author>,
-    /// No longer read what this author writes, and take them out of vault.toml: what they are called there, or their key.
-    /// `rekey`, and so `delete recipient`, makes what it encrypts anew yours: to keep what they wrote, do that first
+    /// Refuse this author's values
+    ///
+    /// Removes the author from vault.toml. AUTHOR is a name in vault.toml or a key. `rekey`, and so `delete
+    /// recipient`, signs what it re-encrypts as yours: to keep the author's values, do that first.
     #[arg(long, value_name = "AUTHOR")]
     distrust_author: Option<String>,
-    /// What to call the one to trust in vault.toml [default: the user's name for their own key, else author]
+    /// The trusted author's name in vault.toml
+    ///
+    /// The default is your user name for your own key, and `author` for any other.
     #[arg(long, requires = "trust_author")]
     name: Option<String>,
 }
@@ -53,8 +69,20 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     let failed = |error| CliError::from_vault(&error, &context.command);
     let Some(key) = args.trust_author else {
         let lines = match args.accept {
-            true => vault.accept().map_err(failed)?.iter().map(ToString::to_string).collect(),
-            false => vault.accept_older().map_err(failed)?.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            true => vault
+                .lock()
+                .and_then(|mut locked| locked.accept())
+                .map_err(failed)?
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            false => vault
+                .lock()
+                .and_then(|mut locked| locked.accept_older())
+                .map_err(failed)?
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
         };
         lines.iter().for_each(|line| context.ui.say(line));
         // One that is new was shown, as its first use was told.
@@ -64,7 +92,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     };
     let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == key));
     let name = args.name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
-    let written = vault.trust_author(&name, &key).map_err(failed)?;
+    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, &key)).map_err(failed)?;
     let file = vault.path().join("vault.toml");
     context.ui.say(&format!("trusted author {key}"));
     if written {
@@ -76,8 +104,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 
 fn distrust(context: &Context<'_>, name: &str) -> Result<(), CliError> {
     let mut vault = context.open_vault_to_write()?;
-    let removed = vault.distrust_authors(name);
-    let (removed, signed) = removed.map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let removed = vault.writer().and_then(|mut writer| writer.distrust_authors(name));
+    let Distrusted { authors: removed, signed } =
+        removed.map_err(|error| CliError::from_vault(&error, &context.command))?;
     for known in &removed {
         context.ui.say(&format!("removed author {:?}: {}", known.name, known.key));
     }

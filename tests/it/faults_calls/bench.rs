@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use flyte_local::crypto::{AuthorKey, Identity};
 use flyte_local::secret::{SecretType, SecretValue};
-use flyte_local::vault::{Listen, Notice, Vault, VaultError};
+use flyte_local::vault::{Listener, Vault, VaultError, VaultOptions};
 
 use super::runner::Runner;
 use crate::support::{Sandbox, identities, scope_options, secret_id};
@@ -155,11 +155,11 @@ impl Bench {
     fn open(&self) -> (Vault, Arc<Mutex<Vec<String>>>) {
         let told = Arc::new(Mutex::new(Vec::new()));
         let listener = told.clone();
-        let listener: Arc<Listen> = Arc::new(move |notice: &Notice<'_>| {
+        let listener = Listener::new(move |notice| {
             listener.lock().expect("no panic while it is held").push(format!("{notice:?}"));
         });
-        let vault = Vault::open(&self.sandbox.vault()).expect("there is a vault").with_listener(listener);
-        let vault = vault.with_state(Some(&self.sandbox.state())).expect("what is remembered is understood");
+        let options = VaultOptions { listener, ..self.sandbox.vault_options() };
+        let vault = options.open(&self.sandbox.vault()).expect("there is a vault, and its pin can be read");
         (vault.with_author(self.sandbox.author_key()), told)
     }
 
@@ -170,7 +170,7 @@ impl Bench {
             _ => Vec::new(),
         };
         let author = self.sandbox.author().exists().then(|| self.sandbox.author_key().author());
-        match Vault::open(&self.sandbox.vault()) {
+        match self.sandbox.open_unpinned_vault() {
             Err(VaultError::Missing { .. }) => State { is_old: true, is_new: false },
             Err(error) => panic!("vault.toml is torn: {error:?}"),
             Ok(vault) => {
@@ -191,10 +191,16 @@ impl Bench {
         let value = SecretValue::new(b"the newest".to_vec().into()).expect("small enough");
         let (mut vault, told) = self.open();
         match self.verb {
-            Verb::Trust => drop(vault.trust_author("newcomer", &self.newcomer.author()).expect("trusted")),
+            Verb::Trust => drop(
+                vault.lock().expect("lockable").trust_author("newcomer", &self.newcomer.author()).expect("trusted"),
+            ),
             Verb::Read => drop(vault.value(&id, &self.sandbox.identities()).expect("it is there")),
-            _ if vault.metadata(&id).is_ok() => drop(vault.update_secret(&id, &value).expect("updated")),
-            _ => drop(vault.create_secret(&id, SecretType::Regular, &value).expect("created")),
+            _ if vault.metadata(&id).is_ok() => {
+                drop(vault.writer().expect("writable").update_secret(&id, &value).expect("updated"))
+            }
+            _ => drop(
+                vault.writer().expect("writable").create_secret(&id, SecretType::Regular, &value).expect("created"),
+            ),
         }
         assert!(vault.changes().is_empty(), "{:?}", vault.changes());
         let told = told.lock().expect("no panic while it is held").clone();

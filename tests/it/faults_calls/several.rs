@@ -103,7 +103,7 @@ impl Several {
             sandbox.ok(&["init"]);
         }
         if change == Change::Leave {
-            sandbox.open_vault().add_recipients(vec![named.clone()]).expect("added");
+            sandbox.open_vault().writer().expect("writable").add_recipients(vec![named.clone()]).expect("added");
         }
         if change.is_of_recipients() {
             create_all(&sandbox, &[]);
@@ -113,7 +113,7 @@ impl Several {
         let [env, other] = ["new.env", "other"].map(|name| sandbox.work().join(name).display().to_string());
         let arguments: Vec<&str> = match change {
             Change::Rekey => {
-                sandbox.open_vault().add_recipients(vec![named]).expect("added");
+                sandbox.open_vault().writer().expect("writable").add_recipients(vec![named]).expect("added");
                 vec!["rekey"]
             }
             Change::Join => vec!["create", "recipient", &key, "--name", "bob"],
@@ -240,7 +240,7 @@ impl Several {
             identities[0].recipient()
         });
         let author = self.sandbox.author().exists().then(|| self.sandbox.author_key().author());
-        match Vault::open(&self.sandbox.vault()) {
+        match self.sandbox.open_unpinned_vault() {
             Err(VaultError::Missing { .. }) => return Done::Nothing,
             Err(error) => panic!("vault.toml is torn: {error:?}"),
             Ok(vault) => {
@@ -318,11 +318,13 @@ impl Several {
         let value = SecretValue::new(b"the newest".to_vec().into()).expect("small enough");
         if self.change.makes() || matches!(self.change, Change::Protect | Change::Unprotect) {
             vault
+                .writer()
+                .expect("writable")
                 .create_secret(&secret_id("org/s"), flyte_local::secret::SecretType::Regular, &value)
                 .expect("created");
         } else {
             for place in self.places() {
-                vault.update_secret(&secret_id(&place), &value).expect("updated");
+                vault.writer().expect("writable").update_secret(&secret_id(&place), &value).expect("updated");
             }
         }
         assert!(vault.changes().is_empty(), "{:?}", vault.changes());

@@ -1,13 +1,39 @@
-//! `get secret --effective`: what a task sees of the scopes that apply to it.
+//! `get secret --effective`: the secrets that a task sees, of the scopes that apply to it.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::listing::{id_to_json, report};
-use crate::cli::table;
+use crate::cli::listing::{Id, report, scope_cell};
+use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::secret::{RunScope, SecretId};
 use flyte_local::vault::{Seen, Vault};
+
+/// A secret that a task sees, and those of its name that it hides.
+#[derive(Serialize)]
+struct Effective<'a> {
+    id: Id<'a>,
+    shadows: Vec<Id<'a>>,
+    #[serde(skip)]
+    seen: (&'a SecretId, &'a [SecretId]),
+}
+
+impl<'a> From<&'a (SecretId, Vec<SecretId>)> for Effective<'a> {
+    fn from((id, shadowed): &'a (SecretId, Vec<SecretId>)) -> Self {
+        Self { id: id.into(), shadows: shadowed.iter().map(Id::from).collect(), seen: (id, shadowed) }
+    }
+}
+
+impl Row for Effective<'_> {
+    const COLUMNS: &'static [Column] = &[Column::new("name"), Column::new("from"), Column::new("shadows")];
+
+    fn cells(&self) -> Vec<Cell> {
+        let (id, shadowed) = self.seen;
+        let shadows: Vec<_> = shadowed.iter().map(|id| id.scope.to_string()).collect();
+        let shadows = Some(shadows.join("; ")).filter(|shadows| !shadows.is_empty());
+        vec![Cell::new(&id.name), scope_cell(&id.scope), Cell::or_dash(shadows)]
+    }
+}
 
 pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Result<(), CliError> {
     let seen = vault.seen(&run).map_err(|error| CliError::from_vault(&error, &context.command))?;
@@ -18,19 +44,7 @@ pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Resul
             Err(error) => refused.push(error),
         }
     }
-    let cells: Vec<_> = secrets.iter().map(to_cells).collect();
-    let json = secrets.iter().map(to_json).collect();
-    let text = table::formatted(context.output_format, ["name", "from", "shadows"], &cells, &json);
-    context.ui.data(text.as_bytes())?;
+    let rows: Vec<_> = secrets.iter().map(Effective::from).collect();
+    table::print(context.ui, context.output_format, &rows)?;
     report(context, &refused)
-}
-
-fn to_json((id, shadowed): &(SecretId, Vec<SecretId>)) -> Value {
-    json!({ "id": id_to_json(id), "shadows": shadowed.iter().map(id_to_json).collect::<Value>() })
-}
-
-fn to_cells((id, shadowed): &(SecretId, Vec<SecretId>)) -> [String; 3] {
-    let shadows: Vec<_> = shadowed.iter().map(|id| id.scope.to_string()).collect();
-    let shadows = if shadows.is_empty() { "-".to_owned() } else { shadows.join("; ") };
-    [id.name.to_string(), id.scope.to_string(), shadows]
 }

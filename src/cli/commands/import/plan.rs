@@ -1,13 +1,14 @@
-//! What an import does to each secret, found out before the first is written.
+//! The plan of an import: the action on each secret, known before the first is written.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Incoming;
 use super::source::Source;
-use crate::cli::arguments::OutputFormat;
+use crate::cli::context::Context;
 use crate::cli::error::CliError;
+use crate::cli::listing::{Id, action_cell, scope_cell};
 use crate::cli::opener::Opener;
-use crate::cli::table;
+use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::secret::SecretId;
 use flyte_local::vault::{Vault, VaultError};
 
@@ -99,32 +100,46 @@ impl Plan {
         }
     }
 
-    pub(super) fn format(&self, format: OutputFormat) -> String {
-        let cells: Vec<_> = self.steps.iter().map(to_cells).collect();
-        let json = self.steps.iter().map(to_json).collect();
-        table::formatted(format, ["name", "scope", "from", "action"], &cells, &json)
+    pub(super) fn print(&self, context: &Context<'_>) -> Result<(), CliError> {
+        let rows: Vec<_> = self.steps.iter().map(StepRow::from).collect();
+        table::print(context.ui, context.output_format, &rows)
     }
 }
 
-fn to_cells(Step { incoming, action }: &Step) -> [String; 4] {
-    let SecretId { scope, name } = &incoming.id;
-    let renamed = incoming.variable.as_ref().filter(|variable| *variable != name.as_str());
-    let from = match (incoming.line, renamed) {
-        (None, _) => "-".to_owned(),
-        (Some(line), None) => format!("line {line}"),
-        (Some(line), Some(variable)) => format!("line {line}, {variable}"),
-    };
-    [name.to_string(), scope.to_string(), from, action.words().to_owned()]
+/// A secret that is imported, or left alone.
+#[derive(Serialize)]
+struct StepRow<'a> {
+    #[serde(flatten)]
+    id: Id<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variable: Option<&'a str>,
+    action: &'static str,
+    #[serde(skip)]
+    step: &'a Step,
 }
 
-fn to_json(Step { incoming, action }: &Step) -> Value {
-    let SecretId { scope, name } = &incoming.id;
-    json!({
-        "name": name,
-        "project": scope.project(),
-        "domain": scope.domain(),
-        "line": incoming.line,
-        "variable": incoming.variable,
-        "action": action.word(),
-    })
+impl<'a> From<&'a Step> for StepRow<'a> {
+    fn from(step: &'a Step) -> Self {
+        let Incoming { id, line, variable, .. } = &step.incoming;
+        Self { id: id.into(), line: *line, variable: variable.as_deref(), action: step.action.word(), step }
+    }
+}
+
+impl Row for StepRow<'_> {
+    const COLUMNS: &'static [Column] =
+        &[Column::new("name"), Column::new("scope"), Column::new("from"), Column::new("action")];
+
+    fn cells(&self) -> Vec<Cell> {
+        let SecretId { scope, name } = &self.step.incoming.id;
+        let renamed = self.variable.filter(|variable| *variable != name.as_str());
+        let from = self.line.map(|line| match renamed {
+            None => format!("line {line}"),
+            Some(variable) => format!("line {line}, {variable}"),
+        });
+        let action = self.step.action;
+        let action = action_cell(action.words(), !action.writes());
+        vec![Cell::new(name), scope_cell(scope), Cell::or_dash(from), action]
+    }
 }

@@ -1,20 +1,19 @@
-//! What a push does with each secret, found out before the first is sent.
+//! The plan of a push: the action on each secret, known before the first is sent.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::failure::one_line;
-use crate::cli::arguments::OutputFormat;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::listing::{Id, InScope, action_cell, scope_cell};
 use crate::cli::progress::Progress;
-use crate::cli::table;
+use crate::cli::table::{self, Cell, Column, Row};
+use crate::cli::ui::Color;
 use flyte_local::flyte::{Answer, Call, Calls, Cluster, Fault};
 use flyte_local::secret::{Domain, Project, Scope, SecretId, SecretType};
 use flyte_local::vault::Metadata;
-
-const COLUMNS: [&str; 5] = ["name", "type", "scope", "to", "action"];
 
 /// The scope on the cluster, where it is not the vault's.
 pub(super) struct Destination {
@@ -92,7 +91,7 @@ impl Plan {
         Err(error.hint("name those of one scope: flyte-local push secret NAME … -p PROJECT -d DOMAIN"))
     }
 
-    /// Asks the cluster for each. What it says of one secret is that one's; any other fault is everyone's.
+    /// Asks the cluster for each secret. An answer about one secret marks that secret; any other fault ends the push.
     pub(super) fn look(&mut self, context: &Context<'_>, cluster: &mut Cluster, update: bool) -> Result<(), Fault> {
         let asked: Vec<usize> =
             (0..self.steps.len()).filter(|&step| self.steps[step].action != Action::Refuse).collect();
@@ -130,9 +129,9 @@ impl Plan {
         }
     }
 
-    pub(super) fn format(&self, format: OutputFormat) -> String {
-        let cells: Vec<_> = self.steps.iter().map(to_cells).collect();
-        table::formatted(format, COLUMNS, &cells, &self.steps.iter().map(to_json).collect())
+    pub(super) fn print(&self, context: &Context<'_>) -> Result<(), CliError> {
+        let rows: Vec<_> = self.steps.iter().map(StepRow::from).collect();
+        table::print(context.ui, context.output_format, &rows)
     }
 }
 
@@ -176,26 +175,51 @@ impl Calls for Look<'_> {
     }
 }
 
-fn to_cells(step: &Step) -> [String; 5] {
-    let Step { from, to, secret_type, .. } = step;
-    [from.name.to_string(), secret_type.to_string(), from.scope.to_string(), to.scope.to_string(), step.words()]
+/// A secret that is sent, or left alone.
+#[derive(Serialize)]
+struct StepRow<'a> {
+    #[serde(flatten)]
+    id: Id<'a>,
+    #[serde(rename = "type")]
+    secret_type: SecretType,
+    to: InScope<'a>,
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip)]
+    step: &'a Step,
 }
 
-/// Every member is always there.
-fn to_json(step: &Step) -> Value {
-    let action = match step.action {
-        Action::Create => "create",
-        Action::Update => "update",
-        Action::Skip => "skip",
-        Action::Refuse => "cannot",
-    };
-    json!({
-        "name": step.from.name,
-        "project": step.from.scope.project(),
-        "domain": step.from.scope.domain(),
-        "type": step.secret_type,
-        "to": { "project": step.to.scope.project(), "domain": step.to.scope.domain() },
-        "action": action,
-        "reason": (step.action == Action::Refuse).then_some(&step.reason),
-    })
+impl<'a> From<&'a Step> for StepRow<'a> {
+    fn from(step: &'a Step) -> Self {
+        let action = match step.action {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Skip => "skip",
+            Action::Refuse => "cannot",
+        };
+        let reason = (step.action == Action::Refuse).then_some(step.reason.as_str());
+        Self {
+            id: (&step.from).into(),
+            secret_type: step.secret_type,
+            to: (&step.to.scope).into(),
+            action,
+            reason,
+            step,
+        }
+    }
+}
+
+impl Row for StepRow<'_> {
+    const COLUMNS: &'static [Column] =
+        &[Column::new("name"), Column::new("type"), Column::new("scope"), Column::new("to"), Column::new("action")];
+
+    fn cells(&self) -> Vec<Cell> {
+        let Step { from, to, secret_type, .. } = self.step;
+        let action = match self.step.action {
+            Action::Refuse => Cell::new(self.step.words()).color(Color::Red),
+            action => action_cell(self.step.words(), action == Action::Skip),
+        };
+        vec![Cell::new(&from.name), Cell::new(secret_type), scope_cell(&from.scope), scope_cell(&to.scope), action]
+    }
 }

@@ -1,27 +1,27 @@
-//! `run --dry-run`: what a file declares, and where it would come from.
+//! `run --dry-run`: the secrets that a file declares, and their sources.
 
 use std::sync::mpsc::Sender;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::source::Source;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::table;
+use crate::cli::listing::{InScope, scope_cell};
+use crate::cli::table::{self, Cell, Column, Row};
+use crate::cli::ui::Color;
 use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
 use flyte_local::secret::Scope;
 
-const COLUMNS: [&str; 5] = ["environment", "task", "secret", "becomes", "from"];
-
 /// A declared secret.
-pub(super) struct Row {
+pub(super) struct Declaration {
     environment: String,
     task: Option<String>,
     secret: Declared,
     from: Place,
 }
 
-/// Where a secret would come from.
+/// The source of a secret.
 enum Place {
     Scope(Scope),
     /// The vault lacks it, and the shell has the variable.
@@ -32,7 +32,7 @@ enum Place {
 /// Answers a file's import as a run does, and sends on what the file declares.
 pub(super) struct Survey {
     pub(super) source: Source,
-    pub(super) rows: Sender<Vec<Row>>,
+    pub(super) rows: Sender<Vec<Declaration>>,
 }
 
 impl SecretSource for Survey {
@@ -40,7 +40,7 @@ impl SecretSource for Survey {
         self.source.configured_scope(project, domain)
     }
 
-    /// What is read while the file is imported is there, as in a run.
+    /// Provides the secrets that the file reads while it is imported, as a run does.
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
         match task {
             Some(task) => Err(Refused(format!("task {task}: a dry run executes no task"))),
@@ -57,20 +57,19 @@ impl SecretSource for Survey {
                     Err(error) if error.is_not_found() && secret.variable.is_some() && secret.shell => Place::Shell,
                     Err(error) => Place::Nowhere(error),
                 };
-                rows.push(Row { environment: environment.clone(), task: task.clone(), secret, from });
+                rows.push(Declaration { environment: environment.clone(), task: task.clone(), secret, from });
             }
         }
-        // Whoever waited for it may have given up.
+        // The receiver may have given up.
         let _ = self.rows.send(rows);
     }
 }
 
 /// Prints all of it, and then says what is wrong.
-pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CliError> {
-    let cells: Vec<_> = rows.iter().map(to_cells).collect();
-    let text = table::formatted(context.output_format, COLUMNS, &cells, &rows.iter().map(to_json).collect());
-    context.ui.data(text.as_bytes())?;
-    // What several environments lack is told once.
+pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<(), CliError> {
+    let printed: Vec<_> = rows.iter().map(DeclarationRow::from).collect();
+    table::print(context.ui, context.output_format, &printed)?;
+    // An error that several environments share is reported once.
     let mut errors: Vec<CliError> = Vec::new();
     for row in rows {
         if let Place::Nowhere(error) = row.from
@@ -88,40 +87,62 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Row>) -> Result<(), CliErr
     }
 }
 
-/// Every member is always there; README.md describes them.
-fn to_json(row: &Row) -> Value {
-    let (status, scope, error) = match &row.from {
-        Place::Scope(scope) => ("found", json!({ "project": scope.project(), "domain": scope.domain() }), None),
-        Place::Shell => ("shell", Value::Null, None),
-        Place::Nowhere(error) if error.is_not_found() => ("missing", Value::Null, Some(error.plain())),
-        Place::Nowhere(error) => ("refused", Value::Null, Some(error.plain())),
-    };
-    json!({
-        "environment": row.environment,
-        "task": row.task,
-        "key": row.secret.key,
-        "group": row.secret.group,
-        "variable": row.secret.variable,
-        "path": path(&row.secret),
-        "status": status,
-        "scope": scope,
-        "error": error,
-    })
+/// A declared secret, and where it would come from.
+#[derive(Serialize)]
+struct DeclarationRow<'a> {
+    environment: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<&'a str>,
+    key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    /// The variable it becomes, unless it becomes a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variable: Option<&'a str>,
+    /// The file it becomes, unless it becomes a variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<InScope<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    from: &'a Place,
 }
 
-/// The file it becomes, unless it becomes a variable.
-fn path(secret: &Declared) -> Option<String> {
-    secret.variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{}", secret.key))
+impl<'a> From<&'a Declaration> for DeclarationRow<'a> {
+    fn from(Declaration { environment, task, secret, from }: &'a Declaration) -> Self {
+        let (status, scope, error) = match from {
+            Place::Scope(scope) => ("found", Some(scope.into()), None),
+            Place::Shell => ("shell", None, None),
+            Place::Nowhere(error) if error.is_not_found() => ("missing", None, Some(error.plain())),
+            Place::Nowhere(error) => ("refused", None, Some(error.plain())),
+        };
+        let variable = secret.variable.as_deref();
+        let path = variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{}", secret.key));
+        let (key, group) = (secret.key.as_str(), secret.group.as_deref());
+        Self { environment, task: task.as_deref(), key, group, variable, path, status, scope, error, from }
+    }
 }
 
-fn to_cells(row: &Row) -> [String; 5] {
-    let from = match &row.from {
-        Place::Scope(scope) => scope.to_string(),
-        Place::Shell => "the shell, not the vault".to_owned(),
-        Place::Nowhere(error) if error.is_not_found() => "nowhere: missing".to_owned(),
-        Place::Nowhere(_) => "nowhere: refused".to_owned(),
-    };
-    let becomes = row.secret.variable.clone().or_else(|| path(&row.secret)).unwrap_or_default();
-    let task = row.task.clone().unwrap_or_else(|| "-".to_owned());
-    [row.environment.clone(), task, row.secret.key.clone(), becomes, from]
+impl Row for DeclarationRow<'_> {
+    const COLUMNS: &'static [Column] = &[
+        Column::new("environment"),
+        Column::new("task"),
+        Column::new("secret"),
+        Column::new("becomes"),
+        Column::new("from"),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let from = match self.from {
+            Place::Scope(scope) => scope_cell(scope),
+            Place::Shell => Cell::new("the shell, not the vault").color(Color::Yellow),
+            Place::Nowhere(error) if error.is_not_found() => Cell::new("nowhere: missing").color(Color::Red),
+            Place::Nowhere(_) => Cell::new("nowhere: refused").color(Color::Red),
+        };
+        let becomes = Cell::new(self.variable.or(self.path.as_deref()).unwrap_or_default());
+        vec![Cell::new(self.environment), Cell::or_dash(self.task), Cell::new(self.key), becomes, from]
+    }
 }

@@ -68,7 +68,8 @@ pub(super) fn rotate(
         None => begin(context, origin, &vault, &mut file)?,
     };
     if vault.recipients().iter().any(|known| known.key == rotation.old) {
-        vault.exchange_recipient(&rotation.old, &rotation.new).map_err(failed)?;
+        let exchanged = vault.writer().and_then(|mut writer| writer.exchange_recipient(&rotation.old, &rotation.new));
+        exchanged.map_err(failed)?;
         context.ui.say(&format!("in the place of {}, the vault has {}", rotation.old, rotation.new));
         reencrypt::tell_others(context, &vault);
     }

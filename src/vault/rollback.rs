@@ -1,0 +1,202 @@
+//! Rollback: a secret is compared with the newest version that this machine has seen.
+
+use jiff::Timestamp;
+
+use super::trust::{Newest, Stale, staleness};
+use super::{LockedVault, Notice, Strictness, Vault, VaultError};
+use crate::secret::SecretId;
+
+impl Vault {
+    /// Returns the newest version of a secret that this machine has seen.
+    pub(super) fn known(&self, id: &SecretId) -> Result<Option<Newest>, VaultError> {
+        self.pins.as_ref().map_or(Ok(None), |pins| pins.newest(id))
+    }
+
+    /// Compares the time of the file (`None`: there is no file) with what was known before the file was read, and records it.
+    pub(super) fn compare(
+        &self,
+        id: &SecretId,
+        known: Option<Newest>,
+        found: Option<Timestamp>,
+    ) -> Result<(), VaultError> {
+        let Some(pins) = &self.pins else { return Ok(()) };
+        if staleness(id, known, found).is_some() {
+            // The secret may have been deleted meanwhile, and created again.
+            let settled = pins.settled(id, || self.is_occupied(id))?;
+            let stale = staleness(id, settled.newest, found);
+            let Some(stale) = stale.filter(|_| found.is_some() || !settled.is_there) else {
+                return Ok(());
+            };
+            if self.options.strictness == Strictness::Errors {
+                return Err(VaultError::Stale(Box::new(stale)));
+            }
+            self.options.listener.tell(&Notice::Stale(&stale));
+        } else if let Some(updated) = found.filter(|found| known.is_none_or(|known| known.time < *found))
+            && let Err(error) = pins.record(id, updated)
+        {
+            return self.unremembered(error);
+        }
+        Ok(())
+    }
+
+    /// Returns the secrets that were rolled back, are gone, or are back after they were deleted here. By their headers, as
+    /// far as their authors signed them.
+    ///
+    /// # Errors
+    /// The system's, or a record that cannot be parsed. A file that is refused is left out: [`Vault::inspect`] reports it.
+    pub fn stale(&self) -> Result<Vec<Stale>, VaultError> {
+        let mut all = Vec::new();
+        let Some(pins) = &self.pins else { return Ok(all) };
+        for id in pins.recorded()? {
+            let known = self.known(&id)?;
+            let found = match self.signed_metadata(&id) {
+                Ok(found) => found.map(|metadata| metadata.updated),
+                Err(VaultError::Refused { .. }) => continue,
+                Err(VaultError::Storage(error)) if error.exposure().is_some() => continue,
+                Err(error) => return Err(error),
+            };
+            all.extend(staleness(&id, known, found));
+        }
+        Ok(all)
+    }
+}
+
+impl LockedVault<'_> {
+    /// Accepts each secret that [`Vault::stale`] returns as it is now. Returns these.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn accept_older(&mut self) -> Result<Vec<Stale>, VaultError> {
+        let stale = self.vault.stale()?;
+        for stale in &stale {
+            // The record is removed and not set back: the next complete read makes a new one.
+            self.pins.forget(&stale.id)?;
+        }
+        Ok(stale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Identity;
+    use crate::secret::Scope;
+    use crate::storage::{Directory, Lock, Permissions};
+    use crate::vault::{Access, Listener, NamedRecipient, NewVault, StateDirectory, VaultOptions};
+
+    /// A strict vault, the directory of its pins, and a secret's name.
+    fn vault() -> (tempfile::TempDir, Vault, SecretId) {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        let (path, state) = (keep.path().join("vault"), keep.path().join("state"));
+        let recipient = NamedRecipient { name: "owner".to_owned(), key: Identity::generate().recipient() };
+        let new = NewVault {
+            recipients: vec![recipient],
+            authors: Vec::new(),
+            state,
+            permissions: Permissions::Checked,
+            listener: Listener::new(|notice| panic!("{notice:?}")),
+        };
+        let mut vault = new.create(&path).expect("made");
+        vault.options.strictness = Strictness::Errors;
+        let id = SecretId { scope: Scope::Organization, name: "s".parse().expect("a good name") };
+        (keep, vault, id)
+    }
+
+    fn time(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn seen(second: i64) -> Option<Newest> {
+        Some(Newest { time: time(second), is_deleted: false })
+    }
+
+    #[test]
+    fn what_was_deleted_while_it_was_read_is_not_missed() {
+        let (_keep, vault, id) = vault();
+        // Its pin was there before the file was looked for, and now it is that of a deletion.
+        let pins = vault.pins.as_ref().expect("made with pins");
+        pins.record_deletion(&id, time(8), || Ok(())).expect("recorded");
+        assert!(vault.compare(&id, seen(7), None).is_ok());
+        pins.forget(&id).expect("forgotten");
+        pins.record(&id, time(7)).expect("recorded");
+        assert!(matches!(vault.compare(&id, seen(7), None), Err(VaultError::Stale(_))));
+        // It was made anew.
+        let scope = vault.create_scope_directory(&id.scope).expect("made");
+        scope.write_new("s.age", b"anything").expect("written");
+        assert!(vault.compare(&id, seen(7), None).is_ok());
+    }
+
+    #[test]
+    fn what_is_older_is_not_recorded_and_what_could_not_be_deleted_is_forgotten() {
+        let (_keep, vault, id) = vault();
+        let pins = vault.pins.as_ref().expect("made with pins");
+        pins.record(&id, time(8)).expect("recorded");
+        pins.record(&id, time(7)).expect("passed over");
+        assert_eq!(pins.newest(&id).expect("understood"), seen(8));
+        assert!(pins.record_deletion(&id, time(9), || Err(VaultError::NoAuthor)).is_err());
+        assert_eq!(pins.newest(&id).expect("understood"), None);
+        pins.record_deletion(&id, time(9), || Ok(())).expect("recorded");
+        pins.record(&id, time(9)).expect("passed over");
+        assert_eq!(pins.newest(&id).expect("understood"), Some(Newest { time: time(9), is_deleted: true }));
+        pins.record(&id, time(10)).expect("recorded");
+        assert_eq!(pins.newest(&id).expect("understood"), seen(10));
+    }
+
+    #[test]
+    fn a_deletion_is_remembered_as_later_than_what_it_deleted() {
+        let (_keep, mut vault, id) = vault();
+        let future = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        vault.pins.as_ref().expect("made with pins").record(&id, future).expect("recorded");
+        vault.create_scope_directory(&id.scope).and_then(|scope| scope.write_new("s.age", b"x")).expect("written");
+        assert!(vault.lock().and_then(|mut locked| locked.delete_secret(&id)).expect("deleted"));
+        let known = vault.known(&id).expect("understood").expect("remembered");
+        assert!(known.is_deleted && known.time > future, "{known:?}");
+    }
+
+    #[test]
+    fn what_could_not_be_deleted_is_an_error_and_what_could_not_be_remembered_is_told() {
+        let (keep, mut vault, id) = vault();
+        let scope = vault.create_scope_directory(&id.scope).expect("made");
+        scope.create_subdirectory("s.age").expect("made");
+        assert!(
+            matches!(vault.lock().and_then(|mut locked| locked.delete_secret(&id)), Err(VaultError::Storage(_))),
+            "it is a directory"
+        );
+        std::fs::remove_dir(keep.path().join("vault/secrets/org/s.age")).expect("removed");
+        scope.write_new("s.age", b"anything").expect("written");
+        // In the way of each file that would be written there.
+        let seen = keep.path().join("state/vaults").join(vault.manifest.id()).join("seen/org");
+        std::fs::create_dir_all(seen.join(".tmp")).expect("made");
+        let (tell, told) = std::sync::mpsc::channel();
+        vault.options.listener = Listener::new(move |notice| {
+            tell.send(matches!(notice, Notice::Unremembered(_))).expect("it is waited for");
+        });
+        assert!(vault.lock().and_then(|mut locked| locked.delete_secret(&id)).expect("it is deleted"));
+        drop(vault);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [true]);
+    }
+
+    #[test]
+    fn a_missing_state_directory_is_an_error_for_a_strict_reader_and_for_a_writer() {
+        let opens = |strictness: Strictness, access: Access| {
+            let (_keep, vault, _) = vault();
+            let options = VaultOptions { strictness, access, ..VaultOptions::new(StateDirectory::Unknown) };
+            options.open(vault.path()).is_ok()
+        };
+        assert!(opens(Strictness::Notices, Access::Read));
+        assert!(!opens(Strictness::Errors, Access::Read));
+        assert!(!opens(Strictness::Notices, Access::Write) && !opens(Strictness::Errors, Access::Write));
+    }
+
+    #[test]
+    fn a_reader_remembers_what_is_newer_and_waits_for_nobody_else() {
+        let (keep, vault, id) = vault();
+        assert!(vault.compare(&id, None, Some(time(7))).is_ok());
+        assert_eq!(vault.known(&id).expect("understood"), seen(7));
+        assert!(vault.compare(&id, seen(7), Some(time(8))).is_ok());
+        assert_eq!(vault.known(&id).expect("understood"), seen(8));
+        let state = Directory::open(&keep.path().join("state")).expect("made");
+        let _lock = Lock::acquire(&state, ".lock", std::time::Duration::ZERO).expect("free");
+        assert!(vault.compare(&id, seen(8), Some(time(8))).is_ok(), "nothing is to be written");
+    }
+}

@@ -1,0 +1,83 @@
+//! The right to change a vault: its lock, a pin to compare with, and for secrets the key that signs them.
+//!
+//! Each change is a method of [`LockedVault`] or [`Writer`], so that none can be made without the lock, and no secret can be
+//! written without a key.
+
+use std::sync::Arc;
+
+use super::pins::{PinOnRecord, Pins};
+use super::{Vault, VaultError, layout};
+use crate::crypto::AuthorKey;
+use crate::storage::Lock;
+
+/// A vault under its lock, with `vault.toml` and the pin as they are now. For changes that need no signature.
+#[derive(Debug)]
+pub struct LockedVault<'v> {
+    pub(super) vault: &'v mut Vault,
+    pub(super) lock: Lock,
+    pub(super) pins: Arc<Pins>,
+}
+
+/// A [`LockedVault`] that is as it was pinned, and the key of one of its authors.
+#[derive(Debug)]
+pub struct Writer<'v> {
+    pub(super) locked: LockedVault<'v>,
+    pub(super) key: AuthorKey,
+}
+
+impl Vault {
+    /// Takes the vault's lock, and reads again what may have changed since the vault was opened.
+    ///
+    /// # Errors
+    /// [`VaultError::Locked`] after [`super::VaultOptions::patience`]; [`VaultError::NoState`] for a vault that is not
+    /// pinned; those of opening.
+    pub fn lock(&mut self) -> Result<LockedVault<'_>, VaultError> {
+        let lock = self.acquire_lock()?;
+        self.manifest = Self::read_manifest(&self.root)?;
+        let pins = self.pins.clone().ok_or(VaultError::NoState)?;
+        if let Some(PinOnRecord { pin, .. }) = pins.load()? {
+            let was_announced = pin.announced.is_some();
+            let mut pin = pin.settled(&self.manifest);
+            if was_announced && pin.changes(&self.manifest).is_empty() {
+                // The announced change is over, whether it was made or not.
+                pin.announced = None;
+                pins.save(&pin)?;
+            }
+            self.pin = Some(pin);
+        }
+        Ok(LockedVault { vault: self, lock, pins })
+    }
+
+    /// Takes the vault's lock, as [`Vault::lock`] does, to write secrets and to change recipients and authors.
+    ///
+    /// # Errors
+    /// Those of [`Vault::lock`] and [`Vault::require_writable`].
+    pub fn writer(&mut self) -> Result<Writer<'_>, VaultError> {
+        let locked = self.lock()?;
+        let key = locked.vault.signing_key()?.clone();
+        Ok(Writer { locked, key })
+    }
+
+    /// Checks that this user can write secrets: the vault is as it was pinned, and the user is one of its authors.
+    ///
+    /// # Errors
+    /// [`VaultError::Changed`], [`VaultError::NoState`], [`VaultError::NoAuthor`], [`VaultError::UnlistedAuthor`].
+    pub fn require_writable(&self) -> Result<(), VaultError> {
+        self.signing_key().map(drop)
+    }
+
+    fn signing_key(&self) -> Result<&AuthorKey, VaultError> {
+        self.require_unchanged()?;
+        if self.pins.is_none() {
+            return Err(VaultError::NoState);
+        }
+        let key = self.author.as_ref().ok_or(VaultError::NoAuthor)?;
+        let author = key.author();
+        let is_listed = self.manifest.authors().iter().any(|listed| listed.key == author);
+        if is_listed { Ok(key) } else { Err(VaultError::UnlistedAuthor { key: Box::new(author) }) }
+    }
+
+    pub(super) fn acquire_lock(&self) -> Result<Lock, VaultError> {
+        Ok(Lock::acquire(&self.root, layout::LOCK, self.options.patience)?)
+    }
+}
