@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::near::near;
 use super::shell::quoted;
 use flyte_local::secret::{Domain, Project, SecretName};
@@ -58,7 +58,7 @@ const COMMANDS: [(&[&str], &[&str]); 8] = [
 ];
 
 /// Returns the error for a command that does not exist, with the command to type instead.
-pub(super) fn answer(arguments: &[OsString]) -> CliError {
+pub(super) fn answer(arguments: &[OsString]) -> CommandError {
     let mut typed = Typed::read(arguments);
     if typed.words.first() == Some(&"help") {
         typed.words.remove(0);
@@ -70,11 +70,11 @@ pub(super) fn answer(arguments: &[OsString]) -> CliError {
     };
     let message =
         what.map_or_else(|| "there is no such command".to_owned(), |what| format!("'{what}' is not a command"));
-    let error = CliError::new(Exit::Usage, message);
+    let error = CommandError::new(Exit::Usage, message);
     let mut leads = ["did you mean: ", "or: "].into_iter().chain(std::iter::repeat("or: "));
     let hints =
         commands.iter().map(|command| format!("{}{} {command}", leads.next().unwrap_or_default(), typed.program));
-    let error = hints.fold(error, CliError::hint);
+    let error = hints.fold(error, CommandError::hint);
     if commands.is_empty() { error.hint(format!("see the commands: {} help", typed.program)) } else { error }
 }
 
@@ -239,7 +239,7 @@ mod tests {
 
     fn answered(line: &str) -> (String, Vec<String>) {
         let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-        let error = answer(&arguments);
+        let error = answer(&arguments).report("flyte-local");
         assert_eq!(error.code(), Exit::Usage as u8);
         (error.message().to_owned(), error.hints().to_vec())
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::sanitize::harmless;
 use flyte_local::crypto::{Author, Recipient};
 use flyte_local::secret::{Domain, Project, RunScope, Scope, SecretId, SecretName, SecretType};
@@ -83,23 +83,24 @@ pub(crate) fn secret_type() -> impl TypedValueParser<Value = SecretType> {
 }
 
 /// That a secret of this type can have this scope.
-pub(crate) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<(), CliError> {
+pub(crate) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<(), CommandError> {
     if secret_type == SecretType::Regular || id.scope == Scope::Organization {
         return Ok(());
     }
     // Flyte's reason.
     let reason = "project and domain must not be set when creating an image pull secret";
-    Err(CliError::new(Exit::Usage, reason).hint("leave -p and -d out: it serves the whole organization"))
+    Err(CommandError::new(Exit::Usage, reason).hint("leave -p and -d out: it serves the whole organization"))
 }
 
 /// What a recipient or an author may be called: something that is seen, and is no key, as what removes them takes either.
-pub(crate) fn require_name(name: &str) -> Result<(), CliError> {
+pub(crate) fn require_name(name: &str) -> Result<(), CommandError> {
     let is_visible = harmless(name) == name && !name.contains('\n') && name.trim() == name && !name.is_empty();
     match is_visible && name.parse::<Recipient>().is_err() && name.parse::<Author>().is_err() {
         true => Ok(()),
-        false => {
-            Err(CliError::new(Exit::Usage, "--name takes a name: not empty, no key, and nothing that does not show"))
-        }
+        false => Err(CommandError::new(
+            Exit::Usage,
+            "--name takes a name: not empty, no key, and nothing that does not show",
+        )),
     }
 }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::arguments::{GlobalArgs, OutputFormat, RunScopeArgs};
 use super::environment::{inherited, is_strict, path_variable, permissions, variable, variable_is_set};
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::identities::Identities;
 use super::identity_source::{IDENTITY_KEY, MAX_KEY_FILE_BYTES, Origin, none_at};
 use super::notices;
@@ -22,7 +22,7 @@ use flyte_local::config::Config;
 use flyte_local::crypto::AuthorKey;
 use flyte_local::process::Spawner;
 use flyte_local::secret::{Domain, Project, RunScope};
-use flyte_local::storage::{Directory, StorageError, read_private_file};
+use flyte_local::storage::{Directory, read_private_file};
 use flyte_local::vault::{Access, StateDirectory, Strictness, Vault, VaultOptions};
 
 const NAME_AN_IDENTITY: &str = "--identity FILE or FLYTE_LOCAL_IDENTITY";
@@ -54,10 +54,10 @@ struct Place {
 }
 
 impl Place {
-    fn get(&self) -> Result<&Path, CliError> {
+    fn get(&self) -> Result<&Path, CommandError> {
         self.path.as_deref().ok_or_else(|| {
             let message = "no home directory is known: HOME is not set, and the user database names none";
-            CliError::new(Exit::Failed, message)
+            CommandError::new(Exit::Failed, message)
                 .hint("set HOME")
                 .hint(format!("or name the place with {}", self.option))
         })
@@ -65,7 +65,7 @@ impl Place {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(global: GlobalArgs, ui: &'a Ui) -> Result<Self, CliError> {
+    pub(crate) fn new(global: GlobalArgs, ui: &'a Ui) -> Result<Self, CommandError> {
         let directories = ProjectDirs::from("", "", "flyte-local");
         // A directory below the data directory, because on macOS that one is the configuration directory too, and the
         // identity must not lie in the vault.
@@ -107,40 +107,45 @@ impl<'a> Context<'a> {
         })
     }
 
-    pub(crate) fn vault_path(&self) -> Result<&Path, CliError> {
+    /// Reports an error that does not end the command.
+    pub(crate) fn tell(&self, error: &CommandError) {
+        self.ui.error(&error.report(&self.command));
+    }
+
+    pub(crate) fn vault_path(&self) -> Result<&Path, CommandError> {
         self.vault.get()
     }
 
     /// The vault, to read it.
-    pub(crate) fn open_vault(&self) -> Result<Vault, CliError> {
+    pub(crate) fn open_vault(&self) -> Result<Vault, CommandError> {
         self.open(self.options(Access::Read)?)
     }
 
     /// The vault, to change something in it: it must be possible to remember it.
-    pub(crate) fn open_vault_to_change(&self) -> Result<Vault, CliError> {
+    pub(crate) fn open_vault_to_change(&self) -> Result<Vault, CommandError> {
         self.open(self.options(Access::Write)?)
     }
 
     /// The vault, to say that it is as it should be: also one that was never seen, if it has the fingerprint that is expected.
-    pub(crate) fn open_vault_to_accept(&self, expected: Option<String>) -> Result<Vault, CliError> {
+    pub(crate) fn open_vault_to_accept(&self, expected: Option<String>) -> Result<Vault, CommandError> {
         self.open(VaultOptions { strictness: Strictness::Notices, expected, ..self.options(Access::Write)? })
     }
 
     /// Another vault than the one that is worked on, to read it; `command` is what a hint about it begins with.
-    pub(crate) fn open_other_vault(&self, path: &Path, command: &str) -> Result<Vault, CliError> {
-        self.open_at(path, command, self.options(Access::Read)?)
+    pub(crate) fn open_other_vault(&self, path: &Path, command: &str) -> Result<Vault, CommandError> {
+        self.open_at(path, command, self.options(Access::Read)?).map_err(|error| error.in_vault_of(command))
     }
 
-    fn open(&self, options: VaultOptions) -> Result<Vault, CliError> {
+    fn open(&self, options: VaultOptions) -> Result<Vault, CommandError> {
         self.open_at(self.vault_path()?, &self.command, options)
     }
 
-    fn open_at(&self, path: &Path, command: &str, options: VaultOptions) -> Result<Vault, CliError> {
+    fn open_at(&self, path: &Path, command: &str, options: VaultOptions) -> Result<Vault, CommandError> {
         let listener = notices::listener(self.ui.clone(), command.to_owned());
-        VaultOptions { listener, ..options }.open(path).map_err(|error| CliError::from_vault(&error, command))
+        Ok(VaultOptions { listener, ..options }.open(path)?)
     }
 
-    fn options(&self, access: Access) -> Result<VaultOptions, CliError> {
+    fn options(&self, access: Access) -> Result<VaultOptions, CommandError> {
         let state = self.state.path.clone().map_or(StateDirectory::Unknown, StateDirectory::At);
         let defaults = VaultOptions::new(state);
         let patience = variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")?.map(Duration::from_secs);
@@ -154,7 +159,7 @@ impl<'a> Context<'a> {
     }
 
     /// The vault, to write secrets into it.
-    pub(crate) fn open_vault_to_write(&self) -> Result<Vault, CliError> {
+    pub(crate) fn open_vault_to_write(&self) -> Result<Vault, CommandError> {
         let vault = self.open_vault_to_change()?;
         self.require_outside_of_vault()?;
         let (key, made) = self.author_key()?;
@@ -166,7 +171,7 @@ impl<'a> Context<'a> {
     }
 
     /// That what opens the vault, signs it or remembers it is not in the hands of whoever can write it.
-    pub(crate) fn require_outside_of_vault(&self) -> Result<(), CliError> {
+    pub(crate) fn require_outside_of_vault(&self) -> Result<(), CommandError> {
         let vault = real(self.vault_path()?)?;
         let is_known = !self.identities.is_empty() || self.default_identity.path.is_some();
         let identities = if is_known { self.identity_places()? } else { Vec::new() };
@@ -177,17 +182,17 @@ impl<'a> Context<'a> {
         for (path, what, option) in identities.chain(places) {
             if real(path)?.starts_with(&vault) {
                 let message = format!("{}, {what}, would lie in the vault", path.display());
-                return Err(CliError::new(Exit::Usage, message).hint(format!("name another place with {option}")));
+                return Err(CommandError::new(Exit::Usage, message).hint(format!("name another place with {option}")));
             }
         }
         Ok(())
     }
 
-    pub(crate) fn author_path(&self) -> Result<&Path, CliError> {
+    pub(crate) fn author_path(&self) -> Result<&Path, CommandError> {
         self.author.get()
     }
 
-    pub(crate) fn state_path(&self) -> Result<&Path, CliError> {
+    pub(crate) fn state_path(&self) -> Result<&Path, CommandError> {
         self.state.get()
     }
 
@@ -199,13 +204,14 @@ impl<'a> Context<'a> {
     }
 
     /// The key that signs what the user writes, made where there is none; whether it was made.
-    pub(crate) fn author_key(&self) -> Result<(AuthorKey, bool), CliError> {
+    pub(crate) fn author_key(&self) -> Result<(AuthorKey, bool), CommandError> {
         if let Some(key) = self.read_author_file()? {
             return Ok((key, false));
         }
         let path = self.author_path()?;
         let key = AuthorKey::generate().map_err(|error| {
-            CliError::new(Exit::Failed, format!("cannot make a key for {}", path.display())).because(error.to_string())
+            CommandError::new(Exit::Failed, format!("cannot make a key for {}", path.display()))
+                .because(error.to_string())
         })?;
         let made = self.write_key_file(path, key.to_file(&self.now()).as_bytes())?;
         // What counts is what lies on the disk, should another process have been faster.
@@ -213,28 +219,27 @@ impl<'a> Context<'a> {
     }
 
     /// The user's signing key; `None` where there is no file.
-    pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CliError> {
+    pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CommandError> {
         let path = self.author_path()?;
         let Some(bytes) = read_key_file(path)? else { return Ok(None) };
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         let parsed = AuthorKey::parse_file(text).map(Some);
-        parsed.map_err(|error| CliError::new(Exit::Failed, format!("{}: {error}", path.display())))
+        parsed.map_err(|error| CommandError::new(Exit::Failed, format!("{}: {error}", path.display())))
     }
 
     /// Writes a key into a new file; `false` if it is there by now.
-    pub(crate) fn write_key_file(&self, path: &Path, bytes: &[u8]) -> Result<bool, CliError> {
-        let (directory, name) =
-            split(path).ok_or_else(|| CliError::new(Exit::Usage, format!("{} is not a file name", path.display())))?;
-        let failed = |error: StorageError| CliError::from_storage(&error);
-        match Directory::create(directory).map_err(failed)?.write_new(name, bytes) {
+    pub(crate) fn write_key_file(&self, path: &Path, bytes: &[u8]) -> Result<bool, CommandError> {
+        let (directory, name) = split(path)
+            .ok_or_else(|| CommandError::new(Exit::Usage, format!("{} is not a file name", path.display())))?;
+        match Directory::create(directory)?.write_new(name, bytes) {
             Err(error) if error.already_exists() => Ok(false),
-            written => written.map(|()| true).map_err(failed),
+            written => Ok(written.map(|()| true)?),
         }
     }
 
     /// Where identities are: the places that the nearest level names, of the options, the variables, the configuration, and
     /// the default.
-    pub(crate) fn identity_places(&self) -> Result<Vec<Origin>, CliError> {
+    pub(crate) fn identity_places(&self) -> Result<Vec<Origin>, CommandError> {
         if !self.identities.is_empty() {
             return Ok(self.identities.iter().cloned().map(Origin::File).collect());
         }
@@ -256,18 +261,18 @@ impl<'a> Context<'a> {
     }
 
     /// The identities that open the vault, of which some may be locked.
-    pub(crate) fn identities(&self) -> Result<Identities, CliError> {
+    pub(crate) fn identities(&self) -> Result<Identities, CommandError> {
         let places = self.identity_places()?;
         self.read_identities(&places)?.ok_or_else(|| none_at(&places[0]))
     }
 
     /// Those in these places; `None` where there is nothing at any of them.
-    pub(crate) fn read_identities(&self, places: &[Origin]) -> Result<Option<Identities>, CliError> {
+    pub(crate) fn read_identities(&self, places: &[Origin]) -> Result<Option<Identities>, CommandError> {
         Identities::read(places, permissions()?, &self.passphrases)
     }
 
     /// The bytes in a place of identities; `None` where there is nothing.
-    pub(crate) fn read_origin(&self, origin: &Origin) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+    pub(crate) fn read_origin(&self, origin: &Origin) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         origin.read(permissions()?)
     }
 
@@ -287,7 +292,7 @@ impl<'a> Context<'a> {
     }
 
     /// The run's project and domain: by flag, else by variable.
-    pub(crate) fn chosen_scope(&self, scope: &RunScopeArgs) -> Result<RunScope, CliError> {
+    pub(crate) fn chosen_scope(&self, scope: &RunScopeArgs) -> Result<RunScope, CommandError> {
         Ok(RunScope {
             project: match scope.project.clone() {
                 None => variable::<Project>("FLYTE_LOCAL_PROJECT", "a project")?,
@@ -301,7 +306,7 @@ impl<'a> Context<'a> {
     }
 
     /// The project and domain of `config.toml`.
-    pub(crate) fn config_scope(&self) -> Result<RunScope, CliError> {
+    pub(crate) fn config_scope(&self) -> Result<RunScope, CommandError> {
         let config = match &self.configuration {
             Some(directory) => Config::load(directory)?,
             None => Config::default(),
@@ -311,6 +316,6 @@ impl<'a> Context<'a> {
 }
 
 /// A file with keys, which nobody else may read; `None` where there is none.
-fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
-    read_private_file(path, MAX_KEY_FILE_BYTES, permissions()?).map_err(|error| CliError::from_storage(&error))
+fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
+    Ok(read_private_file(path, MAX_KEY_FILE_BYTES, permissions()?)?)
 }

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zeroize::Zeroizing;
 
 use super::environment::inherited;
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::prompt;
 use super::ui::Ui;
 use super::value_input::{Hidden, from_stdin, too_large};
@@ -72,7 +72,7 @@ impl DockerArgs {
     }
 
     /// The document that the options ask for; `None` if they leave that to standard input.
-    pub(crate) fn read(self, ui: &Ui, spawner: &Spawner) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+    pub(crate) fn read(self, ui: &Ui, spawner: &Spawner) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         if self.from_docker_config {
             return self.of_config(ui, spawner).map(Some);
         }
@@ -83,13 +83,15 @@ impl DockerArgs {
         let part = |given: Option<String>, option: &str, question: &str| match given.filter(|text| !text.is_empty()) {
             Some(given) => Ok(given),
             None if is_asked => prompt::line(question),
-            None => Err(CliError::new(Exit::Usage, format!("{option} is missing, and there is no terminal to ask on"))),
+            None => {
+                Err(CommandError::new(Exit::Usage, format!("{option} is missing, and there is no terminal to ask on")))
+            }
         };
         let registry = part(self.registry, "--registry", "Registry (e.g., ghcr.io, docker.io): ")?;
         let username = part(self.username, "--username", "Username: ")?;
         if username.contains(':') {
             let reason = "a user name with a ':' cannot be told from the password after it";
-            return Err(CliError::new(Exit::Usage, reason));
+            return Err(CommandError::new(Exit::Usage, reason));
         }
         let password = match self.password {
             Some(password) if !password.expose().is_empty() => Zeroizing::new(password.expose().as_bytes().to_vec()),
@@ -104,18 +106,19 @@ impl DockerArgs {
         Ok(Some(document(&[(&registry, &auth(&username, &password))])))
     }
 
-    fn of_config(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    fn of_config(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
-            CliError::new(Exit::Failed, "no home directory is known").hint("name the file with --docker-config-path")
+            CommandError::new(Exit::Failed, "no home directory is known")
+                .hint("name the file with --docker-config-path")
         })?;
-        let bytes = read_users_file(&path, MAX_VALUE_BYTES).map_err(|error| CliError::from_storage(&error))?;
+        let bytes = read_users_file(&path, MAX_VALUE_BYTES)?;
         let bytes = bytes.ok_or_else(|| {
-            CliError::new(Exit::NotFound, format!("there is no file {}", path.display()))
+            CommandError::new(Exit::NotFound, format!("there is no file {}", path.display()))
                 .hint("name Docker's configuration with --docker-config-path FILE, or have it made: docker login")
         })?;
         let config = DockerConfig::parse(&bytes).map_err(|error| {
             let message = format!("{} is not Docker's configuration", path.display());
-            CliError::new(Exit::Failed, message).because(error.to_string())
+            CommandError::new(Exit::Failed, message).because(error.to_string())
         })?;
         let registries = self.chosen(&config)?;
         let mut auths = Vec::new();
@@ -133,7 +136,7 @@ impl DockerArgs {
         }
         if auths.is_empty() {
             let message = format!("no credentials could be extracted for registries: {}", registries.join(", "));
-            return Err(CliError::new(Exit::Failed, message)
+            return Err(CommandError::new(Exit::Failed, message)
                 .hint("give them: --registry HOST --username NAME")
                 .hint(format!("or have Docker ask for them: docker login {}", registries[0])));
         }
@@ -142,7 +145,7 @@ impl DockerArgs {
     }
 
     /// The registries that are asked for, else all; each once.
-    fn chosen(&self, config: &DockerConfig) -> Result<Vec<String>, CliError> {
+    fn chosen(&self, config: &DockerConfig) -> Result<Vec<String>, CommandError> {
         let mut registries: Vec<String> = Vec::new();
         let mut add = |registry: &str| {
             if !registries.iter().any(|other| other == registry) {
@@ -155,7 +158,7 @@ impl DockerArgs {
         }
         if registries.is_empty() {
             let message = "no registries found in Docker's configuration, and none named";
-            return Err(CliError::new(Exit::Failed, message)
+            return Err(CommandError::new(Exit::Failed, message)
                 .hint("name them: --registries HOST,HOST; of those with a credential helper, only what stands in \"auths\" is found")
                 .hint("or log in: docker login"));
         }
@@ -164,10 +167,10 @@ impl DockerArgs {
 }
 
 /// That a value given whole is a document with which images can be pulled.
-pub(crate) fn check_document(bytes: &[u8]) -> Result<(), CliError> {
+pub(crate) fn check_document(bytes: &[u8]) -> Result<(), CommandError> {
     check(bytes).map_err(|error| {
         let refused =
-            CliError::new(Exit::Failed, "the value is no .dockerconfigjson document").because(error.to_string());
+            CommandError::new(Exit::Failed, "the value is no .dockerconfigjson document").because(error.to_string());
         let refused = refused.hint("give what it is made of: --registry HOST --username NAME");
         match error {
             DockerError::NoCredentials(_) => {

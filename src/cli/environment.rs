@@ -6,27 +6,27 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use flyte_local::storage::Permissions;
 
 /// Whether owners and permissions count: the way out for file systems that have none (FAT, Windows' drives in WSL).
-pub(crate) fn permissions() -> Result<Permissions, CliError> {
+pub(crate) fn permissions() -> Result<Permissions, CommandError> {
     match variable::<String>("FLYTE_LOCAL_PERMISSIONS", "text")?.as_deref() {
         None => Ok(Permissions::Checked),
         Some("ignore") => Ok(Permissions::Ignored),
         Some(_) => {
-            let error = CliError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS is not one that flyte-local knows");
+            let error = CommandError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS is not one that flyte-local knows");
             Err(error.hint("it may be: ignore"))
         }
     }
 }
 
 /// Whether the user wants refused what is else only told.
-pub(crate) fn is_strict() -> Result<bool, CliError> {
+pub(crate) fn is_strict() -> Result<bool, CommandError> {
     match variable::<String>("FLYTE_LOCAL_STRICT", "text")?.as_deref() {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
-        Some(_) => Err(CliError::new(Exit::Usage, "FLYTE_LOCAL_STRICT is neither 0 nor 1")),
+        Some(_) => Err(CommandError::new(Exit::Usage, "FLYTE_LOCAL_STRICT is neither 0 nor 1")),
     }
 }
 
@@ -70,12 +70,12 @@ pub(crate) fn path_variable(name: &str) -> Option<PathBuf> {
 
 /// A variable that has to parse; an empty one is none.
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-pub(crate) fn variable<T: FromStr>(name: &str, what: &str) -> Result<Option<T>, CliError>
+pub(crate) fn variable<T: FromStr>(name: &str, what: &str) -> Result<Option<T>, CommandError>
 where
     T::Err: std::fmt::Display,
 {
     let Some(value) = env::var_os(name).filter(|value| !value.is_empty()) else { return Ok(None) };
-    let bad = |reason: String| CliError::new(Exit::Usage, format!("{name} is not {what}: {reason}"));
+    let bad = |reason: String| CommandError::new(Exit::Usage, format!("{name} is not {what}: {reason}"));
     let text = value.to_str().ok_or_else(|| bad("it is not UTF-8".to_owned()))?;
     text.parse().map(Some).map_err(|error: T::Err| bad(error.to_string()))
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::error::Error;
 use std::path::Path;
 
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::shell::quoted;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{LinkByHand, MemoryBase, MemoryDirectory, PrivateDirectory, Removal};
@@ -57,7 +57,7 @@ const HOW_TO_HAVE_MEMORY: &str = "or set XDG_RUNTIME_DIR to a directory on a tmp
 
 impl Files {
     /// Makes the directory. Call it before any thread starts.
-    pub(crate) fn open(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Result<Self, CliError> {
+    pub(crate) fn open(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Result<Self, CommandError> {
         match Place::find(spawner, user, runtime) {
             Place::Memory(directory) => return Ok(Files::InMemory(directory)),
             Place::Nowhere { reason, hints } => return Ok(Files::Unavailable { reason, hints }),
@@ -66,7 +66,7 @@ impl Files {
         match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
             Ok(directory) => Ok(Files::Mounted(directory)),
             Err(error) => {
-                let error = CliError::chain(Exit::Failed, &error);
+                let error = CommandError::chain(Exit::Failed, &error);
                 Err(if user == User::Task { error.hint("do without file secrets: run --no-mount") } else { error })
             }
         }

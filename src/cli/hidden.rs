@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::error::CliError;
+use super::error::CommandError;
 use flyte_local::process::Spawner;
 
 /// The supervisor between `run` or `exec --mask` and what they start.
@@ -16,7 +16,7 @@ pub(crate) const TRY_MOUNT: &str = "__try-mount";
 pub(crate) const MADE: &str = "made";
 
 /// This program again, as the supervisor.
-pub(crate) fn supervisor(spawner: &Spawner) -> Result<Command, CliError> {
+pub(crate) fn supervisor(spawner: &Spawner) -> Result<Command, CommandError> {
     let mut command = spawner.command(this_program()?);
     command.arg(SUPERVISE);
     Ok(command)
@@ -24,12 +24,12 @@ pub(crate) fn supervisor(spawner: &Spawner) -> Result<Command, CliError> {
 
 /// This program, for the hidden commands that it starts itself with.
 #[cfg(target_os = "linux")]
-fn this_program() -> Result<PathBuf, CliError> {
+fn this_program() -> Result<PathBuf, CommandError> {
     // Even after the file was replaced by an update.
     Ok(PathBuf::from("/proc/self/exe"))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn this_program() -> Result<PathBuf, CliError> {
-    std::env::current_exe().map_err(|error| CliError::from_io("find this program", &error))
+fn this_program() -> Result<PathBuf, CommandError> {
+    std::env::current_exe().map_err(|error| CommandError::from_io("find this program", &error))
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::error::{CliError, Exit, Tried};
+use super::error::{CommandError, Exit, Tried};
 use super::identity_source::{Origin, none_at};
 use super::passphrases::Passphrases;
 use super::retired;
@@ -38,7 +38,7 @@ struct Locked {
     name: String,
     kept: Option<Kept>,
     /// Once it was needed.
-    unlocked: OnceLock<Result<Vec<Identity>, CliError>>,
+    unlocked: OnceLock<Result<Vec<Identity>, CommandError>>,
 }
 
 impl Identities {
@@ -47,7 +47,7 @@ impl Identities {
         origins: &[Origin],
         permissions: Permissions,
         passphrases: &Arc<Passphrases>,
-    ) -> Result<Option<Self>, CliError> {
+    ) -> Result<Option<Self>, CommandError> {
         let (mut sources, mut missing) = (Vec::new(), Vec::new());
         for origin in origins {
             let Some(bytes) = origin.read(permissions)? else {
@@ -76,7 +76,7 @@ impl Identities {
     }
 
     /// The public half of the first one in each place, which is unlocked if that is what it takes.
-    pub(crate) fn first_recipients(&self) -> Result<Vec<Recipient>, CliError> {
+    pub(crate) fn first_recipients(&self) -> Result<Vec<Recipient>, CommandError> {
         let mut all = Vec::new();
         for source in &self.sources {
             let known = match &source.content {
@@ -105,7 +105,7 @@ impl Identities {
     }
 
     /// The public half of each, and where it is; what does not tell it is unlocked.
-    pub(crate) fn keys(&self) -> Result<Vec<(String, String)>, CliError> {
+    pub(crate) fn keys(&self) -> Result<Vec<(String, String)>, CommandError> {
         let mut keys = Vec::new();
         for source in &self.sources {
             if source.recipients().is_empty() {
@@ -128,7 +128,7 @@ impl Identities {
 
     /// Unlocks what it takes to open the vault, as far as its recipients tell. That nothing can be asked is no error yet:
     /// it may not be needed.
-    pub(crate) fn unlock_for(&self, vault: &Vault) -> Result<(), CliError> {
+    pub(crate) fn unlock_for(&self, vault: &Vault) -> Result<(), CommandError> {
         let (kept, others): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| source.is_kept());
         for source in kept.into_iter().chain(others) {
             if self.open(vault) {
@@ -156,16 +156,16 @@ impl Identities {
     }
 
     /// Unlocks all that are locked, and keeps them so for a while; where they are.
-    pub(crate) fn keep(&self, time: Duration) -> Result<Vec<&Origin>, CliError> {
+    pub(crate) fn keep(&self, time: Duration) -> Result<Vec<&Origin>, CommandError> {
         let mut kept = Vec::new();
         for (origin, locked) in self.locked() {
             // Before anything is asked for.
-            let there = keyring::find(&locked.name).map_err(|error| no_keyring(&error))?;
+            let there = keyring::find(&locked.name)?;
             let payload = match there {
                 Some(kept) => kept.payload,
                 None => self.passphrases.unlock(&origin.to_string(), &locked.file)?.kept,
             };
-            keyring::keep(&locked.name, &payload, time).map_err(|error| no_keyring(&error))?;
+            keyring::keep(&locked.name, &payload, time)?;
             kept.push(origin);
         }
         Ok(kept)
@@ -183,7 +183,7 @@ impl Identities {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
-    fn unlock<'a>(&'a self, source: &'a Source) -> Result<&'a [Identity], CliError> {
+    fn unlock<'a>(&'a self, source: &'a Source) -> Result<&'a [Identity], CommandError> {
         let locked = match &source.content {
             Content::Open(identities) => return Ok(identities),
             Content::Locked(locked) => locked,
@@ -193,12 +193,12 @@ impl Identities {
                 return Ok(identities);
             }
             if self.is_closed.load(Ordering::Relaxed) {
-                return Err(CliError::new(Exit::CannotDecrypt, "it is locked, and nothing is asked during a run"));
+                return Err(CommandError::new(Exit::CannotDecrypt, "it is locked, and nothing is asked during a run"));
             }
             let name = source.origin.to_string();
             self.passphrases.unlock(&name, &locked.file).map(|unlocked| unlocked.identities)
         });
-        unlocked.as_deref().map_err(CliError::clone)
+        unlocked.as_deref().map_err(CommandError::clone)
     }
 
     /// What was tried on a file that nothing opened, in words.
@@ -218,6 +218,7 @@ impl Identities {
                 Content::Locked(locked) => match locked.unlocked.get() {
                     Some(Ok(identities)) => tried_it(identities),
                     Some(Err(error)) => {
+                        let error = error.report("flyte-local");
                         tried.hints.extend(error.hints().iter().cloned());
                         // The message names the place as well.
                         left("unlocked", locked, error.causes().last().map_or(error.message(), String::as_str))
@@ -301,21 +302,11 @@ fn kept_under(file: &[u8]) -> String {
 const KEPT: &str = "flyte-local:";
 
 /// Drops all that is kept, whatever became of the files that it unlocks; how many there were.
-pub(crate) fn drop_all_kept() -> Result<usize, CliError> {
-    keyring::drop_all(|name| name.starts_with(KEPT)).map_err(|error| no_keyring(&error))
+pub(crate) fn drop_all_kept() -> Result<usize, CommandError> {
+    Ok(keyring::drop_all(|name| name.starts_with(KEPT))?)
 }
 
 /// Drops what is kept of a file with these bytes.
 pub(crate) fn drop_kept(file: &[u8]) -> Result<bool, KeyringError> {
     keyring::drop(&kept_under(file))
-}
-
-fn no_keyring(error: &KeyringError) -> CliError {
-    let error_said = CliError::new(Exit::Failed, error.to_string());
-    match error {
-        KeyringError::Unavailable(_) => {
-            error_said.hint("without one, the passphrase is asked for each time, or read with --passphrase-fd")
-        }
-        KeyringError::Failed(_) => error_said,
-    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::environment::inherited;
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::shell::quoted;
 use flyte_local::crypto::{IdentityError, IdentityFile};
 use flyte_local::storage::{Permissions, read_private_file};
@@ -35,25 +35,25 @@ impl Origin {
     }
 
     /// The bytes that are there; `None` where there is no file.
-    pub(crate) fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CliError> {
+    pub(crate) fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         match self {
             Self::File(path) => read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| {
                 let is_public = error.exposure().is_some() && path.extension().is_some_and(|end| end == "pub");
                 // To close it would not help.
-                if is_public { self.bad(&IdentityError::PublicKey) } else { CliError::from_storage(&error) }
+                if is_public { self.bad(&IdentityError::PublicKey) } else { CommandError::from(error) }
             }),
             Self::Variable => Ok(inherited(IDENTITY_KEY)),
         }
     }
 
     /// What a file of identities holds that was read here.
-    pub(crate) fn parse(&self, bytes: &[u8]) -> Result<IdentityFile, CliError> {
+    pub(crate) fn parse(&self, bytes: &[u8]) -> Result<IdentityFile, CommandError> {
         IdentityFile::parse(bytes).map_err(|error| self.bad(&error))
     }
 
-    fn bad(&self, error: &IdentityError) -> CliError {
+    fn bad(&self, error: &IdentityError) -> CommandError {
         let what = if self.path().is_some() { "an age identity file" } else { "an identity" };
-        let error_said = CliError::new(Exit::Failed, format!("{self} is not {what}: {error}"));
+        let error_said = CommandError::new(Exit::Failed, format!("{self} is not {what}: {error}"));
         let file = self.path().map_or("FILE".to_owned(), quoted);
         match error {
             IdentityError::PublicKey => error_said.hint("name the file of the private key: the one without .pub"),
@@ -84,8 +84,8 @@ impl fmt::Display for Origin {
 }
 
 /// That there is nothing at a place.
-pub(crate) fn none_at(origin: &Origin) -> CliError {
-    CliError::new(Exit::NotFound, format!("there is no identity at {origin}"))
+pub(crate) fn none_at(origin: &Origin) -> CommandError {
+    CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"))
         .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .hint("or restore it from your copy: without it, no secret of this vault can be opened")
         .hint("if you never had one: flyte-local create identity, and have a recipient of the vault add it")

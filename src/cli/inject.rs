@@ -6,12 +6,14 @@ use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::environment::runtime_directory;
-use super::error::{CliError, Exit, scope_flags};
+use super::error::{CommandError, Exit};
 use super::files::{Files, User};
 use super::identities::Identities;
+use super::report::Report;
 use super::sanitize::harmless;
+use super::shell::scope_flags;
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::launch::{DirectoryError, Removal};
+use flyte_local::launch::Removal;
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{RunScope, Scope, SecretName};
 use flyte_local::vault::{Resolved, Vault};
@@ -47,7 +49,7 @@ impl Injector {
         user: User,
         mount: Mount,
         watchlist: Watchlist,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, CommandError> {
         let vault = context.open_vault()?;
         let identities = context.identities()?;
         // Before anything else: a keyring is not that of a namespace, and no question can be asked once a child has the
@@ -67,13 +69,18 @@ impl Injector {
         Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), command })
     }
 
+    /// Puts an error into words, for a reader other than the terminal.
+    pub(crate) fn report(&self, error: &CommandError) -> Report {
+        error.report(&self.command)
+    }
+
     /// The names that a run in this scope sees.
-    pub(crate) fn names(&self, run: &RunScope) -> Result<Vec<SecretName>, CliError> {
-        self.vault.names(run).map_err(|error| CliError::from_vault(&error, &self.command))
+    pub(crate) fn names(&self, run: &RunScope) -> Result<Vec<SecretName>, CommandError> {
+        Ok(self.vault.names(run)?)
     }
 
     /// A secret as the text of a variable.
-    pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CliError> {
+    pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CommandError> {
         let value = self.resolve(key, run)?.value;
         // The cluster's words: it refuses such a value and sends the user to a file mount.
         match std::str::from_utf8(value.expose()) {
@@ -85,30 +92,29 @@ impl Injector {
                     User::Task => format!("flyte.Secret(key=\"{key}\", mount=\"{SECRETS_DIRECTORY}\")"),
                     User::Command => format!("--mount {key}"),
                 };
-                Err(CliError::new(Exit::Failed, message).hint(format!("mount it as a file: {advice}")))
+                Err(CommandError::new(Exit::Failed, message).hint(format!("mount it as a file: {advice}")))
             }
         }
     }
 
     /// Puts a secret where a cluster mounts it; with a group, also where the SDK's AWS example reads it.
-    pub(crate) fn file(&self, key: &SecretName, group: Option<&str>, run: &RunScope) -> Result<(), CliError> {
+    pub(crate) fn file(&self, key: &SecretName, group: Option<&str>, run: &RunScope) -> Result<(), CommandError> {
         let value = self.resolve(key, run)?.value;
         let directory = match &self.files {
             Files::Mounted(directory) => directory,
             Files::InMemory(directory) => directory.files(),
             Files::Unavailable { reason, hints } => {
                 let message = format!("secret {key} cannot be mounted in {SECRETS_DIRECTORY}: {reason}");
-                let error = CliError::new(Exit::Failed, message);
+                let error = CommandError::new(Exit::Failed, message);
                 return Err(hints.iter().fold(error, |error, hint| error.hint(*hint)));
             }
         };
-        let failed = |error: DirectoryError| CliError::chain(Exit::Failed, &error);
-        directory.write(&[key.as_str()], value.expose()).map_err(failed)?;
+        directory.write(&[key.as_str()], value.expose())?;
         let Some(group) = group.filter(|group| is_file_name(group) && *group != key.as_str()) else { return Ok(()) };
         match directory.write(&[group, &key.as_str().to_ascii_lowercase()], value.expose()) {
             // Another secret has the group's name, and its own path is the one that a cluster has.
             Err(error) if error.is_not_a_directory() => Ok(()),
-            written => written.map_err(failed),
+            written => Ok(written?),
         }
     }
 
@@ -126,7 +132,7 @@ impl Injector {
     }
 
     /// The scope that a secret would come from. It is opened, as one that is refused would not come from there.
-    pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CliError> {
+    pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CommandError> {
         self.resolve(key, run).map(|resolved| resolved.scope)
     }
 
@@ -159,18 +165,18 @@ impl Injector {
         }
     }
 
-    fn resolve(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CliError> {
+    fn resolve(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CommandError> {
         match self.vault.resolve(key, run, &self.identities) {
             Ok(Some(resolved)) => {
                 self.watch(key, resolved.value.expose());
                 Ok(resolved)
             }
             Ok(None) => Err(self.missing(key, run)),
-            Err(error) => Err(CliError::from_read(&error, &self.command, &self.identities.tried())),
+            Err(error) => Err(CommandError::from(error).tried(self.identities.tried())),
         }
     }
 
-    fn missing(&self, key: &SecretName, run: &RunScope) -> CliError {
+    fn missing(&self, key: &SecretName, run: &RunScope) -> CommandError {
         let tried: Vec<_> = run.walk().iter().map(ToString::to_string).collect();
         let mut message = format!("secret {key} is in none of this run's scopes\ntried: {}", tried.join("; "));
         // Only a help: that it cannot be said hides nothing.
@@ -181,7 +187,7 @@ impl Injector {
             message.push_str(&format!("\nit exists in: {}", names.join("; ")));
             hints.push(format!("or run where it is seen, with{}", scope_flags(scope)));
         }
-        hints.into_iter().fold(CliError::new(Exit::NotFound, message), CliError::hint)
+        hints.into_iter().fold(CommandError::new(Exit::NotFound, message), CommandError::hint)
     }
 }
 

@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::environment::virtual_env;
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::shell::quoted;
 use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError, Search};
 use flyte_local::process::Spawner;
 
-pub(crate) fn find(spawner: &Spawner, given: Option<PathBuf>, file: Option<&Path>) -> Result<Interpreter, CliError> {
-    let directory = std::env::current_dir().map_err(|error| CliError::from_io("find the working directory", &error))?;
+pub(crate) fn find(
+    spawner: &Spawner,
+    given: Option<PathBuf>,
+    file: Option<&Path>,
+) -> Result<Interpreter, CommandError> {
+    let directory =
+        std::env::current_dir().map_err(|error| CommandError::from_io("find the working directory", &error))?;
     let active = virtual_env();
     let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
     Interpreter::find(search, spawner).map_err(|error| no_environment(&error))
@@ -32,29 +37,29 @@ pub(crate) fn another(verb: &str) -> String {
 }
 
 /// Where the environment that a file's header asks for could not be had.
-fn no_environment(error: &ScriptError) -> CliError {
+fn no_environment(error: &ScriptError) -> CommandError {
     let without = "or do without its environment: flyte-local run --python PYTHON …";
     match error {
-        ScriptError::Failed { ended, .. } => CliError::chain(Exit::Failed, error)
+        ScriptError::Failed { ended, .. } => CommandError::chain(Exit::Failed, error)
             .because(format!("what uv says above ({ended})"))
             .hint("mend the header: the lines from # /// script to # ///")
             .hint(without),
-        ScriptError::Start(_) => CliError::chain(Exit::Failed, error).hint(without.trim_start_matches("or ")),
+        ScriptError::Start(_) => CommandError::chain(Exit::Failed, error).hint(without.trim_start_matches("or ")),
     }
 }
 
-pub(crate) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error, verb: &str) -> CliError {
+pub(crate) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error, verb: &str) -> CommandError {
     let exit = match error.kind() {
         std::io::ErrorKind::NotFound => Exit::CommandNotFound,
         _ => Exit::NotExecutable,
     };
     let message = format!("cannot start the Python interpreter {}", named_by(interpreter));
-    CliError::new(exit, message).because(error.to_string()).hint(another(verb))
+    CommandError::new(exit, message).because(error.to_string()).hint(another(verb))
 }
 
-pub(crate) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> CliError {
+pub(crate) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> CommandError {
     let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
-    let error = CliError::new(Exit::Failed, message).because(format!("it ended with exit code {code}"));
+    let error = CommandError::new(Exit::Failed, message).because(format!("it ended with exit code {code}"));
     // What a version manager's stand-in answers, and a script whose own command is missing.
     let shim = "the Python that pyenv or asdf has selected here is not installed: see pyenv versions, or asdf current";
     if code == 127 { error.hint(shim).hint(format!("or {}", another(verb))) } else { error.hint(another(verb)) }
@@ -74,25 +79,25 @@ impl Typed {
     }
 }
 
-pub(crate) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CliError {
+pub(crate) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CommandError {
     match failure {
         Failure::PythonTooOld { version: (major, minor, micro) } => {
             let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
-            CliError::new(Exit::Failed, message)
+            CommandError::new(Exit::Failed, message)
                 .because(format!("it is {}", named_by(interpreter)))
                 .hint(another(typed.verb))
         }
         Failure::LacksSdk { python } => lacks_sdk(&python, interpreter, typed),
         Failure::Bootstrap { message, hints, code } => {
-            let error = CliError::new(Exit::Failed, message).with_code(code);
+            let error = CommandError::new(Exit::Failed, message).with_code(code);
             let run = typed.up_to_the_file();
             hints.into_iter().fold(error, |error, hint| error.hint(hint.replace("{run}", &run)))
         }
     }
 }
 
-fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CliError {
-    let error = CliError::new(Exit::Failed, format!("{python} has no flyte package"));
+fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CommandError {
+    let error = CommandError::new(Exit::Failed, format!("{python} has no flyte package"));
     if interpreter.origin == Origin::Script {
         return error
             .because("it is the one that uv made for the file's header, which does not name flyte")

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::context::Context;
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::table::{self, Cell, Column, Row};
 use super::ui::Color;
 use flyte_local::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
@@ -123,24 +123,22 @@ pub(crate) fn action_cell(action: impl ToString, is_left: bool) -> Cell {
 }
 
 /// Prints secrets without their values.
-pub(crate) fn print(context: &Context<'_>, secrets: &[Metadata]) -> Result<(), CliError> {
+pub(crate) fn print(context: &Context<'_>, secrets: &[Metadata]) -> Result<(), CommandError> {
     let rows: Vec<_> = secrets.iter().map(SecretRow::from).collect();
     table::print(context.ui, context.output_format, &rows)
 }
 
 /// Prints the names and scopes of secrets.
-pub(crate) fn print_ids(context: &Context<'_>, ids: &[SecretId]) -> Result<(), CliError> {
+pub(crate) fn print_ids(context: &Context<'_>, ids: &[SecretId]) -> Result<(), CommandError> {
     let rows: Vec<_> = ids.iter().map(Id::from).collect();
     table::print(context.ui, context.output_format, &rows)
 }
 
 /// Reports the files that a list passes over.
-pub(crate) fn report(context: &Context<'_>, refused: &[VaultError]) -> Result<(), CliError> {
-    let Some((first, rest)) = refused.split_first() else { return Ok(()) };
-    for error in rest {
-        context.ui.error(&CliError::from_vault(error, &context.command));
-    }
+pub(crate) fn report(context: &Context<'_>, refused: Vec<VaultError>) -> Result<(), CommandError> {
+    let mut errors = refused.into_iter().map(CommandError::from);
+    let Some(first) = errors.next() else { return Ok(()) };
+    errors.for_each(|error| context.tell(&error));
     // The exit code says that the list is not whole.
-    let first = CliError::from_vault(first, &context.command);
     Err(first.with_code(Exit::Refused as u8))
 }

@@ -8,6 +8,7 @@ mod context;
 mod docker;
 mod environment;
 mod error;
+mod explain;
 mod files;
 mod help;
 mod hidden;
@@ -25,6 +26,7 @@ mod paths;
 mod progress;
 mod prompt;
 mod reencrypt;
+mod report;
 mod retired;
 mod reveal;
 mod sanitize;
@@ -44,7 +46,8 @@ use arguments::GlobalArgs;
 use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, push, recipient};
 use commands::{rekey, run, serve, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
-use error::CliError;
+use error::CommandError;
+use report::Report;
 use ui::Ui;
 
 /// Secrets for Flyte tasks that run on this machine
@@ -136,13 +139,15 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ui.tell_panics();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let result = if arguments.get(1).is_some_and(|argument| argument == hidden::TRY_MOUNT) {
-        try_mount::run(&ui)
+        try_mount::run(&ui).map_err(in_words)
     } else if supervise::is_asked_for(&arguments) {
-        supervise::run(arguments)
+        supervise::run(arguments).map_err(in_words)
     } else {
         match Cli::try_parse_from(&arguments) {
             Ok(cli) => dispatch(cli, &ui),
-            Err(error) => usage::report(help::composed(error, Cli::command(), &arguments), &arguments, &ui),
+            Err(error) => {
+                usage::report(help::composed(error, Cli::command(), &arguments), &arguments, &ui).map_err(in_words)
+            }
         }
     };
     let code = result.unwrap_or_else(|error| {
@@ -153,32 +158,42 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
-fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, CliError> {
-    let context = Context::new(cli.global, ui)?;
-    match cli.command {
-        Command::Init(args) => init::run(&context, args)?,
-        Command::Create(Create::Secret(args)) => create::run(&context, *args)?,
-        Command::Create(Create::Recipient(args)) => recipient::create(&context, args)?,
-        Command::Create(Create::Identity(args)) => identity::create(&context, args)?,
-        Command::Get(Get::Secret(args)) => get::run(&context, args)?,
-        Command::Get(Get::Recipient(args)) => recipient::get(&context, args)?,
-        Command::Get(Get::Identity(args)) => identity::get(&context, args)?,
-        Command::Update(Update::Secret(args)) => update::run(&context, args)?,
-        Command::Update(Update::Identity(args)) => update_identity::run(&context, args)?,
-        Command::Update(Update::Vault(args)) => update_vault::run(&context, args)?,
-        Command::Edit(Edit::Secret(args)) => edit::run(&context, args)?,
-        Command::Delete(Delete::Secret(args)) => delete::run(&context, args)?,
-        Command::Delete(Delete::Recipient(args)) => recipient::delete(&context, args)?,
+/// Puts an error into words where no command line leads to a vault.
+fn in_words(error: CommandError) -> Report {
+    error.report("flyte-local")
+}
+
+/// Runs the command, and puts its error into words: here it is known what a hint begins with.
+fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, Report> {
+    let context = Context::new(cli.global, ui).map_err(in_words)?;
+    perform(&context, cli.command).map_err(|error| error.report(&context.command))
+}
+
+fn perform(context: &Context<'_>, command: Command) -> Result<ExitCode, CommandError> {
+    match command {
+        Command::Init(args) => init::run(context, args)?,
+        Command::Create(Create::Secret(args)) => create::run(context, *args)?,
+        Command::Create(Create::Recipient(args)) => recipient::create(context, args)?,
+        Command::Create(Create::Identity(args)) => identity::create(context, args)?,
+        Command::Get(Get::Secret(args)) => get::run(context, args)?,
+        Command::Get(Get::Recipient(args)) => recipient::get(context, args)?,
+        Command::Get(Get::Identity(args)) => identity::get(context, args)?,
+        Command::Update(Update::Secret(args)) => update::run(context, args)?,
+        Command::Update(Update::Identity(args)) => update_identity::run(context, args)?,
+        Command::Update(Update::Vault(args)) => update_vault::run(context, args)?,
+        Command::Edit(Edit::Secret(args)) => edit::run(context, args)?,
+        Command::Delete(Delete::Secret(args)) => delete::run(context, args)?,
+        Command::Delete(Delete::Recipient(args)) => recipient::delete(context, args)?,
         Command::Run(args) => return run::run(context, args),
-        Command::Exec(args) => return exec::run(&context, args),
-        Command::Serve(args) => return serve::run(&context, args),
-        Command::Rekey(args) => rekey::run(&context, args)?,
-        Command::Check(args) => check::run(&context, args)?,
-        Command::Import(args) => import::run(&context, args)?,
-        Command::Export(args) => export::run(&context, args)?,
-        Command::Push(Push::Secret(args)) => push::run(&context, args)?,
-        Command::Unlock(args) => unlock::run(&context, args)?,
-        Command::Lock(args) => lock::run(&context, args)?,
+        Command::Exec(args) => return exec::run(context, args),
+        Command::Serve(args) => return serve::run(context, args),
+        Command::Rekey(args) => rekey::run(context, args)?,
+        Command::Check(args) => check::run(context, args)?,
+        Command::Import(args) => import::run(context, args)?,
+        Command::Export(args) => export::run(context, args)?,
+        Command::Push(Push::Secret(args)) => push::run(context, args)?,
+        Command::Unlock(args) => unlock::run(context, args)?,
+        Command::Lock(args) => lock::run(context, args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

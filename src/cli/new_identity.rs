@@ -3,12 +3,12 @@
 use zeroize::Zeroizing;
 
 use super::context::Context;
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::identity_source::Origin;
 use flyte_local::crypto::{self, Identity, Recipient};
 
 /// Says where they are.
-pub(crate) fn tell(context: &Context<'_>, places: &[Origin], made: bool, made_key: bool) -> Result<(), CliError> {
+pub(crate) fn tell(context: &Context<'_>, places: &[Origin], made: bool, made_key: bool) -> Result<(), CommandError> {
     let there = |made: bool| if made { "" } else { " (it was there already)" };
     for place in places {
         context.ui.say(&format!("identity: {place}{}", there(made)));
@@ -25,21 +25,21 @@ pub(crate) fn make(
     context: &Context<'_>,
     places: &[Origin],
     passphrase: bool,
-) -> Result<(Vec<Recipient>, bool), CliError> {
+) -> Result<(Vec<Recipient>, bool), CommandError> {
     if let Some(found) = context.read_identities(places)? {
         if passphrase {
-            let error = CliError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
+            let error = CommandError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
             return Err(error.hint(format!("give it a passphrase: {} update identity --passphrase", context.command)));
         }
         return Ok((found.first_recipients()?, false));
     }
     if let [_, other, ..] = places {
         let message = format!("there is no identity at {}, nor at {other}", places[0]);
-        return Err(CliError::new(Exit::NotFound, message).hint("name one alone to have it made"));
+        return Err(CommandError::new(Exit::NotFound, message).hint("name one alone to have it made"));
     }
     let path = places[0].path().expect("a variable that names nothing is no place");
     let failed = |reason: &dyn std::fmt::Display| {
-        CliError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
+        CommandError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
             .because(reason.to_string())
     };
     let identity = Identity::try_generate().map_err(|error| failed(&error))?;

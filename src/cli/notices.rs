@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use super::error::CliError;
+use super::explain;
 use super::ui::Ui;
 use flyte_local::vault::{Listener, Notice, VaultError};
 
@@ -45,7 +45,5 @@ fn words(notice: &Notice<'_>, command: &str) -> String {
 
 /// An error in one line.
 fn reasons(error: &VaultError, command: &str) -> String {
-    let error = CliError::from_vault(error, command);
-    let reasons: Vec<_> = std::iter::once(error.message()).chain(error.causes().iter().map(String::as_str)).collect();
-    reasons.join(": ").replace('\n', " ")
+    explain::vault(error, command).reasons().replace('\n', " ")
 }

@@ -3,10 +3,10 @@
 use std::cell::OnceCell;
 
 use super::context::Context;
-use super::error::CliError;
+use super::error::CommandError;
 use super::identities::Identities;
 use flyte_local::secret::{SecretId, SecretValue};
-use flyte_local::vault::{Vault, VaultError};
+use flyte_local::vault::Vault;
 
 /// Reads values; the identities are looked for when the first one is.
 pub(crate) struct Opener<'a> {
@@ -20,21 +20,17 @@ impl<'a> Opener<'a> {
     }
 
     /// The identities, looked for once.
-    pub(crate) fn identities(&self) -> Result<&Identities, CliError> {
+    pub(crate) fn identities(&self) -> Result<&Identities, CommandError> {
         if self.identities.get().is_none() {
             let _ = self.identities.set(self.context.identities()?);
         }
         Ok(self.identities.get().expect("just set"))
     }
 
-    /// A value of a vault; `command` is what a hint about it begins with.
-    pub(crate) fn value(&self, vault: &Vault, id: &SecretId, command: &str) -> Result<SecretValue, CliError> {
+    /// A value of a vault.
+    pub(crate) fn value(&self, vault: &Vault, id: &SecretId) -> Result<SecretValue, CommandError> {
         let identities = self.identities()?;
         let read = vault.value(id, identities);
-        read.map_err(|error| CliError::from_read(&error, command, &identities.tried()))
-    }
-
-    pub(crate) fn failed(&self, error: &VaultError) -> CliError {
-        CliError::from_vault(error, &self.context.command)
+        read.map_err(|error| CommandError::from(error).tried(identities.tried()))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
 
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::prompt::{self, Asked};
 use super::ui::Ui;
 use flyte_local::crypto::{LockedIdentity, Passphrase, UnlockError, Unlocked};
@@ -25,18 +25,18 @@ pub(crate) struct Passphrases {
     descriptor: Option<(u32, Mutex<File>)>,
     was_read: AtomicBool,
     /// A line that was read before its question.
-    held: Mutex<Option<Result<Zeroizing<Vec<u8>>, CliError>>>,
+    held: Mutex<Option<Result<Zeroizing<Vec<u8>>, CommandError>>>,
 }
 
 /// Whether standard input is where passphrases come from: nothing of it may become a secret's value.
 static STDIN_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// That standard input is free to be read as something else.
-pub(crate) fn require_stdin() -> Result<(), CliError> {
+pub(crate) fn require_stdin() -> Result<(), CommandError> {
     if !STDIN_IS_TAKEN.load(Ordering::Relaxed) {
         return Ok(());
     }
-    Err(CliError::new(
+    Err(CommandError::new(
         Exit::Usage,
         "standard input is where the passphrase comes from, and cannot be read as something else",
     )
@@ -44,7 +44,7 @@ pub(crate) fn require_stdin() -> Result<(), CliError> {
 }
 
 impl Passphrases {
-    pub(crate) fn new(descriptor: Option<u32>, ui: Ui) -> Result<Self, CliError> {
+    pub(crate) fn new(descriptor: Option<u32>, ui: Ui) -> Result<Self, CommandError> {
         let descriptor = match descriptor {
             Some(number) => {
                 let file = open(number)?;
@@ -81,7 +81,7 @@ impl Passphrases {
     }
 
     /// Returns the line that is held, or else reads the next one; `None` without a descriptor.
-    fn next_line(&self) -> Option<Result<Zeroizing<Vec<u8>>, CliError>> {
+    fn next_line(&self) -> Option<Result<Zeroizing<Vec<u8>>, CommandError>> {
         let (number, file) = self.descriptor.as_ref()?;
         if let Some(held) = self.held.lock().expect("no panic").take() {
             return Some(held);
@@ -96,14 +96,18 @@ impl Passphrases {
     }
 
     /// Unlocks what `name` says, with the user's passphrase.
-    pub(crate) fn unlock(&self, name: &str, locked: &LockedIdentity) -> Result<Unlocked, CliError> {
+    pub(crate) fn unlock(&self, name: &str, locked: &LockedIdentity) -> Result<Unlocked, CommandError> {
         self.unlock_by(name, locked).map(|(unlocked, _)| unlocked)
     }
 
     /// As [`Passphrases::unlock`], with the passphrase that did it.
-    pub(crate) fn unlock_by(&self, name: &str, locked: &LockedIdentity) -> Result<(Unlocked, Passphrase), CliError> {
+    pub(crate) fn unlock_by(
+        &self,
+        name: &str,
+        locked: &LockedIdentity,
+    ) -> Result<(Unlocked, Passphrase), CommandError> {
         if !self.can_ask() {
-            return Err(CliError::new(Exit::CannotDecrypt, format!("cannot unlock {name}"))
+            return Err(CommandError::new(Exit::CannotDecrypt, format!("cannot unlock {name}"))
                 .because("its passphrase cannot be asked for: standard input is no terminal")
                 .hint(OTHER_WAYS)
                 .hint("or unlock it for a while, on a terminal: flyte-local unlock"));
@@ -123,34 +127,34 @@ impl Passphrases {
     }
 
     /// A new passphrase for what `name` says, asked for twice.
-    pub(crate) fn choose(&self, name: &str) -> Result<Passphrase, CliError> {
+    pub(crate) fn choose(&self, name: &str) -> Result<Passphrase, CommandError> {
         if !self.can_ask() {
             let message = format!("a passphrase for {name} cannot be asked for: standard input is no terminal");
-            return Err(CliError::new(Exit::Failed, message).hint(OTHER_WAYS));
+            return Err(CommandError::new(Exit::Failed, message).hint(OTHER_WAYS));
         }
         let first = self.ask(&format!("new passphrase of {name}: "))?;
         if self.descriptor.is_none() && first != self.ask("the same again: ")? {
-            return Err(CliError::new(Exit::Failed, "the two passphrases are not the same").hint("try again"));
+            return Err(CommandError::new(Exit::Failed, "the two passphrases are not the same").hint("try again"));
         }
         Ok(first)
     }
 
-    fn ask(&self, question: &str) -> Result<Passphrase, CliError> {
+    fn ask(&self, question: &str) -> Result<Passphrase, CommandError> {
         let bytes = match self.next_line() {
             Some(line) => line?,
             None => prompt::hidden(question, Asked::Passphrase)?,
         };
         Passphrase::new(&bytes).ok_or_else(|| match bytes.is_empty() {
-            true => CliError::new(Exit::Failed, "an empty passphrase is none"),
-            false => CliError::new(Exit::Failed, "the passphrase is not UTF-8, which age wants"),
+            true => CommandError::new(Exit::Failed, "an empty passphrase is none"),
+            false => CommandError::new(Exit::Failed, "the passphrase is not UTF-8, which age wants"),
         })
     }
 }
 
 const OTHER_WAYS: &str = "give it on a descriptor: --passphrase-fd 3 3< <(your-password-manager)";
 
-fn not_unlocked(name: &str, error: &UnlockError) -> CliError {
-    let told = |exit| CliError::new(exit, format!("cannot unlock {name}")).because(error.to_string());
+fn not_unlocked(name: &str, error: &UnlockError) -> CommandError {
+    let told = |exit| CommandError::new(exit, format!("cannot unlock {name}")).because(error.to_string());
     match error {
         UnlockError::WrongPassphrase => {
             told(Exit::CannotDecrypt).hint("run it once more, or use a copy of the identity whose passphrase you know")
@@ -161,18 +165,18 @@ fn not_unlocked(name: &str, error: &UnlockError) -> CliError {
 
 /// A descriptor that our caller left open: standard input itself, and any other by the name that the system has for it, as std
 /// gives a program no more than three without `unsafe`.
-fn open(number: u32) -> Result<File, CliError> {
+fn open(number: u32) -> Result<File, CommandError> {
     let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
     if number == 1 || number == 2 {
         // Of a pipe, the end that we would read is ours alone, and nothing ever comes.
-        return Err(CliError::new(Exit::Usage, format!("descriptor {number} is for what flyte-local says")));
+        return Err(CommandError::new(Exit::Usage, format!("descriptor {number} is for what flyte-local says")));
     }
     let opened = match number {
         0 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0).map(File::from).map_err(std::io::Error::from),
         number => File::open(format!("{directory}/{number}")),
     };
     let failed = |reason: &str| {
-        CliError::new(Exit::Usage, format!("cannot read descriptor {number}: {reason}"))
+        CommandError::new(Exit::Usage, format!("cannot read descriptor {number}: {reason}"))
             .hint("open it for flyte-local: --passphrase-fd 3 3< <(your-password-manager)")
             .hint("or use standard input: your-password-manager | flyte-local … --passphrase-fd 0")
     };
@@ -182,20 +186,20 @@ fn open(number: u32) -> Result<File, CliError> {
 }
 
 /// The next line, byte by byte: what follows it is for the next question.
-fn line(number: u32, file: &mut File) -> Result<Zeroizing<Vec<u8>>, CliError> {
+fn line(number: u32, file: &mut File) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
     let mut byte = Zeroizing::new([0]);
     loop {
         match file.read(&mut *byte) {
             Ok(0) if bytes.is_empty() => {
-                return Err(CliError::new(Exit::Failed, format!("no passphrase came from descriptor {number}")));
+                return Err(CommandError::new(Exit::Failed, format!("no passphrase came from descriptor {number}")));
             }
             Ok(0) => return Ok(bytes),
             Ok(_) if byte[0] == b'\n' => return Ok(bytes),
             Ok(_) if bytes.len() < MAX_BYTES => bytes.push(byte[0]),
-            Ok(_) => return Err(CliError::new(Exit::Failed, format!("descriptor {number} gives no end of line"))),
+            Ok(_) => return Err(CommandError::new(Exit::Failed, format!("descriptor {number} gives no end of line"))),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(CliError::from_io(&format!("read descriptor {number}"), &error)),
+            Err(error) => return Err(CommandError::from_io(&format!("read descriptor {number}"), &error)),
         }
     }
 }

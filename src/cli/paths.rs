@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::CliError;
+use super::error::CommandError;
 
 /// The path without links, as far as it exists.
-pub(crate) fn real(path: &Path) -> Result<PathBuf, CliError> {
+pub(crate) fn real(path: &Path) -> Result<PathBuf, CommandError> {
     let absolute =
-        std::path::absolute(path).map_err(|error| CliError::from_io("find the working directory", &error))?;
+        std::path::absolute(path).map_err(|error| CommandError::from_io("find the working directory", &error))?;
     for ancestor in absolute.ancestors() {
         if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
             return Ok(found.join(rest));

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 
 use rpassword::ConfigBuilder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -42,19 +42,19 @@ impl Asked {
         }
     }
 
-    fn nothing(self) -> CliError {
+    fn nothing(self) -> CommandError {
         match self {
             Self::Value => {
-                CliError::new(Exit::Failed, "no value was typed").hint("for an empty value, say so: --value ''")
+                CommandError::new(Exit::Failed, "no value was typed").hint("for an empty value, say so: --value ''")
             }
-            Self::Passphrase => CliError::new(Exit::Failed, "no passphrase was typed"),
+            Self::Passphrase => CommandError::new(Exit::Failed, "no passphrase was typed"),
         }
     }
 }
 
 /// Asks on the terminal.
-pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let failed = |error: io::Error| CliError::from_io("ask on the terminal", &error);
+pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    let failed = |error: io::Error| CommandError::from_io("ask on the terminal", &error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
     let quiet = Quiet::start(&terminal, question).map_err(failed)?;
     terminal.write_all(question.as_bytes()).map_err(failed)?;
@@ -73,7 +73,7 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
     terminal.write_all(b"\n").map_err(failed)?;
     drop(quiet);
 
-    let refuse = |message: &str| Err(CliError::new(Exit::Failed, message).hint(asked.other_ways()));
+    let refuse = |message: &str| Err(CommandError::new(Exit::Failed, message).hint(asked.other_ways()));
     match answer {
         Ok(_) if several => refuse("more than one line was typed, and the prompt takes one"),
         Ok(answer) if refused.get() || answer.contains(char::REPLACEMENT_CHARACTER) => {
@@ -87,19 +87,19 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
 }
 
 /// Asks on the terminal for a line, which shows.
-pub(crate) fn line(question: &str) -> Result<String, CliError> {
+pub(crate) fn line(question: &str) -> Result<String, CommandError> {
     let answer = shown(question)?;
-    if answer.is_empty() { Err(CliError::new(Exit::Failed, "nothing was typed")) } else { Ok(answer) }
+    if answer.is_empty() { Err(CommandError::new(Exit::Failed, "nothing was typed")) } else { Ok(answer) }
 }
 
 /// Asks on the terminal for a yes; whatever else is typed is a no.
-pub(crate) fn confirm(question: &str) -> Result<bool, CliError> {
+pub(crate) fn confirm(question: &str) -> Result<bool, CommandError> {
     let answer = shown(&format!("{question} [y/N] "))?;
     Ok(["y", "yes"].contains(&answer.to_ascii_lowercase().as_str()))
 }
 
-fn shown(question: &str) -> Result<String, CliError> {
-    let failed = |error: io::Error| CliError::from_io("ask on the terminal", &error);
+fn shown(question: &str) -> Result<String, CommandError> {
+    let failed = |error: io::Error| CommandError::from_io("ask on the terminal", &error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
     // What was typed before the question was not meant for it.
     tcflush(&terminal, QueueSelector::IFlush).map_err(|error| failed(error.into()))?;
@@ -110,7 +110,7 @@ fn shown(question: &str) -> Result<String, CliError> {
         answer.push(byte[0]);
     }
     let text = String::from_utf8(answer).ok().filter(|text| !text.chars().any(char::is_control));
-    let text = text.ok_or_else(|| CliError::new(Exit::Failed, "the prompt takes text alone"))?;
+    let text = text.ok_or_else(|| CommandError::new(Exit::Failed, "the prompt takes text alone"))?;
     Ok(text.trim().to_owned())
 }
 

@@ -1,23 +1,24 @@
 //! Re-encrypting the vault's secrets, which `rekey`, `create recipient`, `delete recipient` and `update identity` do.
 
 use super::context::Context;
-use super::error::{CliError, Exit, GET_ADDED};
+use super::error::{CommandError, Exit};
+use super::explain::GET_ADDED;
 use super::identities::Identities;
 use super::progress::Progress;
 use flyte_local::crypto;
 use flyte_local::vault::{Rekeyed, Vault, VaultError};
 
 /// The identities, unlocked, if one of them is a recipient of the vault: else nothing could be encrypted anew.
-pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Identities, CliError> {
-    vault.require_writable().map_err(|error| CliError::from_vault(&error, &context.command))?;
+pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Identities, CommandError> {
+    vault.require_writable()?;
     let identities = context.identities()?;
     identities.unlock_for(vault)?;
     if identities.open(vault) {
         return Ok(identities);
     }
-    let error = CliError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault");
+    let error = CommandError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault");
     Err(error
-        .tried(&identities.tried())
+        .tried(identities.tried())
         .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .hint(GET_ADDED))
 }
@@ -27,7 +28,7 @@ pub(crate) fn rekey(
     context: &Context<'_>,
     vault: &mut Vault,
     identities: &dyn crypto::Identities,
-) -> Result<(), CliError> {
+) -> Result<(), CommandError> {
     let mut progress = None;
     let mut step = |total| {
         progress.get_or_insert_with(|| Progress::start(context.ui, total, "encrypting anew")).step();
@@ -35,7 +36,7 @@ pub(crate) fn rekey(
     let rekeyed = vault.writer().and_then(|mut writer| writer.rekey(identities, &mut step));
     drop(progress);
     let Rekeyed { done, failed } = rekeyed.map_err(|error| {
-        CliError::from_vault(&error, &context.command)
+        CommandError::from(error)
             .hint(format!("each secret opens as before or for the new recipients; to go on: {} rekey", context.command))
     })?;
     context.ui.say(&match done {
@@ -55,9 +56,9 @@ pub(crate) fn tell_others(context: &Context<'_>, vault: &Vault) {
 }
 
 /// Tells of the secrets that were left as they are; the first gives the exit code.
-pub(crate) fn report(context: &Context<'_>, failed: Vec<VaultError>) -> Result<(), CliError> {
-    let mut errors = failed.iter().map(|error| CliError::from_vault(error, &context.command));
+pub(crate) fn report(context: &Context<'_>, failed: Vec<VaultError>) -> Result<(), CommandError> {
+    let mut errors = failed.into_iter().map(CommandError::from);
     let Some(first) = errors.next() else { return Ok(()) };
-    errors.for_each(|error| context.ui.error(&error));
+    errors.for_each(|error| context.tell(&error));
     Err(first)
 }

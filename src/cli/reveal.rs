@@ -2,13 +2,13 @@
 
 use zeroize::Zeroizing;
 
-use super::error::CliError;
+use super::error::CommandError;
 use super::sanitize::acts;
 use super::ui::Ui;
 
 /// Prints a value: byte for byte to a pipe or a file. On a terminal, characters that would act on it are written by their
 /// numbers, and the last line ends.
-pub(crate) fn reveal(ui: &Ui, value: &[u8]) -> Result<(), CliError> {
+pub(crate) fn reveal(ui: &Ui, value: &[u8]) -> Result<(), CommandError> {
     if !ui.shows_data() {
         return ui.data(value);
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::arguments::OutputFormat;
-use super::error::CliError;
+use super::error::CommandError;
 use super::sanitize::{harmless, harmless_json};
 use super::ui::{Color, Screen, Ui};
 use layout::Grid;
@@ -106,7 +106,7 @@ fn shortened_key(word: &str) -> String {
 }
 
 /// Prints a list in the format that the user chose.
-pub(crate) fn print<R: Row>(ui: &Ui, format: OutputFormat, rows: &[R]) -> Result<(), CliError> {
+pub(crate) fn print<R: Row>(ui: &Ui, format: OutputFormat, rows: &[R]) -> Result<(), CommandError> {
     const TEXT: &str = "rows have texts for names";
     let text = match format {
         OutputFormat::Table => table(rows, true, ui.screen()),

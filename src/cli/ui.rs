@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr, tcgetwinsize};
 
-use super::error::CliError;
+use super::error::CommandError;
+use super::report::Report;
 use super::sanitize::harmless;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +64,11 @@ impl Ui {
     }
 
     /// Data, to stdout, byte for byte.
-    pub(crate) fn data(&self, bytes: &[u8]) -> Result<(), CliError> {
+    pub(crate) fn data(&self, bytes: &[u8]) -> Result<(), CommandError> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(CliError::from_io("write to stdout", &error))
+                Err(CommandError::from_io("write to stdout", &error))
             }
             _ => Ok(()),
         }
@@ -93,7 +94,7 @@ impl Ui {
         self.talk(&format!("{text}\n"));
     }
 
-    pub(crate) fn error(&self, error: &CliError) {
+    pub(crate) fn error(&self, error: &Report) {
         let mut text = format!("{} {}\n", self.paint(Color::Red, "error:"), lines(error.message()));
         for cause in error.causes() {
             text.push_str(&format!("caused by: {}\n", lines(cause)));

@@ -5,15 +5,15 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use super::answers;
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::ui::Ui;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// Reports what clap says, less what may be a value typed in the wrong place.
-pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) -> Result<ExitCode, CliError> {
+pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) -> Result<ExitCode, CommandError> {
     let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
-    let bad = |message: String| CliError::new(Exit::Usage, message);
+    let bad = |message: String| CommandError::new(Exit::Usage, message);
     match error.kind() {
         ErrorKind::DisplayHelp if !arguments.iter().any(|argument| HELP.iter().any(|word| argument == word)) => {
             return Err(bad("an argument that begins with -h is not the option -h".to_owned()).hint(DASHED_VALUE));

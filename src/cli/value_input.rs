@@ -7,7 +7,7 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use super::docker::{DockerArgs, check_document};
-use super::error::{CliError, Exit};
+use super::error::{CommandError, Exit};
 use super::passphrases;
 use super::prompt::{self, Asked};
 use super::ui::Ui;
@@ -69,10 +69,10 @@ impl ValueArgs {
         spawner: &Spawner,
         name: &SecretName,
         secret_type: SecretType,
-    ) -> Result<SecretValue, CliError> {
+    ) -> Result<SecretValue, CommandError> {
         let is_image_pull = secret_type == SecretType::ImagePull;
         let misplaced = |option: &str| {
-            Err(CliError::new(Exit::Usage, format!("{option} is not for secrets of type {secret_type}")))
+            Err(CommandError::new(Exit::Usage, format!("{option} is not for secrets of type {secret_type}")))
         };
         match (self.docker.given(), self.generate) {
             (Some(option), _) if !is_image_pull => {
@@ -83,7 +83,7 @@ impl ValueArgs {
             (None, Some(_)) if is_image_pull => return misplaced("--generate"),
             (None, Some(recipe)) => {
                 let made = recipe.make(getrandom::getrandom);
-                return made.map_err(|error| CliError::from_io("get random bytes", &error.into()));
+                return made.map_err(|error| CommandError::from_io("get random bytes", &error.into()));
             }
             _ => {}
         }
@@ -108,17 +108,17 @@ impl ValueArgs {
     }
 }
 
-fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
+fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let shown = path.display();
     if path.is_dir() {
-        return Err(CliError::new(Exit::Failed, format!("{shown} is a directory, and a value is one file")));
+        return Err(CommandError::new(Exit::Failed, format!("{shown} is a directory, and a value is one file")));
     }
     let bytes = read_users_file(path, MAX_VALUE_BYTES).map_err(|error| match error.is_too_large() {
         true => too_large(),
-        false => CliError::from_storage(&error),
+        false => CommandError::from(error),
     })?;
     let Some(bytes) = bytes else {
-        let error = CliError::new(Exit::NotFound, format!("there is no file {shown}"));
+        let error = CommandError::new(Exit::NotFound, format!("there is no file {shown}"));
         return Err(if path == Path::new("-") {
             error.hint("to read standard input, leave --from-file out")
         } else {
@@ -130,7 +130,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
 }
 
 /// Reads standard input; `hint` is for when there is nothing.
-pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, CliError> {
+pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     // One byte over the limit, and one for the newline, are enough to know that it is too long.
     let mut bytes = read_stdin(MAX_VALUE_BYTES + 2)?;
     if bytes.is_empty() {
@@ -144,7 +144,7 @@ pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, Cl
 
 /// Standard input to its end, or to its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
 /// first 8 KiB for the rest of the process.
-pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     passphrases::require_stdin()?;
     let mut bytes = Zeroizing::new(vec![0; limit]);
     let mut length = 0;
@@ -153,7 +153,7 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
             Ok(0) => break,
             Ok(read) => length += read,
             Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(CliError::from_io("read standard input", &error.into())),
+            Err(error) => return Err(CommandError::from_io("read standard input", &error.into())),
         }
     }
     bytes.truncate(length);
@@ -161,14 +161,14 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
 }
 
 /// `false | flyte-local update secret NAME` must not empty a secret.
-pub(crate) fn nothing_came(whence: &str) -> CliError {
-    CliError::new(Exit::Failed, format!("nothing came from {whence}"))
+pub(crate) fn nothing_came(whence: &str) -> CommandError {
+    CommandError::new(Exit::Failed, format!("nothing came from {whence}"))
 }
 
 const SAY_EMPTY: &str = "for an empty value, say so: --value ''";
 
-pub(super) fn too_large() -> CliError {
-    CliError::new(
+pub(super) fn too_large() -> CommandError {
+    CommandError::new(
         Exit::Failed,
         format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most a secret holds"),
     )

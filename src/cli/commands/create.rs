@@ -2,7 +2,7 @@
 
 use crate::cli::arguments::{ScopeArgs, require_scope, secret_id, secret_type};
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::value_input::ValueArgs;
 use flyte_local::secret::{SecretName, SecretType};
 
@@ -36,15 +36,14 @@ pub(crate) struct Args {
     value: ValueArgs,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let id = secret_id(args.name, args.scope);
     require_scope(&id, args.secret_type)?;
     let mut vault = context.open_vault_to_write()?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
-    vault.require_writable().and_then(|()| vault.require_absent(&id)).map_err(failed)?;
+    vault.require_writable().and_then(|()| vault.require_absent(&id))?;
     let value = args.value.read(context.ui, context.spawner(), &id.name, args.secret_type)?;
-    vault.writer().and_then(|mut writer| writer.create_secret(&id, args.secret_type, &value)).map_err(failed)?;
+    vault.writer().and_then(|mut writer| writer.create_secret(&id, args.secret_type, &value))?;
     context.ui.say(&format!("created {id}"));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use flyte_local::secret::SecretName;
 
 /// Delete a secret
@@ -20,13 +20,11 @@ pub(crate) struct Args {
     scope: ScopeArgs,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_change()?;
     let id = secret_id(args.name, args.scope);
-    let removed = vault
-        .lock()
-        .and_then(|mut locked| locked.delete_secret(&id))
-        .map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let removed = vault.lock().and_then(|mut locked| locked.delete_secret(&id));
+    let removed = removed.map_err(|error| CommandError::from(error).or_elsewhere(&vault, &id, "delete secret"))?;
     context.ui.say(&if removed { format!("deleted {id}") } else { format!("forgot {id}, which was gone") });
     Ok(())
 }

@@ -12,10 +12,11 @@ use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
 use crate::cli::docker::check_document;
 use crate::cli::environment::{inherited, runtime_directory};
-use crate::cli::error::{CliError, Exit, scope_flags};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::hidden;
 use crate::cli::opener::Opener;
 use crate::cli::prompt;
+use crate::cli::shell::scope_flags;
 use crate::cli::value_input::too_large;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{self, EditError, Ended, MemoryBase};
@@ -48,7 +49,7 @@ pub(crate) struct Args {
     scope: ScopeArgs,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let editor = editor()?;
     let mut vault = context.open_vault_to_write()?;
     let id = secret_id(args.name, args.scope);
@@ -56,12 +57,12 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     // Before the value, so that a value that is newer than this is one that was updated meanwhile.
     let known = vault.require_updatable(&id).map_err(|error| {
         let is_missing = matches!(error, VaultError::SecretMissing { .. });
-        let error = CliError::from_vault(&error, &context.command);
+        let error = CommandError::from(error).or_elsewhere(&vault, &id, "edit secret");
         if is_missing { error.hint(format!("or create it: {}", type_at("create"))) } else { error }
     })?;
-    let old = Opener::new(context).value(&vault, &id, &context.command)?;
+    let old = Opener::new(context).value(&vault, &id)?;
     if std::str::from_utf8(old.expose()).is_err() {
-        return Err(CliError::new(
+        return Err(CommandError::new(
             Exit::Failed,
             format!("{id} is not text in UTF-8, and an editor could change more of it than you do"),
         )
@@ -74,7 +75,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         return Ok(());
     }
     if new.expose().is_empty() {
-        return Err(CliError::new(Exit::Failed, "the file is empty now, and nothing was changed")
+        return Err(CommandError::new(Exit::Failed, "the file is empty now, and nothing was changed")
             .hint(format!("for an empty value, say so: {} --value ''", type_at("update"))));
     }
     write(context, &mut vault, known, &new)?;
@@ -90,7 +91,7 @@ fn edited(
     editor: &OsStr,
     known: &Metadata,
     old: &SecretValue,
-) -> Result<(SecretValue, bool), CliError> {
+) -> Result<(SecretValue, bool), CommandError> {
     let base = MemoryBase::find(runtime_directory().as_deref(), Path::new(SECRETS_DIRECTORY)).map_err(no_memory)?;
     let (name, old) = (known.id.name.as_str(), old.expose());
     let edit = |content: &[u8]| {
@@ -110,16 +111,16 @@ fn edited(
         if !std::io::stdin().is_terminal() {
             return Err(refused);
         }
-        context.ui.error(&refused);
+        context.tell(&refused);
         if !prompt::confirm("edit it again?")? {
-            return Err(CliError::new(Exit::Failed, "nothing was changed").with_code(refused.code()));
+            return Err(CommandError::new(Exit::Failed, "nothing was changed").with_code(refused.code()));
         }
         (new, is_shortened) = edit(&new)?;
     }
 }
 
 /// Writes what was typed. On a terminal it is not lost while it can be written in another way, or later.
-fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &SecretValue) -> Result<(), CliError> {
+fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &SecretValue) -> Result<(), CommandError> {
     let mut there = There::As(known);
     loop {
         let written = match &there {
@@ -129,21 +130,23 @@ fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &Secr
             }
         };
         let Err(error) = written else { return Ok(()) };
-        let told = CliError::from_vault(&error, &context.command);
+        let (overtaken, is_missing) = match &error {
+            VaultError::Overtaken { metadata } => (Some(metadata.clone()), false),
+            error => (None, matches!(error, VaultError::SecretMissing { .. })),
+        };
+        let told = CommandError::from(error);
         if !std::io::stdin().is_terminal() {
             return Err(told);
         }
-        context.ui.error(&told);
+        context.tell(&told);
         let question;
-        (question, there) = match (error, there) {
-            (VaultError::Overtaken { metadata }, _) => ("write what you typed over it?", There::As(*metadata)),
-            (VaultError::SecretMissing { .. }, There::As(known)) => {
-                ("create it again, with what you typed?", There::Gone(known))
-            }
-            (_, there) => ("try once more to write what you typed?", there),
+        (question, there) = match (overtaken, there) {
+            (Some(metadata), _) => ("write what you typed over it?", There::As(*metadata)),
+            (None, There::As(known)) if is_missing => ("create it again, with what you typed?", There::Gone(known)),
+            (None, there) => ("try once more to write what you typed?", there),
         };
         if !prompt::confirm(question)? {
-            return Err(CliError::new(Exit::Failed, "nothing was changed").with_code(told.code()));
+            return Err(CommandError::new(Exit::Failed, "nothing was changed").with_code(told.code()));
         }
     }
 }
@@ -168,13 +171,15 @@ fn typed(old: &[u8], mut new: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec<u8>>, bool) 
 }
 
 /// The user's editor, a shell's command line.
-fn editor() -> Result<OsString, CliError> {
+fn editor() -> Result<OsString, CommandError> {
     let variable = |name| inherited(name).filter(|value| !value.trim_ascii().is_empty());
     match variable("VISUAL").or_else(|| variable("EDITOR")) {
         Some(editor) => Ok(OsString::from_vec(editor.to_vec())),
         None if std::io::stdin().is_terminal() => Ok("vi".into()),
-        None => Err(CliError::new(Exit::Usage, "there is no terminal for vi, and neither VISUAL nor EDITOR is set")
-            .hint("to give the secret a value without an editor: flyte-local update secret NAME")),
+        None => {
+            Err(CommandError::new(Exit::Usage, "there is no terminal for vi, and neither VISUAL nor EDITOR is set")
+                .hint("to give the secret a value without an editor: flyte-local update secret NAME"))
+        }
     }
 }
 
@@ -187,15 +192,18 @@ fn command(spawner: &Spawner, editor: &OsStr, file: &Path) -> Command {
     command
 }
 
-fn no_memory(error: launch::DirectoryError) -> CliError {
-    CliError::new(Exit::Failed, "there is no memory to keep the value in while it is edited, and a disk is not used")
-        .because(error.to_string())
-        .hint("set XDG_RUNTIME_DIR to a directory on a tmpfs that is yours, mode 0700")
-        .hint("or do without an editor: flyte-local update secret NAME")
+fn no_memory(error: launch::DirectoryError) -> CommandError {
+    CommandError::new(
+        Exit::Failed,
+        "there is no memory to keep the value in while it is edited, and a disk is not used",
+    )
+    .because(error.to_string())
+    .hint("set XDG_RUNTIME_DIR to a directory on a tmpfs that is yours, mode 0700")
+    .hint("or do without an editor: flyte-local update secret NAME")
 }
 
-fn failed(error: &EditError) -> CliError {
-    let told = CliError::chain(Exit::Failed, error).hint("nothing was changed");
+fn failed(error: &EditError) -> CommandError {
+    let told = CommandError::chain(Exit::Failed, error).hint("nothing was changed");
     match error {
         EditError::Failed(Ended::Code(126 | 127)) => told.hint("name an editor with VISUAL or EDITOR"),
         EditError::Failed(ended @ Ended::Signal(_)) => told.with_code(ended.exit_code()),

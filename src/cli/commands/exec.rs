@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::arguments::{RunScopeArgs, merged};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit, cannot_run};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::files::User;
 use crate::cli::hidden;
 use crate::cli::inject::{Injector, Mount};
@@ -100,7 +100,7 @@ impl FromStr for SecretVariable {
     }
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CommandError> {
     let scope = merged(&context.chosen_scope(&args.scope)?, &context.config_scope()?);
     let mount = if args.mount.is_empty() { Mount::None } else { Mount::Private };
     let watchlist = Watchlist::new();
@@ -122,13 +122,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     }
     command.envs(variables.iter().map(|(name, (_, value))| (name, value.as_str())));
     if !args.mask {
-        return Err(cannot_run(program, &launch::replace(&mut command)));
+        let source = launch::replace(&mut command);
+        return Err(ChildError::Start { program: program.into(), source }.into());
     }
     let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
     match launch::run(hidden::supervisor(context.spawner())?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
-        Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
-        Err(error) => Err(CliError::chain(Exit::Failed, &error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
 type Variables = BTreeMap<String, (SecretName, Zeroizing<String>)>;
 
 /// The variables that the options ask for; none of them, if one is refused.
-fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Variables, CliError> {
+fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Variables, CommandError> {
     let mut wanted = args.secret.clone();
     if args.all {
         let named: Vec<SecretName> = wanted.iter().map(|secret| &secret.key).chain(&args.mount).cloned().collect();
@@ -147,7 +147,7 @@ fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Varia
     for SecretVariable { key, variable } in wanted {
         let variable = variable.map_or_else(|| default_name(&key), Ok)?;
         if launch::changes_how_programs_load(&variable) && !args.allow_loader_variables {
-            return Err(CliError::new(
+            return Err(CommandError::new(
                 Exit::Failed,
                 format!("{variable} changes how programs load: secret {key} is not put there"),
             )
@@ -157,16 +157,16 @@ fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Varia
         let value = injector.variable(&key, scope)?;
         let other = variables.insert(variable.clone(), (key.clone(), value)).map(|(other, _)| other);
         if let Some(other) = other.filter(|other| *other != key) {
-            return Err(CliError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
+            return Err(CommandError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
                 .hint(format!("give one another name: --secret {key}=VAR")));
         }
     }
     Ok(variables)
 }
 
-fn default_name(key: &SecretName) -> Result<String, CliError> {
+fn default_name(key: &SecretName) -> Result<String, CommandError> {
     default_variable(key).map(|name| name.to_string()).map_err(|_| {
-        CliError::new(Exit::Failed, format!("secret {key} makes no variable name: it starts with a digit"))
+        CommandError::new(Exit::Failed, format!("secret {key} makes no variable name: it starts with a digit"))
             .hint(format!("name the variable: --secret {key}=VAR"))
     })
 }

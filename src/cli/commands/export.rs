@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::paths::split;
 use crate::cli::reveal::reveal;
@@ -72,7 +72,7 @@ fn kubernetes_name(text: &str) -> Result<String, &'static str> {
     }
 }
 
-pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandError> {
     args.names.sort();
     args.names.dedup();
     require_place(context, &args)?;
@@ -81,7 +81,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     let opener = Opener::new(context);
     let mut secrets = Vec::with_capacity(ids.len());
     for id in ids {
-        let value = opener.value(&vault, &id, &context.command)?;
+        let value = opener.value(&vault, &id)?;
         secrets.push((id.name, value));
     }
     secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -95,14 +95,14 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
 }
 
 /// Before a secret is opened.
-fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CliError> {
+fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError> {
     if args.name.is_some() && args.format != Format::Kubernetes {
-        return Err(CliError::new(Exit::Usage, "--name is for --format kubernetes"));
+        return Err(CommandError::new(Exit::Usage, "--name is for --format kubernetes"));
     }
     match &args.output {
         Some(path) if path.symlink_metadata().is_ok() => Err(exists(path)),
         None if context.ui.shows_data() && !args.reveal => {
-            Err(CliError::new(Exit::Usage, "standard output is a terminal, which would show the values")
+            Err(CommandError::new(Exit::Usage, "standard output is a terminal, which would show the values")
                 .hint("to write them to a file: --output FILE")
                 .hint("to see them: --reveal"))
         }
@@ -110,14 +110,13 @@ fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CliError> {
     }
 }
 
-fn exists(path: &Path) -> CliError {
-    CliError::new(Exit::Exists, format!("there is a {} already, and nothing is replaced", path.display()))
+fn exists(path: &Path) -> CommandError {
+    CommandError::new(Exit::Exists, format!("there is a {} already, and nothing is replaced", path.display()))
         .hint("name another file")
 }
 
 /// Which secrets, by the scopes they are in.
-fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<SecretId>, CliError> {
-    let failed = |error| CliError::from_vault(&error, &context.command);
+fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<SecretId>, CommandError> {
     let (project, domain) = (args.scope.project.clone(), args.scope.domain.clone());
     let mut ids = Vec::new();
     let mut left_out = Vec::new();
@@ -128,29 +127,29 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
     let is_wanted = |name: &SecretName| args.names.is_empty() || args.names.contains(name);
     let from = if args.effective {
         let run = RunScope { project, domain };
-        for seen in vault.seen(&run).map_err(failed)?.into_iter().filter(|seen| is_wanted(&seen.id.name)) {
-            choose(seen.metadata.map_err(failed)?);
+        for seen in vault.seen(&run)?.into_iter().filter(|seen| is_wanted(&seen.id.name)) {
+            choose(seen.metadata?);
         }
         run.walk().iter().map(Scope::to_string).collect::<Vec<_>>().join("; ")
     } else {
         let scope = Scope::new(project.clone(), domain.clone());
         if args.names.is_empty() {
-            let listing = vault.list(&ScopeFilter { project, domain }).map_err(failed)?;
+            let listing = vault.list(&ScopeFilter { project, domain })?;
             // The filter shows other scopes too, whose files are nothing to this one.
             let elsewhere = |error: &VaultError| matches!(error, VaultError::Refused { id, .. } if id.scope != scope);
             if let Some(refused) = listing.refused.into_iter().find(|error| !elsewhere(error)) {
-                return Err(failed(refused));
+                return Err(refused.into());
             }
             listing.secrets.into_iter().filter(|metadata| metadata.id.scope == scope).for_each(choose);
         } else {
             for name in &args.names {
-                choose(vault.metadata(&SecretId { scope: scope.clone(), name: name.clone() }).map_err(failed)?);
+                choose(vault.metadata(&SecretId { scope: scope.clone(), name: name.clone() })?);
             }
         }
         scope.to_string()
     };
     if let Some(name) = args.names.iter().find(|name| !ids.iter().any(|id| id.name == **name)) {
-        return Err(CliError::new(Exit::NotFound, format!("there is no secret {name} ({from})"))
+        return Err(CommandError::new(Exit::NotFound, format!("there is no secret {name} ({from})"))
             .hint(format!("see what there is: {} get secret", context.command)));
     }
     for name in left_out {
@@ -181,8 +180,8 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
     }
 }
 
-fn unfit(unfit: Vec<FormatError>) -> CliError {
-    let error = CliError::new(Exit::Failed, "cannot export: nothing was written");
+fn unfit(unfit: Vec<FormatError>) -> CommandError {
+    let error = CommandError::new(Exit::Failed, "cannot export: nothing was written");
     let error = unfit.iter().fold(error, |error, unfit| error.because(unfit.to_string()));
     error.hint("name the others, or take another format: kubernetes holds any bytes, as base64")
 }
@@ -196,9 +195,9 @@ fn tell(context: &Context<'_>, args: &Args, secrets: &[(SecretName, SecretValue)
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let no_name = || CliError::new(Exit::Usage, format!("{} is not a file name", path.display()));
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CommandError> {
+    let no_name = || CommandError::new(Exit::Usage, format!("{} is not a file name", path.display()));
     let (directory, name) = split(path).ok_or_else(no_name)?;
     let written = Directory::open(directory).and_then(|directory| directory.write_new(name, bytes));
-    written.map_err(|error| if error.already_exists() { exists(path) } else { CliError::from_storage(&error) })
+    written.map_err(|error| if error.already_exists() { exists(path) } else { CommandError::from(error) })
 }

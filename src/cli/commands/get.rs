@@ -4,7 +4,7 @@ mod effective;
 
 use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::listing;
 use crate::cli::opener::Opener;
 use crate::cli::reveal::reveal;
@@ -39,26 +39,26 @@ pub(crate) struct Args {
     effective: bool,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
     if args.effective {
         return effective::show(context, &vault, RunScope { project: args.scope.project, domain: args.scope.domain });
     }
     let Some(name) = args.name else {
         let filter = ScopeFilter { project: args.scope.project, domain: args.scope.domain };
-        return show_list(context, vault.list(&filter).map_err(failed)?);
+        return show_list(context, vault.list(&filter)?);
     };
     let id = secret_id(name, args.scope);
+    let elsewhere = |error: CommandError| error.or_elsewhere(&vault, &id, "get secret");
     if args.reveal {
-        let value = Opener::new(context).value(&vault, &id, &context.command)?;
+        let value = Opener::new(context).value(&vault, &id).map_err(elsewhere)?;
         return reveal(context.ui, value.expose());
     }
-    let metadata = vault.metadata(&id).map_err(failed)?;
+    let metadata = vault.metadata(&id).map_err(|error| elsewhere(error.into()))?;
     listing::print(context, &[metadata])
 }
 
-fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CliError> {
+fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CommandError> {
     listing::print(context, &listing.secrets)?;
-    listing::report(context, &listing.refused)
+    listing::report(context, listing.refused)
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::new_identity;
 use crate::cli::table::{self, Cell, Column, Layout, Row};
 
@@ -36,7 +36,7 @@ Examples:
   flyte-local --output-format json get identity")]
 pub(crate) struct GetArgs {}
 
-pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliError> {
+pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CommandError> {
     context.require_outside_of_vault()?;
     // Each of the two has a place, or none is made.
     let (places, _) = (context.identity_places()?, context.author_path()?);
@@ -47,7 +47,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     Ok(())
 }
 
-pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliError> {
+pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
     let recipient = |(key, place)| PublicKey { what: "recipient", key, place };
     let mut keys: Vec<_> = context.identities()?.keys()?.into_iter().map(recipient).collect();
     match context.read_author_file()? {

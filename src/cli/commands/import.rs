@@ -10,7 +10,7 @@ use clap::ValueEnum;
 
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::progress::Progress;
 use crate::cli::shell::quoted;
@@ -100,14 +100,13 @@ impl FromStr for Mapping {
     }
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
-    let failed = |error| CliError::from_vault(&error, &context.command);
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let mut vault = if args.dry_run {
         context.open_vault()?
     } else {
         let vault = context.open_vault_to_write()?;
         // Before anything is read; the vault checks again under its lock.
-        vault.require_writable().map_err(failed)?;
+        vault.require_writable()?;
         vault
     };
     let opener = Opener::new(context);
@@ -125,7 +124,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
             1 => "one secret has another value, and was left alone".to_owned(),
             _ => format!("{kept} secrets have other values, and were left alone"),
         };
-        return Err(CliError::new(Exit::Exists, message)
+        return Err(CommandError::new(Exit::Exists, message)
             .hint("to change them: --overwrite; to pass them over, name the others: --only VAR"));
     }
     let all_is_there = !args.dry_run && args.only.is_empty() && !plan.steps.is_empty();
@@ -140,7 +139,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 }
 
 /// Writes what the plan says, one secret after another.
-fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), CliError> {
+fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), CommandError> {
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.action.writes()).collect();
     let progress = Progress::start(context.ui, steps.len(), "importing");
     for (done, Step { incoming, action, .. }) in steps.iter().enumerate() {
@@ -149,7 +148,7 @@ fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), Cl
             _ => writer.update_secret(&incoming.id, &incoming.value),
         });
         written.map_err(|error| {
-            let error = CliError::from_vault(&error, &context.command);
+            let error = CommandError::from(error);
             let before = format!("of {} secrets, {done} were written before it", steps.len());
             error.because(before).hint("type the same again: it goes on where it stopped")
         })?;

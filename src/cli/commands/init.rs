@@ -2,7 +2,7 @@
 
 use crate::cli::context::Context;
 use crate::cli::environment::permissions;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::new_identity;
 use crate::cli::notices;
 use flyte_local::vault::{NamedAuthor, NamedRecipient, NewVault, StateDirectory, Vault, VaultError, VaultOptions};
@@ -38,19 +38,16 @@ pub(crate) struct Args {
     git: bool,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let (vault_path, places) = (context.vault_path()?, context.identity_places()?);
     let (_, state) = (context.author_path()?, context.state_path()?);
     // Looked at first, so that no identity is made for a vault that is not.
     let options = VaultOptions { permissions: permissions()?, ..VaultOptions::new(StateDirectory::Ignored) };
     match options.open(vault_path) {
         Err(VaultError::Missing { .. }) => {}
-        Err(error) => return Err(CliError::from_vault(&error, &context.command)),
+        Err(error) => return Err(error.into()),
         Ok(_) if args.git => return suit_git(context, &context.open_vault_to_change()?),
-        Ok(_) => {
-            let exists = VaultError::Exists { path: vault_path.to_owned() };
-            return Err(CliError::from_vault(&exists, &context.command));
-        }
+        Ok(_) => return Err(VaultError::Exists { path: vault_path.to_owned() }.into()),
     }
     context.require_outside_of_vault()?;
     // The identity comes before the vault: a vault that nobody can open is worse than none.
@@ -67,15 +64,15 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
         permissions: permissions()?,
         listener,
     };
-    let vault = new.create(vault_path).map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let vault = new.create(vault_path)?;
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
     new_identity::tell(context, &places, made, made_key)?;
     if args.git { suit_git(context, &vault) } else { Ok(()) }
 }
 
-fn suit_git(context: &Context<'_>, vault: &Vault) -> Result<(), CliError> {
-    let changed = vault.suit_git().map_err(|error| CliError::from_vault(&error, &context.command))?;
+fn suit_git(context: &Context<'_>, vault: &Vault) -> Result<(), CommandError> {
+    let changed = vault.suit_git()?;
     let what = if changed.is_empty() { "nothing to add".to_owned() } else { format!("added {}", changed.join(", ")) };
     context.ui.say(&format!("git:      {what}"));
     Ok(())

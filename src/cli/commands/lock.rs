@@ -1,7 +1,7 @@
 //! `lock`
 
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::identities;
 
 /// Drop all identities that `unlock` keeps
@@ -13,7 +13,7 @@ Examples:
   flyte-local lock")]
 pub(crate) struct Args {}
 
-pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CommandError> {
     context.ui.say(&match identities::drop_all_kept()? {
         0 => "no identity was unlocked".to_owned(),
         1 => "locked the identity that was unlocked".to_owned(),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter;
 use crate::cli::opener::Opener;
 use crate::cli::prompt;
@@ -88,15 +88,15 @@ pub(crate) struct Args {
     python: Option<PathBuf>,
 }
 
-pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandError> {
     if !args.dry_run && !args.yes && !std::io::stdin().is_terminal() {
-        let error = CliError::new(Exit::Usage, "there is no terminal to ask on whether to send");
+        let error = CommandError::new(Exit::Usage, "there is no terminal to ask on whether to send");
         return Err(error.hint("to send without a question: --yes").hint("to see what would be sent: --dry-run"));
     }
     args.names.sort();
     args.names.dedup();
     let vault = context.open_vault()?;
-    let chosen = chosen(context, &vault, &args)?;
+    let chosen = chosen(&vault, &args)?;
     let destination = Destination { project: args.to_project.clone(), domain: args.to_domain.clone() };
     let mut plan = Plan::new(chosen, &destination)?;
     if plan.steps.is_empty() {
@@ -122,7 +122,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
     } else {
         // The endpoint may be of a file of others.
         if !args.yes && !prompt::confirm(&format!("{} at {}?", plan.question(), harmless(&about.endpoint)))? {
-            return Err(CliError::new(Exit::Failed, "nothing was sent"));
+            return Err(CommandError::new(Exit::Failed, "nothing was sent"));
         }
         sent = send::send(context, &mut cluster, &vault, &opener, &plan);
         context.ui.say(&sent.summary(plan.count(Action::Skip)));
@@ -131,33 +131,32 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CliError>
         context.ui.say("what is there was left alone, whatever its value: the cluster gives none back to compare with");
         context.ui.hint("to give it the vault's values: --update");
     }
-    sent.report(&plan)
+    sent.report(context, &plan)
 }
 
 /// The secrets to send, and their types.
-fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CliError> {
-    let failed = |error| CliError::from_vault(&error, &context.command);
+fn chosen(vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CommandError> {
     let ScopeArgs { project, domain } = &args.scope;
     if args.names.is_empty() {
         let filter = ScopeFilter { project: project.clone(), domain: domain.clone() };
-        let listing = vault.list(&filter).map_err(failed)?;
+        let listing = vault.list(&filter)?;
         return match listing.refused.into_iter().next() {
-            Some(refused) => Err(failed(refused).hint("or name those to send")),
+            Some(refused) => Err(CommandError::from(refused).hint("or name those to send")),
             None => Ok(listing.secrets),
         };
     }
     let scope = || ScopeArgs { project: project.clone(), domain: domain.clone() };
     let ids = args.names.iter().map(|name| secret_id(name.clone(), scope()));
-    ids.map(|id| vault.metadata(&id).map_err(failed)).collect()
+    ids.map(|id| Ok(vault.metadata(&id)?)).collect()
 }
 
-fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Result<(Cluster, About), CliError> {
+fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Result<(Cluster, About), CommandError> {
     let config = match &args.config {
         Some(path) if !path.exists() => {
-            return Err(CliError::new(Exit::NotFound, format!("there is no file {}", path.display())));
+            return Err(CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())));
         }
         Some(path) => {
-            Some(path.to_str().ok_or_else(|| CliError::new(Exit::Usage, "--config takes a path that is UTF-8"))?)
+            Some(path.to_str().ok_or_else(|| CommandError::new(Exit::Usage, "--config takes a path that is UTF-8"))?)
         }
         None => None,
     };

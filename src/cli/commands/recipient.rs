@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::listing;
 use crate::cli::reencrypt;
 use crate::cli::table::{self, Cell, Column, Row};
@@ -66,7 +66,7 @@ pub(crate) struct DeleteArgs {
     name: String,
 }
 
-pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliError> {
+pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CommandError> {
     require_name(&args.name)?;
     let keys = match (&args.key, &args.from_file) {
         (Some(key), _) => vec![parse(key)?],
@@ -77,7 +77,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     let identities = reencrypt::identities(context, &vault)?;
     let named = |key: &Recipient| NamedRecipient { name: args.name.clone(), key: key.clone() };
     let added = vault.writer().and_then(|mut writer| writer.add_recipients(keys.iter().map(named).collect()));
-    added.map_err(|error| refused_change(context, &vault, &error))?;
+    added.map_err(|error| refused_change(context, &vault, error))?;
     for key in &keys {
         context.ui.say(&format!("added recipient {:?}: {key}", args.name));
     }
@@ -90,7 +90,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CliE
     rekeyed
 }
 
-pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CliError> {
+pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
     let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
     let rows: Vec<_> = vault.recipients().iter().map(row).collect();
@@ -112,13 +112,12 @@ impl Row for RecipientRow {
     }
 }
 
-pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliError> {
+pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
     let own = identities.usable();
     let removed = vault.writer().and_then(|mut writer| writer.remove_recipients(&args.name, &own));
-    let removed = removed.map_err(|error| refused_change(context, &vault, &error))?;
+    let removed = removed.map_err(|error| refused_change(context, &vault, error))?;
     for known in &removed {
         context.ui.say(&format!("removed recipient {:?}: {}", known.name, known.key));
     }
@@ -130,7 +129,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
         ));
     }
     reencrypt::tell_others(context, &vault);
-    let secrets = vault.list(&ScopeFilter { project: None, domain: None }).map_err(failed)?.secrets;
+    let secrets = vault.list(&ScopeFilter { project: None, domain: None })?.secrets;
     if !secrets.is_empty() {
         context
             .ui
@@ -142,9 +141,9 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CliE
 }
 
 /// Whoever was stopped here types the same again: what is left to do then is told.
-fn refused_change(context: &Context<'_>, vault: &Vault, error: &VaultError) -> CliError {
-    let refused = CliError::from_vault(error, &context.command);
+fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> CommandError {
     let is_done = matches!(error, VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. });
+    let refused = CommandError::from(error);
     match vault.encryption().map_or(0, |found| found.outdated.len()) {
         outdated if is_done && outdated > 0 => refused
             .hint(format!("to encrypt anew what is not for the vault's recipients yet: {} rekey", context.command)),
@@ -152,17 +151,17 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: &VaultError) -> C
     }
 }
 
-fn parse(text: &str) -> Result<Recipient, CliError> {
+fn parse(text: &str) -> Result<Recipient, CommandError> {
     let text = text.trim();
     if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") {
-        let error = CliError::new(Exit::Usage, "one key is taken, and there is more than one line");
+        let error = CommandError::new(Exit::Usage, "one key is taken, and there is more than one line");
         return Err(error.hint("for several keys, write them into a file: --from-file FILE"));
     }
     text.parse().map_err(refused)
 }
 
-fn refused(error: RecipientError) -> CliError {
-    let refused = CliError::chain(Exit::Usage, &error);
+fn refused(error: RecipientError) -> CommandError {
+    let refused = CommandError::chain(Exit::Usage, &error);
     if error == RecipientError::PrivateKey {
         return refused
             .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
@@ -178,12 +177,11 @@ fn refused(error: RecipientError) -> CliError {
 const ANOTHER_KEY: &str = "have its owner make another one: flyte-local create identity, or ssh-keygen -t ed25519";
 
 /// The keys of a file. Those of a kind that age cannot encrypt to are passed over, and told.
-fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CliError> {
-    let bytes = read_users_file(path, MAX_KEYS_BYTES)
-        .map_err(|error| CliError::from_storage(&error))?
-        .ok_or_else(|| CliError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
+fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CommandError> {
+    let bytes = read_users_file(path, MAX_KEYS_BYTES)?
+        .ok_or_else(|| CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
     let text = std::str::from_utf8(&bytes)
-        .map_err(|_| CliError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
+        .map_err(|_| CommandError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -212,7 +210,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
     if keys.is_empty() {
         // As of a key that is given as an argument.
         let message = format!("there is no key in {} to encrypt to", path.display());
-        return Err(CliError::new(Exit::Usage, message).hint(ANOTHER_KEY));
+        return Err(CommandError::new(Exit::Usage, message).hint(ANOTHER_KEY));
     }
     Ok(keys)
 }

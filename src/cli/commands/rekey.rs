@@ -1,7 +1,7 @@
 //! `rekey`
 
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::listing;
 use crate::cli::reencrypt;
 
@@ -22,10 +22,9 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     if args.dry_run {
-        let found =
-            context.open_vault()?.encryption().map_err(|error| CliError::from_vault(&error, &context.command))?;
+        let found = context.open_vault()?.encryption()?;
         listing::print_ids(context, &found.outdated)?;
         context.ui.say(&format!("{} to be encrypted anew, {} as they should be", found.outdated.len(), found.current));
         return reencrypt::report(context, found.refused);

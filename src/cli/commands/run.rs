@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use crate::cli::arguments::RunScopeArgs;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::files::User;
 use crate::cli::hidden;
 use crate::cli::inject::{Injector, Mount};
@@ -100,7 +100,7 @@ impl From<LeakPolicy> for Leaks {
     }
 }
 
-pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CommandError> {
     let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
     let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
@@ -112,7 +112,7 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     let typed = Typed { run, verb: "run", file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
-    let injector = Injector::open(&context, User::Task, mount, watchlist.clone())?;
+    let injector = Injector::open(context, User::Task, mount, watchlist.clone())?;
     let removal = injector.removal();
     let settings = Settings {
         shared_secrets: args.shared_secrets,
@@ -150,8 +150,8 @@ pub(crate) fn run(context: Context<'_>, args: Args) -> Result<ExitCode, CliError
     )?;
     match (surveyed.try_recv(), ended) {
         // Where the import failed, it may be for a secret that is missing.
-        (Ok(rows), ended) => dry_run::report(&context, rows).map(|()| ExitCode::from(ended.exit_code())),
-        (Err(_), Ended::Code(0)) => Err(CliError::new(Exit::Failed, "the file exited while it was imported")),
+        (Ok(rows), ended) => dry_run::report(context, rows).map(|()| ExitCode::from(ended.exit_code())),
+        (Err(_), Ended::Code(0)) => Err(CommandError::new(Exit::Failed, "the file exited while it was imported")),
         (Err(_), ended) => Ok(ExitCode::from(ended.exit_code())),
     }
 }
@@ -163,12 +163,12 @@ fn execute(
     typed: &Typed,
     started: io::Result<(Broker, Command)>,
     surroundings: Surroundings<'_>,
-) -> Result<(Ended, BTreeSet<PathBuf>), CliError> {
-    let (broker, command) = started.map_err(|error| CliError::from_io("start the broker", &error))?;
+) -> Result<(Ended, BTreeSet<PathBuf>), CommandError> {
+    let (broker, command) = started.map_err(|error| CommandError::from_io("start the broker", &error))?;
     let ended = match launch::run(hidden::supervisor(spawner)?, &command, surroundings, |parent| broker.started(parent))
     {
         Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source, "run")),
-        ended => ended.map_err(|error| CliError::chain(Exit::Failed, &error))?,
+        ended => ended?,
     };
     match (broker.failure(), ended) {
         (Some(failure), _) => Err(explain(failure, interpreter, typed)),
@@ -177,7 +177,7 @@ fn execute(
     }
 }
 
-fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool) -> Result<Job, CliError> {
+fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool) -> Result<Job, CommandError> {
     if let Some((module, arguments)) = module.split_first() {
         return Ok(Job::Module { module: module.clone(), arguments: arguments.to_vec() });
     }
@@ -185,14 +185,14 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool)
     let path = Path::new(file);
     if file.starts_with('-') && !path.exists() {
         let option = file.split('=').next().unwrap_or_default();
-        return Err(CliError::new(Exit::Usage, format!("run has no option {option}")).hint("see run --help"));
+        return Err(CommandError::new(Exit::Usage, format!("run has no option {option}")).hint("see run --help"));
     }
     if path.is_dir() {
-        let error = CliError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));
+        let error = CommandError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));
         return Err(error.hint("run a module or a package of it with -m"));
     }
     if !path.exists() {
-        return Err(CliError::new(Exit::NotFound, format!("there is no file {file}")));
+        return Err(CommandError::new(Exit::NotFound, format!("there is no file {file}")));
     }
     let (project, domain) = (chosen.project.clone().map(String::from), chosen.domain.clone().map(String::from));
     if dry_run {

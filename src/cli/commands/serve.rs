@@ -11,11 +11,12 @@ use jiff::Timestamp;
 
 use crate::cli::context::Context;
 use crate::cli::environment::inherited;
-use crate::cli::error::{CliError, Exit, cannot_run};
+use crate::cli::error::CommandError;
+use crate::cli::explain;
 use crate::cli::hidden;
 use crate::cli::shell::quoted;
 use crate::cli::ui::Ui;
-use flyte_local::launch::{self, ChildError, Surroundings};
+use flyte_local::launch::{self, Surroundings};
 use flyte_local::service::{Event, Host, Server};
 use flyte_local::vault::VaultError;
 
@@ -54,17 +55,17 @@ pub(crate) struct Args {
     command: Vec<OsString>,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CommandError> {
     let vault = context.open_vault_to_write()?;
     let port = args.port.unwrap_or(if args.command.is_empty() { DEFAULT_PORT } else { 0 });
     let server = Server::bind(port).map_err(|error| {
-        let error = CliError::from_io(&format!("serve on port {port}"), &error);
+        let error = CommandError::from_io(&format!("serve on port {port}"), &error);
         error.hint("choose another one: --port N, or --port 0 for any that is free")
     })?;
     let endpoint = format!("dns:///{}", server.address());
     let logs = args.log || args.command.is_empty();
     let log = Arc::new(Log { ui: context.ui.clone(), command: context.command.clone(), logs, told: Mutex::default() });
-    let failed = |error| CliError::from_io("serve", &error);
+    let failed = |error| CommandError::from_io("serve", &error);
     let Some((program, arguments)) = args.command.split_first() else {
         context.ui.data(format!("{endpoint}\n").as_bytes())?;
         context.ui.say(&format!("serving {} to you; to stop: Ctrl-C", vault.path().display()));
@@ -80,8 +81,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CliErro
     let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
     match server.serve_during(vault, log, run).map_err(failed)? {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
-        Err(ChildError::Start { source, .. }) => Err(cannot_run(program, &source)),
-        Err(error) => Err(CliError::chain(Exit::Failed, &error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -150,7 +150,7 @@ struct Log {
 
 impl Host for Log {
     fn explain(&self, error: &VaultError) -> String {
-        CliError::from_vault(error, &self.command).plain()
+        explain::vault(error, &self.command).plain()
     }
 
     fn happened(&self, event: &Event<'_>) {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::hidden;
 use flyte_local::launch;
 
@@ -12,7 +12,7 @@ pub(crate) fn is_asked_for(arguments: &[OsString]) -> bool {
     arguments.get(1).is_some_and(|argument| argument == hidden::SUPERVISE)
 }
 
-pub(crate) fn run(arguments: Vec<OsString>) -> Result<ExitCode, CliError> {
+pub(crate) fn run(arguments: Vec<OsString>) -> Result<ExitCode, CommandError> {
     let done = launch::supervise(arguments.into_iter().skip(2));
-    done.map(|()| ExitCode::SUCCESS).map_err(|error| CliError::from_io("supervise", &error))
+    done.map(|()| ExitCode::SUCCESS).map_err(|error| CommandError::from_io("supervise", &error))
 }

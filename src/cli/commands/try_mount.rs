@@ -4,14 +4,14 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::hidden;
 use crate::cli::ui::Ui;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::PrivateDirectory;
 
 /// Makes the mount, and ends with it; answers why it could not.
-pub(crate) fn run(ui: &Ui) -> Result<ExitCode, CliError> {
+pub(crate) fn run(ui: &Ui) -> Result<ExitCode, CommandError> {
     let answer = match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
         Ok(_) => hidden::MADE.to_owned(),
         Err(error) => {

@@ -1,7 +1,7 @@
 //! `unlock`
 
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::span::Span;
 
 /// Unlock passphrase-protected identities for a while
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     time: Span,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let identities = context.identities()?;
     let kept = identities.keep(args.time.0)?;
     for origin in &kept {

@@ -2,7 +2,8 @@
 
 use crate::cli::arguments::{ScopeArgs, secret_id, secret_type};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit, scope_flags};
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::shell::scope_flags;
 use crate::cli::value_input::ValueArgs;
 use flyte_local::secret::{SecretId, SecretName, SecretType};
 use flyte_local::vault::Vault;
@@ -35,35 +36,38 @@ pub(crate) struct Args {
     value: ValueArgs,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+/// The command, as it is typed.
+const VERB: &str = "update secret";
+
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let id = secret_id(args.name, args.scope);
     if args.adopt {
         return adopt(context, &mut vault, &id);
     }
-    let failed = |error| CliError::from_vault(&error, &context.command);
     // Before the value is asked for; the vault checks again under its lock.
-    let secret_type = vault.require_updatable(&id).map_err(failed)?.secret_type;
+    let known = vault.require_updatable(&id);
+    let known = known.map_err(|error| CommandError::from(error).or_elsewhere(&vault, &id, VERB))?;
+    let secret_type = known.secret_type;
     if args.secret_type.is_some_and(|given| given != secret_type) {
         let error =
-            CliError::new(Exit::Failed, format!("{id} is of type {secret_type}, which an update does not change"));
+            CommandError::new(Exit::Failed, format!("{id} is of type {secret_type}, which an update does not change"));
         let flags = scope_flags(&id.scope);
         return Err(
             error.hint(format!("delete it, and create it anew: {} delete secret {}{flags}", context.command, id.name))
         );
     }
     let value = args.value.read(context.ui, context.spawner(), &id.name, secret_type)?;
-    vault.writer().and_then(|mut writer| writer.update_secret(&id, &value)).map_err(failed)?;
+    vault.writer().and_then(|mut writer| writer.update_secret(&id, &value))?;
     context.ui.say(&format!("updated {id}"));
     Ok(())
 }
 
-fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), CliError> {
+fn adopt(context: &Context<'_>, vault: &mut Vault, id: &SecretId) -> Result<(), CommandError> {
     let identities = context.identities()?;
-    let adopted = vault
-        .writer()
-        .and_then(|mut writer| writer.adopt_secret(id, &identities))
-        .map_err(|error| CliError::from_read(&error, &context.command, &identities.tried()))?;
+    let adopted = vault.writer().and_then(|mut writer| writer.adopt_secret(id, &identities));
+    let adopted =
+        adopted.map_err(|error| CommandError::from(error).tried(identities.tried()).or_elsewhere(vault, id, VERB))?;
     let author = adopted.author.map_or("it was not signed".to_owned(), |author| format!("it was signed by {author}"));
     context.ui.say(&format!("adopted {id}: {author}, of {:.0}", adopted.metadata.updated));
     Ok(())

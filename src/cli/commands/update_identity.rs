@@ -8,7 +8,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::identities;
 use crate::cli::identity_source::{MAX_KEY_FILE_BYTES, Origin, none_at};
 use crate::cli::paths::split;
@@ -43,13 +43,13 @@ pub(crate) struct Args {
     rotate: bool,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let origin = only_file(context)?;
     let path = origin.path().expect("a file");
     let before = context.read_origin(&origin)?.ok_or_else(|| none_at(&origin))?;
     let file = origin.parse(&before)?;
     if file.is_open_ssh() {
-        let error = CliError::new(Exit::Failed, format!("{origin} is a key of OpenSSH's"));
+        let error = CommandError::new(Exit::Failed, format!("{origin} is a key of OpenSSH's"));
         return Err(error.hint(format!("change its passphrase there: ssh-keygen -p -f {}", quoted(path))));
     }
     if args.rotate {
@@ -75,22 +75,22 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
 }
 
 /// The file of the identity, if one is named.
-fn only_file(context: &Context<'_>) -> Result<Origin, CliError> {
+fn only_file(context: &Context<'_>) -> Result<Origin, CommandError> {
     let mut places = context.identity_places()?;
     match (places.pop(), places.is_empty()) {
         (Some(origin @ Origin::File(_)), true) => Ok(origin),
         (Some(Origin::Variable), true) => {
-            Err(CliError::new(Exit::Usage, format!("{} is a variable, not a file", Origin::Variable)))
+            Err(CommandError::new(Exit::Usage, format!("{} is a variable, not a file", Origin::Variable)))
         }
-        _ => Err(CliError::new(Exit::Usage, "several identities are in use, and one is to be changed")
+        _ => Err(CommandError::new(Exit::Usage, "several identities are in use, and one is to be changed")
             .hint("name it: --identity FILE")),
     }
 }
 
 /// Puts the identities into the place of what was there `before`, locked if there is a passphrase.
-fn replace(path: &Path, before: &[u8], text: &[u8], passphrase: Option<&Passphrase>) -> Result<(), CliError> {
+fn replace(path: &Path, before: &[u8], text: &[u8], passphrase: Option<&Passphrase>) -> Result<(), CommandError> {
     let failed = |error: &dyn std::fmt::Display| {
-        CliError::new(Exit::Failed, format!("cannot write {}", path.display())).because(error.to_string())
+        CommandError::new(Exit::Failed, format!("cannot write {}", path.display())).because(error.to_string())
     };
     let bytes = match passphrase {
         Some(passphrase) => crypto::lock(text, passphrase).map_err(|error| failed(&error))?.into(),
@@ -99,7 +99,7 @@ fn replace(path: &Path, before: &[u8], text: &[u8], passphrase: Option<&Passphra
     // Where a link leads: the link stays.
     let target = path.canonicalize().map_err(|error| failed(&error))?;
     let (directory, name) = split(&target).ok_or_else(|| failed(&"it has no name"))?;
-    let directory = Directory::open(directory).map_err(|error| CliError::from_storage(&error))?;
+    let directory = Directory::open(directory)?;
     let limit = MAX_KEY_FILE_BYTES;
     let check = |read_back: &[u8]| {
         let opened = match (IdentityFile::parse(read_back), passphrase) {
@@ -117,7 +117,7 @@ fn replace(path: &Path, before: &[u8], text: &[u8], passphrase: Option<&Passphra
         }
     };
     directory.replace(name, &bytes, check).map_err(|error| match error {
-        WriteError::Storage(error) => CliError::from_storage(&error),
-        error => CliError::chain(Exit::Failed, &error),
+        WriteError::Storage(error) => CommandError::from(error),
+        error => CommandError::chain(Exit::Failed, &error),
     })
 }

@@ -2,8 +2,9 @@
 
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, scope_flags};
+use crate::cli::error::CommandError;
 use crate::cli::reencrypt;
+use crate::cli::shell::scope_flags;
 use flyte_local::crypto::Author;
 use flyte_local::secret::SecretId;
 use flyte_local::vault::Distrusted;
@@ -60,26 +61,18 @@ pub(crate) struct Args {
     name: Option<String>,
 }
 
-pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
+pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     if let Some(name) = args.distrust_author {
         return distrust(context, &name);
     }
     args.name.as_deref().map_or(Ok(()), require_name)?;
     let mut vault = context.open_vault_to_accept(args.expect)?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
     let Some(key) = args.trust_author else {
         let lines = match args.accept {
-            true => vault
-                .lock()
-                .and_then(|mut locked| locked.accept())
-                .map_err(failed)?
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            true => vault.lock().and_then(|mut locked| locked.accept())?.iter().map(ToString::to_string).collect(),
             false => vault
                 .lock()
-                .and_then(|mut locked| locked.accept_older())
-                .map_err(failed)?
+                .and_then(|mut locked| locked.accept_older())?
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>(),
@@ -92,7 +85,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     };
     let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == key));
     let name = args.name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
-    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, &key)).map_err(failed)?;
+    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, &key))?;
     let file = vault.path().join("vault.toml");
     context.ui.say(&format!("trusted author {key}"));
     if written {
@@ -102,11 +95,10 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CliError> {
     Ok(())
 }
 
-fn distrust(context: &Context<'_>, name: &str) -> Result<(), CliError> {
+fn distrust(context: &Context<'_>, name: &str) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let removed = vault.writer().and_then(|mut writer| writer.distrust_authors(name));
-    let Distrusted { authors: removed, signed } =
-        removed.map_err(|error| CliError::from_vault(&error, &context.command))?;
+    let Distrusted { authors: removed, signed } = removed?;
     for known in &removed {
         context.ui.say(&format!("removed author {:?}: {}", known.name, known.key));
     }

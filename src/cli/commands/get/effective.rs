@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::listing::{Id, report, scope_cell};
 use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::secret::{RunScope, SecretId};
@@ -35,8 +35,8 @@ impl Row for Effective<'_> {
     }
 }
 
-pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Result<(), CliError> {
-    let seen = vault.seen(&run).map_err(|error| CliError::from_vault(&error, &context.command))?;
+pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Result<(), CommandError> {
+    let seen = vault.seen(&run)?;
     let (mut secrets, mut refused) = (Vec::new(), Vec::new());
     for Seen { id, shadowed, metadata } in seen {
         match metadata {
@@ -46,5 +46,5 @@ pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Resul
     }
     let rows: Vec<_> = secrets.iter().map(Effective::from).collect();
     table::print(context.ui, context.output_format, &rows)?;
-    report(context, &refused)
+    report(context, refused)
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Incoming;
 use super::source::Source;
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::listing::{Id, action_cell, scope_cell};
 use crate::cli::opener::Opener;
 use crate::cli::table::{self, Cell, Column, Row};
@@ -62,15 +62,15 @@ impl Plan {
         overwrite: bool,
         opener: &Opener<'_>,
         source: &Source,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, CommandError> {
         let (mut steps, mut reasons) = (Vec::with_capacity(incoming.len()), Vec::new());
         for incoming in incoming {
             let id = &incoming.id;
             let action = match vault.require_absent(id) {
                 Ok(()) => Action::Create,
                 Err(VaultError::SecretExists { .. }) => {
-                    let value = opener.value(vault, id, &opener.context.command)?;
-                    let found = vault.metadata(id).map_err(|error| opener.failed(&error))?.secret_type;
+                    let value = opener.value(vault, id)?;
+                    let found = vault.metadata(id)?.secret_type;
                     if found != incoming.secret_type {
                         reasons.push(format!("{id} is of type {found}, not {}", incoming.secret_type));
                     }
@@ -80,7 +80,7 @@ impl Plan {
                         (false, false) => Action::Keep,
                     }
                 }
-                Err(error) => return Err(opener.failed(&error)),
+                Err(error) => return Err(error.into()),
             };
             steps.push(Step { incoming, action });
         }
@@ -100,7 +100,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn print(&self, context: &Context<'_>) -> Result<(), CliError> {
+    pub(super) fn print(&self, context: &Context<'_>) -> Result<(), CommandError> {
         let rows: Vec<_> = self.steps.iter().map(StepRow::from).collect();
         table::print(context.ui, context.output_format, &rows)
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Args, Format, Incoming};
 use crate::cli::context::Context;
 use crate::cli::environment::permissions;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::opener::Opener;
 use crate::cli::shell::quoted;
 use crate::cli::value_input::{nothing_came, read_stdin};
@@ -47,10 +47,10 @@ impl Source {
     }
 
     /// That nothing of it is imported, and why.
-    pub(super) fn refused(&self, reasons: impl IntoIterator<Item = String>) -> CliError {
-        let error = CliError::new(Exit::Failed, format!("cannot import {self}: nothing was written"));
+    pub(super) fn refused(&self, reasons: impl IntoIterator<Item = String>) -> CommandError {
+        let error = CommandError::new(Exit::Failed, format!("cannot import {self}: nothing was written"));
         let mut reasons = reasons.into_iter();
-        let mut error = reasons.by_ref().take(MOST_REASONS).fold(error, CliError::because);
+        let mut error = reasons.by_ref().take(MOST_REASONS).fold(error, CommandError::because);
         let more = reasons.count();
         if more > 0 {
             error = error.because(format!("{more} more of this kind"));
@@ -75,12 +75,12 @@ pub(super) fn read(
     args: &Args,
     source: &Source,
     opener: &Opener<'_>,
-) -> Result<Vec<Incoming>, CliError> {
+) -> Result<Vec<Incoming>, CommandError> {
     match source {
         Source::Vault(path) => from_vault(context, args, path, opener),
         Source::File(path) => {
-            let bytes = read_users_file(path, MAX_FILE_BYTES).map_err(|error| CliError::from_storage(&error))?;
-            let missing = || CliError::new(Exit::NotFound, format!("there is no file {}", path.display()));
+            let bytes = read_users_file(path, MAX_FILE_BYTES)?;
+            let missing = || CommandError::new(Exit::NotFound, format!("there is no file {}", path.display()));
             let bytes = bytes.ok_or_else(missing)?;
             if bytes.is_empty() && !path.is_file() {
                 return Err(nothing_came(&source.to_string()));
@@ -124,7 +124,7 @@ fn from_file(
     source: &Source,
     format: Format,
     bytes: &[u8],
-) -> Result<Vec<Incoming>, CliError> {
+) -> Result<Vec<Incoming>, CommandError> {
     let parsed = match format {
         Format::Dotenv => dotenv::parse(bytes),
         Format::Json => json::parse(bytes),
@@ -174,11 +174,11 @@ fn tell(context: &Context<'_>, format: Format, entry: &Entry, new: &Incoming) {
 }
 
 /// That what the options name is there: a mistyped one would have no effect.
-fn require_named(args: &Args, source: &Source, is_there: impl Fn(&str) -> bool) -> Result<(), CliError> {
+fn require_named(args: &Args, source: &Source, is_there: impl Fn(&str) -> bool) -> Result<(), CommandError> {
     let mapped = args.map.iter().map(|mapping| (&mapping.variable, "--map"));
     for (name, option) in args.only.iter().map(|name| (name, "--only")).chain(mapped) {
         if !is_there(name) {
-            return Err(CliError::new(Exit::NotFound, format!("{source} has no {name}, which {option} names")));
+            return Err(CommandError::new(Exit::NotFound, format!("{source} has no {name}, which {option} names")));
         }
     }
     Ok(())
@@ -205,20 +205,24 @@ fn secret(args: &Args, scope: &Scope, entry: &Entry) -> Result<Incoming, String>
     Ok(Incoming { id, secret_type: SecretType::Regular, value, line: Some(entry.line), variable })
 }
 
-fn from_vault(context: &Context<'_>, args: &Args, path: &Path, opener: &Opener<'_>) -> Result<Vec<Incoming>, CliError> {
+fn from_vault(
+    context: &Context<'_>,
+    args: &Args,
+    path: &Path,
+    opener: &Opener<'_>,
+) -> Result<Vec<Incoming>, CommandError> {
     let command = format!("flyte-local --vault {}", quoted(path));
-    let failed = |error| CliError::from_vault(&error, &command);
     let vault = context.open_other_vault(path, &command)?;
     let filter = ScopeFilter { project: args.scope.project.clone(), domain: args.scope.domain.clone() };
-    let listing = vault.list(&filter).map_err(failed)?;
+    let listing = vault.list(&filter).map_err(|error| CommandError::from(error).in_vault_of(&command))?;
     if let Some(refused) = listing.refused.into_iter().next() {
-        return Err(failed(refused));
+        return Err(CommandError::from(refused).in_vault_of(&command));
     }
     let is_there = |name: &str| listing.secrets.iter().any(|known| known.id.name.as_str() == name);
     require_named(args, &Source::Vault(path.to_owned()), is_there)?;
     let chosen = listing.secrets.into_iter().filter(|known| is_chosen(args, known.id.name.as_str()));
     let incoming = chosen.map(|known| {
-        let value = opener.value(&vault, &known.id, &command)?;
+        let value = opener.value(&vault, &known.id).map_err(|error| error.in_vault_of(&command))?;
         Ok(Incoming { id: known.id, secret_type: known.secret_type, value, line: None, variable: None })
     });
     incoming.collect()

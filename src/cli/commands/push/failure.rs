@@ -2,8 +2,9 @@
 
 use super::plan::{Action, Plan, Step};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter::{Typed, another, cannot_start, explain, not_python};
+use crate::cli::report::Report;
 use flyte_local::flyte::{About, ConnectError, Failure, Fault, Interpreter};
 use flyte_local::redact::{Masker, Watchlist};
 use flyte_local::secret::{Scope, SecretValue};
@@ -11,7 +12,7 @@ use flyte_local::secret::{Scope, SecretValue};
 const FLYTE: &str = "see whether Flyte's own command can: flyte get secret";
 
 /// There is no cluster to ask.
-pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, context: &Context<'_>) -> CliError {
+pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, context: &Context<'_>) -> CommandError {
     let typed = Typed { run: format!("{} push secret", context.command), verb: "push secret", file: None };
     match error {
         ConnectError::Start(error) => cannot_start(interpreter, &error, "push secret"),
@@ -20,29 +21,29 @@ pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, contex
         ConnectError::LacksSdk(python) => explain(Failure::LacksSdk { python }, interpreter, &typed),
         ConnectError::UnknownSdk(python, reason) => {
             let message = format!("the flyte package of {python} is not a Flyte SDK that flyte-local knows");
-            CliError::new(Exit::Failed, message)
+            CommandError::new(Exit::Failed, message)
                 .because(reason)
                 .hint(format!("take the newest: {python} -m pip install --upgrade flyte"))
                 .hint(format!("or {}", another("push secret")))
         }
-        ConnectError::NoCluster => CliError::new(Exit::Failed, "no Flyte configuration names a cluster")
+        ConnectError::NoCluster => CommandError::new(Exit::Failed, "no Flyte configuration names a cluster")
             .hint("make one: flyte create config --endpoint ENDPOINT")
             .hint("or name it: --config FILE, or --endpoint ENDPOINT"),
         ConnectError::Refused(fault) => {
-            CliError::new(Exit::Failed, "the Flyte SDK cannot set up its client").because(told(&fault)).hint(FLYTE)
+            CommandError::new(Exit::Failed, "the Flyte SDK cannot set up its client").because(told(&fault)).hint(FLYTE)
         }
     }
 }
 
 /// The cluster could not be asked what it has.
-pub(super) fn unseen(fault: &Fault, about: &About) -> CliError {
+pub(super) fn unseen(fault: &Fault, about: &About) -> CommandError {
     let what = match fault.code.as_deref() {
         Some("unauthenticated") => "does not know who you are",
         Some("unavailable" | "deadline_exceeded") => "cannot be reached",
         Some("unimplemented") => "does not answer as Flyte's backend does",
         _ => "cannot be asked for its secrets",
     };
-    let error = CliError::new(Exit::Failed, format!("the cluster {} {what}", about.endpoint));
+    let error = CommandError::new(Exit::Failed, format!("the cluster {} {what}", about.endpoint));
     error.because(told(fault)).hint("nothing was sent").hint(FLYTE)
 }
 
@@ -52,7 +53,7 @@ pub(super) fn is_unreached(fault: &Fault) -> bool {
 }
 
 /// One secret was not taken.
-pub(super) fn unsent(step: &Step, fault: &Fault, mask: &Watchlist) -> CliError {
+pub(super) fn unsent(step: &Step, fault: &Fault, mask: &Watchlist) -> CommandError {
     let reason = match (fault.code.as_deref(), step.action) {
         (Some("already_exists"), Action::Create) => {
             "it is there by now: somebody else created it, or this did and its answer was lost; with --update it gets this value"
@@ -64,16 +65,16 @@ pub(super) fn unsent(step: &Step, fault: &Fault, mask: &Watchlist) -> CliError {
         // A value may have several lines.
         _ => one_line(&masked(&words(fault), mask)),
     };
-    CliError::new(Exit::Failed, format!("{}: {reason}", step.to))
+    CommandError::new(Exit::Failed, format!("{}: {reason}", step.to))
 }
 
 /// In the end: what was not sent that was to be, or cannot be.
-pub(super) fn not_all(failed: &[CliError], plan: &Plan, untried: usize) -> CliError {
+pub(super) fn not_all(failed: &[Report], plan: &Plan, untried: usize) -> CommandError {
     let refused: Vec<&Step> = plan.refused().collect();
     let count = failed.len() + refused.len() + untried;
     let message =
         if count == 1 { "one secret was not sent".to_owned() } else { format!("{count} secrets were not sent") };
-    let mut error = CliError::new(Exit::Failed, message);
+    let mut error = CommandError::new(Exit::Failed, message);
     for failed in failed {
         let causes = failed.causes().iter().map(|cause| format!("\n{cause}"));
         error = error.because(failed.message().to_owned() + &causes.collect::<String>());
@@ -86,7 +87,7 @@ pub(super) fn not_all(failed: &[CliError], plan: &Plan, untried: usize) -> CliEr
     }
     // What helps with one that could not be opened may help with the others.
     let hints = failed.iter().find(|failed| !failed.hints().is_empty());
-    let error = hints.into_iter().flat_map(CliError::hints).fold(error, |error, hint| error.hint(hint));
+    let error = hints.into_iter().flat_map(Report::hints).fold(error, |error, hint| error.hint(hint));
     let error = if failed.len() + untried > 0 { error.hint("to go on: type the same again") } else { error };
     let is_project_only = |step: &&Step| matches!(step.to.scope, Scope::Project(_));
     if refused.iter().any(is_project_only) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::failure::one_line;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::listing::{Id, InScope, action_cell, scope_cell};
 use crate::cli::progress::Progress;
 use crate::cli::table::{self, Cell, Column, Row};
@@ -69,7 +69,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Before the cluster was asked. An error where two would become one.
-    pub(super) fn new(secrets: Vec<Metadata>, destination: &Destination) -> Result<Self, CliError> {
+    pub(super) fn new(secrets: Vec<Metadata>, destination: &Destination) -> Result<Self, CommandError> {
         let (mut steps, mut known) = (Vec::with_capacity(secrets.len()), BTreeMap::new());
         let mut collisions = Vec::new();
         for Metadata { id: from, secret_type, .. } in secrets {
@@ -86,8 +86,8 @@ impl Plan {
         if collisions.is_empty() {
             return Ok(Self { steps });
         }
-        let error = CliError::new(Exit::Usage, "nothing was sent: one secret cannot have two values");
-        let error = collisions.into_iter().fold(error, CliError::because);
+        let error = CommandError::new(Exit::Usage, "nothing was sent: one secret cannot have two values");
+        let error = collisions.into_iter().fold(error, CommandError::because);
         Err(error.hint("name those of one scope: flyte-local push secret NAME … -p PROJECT -d DOMAIN"))
     }
 
@@ -129,7 +129,7 @@ impl Plan {
         }
     }
 
-    pub(super) fn print(&self, context: &Context<'_>) -> Result<(), CliError> {
+    pub(super) fn print(&self, context: &Context<'_>) -> Result<(), CommandError> {
         let rows: Vec<_> = self.steps.iter().map(StepRow::from).collect();
         table::print(context.ui, context.output_format, &rows)
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::failure;
 use super::plan::{Action, Plan, Step};
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::opener::Opener;
 use crate::cli::progress::Progress;
+use crate::cli::report::Report;
 use flyte_local::flyte::{Answer, Call, Calls, Cluster};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::SecretId;
@@ -22,7 +23,7 @@ pub(super) struct Sent {
     created: usize,
     updated: usize,
     /// By the place in the plan.
-    failed: BTreeMap<usize, CliError>,
+    failed: BTreeMap<usize, CommandError>,
     untried: usize,
 }
 
@@ -32,8 +33,8 @@ impl Sent {
     }
 
     /// An error, if anything was not sent that was to be.
-    pub(super) fn report(self, plan: &Plan) -> Result<(), CliError> {
-        let failed: Vec<CliError> = self.failed.into_values().collect();
+    pub(super) fn report(self, context: &Context<'_>, plan: &Plan) -> Result<(), CommandError> {
+        let failed: Vec<Report> = self.failed.values().map(|error| error.report(&context.command)).collect();
         if failed.len() + plan.refused().count() + self.untried == 0 {
             return Ok(());
         }
@@ -87,7 +88,7 @@ impl Calls for Sending<'_> {
         while self.unreached < MOST_UNREACHED {
             let place = self.left.pop()?;
             let Step { from, to, secret_type, action, .. } = &self.plan.steps[place];
-            let value = match self.opener.value(self.vault, from, &self.opener.context.command) {
+            let value = match self.opener.value(self.vault, from) {
                 Ok(value) => value,
                 Err(error) => {
                     self.sent.failed.insert(place, error);

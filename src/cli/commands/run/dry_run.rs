@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::source::Source;
 use crate::cli::context::Context;
-use crate::cli::error::CliError;
+use crate::cli::error::CommandError;
 use crate::cli::listing::{InScope, scope_cell};
+use crate::cli::report::Report;
 use crate::cli::table::{self, Cell, Column, Row};
 use crate::cli::ui::Color;
 use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
@@ -26,7 +27,7 @@ enum Place {
     Scope(Scope),
     /// The vault lacks it, and the shell has the variable.
     Shell,
-    Nowhere(CliError),
+    Nowhere(Report),
 }
 
 /// Answers a file's import as a run does, and sends on what the file declares.
@@ -55,7 +56,7 @@ impl SecretSource for Survey {
                 let from = match self.source.scope_of(&secret) {
                     Ok(scope) => Place::Scope(scope),
                     Err(error) if error.is_not_found() && secret.variable.is_some() && secret.shell => Place::Shell,
-                    Err(error) => Place::Nowhere(error),
+                    Err(error) => Place::Nowhere(self.source.report(&error)),
                 };
                 rows.push(Declaration { environment: environment.clone(), task: task.clone(), secret, from });
             }
@@ -66,11 +67,11 @@ impl SecretSource for Survey {
 }
 
 /// Prints all of it, and then says what is wrong.
-pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<(), CliError> {
+pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<(), CommandError> {
     let printed: Vec<_> = rows.iter().map(DeclarationRow::from).collect();
     table::print(context.ui, context.output_format, &printed)?;
     // An error that several environments share is reported once.
-    let mut errors: Vec<CliError> = Vec::new();
+    let mut errors: Vec<Report> = Vec::new();
     for row in rows {
         if let Place::Nowhere(error) = row.from
             && errors.iter().all(|other| other.plain() != error.plain())
@@ -78,11 +79,11 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<()
             errors.push(error);
         }
     }
-    let code = errors.first().map(CliError::code);
+    let code = errors.first().map(Report::code);
     let last = errors.pop();
     errors.iter().for_each(|error| context.ui.error(error));
     match (last, code) {
-        (Some(last), Some(code)) => Err(last.with_code(code)),
+        (Some(last), Some(code)) => Err(last.with_code(code).into()),
         _ => Ok(()),
     }
 }

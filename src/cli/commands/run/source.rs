@@ -4,8 +4,9 @@ use zeroize::Zeroizing;
 
 use crate::cli::arguments::merged;
 use crate::cli::environment::inherited;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::inject::Injector;
+use crate::cli::report::Report;
 use flyte_local::flyte::{Declared, Provided, Refused, SecretSource, VARIABLE_MARKERS, file_markers};
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
@@ -33,7 +34,7 @@ impl Source {
     }
 
     /// The scope that a secret would come from, if it can be put where it is declared.
-    pub(super) fn scope_of(&self, secret: &Declared) -> Result<Scope, CliError> {
+    pub(super) fn scope_of(&self, secret: &Declared) -> Result<Scope, CommandError> {
         let (run, key) = (self.scope(), key_of(secret)?);
         if secret.variable.is_some() {
             self.injector.variable(&key, &run)?;
@@ -41,7 +42,12 @@ impl Source {
         self.injector.scope_of(&key, &run)
     }
 
-    fn inject(&self, secret: &Declared, provided: &mut Provided) -> Result<(), CliError> {
+    /// Puts an error into words.
+    pub(super) fn report(&self, error: &CommandError) -> Report {
+        self.injector.report(error)
+    }
+
+    fn inject(&self, secret: &Declared, provided: &mut Provided) -> Result<(), CommandError> {
         let (run, key) = (self.scope(), key_of(secret)?);
         let mut set = |name: &str, value| provided.variables.insert(name.to_owned(), value);
         let file_markers = file_markers(self.injector.secrets_directory());
@@ -63,7 +69,7 @@ impl Source {
 
     /// The variable that is to keep what the shell has there: nobody has such a secret. One that cannot be read is not
     /// stood in for.
-    fn left_to_the_shell(&self, secret: &Declared, error: &CliError) -> Option<String> {
+    fn left_to_the_shell(&self, secret: &Declared, error: &CommandError) -> Option<String> {
         let variable = secret.variable.clone().filter(|_| secret.shell && error.is_not_found())?;
         if let (Ok(key), Some(value)) = (key_of(secret), inherited(&variable)) {
             self.injector.watch(&key, &value);
@@ -72,8 +78,8 @@ impl Source {
     }
 }
 
-fn key_of(secret: &Declared) -> Result<SecretName, CliError> {
-    secret.key.parse().map_err(|error: NameError| CliError::new(Exit::Failed, error.to_string()))
+fn key_of(secret: &Declared) -> Result<SecretName, CommandError> {
+    secret.key.parse().map_err(|error: NameError| CommandError::new(Exit::Failed, error.to_string()))
 }
 
 impl SecretSource for Source {
@@ -92,11 +98,11 @@ impl SecretSource for Source {
             if let Some(variable) = self.left_to_the_shell(secret, &error) {
                 provided.shell.push(variable);
             } else if let Some(task) = task {
-                return Err(Refused(format!("task {task}: {}", error.plain())));
+                return Err(Refused(format!("task {task}: {}", self.injector.report(&error).plain())));
             } else {
                 // An environment that is declared need not run: what it lacks, its task will tell.
                 provided.missing.push(index);
-                provided.why_missing.push(error.plain());
+                provided.why_missing.push(self.injector.report(&error).plain());
             }
         }
         if task.is_some() && secrets.iter().any(|secret| secret.variable.is_none()) {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::replace;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CommandError, Exit};
 use crate::cli::identities;
 use crate::cli::identity_source::{Origin, none_at};
 use crate::cli::reencrypt;
@@ -33,7 +33,7 @@ struct File<'a> {
 
 impl File<'_> {
     /// Puts another text into its place, protected as it was.
-    fn set(&mut self, context: &Context<'_>, origin: &Origin, text: Zeroizing<String>) -> Result<(), CliError> {
+    fn set(&mut self, context: &Context<'_>, origin: &Origin, text: Zeroizing<String>) -> Result<(), CommandError> {
         replace(self.path, &self.before, text.as_bytes(), self.passphrase.as_ref())?;
         // It was kept for a file that is no more.
         let _ = identities::drop_kept(&self.before);
@@ -48,11 +48,10 @@ pub(super) fn rotate(
     origin: &Origin,
     before: &Zeroizing<Vec<u8>>,
     file: &IdentityFile,
-) -> Result<(), CliError> {
+) -> Result<(), CommandError> {
     let path = origin.path().expect("a file");
     let mut vault = context.open_vault_to_write()?;
-    let failed = |error| CliError::from_vault(&error, &context.command);
-    vault.require_writable().map_err(failed)?;
+    vault.require_writable()?;
     let (text, passphrase) = match file {
         IdentityFile::Open(_) => (before.clone(), None),
         IdentityFile::Locked(locked) => {
@@ -69,7 +68,7 @@ pub(super) fn rotate(
     };
     if vault.recipients().iter().any(|known| known.key == rotation.old) {
         let exchanged = vault.writer().and_then(|mut writer| writer.exchange_recipient(&rotation.old, &rotation.new));
-        exchanged.map_err(failed)?;
+        exchanged?;
         context.ui.say(&format!("in the place of {}, the vault has {}", rotation.old, rotation.new));
         reencrypt::tell_others(context, &vault);
     }
@@ -89,12 +88,12 @@ fn go_on(
     vault: &Vault,
     file: &mut File<'_>,
     rotation: Rotation,
-) -> Result<Rotation, CliError> {
+) -> Result<Rotation, CommandError> {
     match &rotation.vault {
         Some((id, _)) if id == vault.id() => Ok(rotation),
         Some((_, path)) => {
             let command = format!("flyte-local --vault {} update identity --rotate", quoted(Path::new(path)));
-            Err(CliError::new(Exit::Failed, format!("a rotation of {origin} was stopped in the vault at {path}"))
+            Err(CommandError::new(Exit::Failed, format!("a rotation of {origin} was stopped in the vault at {path}"))
                 .hint(format!("go on with it first: {command}")))
         }
         None => {
@@ -107,21 +106,21 @@ fn go_on(
 }
 
 /// Makes the new key.
-fn begin(context: &Context<'_>, origin: &Origin, vault: &Vault, file: &mut File<'_>) -> Result<Rotation, CliError> {
+fn begin(context: &Context<'_>, origin: &Origin, vault: &Vault, file: &mut File<'_>) -> Result<Rotation, CommandError> {
     let own = parsed(&file.text)?;
     let is_in = |identity: &Identity| vault.recipients().iter().any(|known| known.key == identity.recipient());
     let old = match &own.iter().filter(|identity| is_in(identity)).collect::<Vec<_>>()[..] {
         [old] => old.recipient(),
         [] => {
-            let error = CliError::new(Exit::CannotDecrypt, format!("{origin} has no recipient of this vault"));
+            let error = CommandError::new(Exit::CannotDecrypt, format!("{origin} has no recipient of this vault"));
             return Err(error.hint(format!("see whom there is: {} get recipient", context.command)));
         }
         _ => {
-            let error = CliError::new(Exit::Usage, format!("{origin} has several recipients of this vault"));
+            let error = CommandError::new(Exit::Usage, format!("{origin} has several recipients of this vault"));
             return Err(error.hint("keep one, or give each a file of its own, and name it with --identity FILE"));
         }
     };
-    let new = Identity::try_generate().map_err(|error| CliError::chain(Exit::Failed, &error))?;
+    let new = Identity::try_generate().map_err(|error| CommandError::chain(Exit::Failed, &error))?;
     let rotation = Rotation { old, new: new.recipient(), vault: place(vault) };
     let both = rotation.begin(&file.text, &new, &context.now());
     file.set(context, origin, both)?;
@@ -135,15 +134,15 @@ fn finish(
     vault: &mut Vault,
     file: &mut File<'_>,
     rotation: Rotation,
-) -> Result<(), CliError> {
-    let go_on = |error: CliError| {
+) -> Result<(), CommandError> {
+    let go_on = |error: CommandError| {
         let command = format!("{} update identity --rotate", context.command);
         error.hint(format!("{origin} has both keys until every secret is for the new one; to go on: {command}"))
     };
     let identities = parsed(&file.text)?;
     reencrypt::rekey(context, vault, &identities).map_err(go_on)?;
     let others = vault.others_with(context.state_path()?, &rotation.old);
-    let others = others.map_err(|error| CliError::from_vault(&error, &context.command)).map_err(go_on)?;
+    let others = others.map_err(|error| go_on(error.into()))?;
     if !others.is_empty() {
         let text = Rotation { vault: None, ..rotation }.remark(&file.text);
         file.set(context, origin, text)?;
@@ -166,13 +165,13 @@ fn finish(
     Ok(())
 }
 
-fn parsed(text: &str) -> Result<Vec<Identity>, CliError> {
-    Identity::parse_file(text).map_err(|error| CliError::chain(Exit::Failed, &error))
+fn parsed(text: &str) -> Result<Vec<Identity>, CommandError> {
+    Identity::parse_file(text).map_err(|error| CommandError::chain(Exit::Failed, &error))
 }
 
 /// Writes the old key into a file of its own, if one that was stopped did not.
-fn keep(context: &Context<'_>, path: &Path, text: &str, passphrase: Option<&Passphrase>) -> Result<(), CliError> {
-    let failed = |error: &(dyn std::error::Error + 'static)| CliError::chain(Exit::Failed, error);
+fn keep(context: &Context<'_>, path: &Path, text: &str, passphrase: Option<&Passphrase>) -> Result<(), CommandError> {
+    let failed = |error: &(dyn std::error::Error + 'static)| CommandError::chain(Exit::Failed, error);
     let bytes = match passphrase {
         None => Zeroizing::new(text.as_bytes().to_vec()),
         Some(passphrase) => crypto::lock(text.as_bytes(), passphrase).map_err(|error| failed(&error))?.into(),
@@ -193,5 +192,5 @@ fn keep(context: &Context<'_>, path: &Path, text: &str, passphrase: Option<&Pass
     if parsed(text)?.iter().all(has) {
         return Ok(());
     }
-    Err(CliError::new(Exit::Exists, format!("there is another file at {}", path.display())).hint("move it away"))
+    Err(CommandError::new(Exit::Exists, format!("there is another file at {}", path.display())).hint("move it away"))
 }

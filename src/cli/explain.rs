@@ -1,0 +1,236 @@
+//! From facts to words: messages, hints and exit codes of the library's errors.
+
+mod refusal;
+
+use super::report::{Exit, Report};
+use super::shell::{quoted, scope_flags};
+use flyte_local::config::ConfigError;
+use flyte_local::keyring::KeyringError;
+use flyte_local::launch::ChildError;
+use flyte_local::secret::{Scope, SecretId, SecretName};
+use flyte_local::storage::{ExposureError, LockOwner, StorageError};
+use flyte_local::vault::{ManifestError, Needs, Vault, VaultError};
+
+/// The way to become a recipient, for a user whose identity opens nothing of a vault.
+pub(crate) const GET_ADDED: &str =
+    "or have a recipient of the vault add you, by the key that you tell them: flyte-local get identity";
+
+const NO_PERMISSIONS: &str =
+    "or, on a file system that has no permissions, do without that check: FLYTE_LOCAL_PERMISSIONS=ignore";
+
+/// Explains a vault's error. `command` is `flyte-local` with the options that lead to the vault.
+pub(crate) fn vault(error: &VaultError, command: &str) -> Report {
+    if let VaultError::Storage(error) = error {
+        return storage(error);
+    }
+    let mut report = Report::chain(vault_exit(error), error);
+    if let VaultError::Locked { owner: Some(LockOwner { process, program, age }), .. } = error {
+        report = report.because(format!("process {process} ({program}) has it, running for {} s", age.as_secs()));
+    }
+    vault_hints(error, command).into_iter().fold(report, Report::hint)
+}
+
+fn vault_exit(error: &VaultError) -> Exit {
+    match error {
+        VaultError::Missing { .. }
+        | VaultError::SecretMissing { .. }
+        | VaultError::RecipientMissing { .. }
+        | VaultError::AuthorMissing { .. } => Exit::NotFound,
+        VaultError::Exists { .. } | VaultError::SecretExists { .. } | VaultError::RecipientExists { .. } => {
+            Exit::Exists
+        }
+        VaultError::CannotDecrypt { .. } => Exit::CannotDecrypt,
+        VaultError::Locked { .. } => Exit::Locked,
+        VaultError::Unfit { .. } => Exit::Usage,
+        VaultError::ManifestLost { .. }
+        | VaultError::Overtaken { .. }
+        | VaultError::Refused { .. }
+        | VaultError::Manifest { .. }
+        | VaultError::Changed { .. }
+        | VaultError::Unexpected { .. }
+        | VaultError::OwnAuthor { .. }
+        | VaultError::LastRecipient { .. }
+        | VaultError::Stale(_)
+        | VaultError::FirstUse { .. }
+        | VaultError::UnlistedAuthor { .. } => Exit::Refused,
+        VaultError::NoState
+        | VaultError::Pin { .. }
+        | VaultError::NoAuthor
+        | VaultError::Storage(_)
+        | VaultError::Seal { .. }
+        | VaultError::Randomness { .. } => Exit::Failed,
+    }
+}
+
+fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
+    match error {
+        VaultError::Missing { .. } => vec![
+            format!("make one: {command} init"),
+            "or name another with --vault DIR or FLYTE_LOCAL_VAULT".to_owned(),
+        ],
+        VaultError::Exists { .. } => vec![
+            "it was left as it is; name another place with --vault DIR".to_owned(),
+            "if somebody shares it with you, all you need are keys: flyte-local create identity".to_owned(),
+        ],
+        VaultError::ManifestLost { path } => {
+            vec![format!("restore {} from a backup: a new one would not fit them", path.join("vault.toml").display())]
+        }
+        VaultError::SecretMissing { .. } => vec![format!("see what there is: {command} get secret")],
+        VaultError::Overtaken { .. } => vec!["nothing was changed: look at it anew".to_owned()],
+        VaultError::SecretExists { id } => {
+            vec![format!("change its value: {command} update secret {}{}", id.name, scope_flags(&id.scope))]
+        }
+        VaultError::CannotDecrypt { .. } => {
+            vec!["name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY".to_owned(), GET_ADDED.to_owned()]
+        }
+        VaultError::Refused { id, path, source } => refusal::hints(id, path, source, command),
+        VaultError::Locked { waited, .. } => {
+            vec![format!("waited {} s; try again when the other flyte-local is done", waited.as_secs())]
+        }
+        VaultError::Manifest { source: ManifestError::Format { .. }, .. } => vec!["use a newer flyte-local".to_owned()],
+        VaultError::Manifest { source: ManifestError::Syntax(text), .. } if text.contains("<<<<<<<") => vec![
+            "git left a conflict in it: take one side, git checkout --ours or --theirs, and repeat what the other did"
+                .to_owned(),
+        ],
+        VaultError::Manifest { .. } => {
+            vec!["mend it, or restore it from a backup; the secrets are untouched".to_owned()]
+        }
+        VaultError::Changed { fingerprint, .. } => {
+            vec![format!("if that is as it should be: {command} update vault --accept --expect {fingerprint}")]
+        }
+        VaultError::Unexpected { .. } => {
+            vec![format!("nothing was accepted; once you have compared the keys with its owner's: {command} check")]
+        }
+        VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. } => {
+            vec![format!("see whom there is: {command} get recipient")]
+        }
+        VaultError::Unfit { .. } => vec!["nothing was changed".to_owned()],
+        VaultError::AuthorMissing { .. } => vec![format!("see whom there is: {command} check")],
+        VaultError::OwnAuthor { .. } => {
+            vec!["nothing was changed; another author of the vault can remove you".to_owned()]
+        }
+        VaultError::LastRecipient { .. } => {
+            vec!["nothing was changed; another recipient of the vault can remove this one".to_owned()]
+        }
+        VaultError::Stale(_) => vec![format!("if that is as it should be: {command} update vault --accept-older")],
+        VaultError::FirstUse { fingerprint, .. } => vec![format!(
+            "once you have compared the keys with those that `flyte-local check` shows its owner: {command} update vault --accept --expect {fingerprint}"
+        )],
+        VaultError::UnlistedAuthor { key } => vec![
+            format!("name yourself as one: {command} update vault --trust-author {key}"),
+            "the vault's other users will be asked to accept you".to_owned(),
+        ],
+        VaultError::NoState => {
+            vec!["set HOME".to_owned(), "or name the place with FLYTE_LOCAL_STATE=DIR".to_owned()]
+        }
+        VaultError::Pin { path, .. } => {
+            vec![format!("once you have looked at the vault's authors and recipients, begin anew: rm {}", quoted(path))]
+        }
+        VaultError::NoAuthor | VaultError::Storage(_) | VaultError::Seal { .. } | VaultError::Randomness { .. } => {
+            Vec::new()
+        }
+    }
+}
+
+/// Names the recipients of a file that no identity opened.
+pub(crate) fn needed(needs: &Needs) -> String {
+    let mut needed = format!("the file is encrypted to: {}", needs.wanted);
+    for known in &needs.recipients {
+        needed.push_str(&format!("\na recipient of the vault is {:?} {}", known.name, known.key));
+    }
+    needed
+}
+
+pub(crate) fn storage(error: &StorageError) -> Report {
+    use std::io::ErrorKind as Kind;
+    if let Some(exposure) = error.exposure() {
+        let mend = exposure_hint(exposure, &quoted(&error.path));
+        return Report::chain(Exit::Refused, error).hint(mend).hint(NO_PERMISSIONS);
+    }
+    if error.is_no_directory() || error.is_no_regular_file() {
+        return Report::chain(Exit::Refused, error).hint("flyte-local did not make it: remove it by hand");
+    }
+    let chained = Report::chain(Exit::Failed, error);
+    if error.action == "sync" {
+        return chained.hint("what was changed last may not survive a power cut: try again");
+    }
+    match error.source.kind() {
+        Kind::ReadOnlyFilesystem => chained.hint("the vault can be read there, but not written"),
+        Kind::StorageFull | Kind::QuotaExceeded => chained.hint("nothing was changed; make room and try again"),
+        Kind::PermissionDenied => chained.hint("check who owns it and its permissions"),
+        _ => chained,
+    }
+}
+
+fn exposure_hint(exposure: ExposureError, path: &str) -> String {
+    match exposure {
+        ExposureError::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
+        ExposureError::Readable { .. } => format!("close it: chmod 600 {path}"),
+        ExposureError::Foreign { .. } => {
+            format!("run flyte-local as that user, or, if it is to be yours: sudo chown -R $(id -u) {path}")
+        }
+    }
+}
+
+pub(crate) fn config(error: &ConfigError) -> Report {
+    match error {
+        ConfigError::Storage(error) => storage(error),
+        ConfigError::Syntax { .. } => Report::chain(Exit::Failed, error),
+    }
+}
+
+pub(crate) fn keyring(error: &KeyringError) -> Report {
+    let report = Report::chain(Exit::Failed, error);
+    match error {
+        KeyringError::Unavailable(_) => {
+            report.hint("without one, the passphrase is asked for each time, or read with --passphrase-fd")
+        }
+        KeyringError::Failed(_) => report,
+    }
+}
+
+/// Explains why a command did not start or did not end. The exit codes are those of a shell.
+pub(crate) fn child(error: &ChildError) -> Report {
+    match error {
+        ChildError::Start { program, source } => {
+            let exit = match source.kind() {
+                std::io::ErrorKind::NotFound => Exit::CommandNotFound,
+                _ => Exit::NotExecutable,
+            };
+            Report::new(exit, format!("cannot run {}", program.display())).because(source.to_string())
+        }
+        ChildError::Step { .. } => Report::chain(Exit::Failed, error),
+    }
+}
+
+/// The most places to name for a secret that is missing.
+const MOST_CANDIDATES: usize = 3;
+
+/// Names and scopes of the vault that may be meant by the name of a missing secret.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidates {
+    id: SecretId,
+    /// The other scopes that have a secret of this name.
+    pub(crate) scopes: Vec<Scope>,
+}
+
+impl Candidates {
+    /// Looks through the vault's directories, without opening a secret. Errors are passed over: this only helps.
+    pub(crate) fn find(vault: &Vault, id: &SecretId) -> Self {
+        let mut scopes = vault.scopes_of(&id.name).unwrap_or_default();
+        scopes.retain(|scope| *scope != id.scope);
+        Self { id: id.clone(), scopes }
+    }
+
+    /// The commands that do to each candidate what was to be done to the missing secret; `verb` as in `get secret`.
+    pub(crate) fn hints(&self, command: &str, verb: &str) -> Vec<String> {
+        let name: &SecretName = &self.id.name;
+        let typed = |scope: &Scope| format!("{command} {verb} {name}{}", scope_flags(scope));
+        let place = |scope: &Scope| match scope {
+            Scope::Organization => "the organization".to_owned(),
+            scope => scope.to_string(),
+        };
+        let scopes = self.scopes.iter().take(MOST_CANDIDATES);
+        scopes.map(|scope| format!("{name} exists in {}: {}", place(scope), typed(scope))).collect()
+    }
+}

@@ -1,0 +1,44 @@
+//! Hints for a file of the vault that is refused.
+
+use std::path::Path;
+
+use crate::cli::shell::{quoted, scope_flags};
+use flyte_local::crypto::EnvelopeError;
+use flyte_local::secret::SecretId;
+use flyte_local::vault::SecretFileError;
+
+pub(super) fn hints(id: &SecretId, path: &Path, refusal: &SecretFileError, command: &str) -> Vec<String> {
+    let typed = |verb: &str| format!("{command} {verb} secret {}{}", id.name, scope_flags(&id.scope));
+    let adopt = format!("if you know the value, make it yours: {} --adopt", typed("update"));
+    let trust = format!("{command} update vault --trust-author");
+    match refusal {
+        SecretFileError::Unsigned | SecretFileError::FormerAuthor { .. } => {
+            vec![adopt, format!("to see it: {}", look(path))]
+        }
+        SecretFileError::UnknownAuthor(key) => {
+            vec![adopt, format!("or, if that is somebody whose values are to be read from now on: {trust} {key}")]
+        }
+        SecretFileError::UnpinnedAuthor { author, .. } => {
+            vec![format!("if that is somebody you know by this key: {trust} {author}")]
+        }
+        refusal => vec![removal(refusal, &typed("delete"))],
+    }
+}
+
+/// The command that shows the value of a file that is refused here.
+fn look(path: &Path) -> String {
+    format!("age -d -i IDENTITY {}", quoted(path))
+}
+
+/// `delete` is the command that deletes the secret: it works on a file that is refused too.
+fn removal(refusal: &SecretFileError, delete: &str) -> String {
+    match refusal {
+        SecretFileError::OtherSecret(_) => format!("the file was renamed, swapped or copied: put it back, or {delete}"),
+        SecretFileError::OtherVault => format!("it was copied from another vault: {delete}, then create it here"),
+        SecretFileError::NoFile => "flyte-local did not make it: remove it by hand".to_owned(),
+        SecretFileError::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
+            format!("flyte-local did not write it: restore it from a backup, or {delete}")
+        }
+        _ => format!("restore it from a backup, or {delete}"),
+    }
+}
