@@ -376,7 +376,9 @@ fn listed_commands(help: &str) -> Vec<&str> {
 /// The options that a help lists outside of its global options, by their long names where they have one.
 fn listed_options(help: &str) -> BTreeSet<String> {
     let own = help.split("\nGlobal options").next().expect("split yields one");
-    let lines = own.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+    // Farther in and at the margin are the lines of a text.
+    let is_option = |line: &&str| line.starts_with("  -") || line.starts_with("      --");
+    let lines = own.lines().filter(is_option).map(str::trim_start);
     let mut options: BTreeSet<String> = lines.filter_map(option).collect();
     options.retain(|option| !["--help", "--version"].contains(&option.as_str()));
     options
