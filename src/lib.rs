@@ -6,6 +6,7 @@
 pub mod config;
 pub mod crypto;
 pub mod flyte;
+pub mod json_escape;
 pub mod keyring;
 pub mod launch;
 pub mod process;

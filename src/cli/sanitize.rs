@@ -1,5 +1,7 @@
 //! Harmless text: what comes from a file of others does nothing to a terminal.
 
+use flyte_local::json_escape::unicode_escape;
+
 /// Text that may come from a file of others: nothing of it acts on a terminal, and no flood. Lines are cut each by itself, so
 /// that a long one does not hide those after it.
 pub(crate) fn harmless(text: &str) -> String {
@@ -42,10 +44,7 @@ pub(crate) fn harmless_json(json: &str) -> String {
     for character in json.chars() {
         // Between strings, JSON has white space and ASCII only.
         if acts(character) && !character.is_ascii_whitespace() {
-            let mut units = [0; 2];
-            for unit in character.encode_utf16(&mut units) {
-                result.push_str(&format!("\\u{unit:04x}"));
-            }
+            result.push_str(&unicode_escape(character));
         } else {
             result.push(character);
         }

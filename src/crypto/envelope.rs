@@ -9,27 +9,18 @@
 //! The binding goes into the stanza's body, never its arguments: age does not check arguments, and a newline in one makes
 //! a file that other clients reject.
 
-use std::cell::RefCell;
-use std::collections::HashSet;
-use std::io::{Read, Write};
-
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG, measure};
-use super::randomness::{RandomnessError, with_randomness};
-use super::wanted::Wanted;
-use super::{Identities, Recipient};
+use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG};
+use super::randomness::RandomnessError;
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 
 /// The largest file that can hold a value: header, value, and age's 16 bytes for each 64 KiB of it.
 pub const MAX_FILE_BYTES: usize = MAX_HEADER_BYTES + MAX_VALUE_BYTES + (4 << 10);
-
-/// The nonce that follows an age header.
-const NONCE_BYTES: usize = 16;
 
 /// What tells the commitment's key from the other keys that age derives from a file key.
 const COMMITMENT_INFO: &[u8] = b"flyte-local/commitment-v2";
@@ -87,271 +78,30 @@ pub enum EnvelopeError {
     ReadBack,
 }
 
-/// A secret as it goes to disk, and what is needed to check that it arrived there.
-pub struct Sealed {
-    /// The bytes of the age file.
-    pub bytes: Vec<u8>,
-    file_key: FileKey,
-    binding: Vec<u8>,
-}
-
-/// A secret as it was read, after every check of age's has passed.
-pub struct Opened {
-    /// The binding.
-    pub binding: Binding,
-    /// The payload.
-    pub value: SecretValue,
-    /// What a signed binding has to say of the payload.
-    pub commitment: Commitment,
-}
-
-/// Encrypts `value` to `recipients`, bound to what `bind` makes of the commitment to it.
-///
-/// # Errors
-/// No recipients, no randomness, or age's own failure.
-pub fn seal(
-    value: &SecretValue,
-    bind: &dyn Fn(&Commitment) -> Vec<u8>,
-    recipients: &[Recipient],
-) -> Result<Sealed, EnvelopeError> {
-    with_randomness(|| encrypt(value, bind, recipients))?
-}
-
-fn encrypt(
-    value: &SecretValue,
-    bind: &dyn Fn(&Commitment) -> Vec<u8>,
-    recipients: &[Recipient],
-) -> Result<Sealed, EnvelopeError> {
-    let (first, rest) = recipients.split_first().ok_or(EnvelopeError::NoRecipient)?;
-    let bound = BoundRecipient { inner: first.as_age(), value, bind, made: RefCell::new(None) };
-    let others = rest.iter().map(Recipient::as_age);
-    let all = std::iter::once(&bound as &dyn age::Recipient).chain(others);
-    let failed = |error: age::EncryptError| EnvelopeError::Encrypt(error.to_string());
-
-    let mut bytes = Vec::with_capacity(value.expose().len() + (4 << 10));
-    let encryptor = age::Encryptor::with_recipients(all).map_err(failed)?;
-    let mut writer = encryptor.wrap_output(&mut bytes).map_err(|e| failed(e.into()))?;
-    writer.write_all(value.expose()).map_err(|e| failed(e.into()))?;
-    writer.finish().map_err(|e| failed(e.into()))?;
-
-    let (file_key, binding) = bound.made.into_inner().ok_or(EnvelopeError::NoRecipient)?;
-    Ok(Sealed { bytes, file_key, binding })
-}
-
-impl Sealed {
-    /// Checks that `file`, as read back from disk, opens to `value` under the binding that was made.
-    ///
-    /// It opens with the file key, so that writing needs no identity.
-    ///
-    /// # Errors
-    /// It does not open, or to something else.
-    pub fn verify(&self, file: &[u8], value: &SecretValue) -> Result<(), EnvelopeError> {
-        let key = KnownFileKey(&self.file_key);
-        let opened = decrypt(file, &key)?;
-        let same = opened.binding.is_signed && opened.binding.body == self.binding && &opened.value == value;
-        if same { Ok(()) } else { Err(EnvelopeError::ReadBack) }
-    }
-}
-
-fn commit(file_key: &FileKey, value: &SecretValue) -> Commitment {
+pub(super) fn commit(file_key: &FileKey, value: &SecretValue) -> Commitment {
     let key = Zeroizing::new(age_core::primitives::hkdf(b"", COMMITMENT_INFO, file_key.expose_secret()));
     let mut mac = Hmac::<Sha256>::new_from_slice(&key[..]).expect("a key of any length will do");
     mac.update(value.expose());
     mac.finalize().into_bytes().into()
 }
 
-/// Opens a whole file. The value is returned only when the header's MAC held and the payload held to its end.
-///
-/// # Errors
-/// See [`EnvelopeError`].
-pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
-    decrypt(file, &IdentitySet(identities))
-}
-
-/// To whom a file is encrypted, as its header says, unverified; nothing of a header that is malformed.
-///
-/// `start` is as [`peek`] takes it.
-pub fn wanted(start: &[u8]) -> Wanted {
-    let collector = WantedCollector::default();
-    if let Ok(header) = measure(start)
-        && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)])
-    {
-        let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
-    }
-    collector.0.into_inner()
-}
-
-/// The binding in a file's header, unverified: without an identity nothing can vouch for it.
-///
-/// `start` is the file's first bytes, [`MAX_HEADER_BYTES`] and a little more at the most.
-///
-/// # Errors
-/// See [`EnvelopeError`].
-pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
-    let header = measure(start)?;
-    let end = start.len().min(header + NONCE_BYTES);
-    let finder = BindingCollector::default();
-    match decryptor(&start[..end])?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
-        // The finder never yields a key: that age found none is the expected end.
-        Err(age::DecryptError::NoMatchingKeys) => finder.only(),
-        _ => Err(EnvelopeError::MalformedHeader),
-    }
-}
-
-fn decryptor(file: &[u8]) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
-    age::Decryptor::new_buffered(file).map_err(|error| match error {
-        age::DecryptError::Io(_) => EnvelopeError::Truncated,
-        _ => EnvelopeError::MalformedHeader,
-    })
-}
-
-fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, EnvelopeError> {
-    if file.len() > MAX_FILE_BYTES {
-        return Err(EnvelopeError::FileTooLarge);
-    }
-    measure(file)?;
-    let finder = BindingCollector::default();
-    let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
-    let all = [&finder as &dyn age::Identity, &opener].into_iter();
-    let mut payload = decryptor(file)?.decrypt(all).map_err(|error| match error {
-        age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
-        _ => EnvelopeError::Tampered,
-    })?;
-    let binding = finder.only()?;
-
-    // With the room reserved at once, the vector never grows and leaves no copy of the value behind.
-    let mut value = Zeroizing::new(Vec::with_capacity(file.len()));
-    payload.read_to_end(&mut value).map_err(|_| EnvelopeError::Tampered)?;
-    let value = SecretValue::new(value).map_err(|_| EnvelopeError::FileTooLarge)?;
-    let file_key = opener.file_key.into_inner().ok_or(EnvelopeError::NoMatchingIdentity)?;
-    Ok(Opened { binding, commitment: commit(&file_key, &value), value })
-}
-
-/// Identities, as one.
-struct IdentitySet<'a>(&'a dyn Identities);
-
-impl age::Identity for IdentitySet<'_> {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        self.unwrap_stanzas(std::slice::from_ref(stanza))
-    }
-
-    /// Each identity sees all stanzas, as the next one may have to be unlocked.
-    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
-        let mut found = None;
-        self.0.find(&Wanted::by(stanzas), &mut |identity| {
-            found = identity.as_age().unwrap_stanzas(stanzas);
-            found.is_some()
-        });
-        found
-    }
-}
-
-/// An identity that opens nothing, and keeps what it is shown.
-#[derive(Default)]
-struct WantedCollector(RefCell<Wanted>);
-
-impl age::Identity for WantedCollector {
-    fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        None
-    }
-
-    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
-        *self.0.borrow_mut() = Wanted::by(stanzas);
-        None
-    }
-}
-
-/// An identity that remembers the file key it found.
-struct FileKeyKeeper<'a> {
-    identity: &'a dyn age::Identity,
-    file_key: RefCell<Option<FileKey>>,
-}
-
-impl age::Identity for FileKeyKeeper<'_> {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        self.unwrap_stanzas(std::slice::from_ref(stanza))
-    }
-
-    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
-        let found = self.identity.unwrap_stanzas(stanzas);
-        if let Some(Ok(file_key)) = &found {
-            *self.file_key.borrow_mut() = Some(copy(file_key));
-        }
-        found
-    }
-}
-
-/// A recipient that adds the binding stanza beside its own, and remembers the file key for the read-back.
-///
-/// It forwards the inner recipient's labels: age refuses recipients whose labels differ.
-struct BoundRecipient<'a> {
-    inner: &'a dyn age::Recipient,
-    value: &'a SecretValue,
-    bind: &'a dyn Fn(&Commitment) -> Vec<u8>,
-    made: RefCell<Option<(FileKey, Vec<u8>)>>,
-}
-
-impl age::Recipient for BoundRecipient<'_> {
-    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
-        let (mut stanzas, labels) = self.inner.wrap_file_key(file_key)?;
-        let binding = (self.bind)(&commit(file_key, self.value));
-        stanzas.push(Stanza { tag: SIGNED_TAG.to_owned(), args: Vec::new(), body: binding.clone() });
-        *self.made.borrow_mut() = Some((copy(file_key), binding));
-        Ok((stanzas, labels))
-    }
-}
-
-fn copy(key: &FileKey) -> FileKey {
+pub(super) fn copy(key: &FileKey) -> FileKey {
     FileKey::init_with_mut(|bytes| bytes.copy_from_slice(key.expose_secret()))
 }
 
-/// An identity that opens one file: the one this key was made for.
-struct KnownFileKey<'a>(&'a FileKey);
-
-impl age::Identity for KnownFileKey<'_> {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        // Only where a stanza wraps the key for somebody (age adds a random `…-grease` one that does not): a file that
-        // nobody can open is no good file.
-        let wraps = !is_binding(stanza) && !stanza.tag.ends_with("-grease");
-        wraps.then(|| Ok(copy(self.0)))
-    }
-}
-
 /// Of either version: with one of each, a file has two bindings.
-fn is_binding(stanza: &Stanza) -> bool {
+pub(super) fn is_binding(stanza: &Stanza) -> bool {
     stanza.tag == SIGNED_TAG || stanza.tag == UNSIGNED_TAG
-}
-
-/// An identity that opens nothing: age shows it every stanza, and it keeps the binding.
-#[derive(Default)]
-struct BindingCollector(RefCell<Vec<Stanza>>);
-
-impl BindingCollector {
-    fn only(self) -> Result<Binding, EnvelopeError> {
-        let mut found = self.0.into_inner();
-        match (found.pop(), found.is_empty()) {
-            (Some(binding), true) if binding.args.is_empty() => {
-                Ok(Binding { is_signed: binding.tag == SIGNED_TAG, body: binding.body })
-            }
-            _ => Err(EnvelopeError::NoBinding),
-        }
-    }
-}
-
-impl age::Identity for BindingCollector {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        if is_binding(stanza) {
-            let (tag, args, body) = (stanza.tag.clone(), stanza.args.clone(), stanza.body.clone());
-            self.0.borrow_mut().push(Stanza { tag, args, body });
-        }
-        None
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::HashSet;
+    use std::io::Write;
+
     use super::*;
-    use crate::crypto::Identity;
+    use crate::crypto::{Identity, Sealed, open, peek, seal};
 
     fn value(bytes: &[u8]) -> SecretValue {
         SecretValue::new(Zeroizing::new(bytes.to_vec())).expect("small enough")

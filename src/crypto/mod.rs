@@ -9,22 +9,26 @@ mod envelope;
 mod header;
 mod identity;
 mod identity_file;
+mod open;
 mod open_ssh;
 mod passphrase;
 mod randomness;
 mod recipient;
 pub mod rotation;
+mod seal;
 mod wanted;
 
 pub use author::{Author, AuthorError, AuthorKey, AuthorKeyError, SIGNATURE_BYTES};
-pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Opened, Sealed, open, peek, seal, wanted};
+pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES};
 pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
 pub use identity::{Identities, Identity, IdentityError};
 pub use identity_file::{IdentityFile, LockedIdentity, Unlocked};
+pub use open::{Opened, open, peek, wanted};
 pub use open_ssh::MAX_ROUNDS;
 pub use passphrase::{MAX_WORK_FACTOR, MemoryError, Passphrase, ProtectError, UnlockError, WORK_FACTOR, lock};
 pub use randomness::{RandomnessError, is_lack_of_randomness};
 pub use recipient::{Recipient, RecipientError};
+pub use seal::{Sealed, seal};
 pub use wanted::Wanted;
 
 /// A name for bytes that cannot be one themselves: their SHA-256, in hexadecimal.

@@ -4,6 +4,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::MIN_BYTES;
+use crate::json_escape::unicode_escape;
 
 /// The strings in a value that is a JSON object or array, such as the key of a service account: a program that parses it
 /// prints them bare. Not the names of its members, nor strings that are too short to be told from other data.
@@ -81,11 +82,7 @@ fn escaped(text: impl Iterator<Item = char> + Clone, bytes: usize, quoting: Quot
                 };
                 match (is_hidden, is_json) {
                     (false, _) => shown.extend(character.encode_utf8(&mut [0; 4]).bytes()),
-                    (true, true) => {
-                        for unit in character.encode_utf16(&mut [0; 2]) {
-                            shown.extend(format!("\\u{unit:04x}").bytes());
-                        }
-                    }
+                    (true, true) => shown.extend(unicode_escape(character).bytes()),
                     (true, false) => shown.extend(format!("\\x{code:02x}").bytes()),
                 }
             }

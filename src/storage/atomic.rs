@@ -74,6 +74,12 @@ fn is_anybodys(name: &str) -> bool {
     name.starts_with(ANYBODYS) && name.ends_with(TEMPORARY)
 }
 
+/// A temporary file that is being written.
+struct TemporaryFile<'a> {
+    name: &'a str,
+    file: File,
+}
+
 impl Directory {
     /// Writes `bytes` to the file `name`, mode 0600 whatever the umask; `check` is given what was read back, before the
     /// rename. Only in a directory that is ours alone, and under `lock`: a file called `.tmp` in it is removed.
@@ -95,7 +101,7 @@ impl Directory {
             Err(error) => return Err(StorageError::new("remove", self.join(TEMPORARY), error).into()),
         }
         let file = self.create_temporary(TEMPORARY, name)?;
-        self.write_through((TEMPORARY, file), name, bytes, replace, check, || lock.confirm())
+        self.write_through(TemporaryFile { name: TEMPORARY, file }, name, bytes, replace, check, || lock.confirm())
     }
 
     /// As [`Directory::write`], in place of what is there, for bytes that are sound if they read back as they were written.
@@ -114,8 +120,15 @@ impl Directory {
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         self.sweep();
         let (temporary, file) = self.create_locked(name)?;
-        self.write_through((&temporary, file), name, bytes, Replace::Never, same_as(bytes), || Ok(()))
-            .map_err(WriteError::into_storage)
+        self.write_through(
+            TemporaryFile { name: &temporary, file },
+            name,
+            bytes,
+            Replace::Never,
+            same_as(bytes),
+            || Ok(()),
+        )
+        .map_err(WriteError::into_storage)
     }
 
     /// As [`Directory::write_new`], in place of the file that is there; `check` is given what was read back, before the rename.
@@ -130,7 +143,7 @@ impl Directory {
     ) -> Result<(), WriteError<E>> {
         self.sweep();
         let (temporary, file) = self.create_locked(name)?;
-        self.write_through((&temporary, file), name, bytes, Replace::Existing, check, || Ok(()))
+        self.write_through(TemporaryFile { name: &temporary, file }, name, bytes, Replace::Existing, check, || Ok(()))
     }
 
     /// Removes what a killed [`Directory::write_new`] left. What cannot be removed is in nobody's way.
@@ -185,21 +198,21 @@ impl Directory {
 
     fn write_through<E: std::error::Error>(
         &self,
-        (temporary, file): (&str, File),
+        temporary: TemporaryFile<'_>,
         name: &str,
         bytes: &[u8],
         replace: Replace,
         check: impl FnOnce(&[u8]) -> Result<(), E>,
         confirm: impl FnOnce() -> Result<(), StorageError>,
     ) -> Result<(), WriteError<E>> {
-        let written = self.fill(&file, name, bytes).map_err(WriteError::from).and_then(|read_back| {
+        let written = self.fill(&temporary.file, name, bytes).map_err(WriteError::from).and_then(|read_back| {
             check(&read_back).map_err(|source| WriteError::Check { path: self.join(name), source })?;
             confirm()?;
-            self.rename(temporary, name, replace).map_err(WriteError::from)
+            self.rename(temporary.name, name, replace).map_err(WriteError::from)
         });
         if written.is_err() {
             // The first error is the one to tell.
-            let _ = rustix::fs::unlinkat(self, temporary, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(self, temporary.name, AtFlags::empty());
         }
         written?;
         self.sync().map_err(WriteError::from)

@@ -15,6 +15,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::error::Category;
 use zeroize::Zeroizing;
 
+use crate::json_escape::unicode_escape;
+
 /// Docker's configuration, as far as it says where credentials are.
 #[derive(serde::Deserialize)]
 pub struct DockerConfig {
@@ -180,11 +182,7 @@ fn push_string(text: &mut String, string: &str) {
             '\u{8}' => text.push_str("\\b"),
             '\u{c}' => text.push_str("\\f"),
             ' '..='~' => text.push(character),
-            other => {
-                for unit in other.encode_utf16(&mut [0; 2]) {
-                    text.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
+            other => text.push_str(&unicode_escape(other)),
         }
     }
     text.push('"');

@@ -1,0 +1,173 @@
+//! Opening an envelope, and reading its header without a key.
+
+use std::cell::RefCell;
+use std::io::Read;
+
+use age_core::format::{FileKey, Stanza};
+use zeroize::Zeroizing;
+
+use super::Identities;
+use super::envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, commit, copy, is_binding};
+use super::header::{SIGNED_TAG, measure};
+use super::wanted::Wanted;
+use crate::secret::SecretValue;
+
+/// The nonce that follows an age header.
+const NONCE_BYTES: usize = 16;
+
+/// A secret as it was read, after every check of age's has passed.
+pub struct Opened {
+    /// The binding.
+    pub binding: Binding,
+    /// The payload.
+    pub value: SecretValue,
+    /// What a signed binding has to say of the payload.
+    pub commitment: Commitment,
+}
+
+/// Opens a whole file. The value is returned only when the header's MAC held and the payload held to its end.
+///
+/// # Errors
+/// See [`EnvelopeError`].
+pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
+    decrypt(file, &IdentitySet(identities))
+}
+
+/// To whom a file is encrypted, as its header says, unverified; nothing of a header that is malformed.
+///
+/// `start` is as [`peek`] takes it.
+pub fn wanted(start: &[u8]) -> Wanted {
+    let collector = WantedCollector::default();
+    if let Ok(header) = measure(start)
+        && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)])
+    {
+        let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
+    }
+    collector.0.into_inner()
+}
+
+/// The binding in a file's header, unverified: without an identity nothing can vouch for it.
+///
+/// `start` is the file's first bytes, [`MAX_HEADER_BYTES`] and a little more at the most.
+///
+/// # Errors
+/// See [`EnvelopeError`].
+pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
+    let header = measure(start)?;
+    let end = start.len().min(header + NONCE_BYTES);
+    let finder = BindingCollector::default();
+    match decryptor(&start[..end])?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
+        // The finder never yields a key: that age found none is the expected end.
+        Err(age::DecryptError::NoMatchingKeys) => finder.only(),
+        _ => Err(EnvelopeError::MalformedHeader),
+    }
+}
+
+fn decryptor(file: &[u8]) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
+    age::Decryptor::new_buffered(file).map_err(|error| match error {
+        age::DecryptError::Io(_) => EnvelopeError::Truncated,
+        _ => EnvelopeError::MalformedHeader,
+    })
+}
+
+pub(super) fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, EnvelopeError> {
+    if file.len() > MAX_FILE_BYTES {
+        return Err(EnvelopeError::FileTooLarge);
+    }
+    measure(file)?;
+    let finder = BindingCollector::default();
+    let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
+    let all = [&finder as &dyn age::Identity, &opener].into_iter();
+    let mut payload = decryptor(file)?.decrypt(all).map_err(|error| match error {
+        age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
+        _ => EnvelopeError::Tampered,
+    })?;
+    let binding = finder.only()?;
+
+    // With the room reserved at once, the vector never grows and leaves no copy of the value behind.
+    let mut value = Zeroizing::new(Vec::with_capacity(file.len()));
+    payload.read_to_end(&mut value).map_err(|_| EnvelopeError::Tampered)?;
+    let value = SecretValue::new(value).map_err(|_| EnvelopeError::FileTooLarge)?;
+    let file_key = opener.file_key.into_inner().ok_or(EnvelopeError::NoMatchingIdentity)?;
+    Ok(Opened { binding, commitment: commit(&file_key, &value), value })
+}
+
+/// Identities, as one.
+struct IdentitySet<'a>(&'a dyn Identities);
+
+impl age::Identity for IdentitySet<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    /// Each identity sees all stanzas, as the next one may have to be unlocked.
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        let mut found = None;
+        self.0.find(&Wanted::by(stanzas), &mut |identity| {
+            found = identity.as_age().unwrap_stanzas(stanzas);
+            found.is_some()
+        });
+        found
+    }
+}
+
+/// An identity that opens nothing, and keeps what it is shown.
+#[derive(Default)]
+struct WantedCollector(RefCell<Wanted>);
+
+impl age::Identity for WantedCollector {
+    fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        None
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        *self.0.borrow_mut() = Wanted::by(stanzas);
+        None
+    }
+}
+
+/// An identity that remembers the file key it found.
+struct FileKeyKeeper<'a> {
+    identity: &'a dyn age::Identity,
+    file_key: RefCell<Option<FileKey>>,
+}
+
+impl age::Identity for FileKeyKeeper<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        let found = self.identity.unwrap_stanzas(stanzas);
+        if let Some(Ok(file_key)) = &found {
+            *self.file_key.borrow_mut() = Some(copy(file_key));
+        }
+        found
+    }
+}
+
+/// An identity that opens nothing: age shows it every stanza, and it keeps the binding.
+#[derive(Default)]
+struct BindingCollector(RefCell<Vec<Stanza>>);
+
+impl BindingCollector {
+    fn only(self) -> Result<Binding, EnvelopeError> {
+        let mut found = self.0.into_inner();
+        match (found.pop(), found.is_empty()) {
+            (Some(binding), true) if binding.args.is_empty() => {
+                Ok(Binding { is_signed: binding.tag == SIGNED_TAG, body: binding.body })
+            }
+            _ => Err(EnvelopeError::NoBinding),
+        }
+    }
+}
+
+impl age::Identity for BindingCollector {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        if is_binding(stanza) {
+            let (tag, args, body) = (stanza.tag.clone(), stanza.args.clone(), stanza.body.clone());
+            self.0.borrow_mut().push(Stanza { tag, args, body });
+        }
+        None
+    }
+}
