@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use flyte_local::flyte::{
-    Broker, Declared, Interpreter, Job, Leaks, OLDEST_PYTHON, Origin, Provided, Refused, SecretSource, Settings,
-    Surveyed,
+    Broker, Declared, Interpreter, InterpreterOrigin, Job, Leaks, OLDEST_PYTHON, Provided, PythonVersion, SecretSource,
+    Settings, SourceError, Surveyed,
 };
 use flyte_local::process::Spawner;
 use libfuzzer_sys::fuzz_target;
@@ -60,12 +60,12 @@ fn declared(secret: &Declared) -> Value {
 }
 
 impl SecretSource for Source {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused> {
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
         self.note(json!({"op": "scope", "project": project, "domain": domain}));
-        if project.is_some_and(str::is_empty) { Err(Refused("no project".to_owned())) } else { Ok(()) }
+        if project.is_some_and(str::is_empty) { Err(SourceError("no project".to_owned())) } else { Ok(()) }
     }
 
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, PythonVersion, SourceError> {
         self.note(json!({"op": "secrets", "task": task, "secrets": secrets.iter().map(declared).collect::<Vec<_>>()}));
         let mut provided = Provided::default();
         for secret in secrets {
@@ -86,10 +86,11 @@ impl SecretSource for Source {
 
 fn talk(input: &[u8]) -> Told {
     let source = Source::default();
-    let interpreter = Interpreter { program: "python3".into(), origin: Origin::Path, lacks_uv: false };
+    let interpreter = Interpreter { program: "python3".into(), origin: InterpreterOrigin::Path, lacks_uv: false };
     let job = Job::Module { module: "m".to_owned(), arguments: Vec::new() };
     let settings = Settings { shared_secrets: false, leaks: Leaks::Warn, secrets_directory: None };
-    let (broker, command) = Broker::start(&Spawner::new([], || ()), &interpreter, job, settings, source.clone()).expect("a socket");
+    let (broker, command) =
+        Broker::start(&Spawner::new([], || ()), &interpreter, job, settings, source.clone()).expect("a socket");
     let socket =
         command.get_args().last().and_then(|number| number.to_str()?.parse().ok()).expect("the inherited socket");
     // SAFETY: it is open until `started` closes the broker's copy.
@@ -124,7 +125,7 @@ fn check(requests: &[Value], told: &Told) {
         match request["op"].as_str().expect("a request has one") {
             "hello" => {
                 let version = |index: usize| request["python"][index].as_u64().expect("a number") as u32;
-                assert!((version(0), version(1)) >= OLDEST_PYTHON);
+                assert!(PythonVersion::from((version(0), version(1), version(2))) >= OLDEST_PYTHON);
                 assert_eq!(reply["job"], json!({"mode": "module", "module": "m", "arguments": []}));
                 continue;
             }

@@ -1,6 +1,8 @@
 //! From a declaration to a value in its place: what `run` and `exec` share.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -28,7 +30,15 @@ pub(crate) struct Injector {
     watchlist: Watchlist,
     /// The keys of values so short that hiding them spoils the output.
     short: RefCell<Vec<SecretName>>,
+    /// The secrets that a file was given while it is imported; `None` once a task has started, and for a command.
+    imported: RefCell<Option<BTreeMap<SecretName, ForImport>>>,
     command: String,
+}
+
+/// A secret that was opened while a file is imported, and the scope in which it was looked for.
+struct ForImport {
+    run: RunScope,
+    resolved: Arc<Resolved>,
 }
 
 /// Values of fewer bytes stand in any output by chance.
@@ -65,8 +75,9 @@ impl Injector {
                 Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
             }
         };
+        let imported = RefCell::new((user == User::Task).then(BTreeMap::new));
         let command = context.command.clone();
-        Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), command })
+        Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), imported, command })
     }
 
     /// Puts an error into words, for a reader other than the terminal.
@@ -81,7 +92,8 @@ impl Injector {
 
     /// A secret as the text of a variable.
     pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CommandError> {
-        let value = self.resolve(key, run)?.value;
+        let resolved = self.resolve(key, run)?;
+        let value = &resolved.value;
         // The cluster's words: it refuses such a value and sends the user to a file mount.
         match std::str::from_utf8(value.expose()) {
             Ok(text) if !text.contains('\0') => Ok(Zeroizing::new(text.to_owned())),
@@ -99,7 +111,8 @@ impl Injector {
 
     /// Puts a secret where a cluster mounts it; with a group, also where the SDK's AWS example reads it.
     pub(crate) fn file(&self, key: &SecretName, group: Option<&str>, run: &RunScope) -> Result<(), CommandError> {
-        let value = self.resolve(key, run)?.value;
+        let resolved = self.resolve(key, run)?;
+        let value = &resolved.value;
         let directory = match &self.files {
             Files::Mounted(directory) => directory,
             Files::InMemory(directory) => directory.files(),
@@ -133,7 +146,7 @@ impl Injector {
 
     /// The scope that a secret would come from. It is opened, as one that is refused would not come from there.
     pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CommandError> {
-        self.resolve(key, run).map(|resolved| resolved.scope)
+        self.resolve(key, run).map(|resolved| resolved.scope.clone())
     }
 
     /// The directory of file secrets, as the variables of a cluster name it.
@@ -165,7 +178,26 @@ impl Injector {
         }
     }
 
-    fn resolve(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CommandError> {
+    /// Opens every secret again from here on: a task gets the values that the vault has when the task starts.
+    pub(crate) fn task_starts(&self) {
+        *self.imported.borrow_mut() = None;
+    }
+
+    /// Finds and opens a secret; while a file is imported, only once, so that the whole import sees one value.
+    fn resolve(&self, key: &SecretName, run: &RunScope) -> Result<Arc<Resolved>, CommandError> {
+        let mut imported = self.imported.borrow_mut();
+        let known = imported.as_ref().and_then(|known| known.get(key)).filter(|known| known.run == *run);
+        if let Some(known) = known {
+            return Ok(Arc::clone(&known.resolved));
+        }
+        let resolved = Arc::new(self.open_secret(key, run)?);
+        if let Some(imported) = imported.as_mut() {
+            imported.insert(key.clone(), ForImport { run: run.clone(), resolved: Arc::clone(&resolved) });
+        }
+        Ok(resolved)
+    }
+
+    fn open_secret(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CommandError> {
         match self.vault.resolve(key, run, &self.identities) {
             Ok(Some(resolved)) => {
                 self.watch(key, resolved.value.expose());

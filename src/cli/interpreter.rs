@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::environment::virtual_env;
 use super::error::{CommandError, Exit};
 use super::shell::quoted;
-use flyte_local::flyte::{Failure, Interpreter, Origin, ScriptError, Search};
+use flyte_local::flyte::{Interpreter, InterpreterOrigin, InterpreterSearch, RunError, ScriptError};
 use flyte_local::process::Spawner;
 
 pub(crate) fn find(
@@ -16,17 +16,17 @@ pub(crate) fn find(
     let directory =
         std::env::current_dir().map_err(|error| CommandError::from_io("find the working directory", &error))?;
     let active = virtual_env();
-    let search = Search { given, file, virtual_env: active.as_deref(), directory: &directory };
+    let search = InterpreterSearch { given, file, virtual_env: active.as_deref(), directory: &directory };
     Interpreter::find(search, spawner).map_err(|error| no_environment(&error))
 }
 
 fn named_by(interpreter: &Interpreter) -> String {
     let origin = match interpreter.origin {
-        Origin::Option => "named by --python",
-        Origin::Script => "made by uv for the file's header",
-        Origin::VirtualEnv => "of VIRTUAL_ENV",
-        Origin::DotVenv => "of the nearest .venv",
-        Origin::Path => "looked for in PATH",
+        InterpreterOrigin::Option => "named by --python",
+        InterpreterOrigin::Script => "made by uv for the file's header",
+        InterpreterOrigin::VirtualEnv => "of VIRTUAL_ENV",
+        InterpreterOrigin::DotVenv => "of the nearest .venv",
+        InterpreterOrigin::Path => "looked for in PATH",
     };
     format!("{} ({origin})", interpreter.program.display())
 }
@@ -79,16 +79,16 @@ impl Typed {
     }
 }
 
-pub(crate) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed) -> CommandError {
+pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Typed) -> CommandError {
     match failure {
-        Failure::PythonTooOld { version: (major, minor, micro) } => {
-            let message = format!("Python {major}.{minor}.{micro} is too old for Flyte 2, which needs 3.10 or newer");
+        RunError::PythonTooOld { version } => {
+            let message = format!("Python {version} is too old for Flyte 2, which needs 3.10 or newer");
             CommandError::new(Exit::Failed, message)
                 .because(format!("it is {}", named_by(interpreter)))
                 .hint(another(typed.verb))
         }
-        Failure::LacksSdk { python } => lacks_sdk(&python, interpreter, typed),
-        Failure::Bootstrap { message, hints, code } => {
+        RunError::LacksSdk { python } => lacks_sdk(&python, interpreter, typed),
+        RunError::Bootstrap { message, hints, code } => {
             let error = CommandError::new(Exit::Failed, message).with_code(code);
             let run = typed.up_to_the_file();
             hints.into_iter().fold(error, |error, hint| error.hint(hint.replace("{run}", &run)))
@@ -98,7 +98,7 @@ pub(crate) fn explain(failure: Failure, interpreter: &Interpreter, typed: &Typed
 
 fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CommandError {
     let error = CommandError::new(Exit::Failed, format!("{python} has no flyte package"));
-    if interpreter.origin == Origin::Script {
+    if interpreter.origin == InterpreterOrigin::Script {
         return error
             .because("it is the one that uv made for the file's header, which does not name flyte")
             .hint(format!("add it: uv add --script {} flyte", typed.file.as_deref().map_or_else(String::new, quoted)));

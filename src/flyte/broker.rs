@@ -1,11 +1,10 @@
 //! The broker: answers the bootstrap over one inherited socket.
 //!
-//! The socket is closed on exec in the interpreter, and the identity never leaves this process: what crosses is the
-//! declaration one way, and the values declared the other.
+//! The interpreter closes the socket on exec, and the identity never leaves this process. Only declarations cross in one
+//! direction, and the declared values in the other.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,53 +14,55 @@ use zeroize::Zeroizing;
 
 use super::bootstrap::{LOAD, RUN, RUN_MODULES};
 use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
-use super::{Interpreter, OLDEST_PYTHON};
+use super::python::Connected;
+use super::{Interpreter, OLDEST_PYTHON, PythonVersion};
 use crate::process::Spawner;
 
-/// The longest request: thousands of declared secrets.
+/// The longest request, enough for thousands of declared secrets.
 const MAX_REQUEST_BYTES: u64 = 1 << 20;
 
-/// Where secrets come from and go to.
+/// Provides secrets to the tasks of a run.
 pub trait SecretSource: Send {
-    /// Flyte's own configuration names this project and domain.
+    /// Takes the project and domain of Flyte's own configuration.
     ///
     /// # Errors
-    /// A name that is none.
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused>;
+    /// An invalid name.
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError>;
 
-    /// Provides what a task declares; or, with no task, what of a new environment's secrets there is. Files are written
-    /// where they belong before it returns.
+    /// Provides the secrets that a task declares. Without a task, provides those secrets of a new environment that exist. Writes
+    /// files before it returns.
     ///
     /// # Errors
-    /// With a task: a secret that cannot be had.
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused>;
+    /// With a task: a secret is missing or cannot be opened.
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError>;
 
-    /// Takes what a [`Job::Survey`] found.
+    /// Takes the declarations that a [`Job::Survey`] found.
     fn survey(&mut self, _declared: Vec<Surveyed>) {}
 }
 
-/// Why a task does not get a secret: text for the user, several lines of it.
-#[derive(Debug)]
-pub struct Refused(pub String);
+/// The reason why a task does not get a secret: several lines of text for the user.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SourceError(pub String);
 
-/// Why a run could not begin or go on, for a reason of ours.
+/// Reasons of flyte-local's, rather than the user's code, why a run could not begin or go on.
 #[derive(Debug)]
-pub enum Failure {
+pub enum RunError {
     /// The interpreter is older than Flyte 2 supports.
     PythonTooOld {
-        /// Major, minor and micro version.
-        version: (u32, u32, u32),
+        /// Its version.
+        version: PythonVersion,
     },
     /// The interpreter has no Flyte SDK.
     LacksSdk {
         /// The interpreter's own name for itself.
         python: String,
     },
-    /// The bootstrap says why.
+    /// The bootstrap reports the reason.
     Bootstrap {
-        /// What is wrong.
+        /// The message.
         message: String,
-        /// What to do about it; `{run}` stands for the command as it was typed, up to the file.
+        /// Hints; `{run}` stands for the command as it was typed, up to the file.
         hints: Vec<String>,
         /// The exit code.
         code: u8,
@@ -69,37 +70,37 @@ pub enum Failure {
 }
 
 #[derive(Default)]
-struct State {
+struct RunState {
     /// The interpreter's parent, once it is known.
     parent: Option<u32>,
     greeted: bool,
-    failure: Option<Failure>,
+    failure: Option<RunError>,
     keeps: BTreeSet<PathBuf>,
 }
 
-/// What the broker's thread and its owner share.
+/// State that the broker's thread and its owner share.
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    /// The interpreter's parent became known.
+struct SharedRunState {
+    state: Mutex<RunState>,
+    /// Notified when the interpreter's parent becomes known.
     started: Condvar,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedRunState {
+    fn lock(&self) -> MutexGuard<'_, RunState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One end of a socket whose other end is an interpreter's.
+/// The conversation with an interpreter, over a socket.
 pub struct Broker {
-    /// Kept open until the interpreter has inherited it.
+    /// The interpreter's end, kept open until the interpreter has inherited it.
     child: Mutex<Option<UnixStream>>,
-    shared: Arc<Shared>,
+    shared: Arc<SharedRunState>,
 }
 
 impl Broker {
-    /// Starts answering, on a thread of its own, and returns the command that starts the interpreter with the other end.
+    /// Starts a thread that answers, and returns the command that starts the interpreter with the other end.
     ///
     /// # Errors
     /// The system has no socket left.
@@ -110,38 +111,33 @@ impl Broker {
         settings: Settings,
         source: impl SecretSource + 'static,
     ) -> io::Result<(Self, Command)> {
-        let (ours, child) = UnixStream::pair()?;
-        // std opens it close-on-exec; this end is to be inherited. The bootstrap sets the flag again.
-        rustix::io::fcntl_setfd(&child, rustix::io::FdFlags::empty())?;
-        let mut command = spawner.command(&interpreter.program);
-        command.args(["-c", RUN]).arg(child.as_raw_fd().to_string());
-
-        let shared = Arc::new(Shared::default());
-        let session = Session { socket: ours, job, settings, source, shared: Arc::clone(&shared) };
+        let Connected { command, socket, child_socket } = interpreter.connect(spawner, RUN)?;
+        let shared = Arc::new(SharedRunState::default());
+        let session = Session { socket, job, settings, source, shared: Arc::clone(&shared) };
         std::thread::spawn(move || session.serve());
-        Ok((Self { child: Mutex::new(Some(child)), shared }, command))
+        Ok((Self { child: Mutex::new(Some(child_socket)), shared }, command))
     }
 
-    /// Tells the interpreter, which waits for it, who its parent is; and lets go of the interpreter's end of the socket, so
-    /// that the interpreter's exit ends the conversation.
+    /// Sends the waiting interpreter its parent's process id. Closes this process's copy of the interpreter's end, so that the
+    /// interpreter's exit ends the conversation.
     pub fn started(&self, parent: u32) {
         *self.child.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.shared.lock().parent = Some(parent);
         self.shared.started.notify_all();
     }
 
-    /// Whether the interpreter ever spoke; if not, it was no Python.
+    /// Returns true once the interpreter has sent a request. Otherwise the program was not a Python interpreter.
     pub fn greeted(&self) -> bool {
         self.shared.lock().greeted
     }
 
-    /// Why the run could not go on, if that was the reason it ended.
-    pub fn failure(&self) -> Option<Failure> {
+    /// Returns the reason why the run could not go on, if it ended for that.
+    pub fn failure(&self) -> Option<RunError> {
         let mut state = self.shared.lock();
         state.failure.take()
     }
 
-    /// The directories in which Flyte keeps what the run made.
+    /// Returns the directories in which Flyte keeps the run's outputs.
     pub fn keeps(&self) -> BTreeSet<PathBuf> {
         self.shared.lock().keeps.clone()
     }
@@ -152,11 +148,11 @@ struct Session<S> {
     job: Job,
     settings: Settings,
     source: S,
-    shared: Arc<Shared>,
+    shared: Arc<SharedRunState>,
 }
 
 impl<S: SecretSource> Session<S> {
-    /// Answers until the interpreter is gone, or says something that is no request.
+    /// Answers until the interpreter is gone or sends anything but a request.
     fn serve(mut self) {
         let Ok(reader) = self.socket.try_clone() else { return };
         let mut reader = BufReader::new(reader);
@@ -179,8 +175,8 @@ impl<S: SecretSource> Session<S> {
             Request::Hello { python: version } => {
                 let mut state = self.shared.lock();
                 state.greeted = true;
-                if (version.0, version.1) < OLDEST_PYTHON {
-                    state.failure = Some(Failure::PythonTooOld { version });
+                if version < OLDEST_PYTHON {
+                    state.failure = Some(RunError::PythonTooOld { version });
                     return Err(io::ErrorKind::Unsupported.into());
                 }
                 let waiting = self.shared.started.wait_while(state, |state| state.parent.is_none());
@@ -192,12 +188,12 @@ impl<S: SecretSource> Session<S> {
             Request::Scope { project, domain } => {
                 match self.source.configured_scope(project.as_deref(), domain.as_deref()) {
                     Ok(()) => send(&self.socket, &Reply::Done {}),
-                    Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+                    Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
                 }
             }
             Request::Secrets { task, secrets } => match self.source.provide(task.as_deref(), &secrets) {
                 Ok(provided) => send(&self.socket, &Reply::Secrets(&provided)),
-                Err(Refused(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+                Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
             },
             Request::Keeps { directories } => {
                 self.shared.lock().keeps.extend(directories);
@@ -207,12 +203,12 @@ impl<S: SecretSource> Session<S> {
                 self.source.survey(declared);
                 send(&self.socket, &Reply::Done {})
             }
-            Request::LacksSdk { python } => self.fail(Failure::LacksSdk { python }),
-            Request::Fail { message, hints, code } => self.fail(Failure::Bootstrap { message, hints, code }),
+            Request::LacksSdk { python } => self.fail(RunError::LacksSdk { python }),
+            Request::Fail { message, hints, code } => self.fail(RunError::Bootstrap { message, hints, code }),
         }
     }
 
-    fn fail(&self, failure: Failure) -> io::Result<()> {
+    fn fail(&self, failure: RunError) -> io::Result<()> {
         self.shared.lock().failure = Some(failure);
         send(&self.socket, &Reply::Done {})
     }
@@ -222,4 +218,24 @@ fn send(mut socket: &UnixStream, reply: &Reply<'_>) -> io::Result<()> {
     let mut line = Zeroizing::new(serde_json::to_vec(reply)?);
     line.push(b'\n');
     socket.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::redact::{MAX_OTHER_FORMS, MIN_BYTES};
+
+    /// Python's leak search and the mask find the same values.
+    #[test]
+    fn limits_of_the_leak_search_equal_those_of_the_mask() {
+        let (_, leaks) = RUN_MODULES.iter().find(|(name, _)| *name == "leaks").expect("the bootstrap has it");
+        let limit = |name: &str| {
+            let line = leaks.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+            let numbers =
+                line.expect("the constant").split(" << ").map(|number| number.parse::<usize>().expect("a number"));
+            numbers.reduce(|number, shift| number << shift).expect("one number or two")
+        };
+        assert_eq!(limit("MIN_BYTES"), MIN_BYTES);
+        assert_eq!(limit("MAX_OTHER_FORMS"), MAX_OTHER_FORMS);
+    }
 }

@@ -1,32 +1,33 @@
-//! What the Python SDK needs: an interpreter, the bootstrap that runs in it, and the broker that answers the bootstrap.
+//! The Python SDK's side of a run: an interpreter, the bootstrap that runs in it, and the broker that answers the bootstrap.
 //!
 //! Nothing here knows where secrets come from or where files go: the broker asks a [`SecretSource`].
 
 mod bootstrap;
 mod broker;
+mod cluster;
+mod cluster_messages;
 mod naming;
 mod protocol;
-mod push;
 mod python;
 mod script;
 
-pub use broker::{Broker, Failure, Refused, SecretSource};
+pub use broker::{Broker, RunError, SecretSource, SourceError};
+pub use cluster::{About, Call, CallError, CallResult, Calls, Cluster, ConnectError, Target};
 pub use naming::{VariableName, VariableNameError, default_variable};
 pub use protocol::{Declared, Job, Leaks, Provided, Settings, Surveyed};
-pub use push::{About, Answer, Call, Calls, Cluster, ConnectError, Fault, Target};
-pub use python::{Interpreter, Origin, Search};
+pub use python::{Interpreter, InterpreterOrigin, InterpreterSearch, PythonVersion};
 pub use script::ScriptError;
 
-/// Where a cluster mounts file secrets; the only `mount` the SDK accepts.
+/// The directory in which a cluster mounts file secrets; the only `mount` that the SDK accepts.
 pub const SECRETS_DIRECTORY: &str = "/etc/flyte/secrets";
 
 /// The oldest Python that Flyte 2 supports.
-pub const OLDEST_PYTHON: (u32, u32) = (3, 10);
+pub const OLDEST_PYTHON: PythonVersion = PythonVersion { major: 3, minor: 10, micro: 0 };
 
-/// What a cluster sets beside an environment-variable secret.
+/// The variables that a cluster sets beside an environment-variable secret.
 pub const VARIABLE_MARKERS: [(&str, &str); 1] = [("FLYTE_SECRETS_ENV_PREFIX", "_UNION_")];
 
-/// What a cluster sets beside a file secret; there, `directory` is [`SECRETS_DIRECTORY`].
+/// The variables that a cluster sets beside a file secret. `directory` is [`SECRETS_DIRECTORY`] there.
 pub fn file_markers(directory: &str) -> [(&str, &str); 2] {
     [("FLYTE_SECRETS_DEFAULT_DIR", directory), ("FLYTE_SECRETS_FILE_PREFIX", "")]
 }

@@ -1,10 +1,12 @@
-//! What the bootstrap and the broker say to each other: one JSON object a line, each request answered by one reply.
+//! Messages between the bootstrap and the broker: one JSON object a line, and one reply to each request.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+use super::PythonVersion;
 
 /// A secret as the SDK's `flyte.Secret` declares it.
 #[derive(Debug, Clone, Deserialize)]
@@ -13,31 +15,31 @@ pub struct Declared {
     pub key: String,
     /// The group, which takes no part in the look-up.
     pub group: Option<String>,
-    /// The variable it goes to; a file if there is none, as the SDK serialises it.
+    /// The variable; `None` for a file, as the SDK serialises it.
     pub variable: Option<String>,
-    /// Whether the environment that the run started in has that variable.
+    /// True if the environment in which the run started has that variable.
     pub shell: bool,
 }
 
-/// What one environment of a file declares, or one task of it.
+/// The secrets that one environment of a file declares, or one task of it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Surveyed {
     /// The environment's name.
     pub environment: String,
-    /// The task's name in the file, where this is what the task declares.
+    /// The task's name in the file, if the task declares them.
     pub task: Option<String>,
-    /// What is declared.
+    /// The declared secrets.
     pub secrets: Vec<Declared>,
 }
 
-/// What the bootstrap asks.
+/// A request of the bootstrap.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Request {
-    /// The first: which Python this is.
+    /// The first request, with the version of Python.
     Hello {
-        /// Major, minor and micro version.
-        python: (u32, u32, u32),
+        /// The version.
+        python: PythonVersion,
     },
     /// The project and domain of Flyte's own configuration.
     Scope {
@@ -50,12 +52,12 @@ pub(super) enum Request {
     Secrets {
         /// The full name of the task.
         task: Option<String>,
-        /// What is declared.
+        /// The declared secrets.
         secrets: Vec<Declared>,
     },
-    /// What a file that was imported for a survey declares.
+    /// The declarations of a file that was imported for a survey.
     Survey {
-        /// By environment, and by task where a task has secrets of its own.
+        /// The declarations, for each environment and for each task that declares secrets itself.
         declared: Vec<Surveyed>,
     },
     /// The interpreter has no Flyte SDK. The bootstrap exits after it.
@@ -63,23 +65,23 @@ pub(super) enum Request {
         /// The interpreter's own name for itself.
         python: String,
     },
-    /// Where Flyte keeps what a run makes.
+    /// The directories in which Flyte keeps a run's outputs.
     Keeps {
-        /// Absolute paths, of what need not exist.
+        /// Absolute paths, which need not exist.
         directories: Vec<PathBuf>,
     },
-    /// The run cannot go on, for a reason of ours rather than of the user's code. The bootstrap exits after it.
+    /// The run cannot go on, for a reason of flyte-local's rather than the user's code. The bootstrap exits after it.
     Fail {
-        /// What is wrong.
+        /// The message.
         message: String,
-        /// What to do about it.
+        /// The hints.
         hints: Vec<String>,
         /// The exit code.
         code: u8,
     },
 }
 
-/// What the interpreter is to run.
+/// The interpreter's job.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 pub enum Job {
@@ -94,11 +96,11 @@ pub enum Job {
         /// The domain given by flag or variable.
         domain: Option<String>,
     },
-    /// A file, imported to see what it declares; nothing of it is executed.
+    /// A file to import for its declarations; no task of it is executed.
     Survey {
         /// Its path.
         file: String,
-        /// The one task to tell of, if not of the whole file.
+        /// The only task to report, if not the whole file.
         task: Option<String>,
         /// The project given by flag or variable.
         project: Option<String>,
@@ -124,22 +126,22 @@ impl Job {
     }
 }
 
-/// How the tasks of a run are watched.
+/// Settings for the tasks of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
-    /// Whether every task sees the secrets of all.
+    /// True if every task sees the secrets of all tasks.
     pub shared_secrets: bool,
-    /// What happens to a task that returns a secret of its own.
+    /// The reaction to a task that returns one of its secrets.
     pub leaks: Leaks,
-    /// Where file secrets are, if not where a cluster mounts them: Python code is led there.
+    /// The directory of file secrets, if it is not the cluster's. Python code is redirected to it.
     pub secrets_directory: Option<String>,
 }
 
-/// What happens to a task that returns a secret of its own.
+/// Reactions to a task that returns one of its secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Leaks {
-    /// It is told on standard error.
+    /// A warning on standard error.
     Warn,
     /// The task fails.
     Deny,
@@ -147,18 +149,18 @@ pub enum Leaks {
     Off,
 }
 
-/// What a task finds in its environment.
+/// The secrets that a task or an environment gets.
 #[derive(Default, Serialize)]
 pub struct Provided {
     /// The variables to set.
     pub variables: BTreeMap<String, Zeroizing<String>>,
-    /// The variables that keep what the shell has there, because there is no such secret.
+    /// The variables that keep the shell's value, because the secret does not exist.
     pub shell: Vec<String>,
-    /// Which of the declared secrets there are not, by their place in the request.
+    /// The places, in the request, of the declared secrets that are missing.
     pub missing: Vec<usize>,
-    /// Why there are not, for each of these; lines of text for the user.
+    /// The reason for each of them: lines of text for the user.
     pub why_missing: Vec<String>,
-    /// What the user is to know, a line each.
+    /// Notes for the user, a line each.
     pub notes: Vec<String>,
 }
 

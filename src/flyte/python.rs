@@ -1,24 +1,66 @@
-//! Which Python runs the tasks.
+//! The Python interpreter that runs the tasks.
 
+use std::fmt;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
 
 use super::script::{self, ScriptError};
 use crate::process::Spawner;
 
-/// A Python, and why this one.
+/// A version of Python. On the wire it is an array of three numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(from = "(u32, u32, u32)")]
+pub struct PythonVersion {
+    /// The major version.
+    pub major: u32,
+    /// The minor version.
+    pub minor: u32,
+    /// The micro version.
+    pub micro: u32,
+}
+
+impl From<(u32, u32, u32)> for PythonVersion {
+    fn from((major, minor, micro): (u32, u32, u32)) -> Self {
+        Self { major, minor, micro }
+    }
+}
+
+impl fmt::Display for PythonVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { major, minor, micro } = self;
+        write!(f, "{major}.{minor}.{micro}")
+    }
+}
+
+/// A Python interpreter and the reason for choosing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interpreter {
-    /// The program: a path, or a name to look for in `PATH`.
+    /// The program: a path, or a name to search in `PATH`.
     pub program: PathBuf,
-    /// What named it.
-    pub origin: Origin,
-    /// The file has a PEP 723 header, and there is no uv to do what it asks for.
+    /// The reason for choosing it.
+    pub origin: InterpreterOrigin,
+    /// True if the file has a PEP 723 header, but uv is not installed.
     pub lacks_uv: bool,
 }
 
-/// What named an interpreter.
+/// An interpreter's command and the socket between the interpreter and this process.
+pub(super) struct Connected {
+    /// The command, whose last argument is the number of the inherited descriptor.
+    pub(super) command: Command,
+    /// This process's end.
+    pub(super) socket: UnixStream,
+    /// The interpreter's end, to be kept open until the interpreter has inherited it.
+    pub(super) child_socket: UnixStream,
+}
+
+/// Reasons for choosing an interpreter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum InterpreterOrigin {
     /// `--python`.
     Option,
     /// The file's PEP 723 header, by way of uv.
@@ -31,9 +73,9 @@ pub enum Origin {
     Path,
 }
 
-/// What is known of a run before it has an interpreter.
+/// The options and places to search for an interpreter.
 #[derive(Debug)]
-pub struct Search<'a> {
+pub struct InterpreterSearch<'a> {
     /// The one that was named, if any.
     pub given: Option<PathBuf>,
     /// The file to run; a module has none.
@@ -45,32 +87,45 @@ pub struct Search<'a> {
 }
 
 impl Interpreter {
-    /// Finds it: the one given, else the one uv makes for the file's header, else the active virtual environment's, else
-    /// the nearest `.venv`'s at or above the file or the working directory, else `python3`.
+    /// Finds the interpreter: the given one, or that of uv's environment for the file's header, or the active virtual
+    /// environment's, or that of the nearest `.venv` at or above the file or the working directory, or `python3`.
     ///
     /// # Errors
-    /// uv is there, and could not do what the header asks for.
-    pub fn find(search: Search<'_>, spawner: &Spawner) -> Result<Self, ScriptError> {
+    /// uv failed to make the environment that the header asks for.
+    pub fn find(search: InterpreterSearch<'_>, spawner: &Spawner) -> Result<Self, ScriptError> {
         let found = |program, origin| Self { program, origin, lacks_uv: false };
         if let Some(program) = search.given {
-            return Ok(found(program, Origin::Option));
+            return Ok(found(program, InterpreterOrigin::Option));
         }
         let script = search.file.filter(|file| script::has_header(file));
         if let Some(program) = script.map(|file| script::environment(spawner, file)).transpose()?.flatten() {
-            return Ok(found(program, Origin::Script));
+            return Ok(found(program, InterpreterOrigin::Script));
         }
-        // Of the file itself: a link to it lies in another project.
+        // The file's real path, because a symlink to it may lie in another project.
         let file = search.file.and_then(|file| file.canonicalize().ok());
         let beside_file = file.iter().flat_map(|file| file.ancestors().skip(1));
         let mut above = beside_file.chain(search.directory.ancestors()).map(|above| above.join(".venv/bin/python"));
         let (program, origin) = if let Some(environment) = search.virtual_env {
-            (environment.join("bin/python"), Origin::VirtualEnv)
+            (environment.join("bin/python"), InterpreterOrigin::VirtualEnv)
         } else if let Some(python) = above.find(|python| python.exists()) {
-            (python, Origin::DotVenv)
+            (python, InterpreterOrigin::DotVenv)
         } else {
-            (PathBuf::from("python3"), Origin::Path)
+            (PathBuf::from("python3"), InterpreterOrigin::Path)
         };
         Ok(Self { lacks_uv: script.is_some(), ..found(program, origin) })
+    }
+
+    /// Prepares to run `loader`, Python source, with one end of a socket.
+    ///
+    /// # Errors
+    /// The system has no socket left.
+    pub(super) fn connect(&self, spawner: &Spawner, loader: &str) -> io::Result<Connected> {
+        let (socket, child_socket) = UnixStream::pair()?;
+        // std sets close-on-exec, but the interpreter must inherit this end. The bootstrap sets the flag again.
+        rustix::io::fcntl_setfd(&child_socket, rustix::io::FdFlags::empty())?;
+        let mut command = spawner.command(&self.program);
+        command.args(["-c", loader]).arg(child_socket.as_raw_fd().to_string());
+        Ok(Connected { command, socket, child_socket })
     }
 }
 
@@ -91,7 +146,7 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).expect("a link");
         let find = |given: Option<&str>, active: Option<&str>, file: Option<&Path>| {
             let (given, virtual_env) = (given.map(PathBuf::from), active.map(Path::new));
-            let search = Search { given, file, virtual_env, directory: &inner };
+            let search = InterpreterSearch { given, file, virtual_env, directory: &inner };
             Interpreter::find(search, &Spawner::new([], || ())).expect("no uv is asked").program
         };
         let make = |directory: &Path| {

@@ -1,4 +1,4 @@
-//! A file that says itself what it needs, in a PEP 723 header, and the environment that uv makes for it.
+//! A file's PEP 723 header, and the environment that uv makes for it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 
 use crate::process::Spawner;
 
-/// Why a file's header brought no environment.
+/// Reasons why uv did not make an environment for a file's header.
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {
-    /// uv says why on standard error.
+    /// uv reports the reason on standard error.
     #[error("uv could not make the environment that the header of {} asks for", path.display())]
     Failed {
         /// The file.
@@ -22,7 +22,7 @@ pub enum ScriptError {
     Start(#[source] io::Error),
 }
 
-/// Whether the file has a header. What cannot be read, or not twice, has none.
+/// Returns true if the file has a header. Files that cannot be read, or cannot be read twice, count as without one.
 pub(super) fn has_header(file: &Path) -> bool {
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => {
@@ -32,7 +32,7 @@ pub(super) fn has_header(file: &Path) -> bool {
     }
 }
 
-/// Whether there is a block `# /// script` … `# ///` of comments, as PEP 723's regular expression finds it.
+/// Returns true if the text has a comment block `# /// script` … `# ///`, as PEP 723's regular expression finds it.
 fn is_script(text: &str) -> bool {
     let mut lines = text.lines();
     while lines.any(|line| line == "# /// script") {
@@ -45,16 +45,15 @@ fn is_script(text: &str) -> bool {
     false
 }
 
-/// The interpreter of the environment that uv keeps for the file, made or brought up to date; `None` if there is no uv in
-/// `PATH`.
+/// Makes or updates the environment that uv keeps for the file, and returns its interpreter; `None` if uv is not in `PATH`.
 pub(super) fn environment(spawner: &Spawner, file: &Path) -> Result<Option<PathBuf>, ScriptError> {
-    // Without the network, and without a word where there is nothing to install: this stands before every run.
+    // Offline and quietly if nothing is to be installed, because this precedes every run.
     let quietly = |command: &[&str]| uv(spawner, command, file).args(["--offline", "--quiet"]).output();
     let is_checked = match quietly(&["sync", "--check"]) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         checked => checked.map_err(ScriptError::Start)?.status.success(),
     };
-    // An environment that is to hold nothing passes the check before it is made.
+    // An empty environment passes the check even before it exists.
     let is_ready = is_checked && quietly(&["sync"]).map_err(ScriptError::Start)?.status.success();
     let failed = |ended: String| ScriptError::Failed { path: file.to_owned(), ended };
     if !is_ready {
@@ -63,7 +62,7 @@ pub(super) fn environment(spawner: &Spawner, file: &Path) -> Result<Option<PathB
             return Err(failed(status.to_string()));
         }
     }
-    // Only now: of a file whose environment was not made yet, uv names a Python without it.
+    // Not earlier: before the environment exists, uv names another Python.
     let found = uv(spawner, &["python", "find"], file).stderr(Stdio::inherit()).output().map_err(ScriptError::Start)?;
     let python = String::from_utf8(found.stdout).unwrap_or_default();
     match python.trim_end_matches('\n') {
@@ -74,7 +73,7 @@ pub(super) fn environment(spawner: &Spawner, file: &Path) -> Result<Option<PathB
 
 fn uv(spawner: &Spawner, command: &[&str], file: &Path) -> Command {
     let mut uv = spawner.command("uv");
-    // It would warn that the active environment is not the file's.
+    // uv would warn that the active environment is not the file's.
     uv.args(command).arg("--script").arg(file).env_remove("VIRTUAL_ENV").stdin(Stdio::null());
     uv
 }
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_is_what_the_pep_says_it_is() {
+    fn a_header_is_found_as_the_pep_defines_it() {
         for text in [
             "# /// script\n# dependencies = []\n# ///\n",
             "#!/usr/bin/env python\n\n# /// script\n#\n# ///\nimport x",
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_has_none() {
+    fn only_a_regular_file_has_a_header() {
         assert!(!has_header(Path::new("/")));
         assert!(!has_header(Path::new("/dev/null")));
         assert!(!has_header(Path::new("/absent")));

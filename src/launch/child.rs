@@ -1,4 +1,4 @@
-//! A child's start and end.
+//! Runs a child below a supervisor and waits for its end.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -6,17 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_current_process_group};
+use rustix::process::Signal;
 
-use super::control::{Control, Order, Report};
+use super::control::{Control, Report};
 use super::dumps::with_callers_limit;
-use super::keyboard::Keyboard;
+use super::job_control::{JobControl, SupervisorProcess};
+use super::keyboard::KeyForwarder;
 use super::leftovers::{self, Patience};
-use super::signals::{Signals, is_passed_on};
+use super::signals::Signals;
 use super::streams::Streams;
 use super::supervisor::{END, KEEP, SESSION, SHARED};
 use crate::redact::Watchlist;
@@ -40,13 +38,13 @@ impl Ended {
     }
 }
 
-/// Why there is no [`Ended`].
+/// Reasons why a child has no [`Ended`].
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     /// The child could not be started.
     #[error("cannot start {}", program.display())]
     Start {
-        /// What was to be started.
+        /// The program.
         program: PathBuf,
         /// The system's reason.
         #[source]
@@ -55,7 +53,7 @@ pub enum ChildError {
     /// A step around it failed.
     #[error("cannot {action}")]
     Step {
-        /// What was tried.
+        /// The step, as a verb phrase.
         action: &'static str,
         /// The system's reason.
         #[source]
@@ -63,29 +61,22 @@ pub enum ChildError {
     },
 }
 
-/// How often we look whether we are in the foreground now: a shell's `fg` does not tell a job that runs.
-const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-
-/// How long after we went on the SIGCONT that did it may arrive. Another thread may have it, so it takes as long as that one
-/// has to wait for a processor; the limit is there because none arrives where we were not stopped.
-const ECHO: Duration = Duration::from_secs(2);
-
 fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildError {
     move |error| ChildError::Step { action, source: error.into() }
 }
 
-/// What surrounds a child.
+/// A child's mask, its directory, and the fate of its leftover processes.
 #[derive(Clone, Copy, Default)]
 pub struct Surroundings<'a> {
-    /// The values that its output does not show; without a list, its output streams are ours.
+    /// The values to mask in its output; without a list, it inherits our output streams.
     pub mask: Option<&'a Watchlist>,
     /// The run's directory in memory, which is removed even if this process is killed.
     pub directory: Option<&'a Path>,
-    /// What becomes of what the child leaves.
+    /// The fate of the processes that the child leaves running.
     pub leftovers: Leftovers,
 }
 
-/// What becomes of the processes that a child leaves, and of the directory. If this process is killed, they end with it.
+/// The fate of the processes that a child leaves running, and of the directory. They end if this process is killed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Leftovers {
     /// They end with the child.
@@ -95,13 +86,14 @@ pub enum Leftovers {
     Keep,
 }
 
-/// Runs a child below a supervisor, and waits for its end. By then nothing that it started runs any more, unless it is to.
+/// Runs a child below a supervisor and waits for its end. Nothing that the child started runs after that, unless the caller
+/// keeps it.
 ///
 /// `supervisor` is the command that calls [`super::supervise`] with the arguments that are added here. `started` gets the
 /// supervisor's process id, the child's parent, before the child can have done anything.
 ///
 /// A signal that asks us to end is passed on, and the child's answer is ours. Ctrl-C and Ctrl-\ reach the child through its
-/// terminal; we only outlive them. What we were told to ignore (`nohup`), the child ignores too.
+/// terminal; we only outlive them. The child also ignores the signals that we were started to ignore (`nohup`).
 ///
 /// # Errors
 /// See [`ChildError`].
@@ -135,7 +127,7 @@ pub fn run(
         (false, false) => &[],
     };
     let signals = Signals::catch(others).map_err(step("catch signals"))?;
-    // A shell that became us (`exec`) may have left us its jobs, which are none of ours to end.
+    // A shell that became us (`exec`) may have left us its jobs, which we must not end.
     let had_children = leftovers::has_children();
     leftovers::adopt().map_err(step("become the parent of orphans"))?;
     let process = with_callers_limit(|| command.spawn()).map_err(step("start the supervisor"))?;
@@ -144,45 +136,34 @@ pub fn run(
     started(process.id());
 
     let control = Control::new(ours);
-    let keyboard = Keyboard::of(&streams).map_err(step("read the terminal"))?;
+    let keyboard = KeyForwarder::of(&streams).map_err(step("read the terminal"))?;
     let mut given = vec![streams.stdin()];
     given.extend(keyboard.as_ref().map(AsFd::as_fd));
-    // If nobody is there to take them, the socket says so next.
+    // If the supervisor is gone, the next read from the socket says so.
     let _ = control.give(&given);
     drop(given);
     streams.started();
 
-    let supervisor = Supervisor { process: Pid::from_child(&process), end: None };
-    let mut front = Front {
-        control,
-        signals,
-        streams,
-        keyboard,
-        supervisor,
-        has_started: false,
-        has_passed_on: false,
-        continuing: 0,
-        went_on: None,
-    };
-    let mut ended = front.next_report();
+    let supervisor = SupervisorProcess::new(&process);
+    let mut job = JobControl::new(control, signals, streams, keyboard, supervisor);
+    let mut ended = job.next_report();
     let mut pumps = None;
     if ended == Some(Report::Started) {
-        front.has_started = true;
-        front.continued();
-        // Not before: until the keyboard is ready, our terminal changes what is written to it.
-        pumps = mask.map(|list| front.streams.pump(list)).transpose().map_err(step("read the child's output"))?;
-        ended = front.watch();
+        job.started();
+        // Not earlier: until the keyboard is ready, our terminal still changes the output.
+        pumps = mask.map(|list| job.streams.pump(list)).transpose().map_err(step("read the child's output"))?;
+        ended = job.watch();
     }
-    // Whoever waits for us need not know of it.
-    let end = front.supervisor.wait();
+    // Our caller need not know how the supervisor itself ended.
+    let end = job.supervisor.wait();
     if ended.is_none() && !had_children {
-        leftovers::end_all(&mut front.signals, Patience::None);
+        leftovers::end_all(&mut job.signals, Patience::None);
     }
     if let Some(pumps) = pumps {
-        let is_asked_to_end = front.has_passed_on && matches!(ended, Some(Report::Killed(_)));
-        pumps.finish(&mut front.signals, is_asked_to_end);
+        let is_asked_to_end = job.has_passed_on && matches!(ended, Some(Report::Killed(_)));
+        pumps.finish(&mut job.signals, is_asked_to_end);
     }
-    drop(front);
+    drop(job);
     match ended {
         Some(Report::Exited(code)) => Ok(Ended::Code(code)),
         Some(Report::Killed(signal)) => Ok(Ended::Signal(signal)),
@@ -190,148 +171,8 @@ pub fn run(
             let program = PathBuf::from(child.get_program());
             Err(ChildError::Start { program, source: io::Error::from_raw_os_error(errno) })
         }
-        // It was killed, and the child with it; or it got a signal before there was a child.
+        // The supervisor was killed, and the child with it; or it got a signal before it started the child.
         _ => Ok(end.unwrap_or(Ended::Signal(Signal::KILL.as_raw()))),
-    }
-}
-
-/// The supervisor, as its parent sees it.
-struct Supervisor {
-    process: Pid,
-    end: Option<Ended>,
-}
-
-impl Supervisor {
-    /// Reaps children that have ended, whoever they are.
-    fn reap_all(&mut self) {
-        leftovers::reap().for_each(|(process, status)| self.note(process, status));
-    }
-
-    /// Waits for its end, if that has not been seen; how it ended.
-    fn wait(&mut self) -> Option<Ended> {
-        while self.end.is_none() {
-            match rustix::process::waitpid(Some(self.process), WaitOptions::empty()) {
-                Ok(Some((process, status))) => self.note(process, status),
-                Err(Errno::INTR) | Ok(None) => {}
-                Err(_) => break,
-            }
-        }
-        self.end
-    }
-
-    fn note(&mut self, process: Pid, status: WaitStatus) {
-        if process == self.process {
-            let killed = status.terminating_signal().map(Ended::Signal);
-            self.end = status.exit_status().map(Ended::Code).or(killed).or(self.end);
-        }
-    }
-}
-
-/// The process in front: between the user and the supervisor.
-struct Front {
-    control: Control,
-    signals: Signals,
-    streams: Streams,
-    keyboard: Option<Keyboard>,
-    supervisor: Supervisor,
-    has_started: bool,
-    /// Whether a signal was passed on.
-    has_passed_on: bool,
-    /// How many orders to let the child go on the supervisor has not obeyed yet. Meanwhile keys wait: SIGCONT takes back the
-    /// stop that a Ctrl-Z before it asked for.
-    continuing: usize,
-    /// When we went on after a stop, and had the child go on too. The SIGCONT that ended our stop is seen after that, and not
-    /// passed on: keys may have come meanwhile.
-    went_on: Option<Instant>,
-}
-
-impl Front {
-    /// Until the supervisor has reported the end; `None` if it ended without a report.
-    fn watch(&mut self) -> Option<Report> {
-        loop {
-            match self.next_report() {
-                Some(Report::Stopped) => self.stop(),
-                Some(Report::Continued) => {
-                    self.continuing -= 1;
-                    self.continued();
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Waits for the supervisor's next report, and passes signals on meanwhile.
-    fn next_report(&mut self) -> Option<Report> {
-        loop {
-            let is_waiting = self.has_started && self.keyboard.as_ref().is_some_and(|keyboard| !keyboard.is_active());
-            let (signalled, reported) = {
-                let mut ready = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
-                while poll(&mut ready, is_waiting.then_some(&BACKGROUND)) == Err(Errno::INTR) {}
-                (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
-            };
-            if signalled {
-                self.take_signals();
-            } else if is_waiting {
-                self.continued();
-            }
-            if reported {
-                return self.control.next_report();
-            }
-        }
-    }
-
-    fn take_signals(&mut self) {
-        for arrived in self.signals.arrived() {
-            let is_ours = is_passed_on(arrived.signal);
-            // If nobody is there to take an order, the socket says so next.
-            match arrived.signal {
-                Signal::WINCH => self.resize(),
-                Signal::CONT if self.went_on.take().is_some_and(|at| at.elapsed() < ECHO) => self.continued(),
-                Signal::CONT => self.go_on(),
-                signal if is_ours && arrived.sent => {
-                    self.has_passed_on = true;
-                    let _ = self.control.order(Order::Signal(signal));
-                }
-                // What the kernel sends because of our terminal, a child in our session has got too.
-                signal if is_ours && self.streams.has_session => {
-                    let _ = self.control.order(Order::Foreground(signal));
-                }
-                // A descendant that came to us: the supervisor was killed, or we are process 1.
-                _ => self.supervisor.reap_all(),
-            }
-        }
-    }
-
-    /// The child was stopped on its terminal, and so are we on ours, with all that share our process group.
-    fn stop(&mut self) {
-        if let Some(keyboard) = &mut self.keyboard {
-            keyboard.pause();
-        }
-        // Does nothing where nobody could continue us; then the child goes on.
-        let _ = kill_current_process_group(Signal::TSTP);
-        self.went_on = Some(Instant::now());
-        self.go_on();
-    }
-
-    /// Lets the child go on too, once the terminal is raw, and before it gets keys.
-    fn go_on(&mut self) {
-        self.continuing += 1;
-        self.continued();
-        let _ = self.control.order(Order::Continue);
-    }
-
-    fn continued(&mut self) {
-        if let Some(keyboard) = &mut self.keyboard {
-            keyboard.go_on(self.continuing == 0);
-        }
-        self.resize();
-    }
-
-    /// In our own session, the child got our SIGWINCH too, and maybe before its ptys had their size.
-    fn resize(&self) {
-        if self.streams.resize() && !self.streams.has_session {
-            let _ = kill_current_process_group(Signal::WINCH);
-        }
     }
 }
 

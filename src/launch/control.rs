@@ -1,7 +1,7 @@
-//! What a run's two processes say to each other: the one in front, and the supervisor that starts the child.
+//! Messages between a run's two processes: the one in front, and the supervisor that starts the child.
 //!
 //! One socket, which is the supervisor's standard input; a standard descriptor is one that std hands out without `unsafe`.
-//! Either side takes its end for the death of the other. First come the child's standard input and, where there is one, the
+//! When the socket closes, each side concludes that the other one is dead. First come the child's standard input and, where there is one, the
 //! user's terminal; then one-byte commands to the supervisor and five-byte reports from it.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -14,7 +14,7 @@ use rustix::net::{
 };
 use rustix::process::Signal;
 
-/// What is asked of the supervisor.
+/// An order to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     /// Send the child this signal.
@@ -25,7 +25,7 @@ pub(super) enum Order {
     Continue,
 }
 
-/// What the supervisor reports.
+/// A report from the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Report {
     /// The child runs.
@@ -55,7 +55,7 @@ impl Control {
         Self(socket)
     }
 
-    /// Gives the supervisor descriptors of ours.
+    /// Sends the supervisor some of our descriptors.
     pub(super) fn give(&self, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -64,7 +64,7 @@ impl Control {
         Ok(())
     }
 
-    /// The descriptors given.
+    /// Receives the descriptors.
     pub(super) fn take(&self) -> io::Result<Vec<OwnedFd>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -88,7 +88,7 @@ impl Control {
         (&self.0).write_all(&[byte])
     }
 
-    /// The next order; `None` when nobody is there to give one any more.
+    /// Reads the next order; `None` when the process in front is gone.
     pub(super) fn next_order(&self) -> Option<Order> {
         let mut byte = [0];
         (&self.0).read_exact(&mut byte).ok()?;
@@ -115,7 +115,7 @@ impl Control {
         (&self.0).write_all(&message)
     }
 
-    /// The next report; `None` when the supervisor is gone.
+    /// Reads the next report; `None` when the supervisor is gone.
     pub(super) fn next_report(&self) -> Option<Report> {
         let mut message = [0; 5];
         (&self.0).read_exact(&mut message).ok()?;
@@ -138,8 +138,8 @@ impl AsFd for Control {
     }
 }
 
-/// Descriptors must not reach the child. Another system than Linux has a moment between the two steps, in a process that
-/// starts nothing in it.
+/// Descriptors must not reach the child. Systems other than Linux set the flag in a second step, and this process starts
+/// nothing between the two.
 #[cfg(target_os = "linux")]
 const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 #[cfg(not(target_os = "linux"))]

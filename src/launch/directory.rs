@@ -1,4 +1,4 @@
-//! The writable side of a directory for one run, whichever way it was made.
+//! The writable side of a run's directory, mounted or in memory.
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -9,29 +9,29 @@ use rustix::io::Errno;
 
 const TEMPORARY: &str = ".tmp";
 
-/// How directories are opened: never through a link.
+/// Flags that open a directory, never through a symlink.
 pub(super) const OPEN: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Why there is no directory, or no file in it.
+/// Reasons why a directory, or a file in it, could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// The kernel, or the container we run in, does not let this user have a namespace of their own.
+    /// The kernel, or the container we run in, does not allow this user a namespace.
     #[error("this system does not let this user make a private mount")]
     Forbidden(#[source] io::Error),
-    /// What is there is not used.
+    /// The directory is unsafe to use.
     #[error("{} {reason}", path.display())]
     Unfit {
-        /// What is there.
+        /// The directory.
         path: PathBuf,
-        /// What is wrong with it: a verb phrase.
+        /// The reason, as a verb phrase.
         reason: &'static str,
     },
     /// A step failed.
     #[error("cannot {action} {}", path.display())]
     Step {
-        /// What was tried.
+        /// The step, as a verb.
         action: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
         /// The system's reason.
         #[source]
@@ -40,7 +40,7 @@ pub enum DirectoryError {
 }
 
 impl DirectoryError {
-    /// Whether a file stands where a directory is needed.
+    /// Returns true if a file is in the place of a directory.
     pub fn is_not_a_directory(&self) -> bool {
         matches!(self, DirectoryError::Step { source, .. } if source.kind() == io::ErrorKind::NotADirectory)
     }
@@ -59,13 +59,13 @@ pub struct PrivateDirectory {
 }
 
 impl PrivateDirectory {
-    /// Where it is.
+    /// Returns the directory's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a file, mode 0400, replacing at once what is there; `path` is its components, plain names each. A directory
-    /// that is in its place goes, with what is in it.
+    /// Writes a file with mode 0400 and atomically replaces an existing one. `path` has its components, each a plain name.
+    /// Removes a directory of that name, with everything in it.
     ///
     /// # Errors
     /// As `mkdirat(2)`, `openat(2)`, `write(2)` and `renameat(2)`.
@@ -94,7 +94,7 @@ impl PrivateDirectory {
             failed => failed,
         };
         if renamed.is_err() {
-            // The write's own error is the one to tell.
+            // The caller gets the error of the write itself.
             let _ = rustix::fs::unlinkat(&directory, TEMPORARY, AtFlags::empty());
         }
         renamed.map_err(step("write", &full))
@@ -108,7 +108,7 @@ pub(super) fn make_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> 
     rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())
 }
 
-/// Removes a directory and what is in it, following no link.
+/// Removes a directory and its contents, and follows no symlinks.
 pub(super) fn remove_tree(parent: &OwnedFd, name: impl rustix::path::Arg + Copy) -> Result<(), Errno> {
     let directory = rustix::fs::openat(parent, name, OPEN, Mode::empty())?;
     for entry in rustix::fs::Dir::read_from(&directory)? {
@@ -117,7 +117,7 @@ pub(super) fn remove_tree(parent: &OwnedFd, name: impl rustix::path::Arg + Copy)
             continue;
         }
         match rustix::fs::unlinkat(&directory, entry.file_name(), AtFlags::empty()) {
-            // What other systems than Linux say of a directory is EPERM.
+            // Systems other than Linux answer EPERM for a directory.
             Err(Errno::ISDIR | Errno::PERM) => remove_tree(&directory, entry.file_name())?,
             removed => removed?,
         }

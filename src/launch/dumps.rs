@@ -1,22 +1,22 @@
-//! That no copy of this process's memory is kept, or taken by another process, while secrets are in it.
+//! Keeps secrets in this process's memory out of core files and away from other processes.
 
 use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The limit on core files that our caller gave us, and our children are to have.
+/// The caller's limit on core files, which our children get as well.
 static CALLERS: OnceLock<Rlimit> = OnceLock::new();
 
-/// No core file from here on. On Linux, no other process of the user can read this one's memory, its environment or what it
-/// has open either; root can. A program that takes its place, or that it starts, is not affected.
+/// Forbids core files from here on. On Linux, the user's other processes cannot read this one's memory, environment or open
+/// files either; root can. Programs that this process starts or becomes are not affected.
 pub fn forbid_dumps() {
     CALLERS.get_or_init(|| getrlimit(Resource::Core));
-    limit(true);
+    limit(CoreFiles::Forbidden);
     set_dumpable(false);
 }
 
-/// Wipes the stack below its caller: a key that is moved leaves a copy of itself in each function that it came through,
-/// which nobody owns and no drop wipes. For when what needs keys is done.
+/// Wipes the stack below its caller, once no keys are needed any more. A key that is moved leaves a copy in each function
+/// that it passed through, and no drop wipes those.
 #[inline(never)]
 pub fn wipe_stack() {
     /// More than those functions use, and a part of the smallest stack that a program has.
@@ -25,16 +25,16 @@ pub fn wipe_stack() {
     std::hint::black_box(&mut stack);
 }
 
-/// Starts a program, under the limit of whoever started us.
+/// Starts a program with the caller's limit on core files.
 pub(super) fn with_callers_limit<T>(start: impl FnOnce() -> T) -> T {
-    limit(false);
+    limit(CoreFiles::AsOurCaller);
     let started = start();
-    limit(true);
+    limit(CoreFiles::Forbidden);
     started
 }
 
-/// To do what the kernel lets only a process do that others could look into: it then owns its files in `/proc`. There is
-/// no core file all the same.
+/// Makes this process dumpable while `act` runs: the kernel lets only a dumpable process write its own files in `/proc`. Core
+/// files stay forbidden.
 #[cfg(target_os = "linux")]
 pub(super) fn while_dumpable<T>(act: impl FnOnce() -> T) -> T {
     if CALLERS.get().is_none() {
@@ -46,10 +46,19 @@ pub(super) fn while_dumpable<T>(act: impl FnOnce() -> T) -> T {
     done
 }
 
-fn limit(forbid: bool) {
+/// Limits on core files.
+enum CoreFiles {
+    Forbidden,
+    AsOurCaller,
+}
+
+fn limit(core_files: CoreFiles) {
     let Some(callers) = CALLERS.get() else { return };
-    let current = if forbid { Some(0) } else { callers.current };
-    // The lower bound alone, which anybody may move; it fails for nobody.
+    let current = match core_files {
+        CoreFiles::Forbidden => Some(0),
+        CoreFiles::AsOurCaller => callers.current,
+    };
+    // Only the soft limit, which every process may change below the hard one.
     let _ = setrlimit(Resource::Core, Rlimit { current, maximum: callers.maximum });
 }
 
@@ -60,6 +69,6 @@ fn set_dumpable(dumpable: bool) {
     let _ = set_dumpable_behavior(behavior);
 }
 
-/// Elsewhere there is the limit alone.
+/// Other systems have only the limit.
 #[cfg(not(target_os = "linux"))]
 fn set_dumpable(_: bool) {}

@@ -1,8 +1,8 @@
 //! A file in memory, for an editor to change.
 //!
-//! It lies in a directory of its own, where the editor's own files beside it (a backup, what was not saved yet) lie too, and
-//! which is removed whatever happens: by this process, which signals do not end meanwhile; if it is killed, by the
-//! supervisor; if that is killed too, by the next one who makes such a directory.
+//! Each edit has a private directory, which also holds the editor's backups and swap files. It is always removed: by this
+//! process, which signals do not end meanwhile; by the supervisor, if this process is killed; and if both are killed, by the
+//! next process that makes such a directory.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 
 use super::child::{ChildError, Ended, Leftovers, Surroundings, run};
 use super::directory::{DirectoryError, PrivateDirectory, step};
-use super::memory::{MemoryBase, remove};
+use super::memory_directory::{MemoryBase, remove};
 use super::signals::Held;
 
-/// Why there is nothing edited.
+/// Reasons why an edit failed.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     /// There is no directory in memory, or it cannot be removed.
@@ -27,7 +27,7 @@ pub enum EditError {
     /// The editor could not be started.
     #[error(transparent)]
     Child(#[from] ChildError),
-    /// It ended otherwise than well.
+    /// It did not end with exit code 0.
     #[error("the editor {}", match .0 {
         Ended::Code(code) => format!("ended with code {code}"),
         Ended::Signal(signal) => format!("was ended by signal {signal}"),
@@ -36,7 +36,7 @@ pub enum EditError {
     /// It left no regular file of that name.
     #[error("the editor left no file")]
     NoFile,
-    /// What it left is larger than the caller allows.
+    /// The file is larger than the caller allows.
     #[error("the editor left a file that is too large")]
     TooLarge,
     /// A step failed.
@@ -44,7 +44,18 @@ pub enum EditError {
     Signals(#[source] io::Error),
 }
 
-/// Has an editor change `content`, in a file called `name`, and returns what it left, of at most `limit` bytes.
+/// A file to edit.
+#[derive(Clone, Copy)]
+pub struct EditedFile<'a> {
+    /// Its name, which the editor shows.
+    pub name: &'a str,
+    /// Its content before the edit.
+    pub content: &'a [u8],
+    /// The most bytes that it may have after the edit.
+    pub limit: usize,
+}
+
+/// Starts an editor on a file in memory, and returns the file's new content.
 ///
 /// `supervisor` is as in [`run`]; `editor` makes the editor's command for the file's path. Processes that the editor leaves go
 /// on: it may be a window of a program that was there before, or that stays.
@@ -55,23 +66,21 @@ pub fn edit(
     supervisor: Command,
     editor: impl FnOnce(&Path) -> Command,
     base: &MemoryBase,
-    name: &str,
-    content: &[u8],
-    limit: usize,
+    file: EditedFile<'_>,
 ) -> Result<Zeroizing<Vec<u8>>, EditError> {
     let held = Held::start().map_err(EditError::Signals)?;
     let directory = base.create_directory()?;
-    // Should anything panic.
+    // Removes the directory after a panic as well.
     let removal = directory.removal();
     let files = directory.files();
     let path = files.path().to_owned();
-    let edited = begin(files, name, content).map_err(EditError::from).and_then(|file| {
+    let edited = begin(files, file).map_err(EditError::from).and_then(|path_of_file| {
         if let Some(signal) = held.arrived() {
             return Err(EditError::Failed(Ended::Signal(signal)));
         }
         let surroundings = Surroundings { mask: None, directory: Some(&path), leftovers: Leftovers::Keep };
-        match run(supervisor, &editor(&file), surroundings, |_| ())? {
-            Ended::Code(0) => read(files, name, limit),
+        match run(supervisor, &editor(&path_of_file), surroundings, |_| ())? {
+            Ended::Code(0) => read(files, file),
             ended => Err(EditError::Failed(ended)),
         }
     });
@@ -82,8 +91,11 @@ pub fn edit(
     Ok(edited)
 }
 
-/// Writes the file, which its owner alone may read and write; its path.
-fn begin(files: &PrivateDirectory, name: &str, content: &[u8]) -> Result<PathBuf, DirectoryError> {
+/// Writes the file, which only its owner may read and write, and returns its path.
+fn begin(
+    files: &PrivateDirectory,
+    EditedFile { name, content, .. }: EditedFile<'_>,
+) -> Result<PathBuf, DirectoryError> {
     let path = files.path.join(name);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
@@ -96,8 +108,11 @@ fn begin(files: &PrivateDirectory, name: &str, content: &[u8]) -> Result<PathBuf
     Ok(path)
 }
 
-/// What the editor left: the same file, or another one in its place.
-fn read(files: &PrivateDirectory, name: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, EditError> {
+/// Reads the file that the editor left: the same one, or another in its place.
+fn read(
+    files: &PrivateDirectory,
+    EditedFile { name, limit, .. }: EditedFile<'_>,
+) -> Result<Zeroizing<Vec<u8>>, EditError> {
     let path = files.path.join(name);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(&files.fd, name, flags, Mode::empty()) {

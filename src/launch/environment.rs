@@ -38,9 +38,9 @@ const NAMES: &[&str] = &[
 
 const PREFIXES: &[&str] = &["BASH_FUNC_", "DYLD_", "GIT_CONFIG", "LD_", "PYTHON"];
 
-/// Whether a variable of this name changes how programs load or which code they run.
+/// Returns true if a variable of this name changes how programs load or which code they run.
 ///
-/// The list covers what is common, not everything that any program may read.
+/// The list has the common names, not every variable that some program reads.
 pub fn changes_how_programs_load(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }

@@ -1,4 +1,4 @@
-//! The user's terminal while the child has one of its own: raw, every key passed on.
+//! The user's terminal while the child has a pty: it is raw, and every key goes to the pty.
 
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
@@ -10,23 +10,23 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::fcntl_dupfd_cloexec;
 
 use super::streams::Streams;
-use super::terminal::Settings;
+use super::terminal::TerminalSettings;
 
-/// Passes keys on while it is in the foreground; puts the terminal back when dropped.
-pub(super) struct Keyboard {
-    settings: Settings,
-    /// Whether the terminal is as we made it.
+/// Forwards keys while this process is in the foreground; restores the terminal when dropped.
+pub(super) struct KeyForwarder {
+    settings: TerminalSettings,
+    /// True while the terminal is in raw mode.
     is_raw: bool,
-    /// Whether keys are read.
+    /// True while keys are read.
     active: Arc<AtomicBool>,
     wake: PipeWriter,
 }
 
-impl Keyboard {
-    /// Of a child that has a terminal of its own.
+impl KeyForwarder {
+    /// Starts forwarding if the child has a pty as its terminal.
     pub(super) fn of(streams: &Streams) -> io::Result<Option<Self>> {
         let Some(child) = streams.keyboard() else { return Ok(None) };
-        let settings = Settings::of(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)?;
+        let settings = TerminalSettings::of(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)?;
         let active = Arc::new(AtomicBool::new(false));
         let (woken, wake) = io::pipe()?;
         let keys = File::from(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
@@ -35,12 +35,12 @@ impl Keyboard {
         Ok(Some(Self { settings, is_raw: false, active, wake }))
     }
 
-    /// Whether keys are read.
+    /// Returns true while keys are read.
     pub(super) fn is_active(&self) -> bool {
         self.active.load(Ordering::SeqCst)
     }
 
-    /// Makes the terminal raw, and reads keys or lets them wait there. In the background we must do neither.
+    /// Makes the terminal raw, and reads keys or leaves them waiting. Does neither in the background.
     pub(super) fn go_on(&mut self, reads: bool) {
         let is_ours = self.settings.is_in_foreground() && self.settings.make_raw().is_ok();
         self.is_raw |= is_ours;
@@ -50,7 +50,7 @@ impl Keyboard {
         }
     }
 
-    /// Puts the terminal back, and leaves it alone.
+    /// Restores the terminal and stops reading keys.
     pub(super) fn pause(&mut self) {
         self.active.store(false, Ordering::SeqCst);
         if std::mem::take(&mut self.is_raw) && self.settings.is_in_foreground() {
@@ -59,19 +59,19 @@ impl Keyboard {
     }
 }
 
-impl Drop for Keyboard {
+impl Drop for KeyForwarder {
     fn drop(&mut self) {
         self.pause();
     }
 }
 
-impl AsFd for Keyboard {
+impl AsFd for KeyForwarder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.settings.as_fd()
     }
 }
 
-/// Until the terminal, the child's end, or [`Keyboard`] is gone.
+/// Forwards keys until the terminal, the child's end, or the [`KeyForwarder`] is gone.
 fn pass_on(mut keys: File, child: &Weak<OwnedFd>, woken: OwnedFd, is_active: &AtomicBool) -> io::Result<()> {
     let mut woken = File::from(woken);
     let mut typed = zeroize::Zeroizing::new([0; 4096]);

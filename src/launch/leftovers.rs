@@ -26,18 +26,18 @@ pub(super) fn adopt() -> io::Result<()> {
     Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
 }
 
-/// Other systems have no such thing.
+/// Other systems do not have subreapers.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn adopt() -> io::Result<()> {
     Ok(())
 }
 
-/// Children that have ended, reaped.
+/// Reaps the children that have ended and returns them.
 pub(super) fn reap() -> impl Iterator<Item = (Pid, WaitStatus)> {
     std::iter::from_fn(|| rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED).ok().flatten())
 }
 
-/// How much time they have.
+/// The time that leftover processes get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     /// To end by themselves, and again after they were asked to.
@@ -47,7 +47,7 @@ pub(super) enum Patience {
     None,
 }
 
-/// Waits for all descendants to end; asks them to, and then makes them.
+/// Waits for all descendants to end, then sends SIGTERM, then SIGKILL.
 pub(super) fn end_all(signals: &mut Signals, patience: Patience) {
     let start = Instant::now();
     let (term, kill) = match patience {
@@ -81,7 +81,7 @@ pub(super) fn end_all(signals: &mut Signals, patience: Patience) {
     }
 }
 
-/// Whether this process has any child.
+/// Returns true if this process has a child.
 pub(super) fn has_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     !matches!(waitid(WaitId::All, options), Err(Errno::CHILD))
@@ -89,18 +89,18 @@ pub(super) fn has_children() -> bool {
 
 fn send_children(signal: Signal) {
     for child in children() {
-        // It may have ended a moment ago; it is ours until we reap it, so its number is nobody else's.
+        // It may have ended a moment ago. Until we reap it, no other process gets its number.
         let _ = kill_process(child, signal);
         // A stopped one would not act on it.
         let _ = kill_process(child, Signal::CONT);
     }
 }
 
-/// The processes whose parent this one is.
+/// Returns this process's children.
 #[cfg(target_os = "linux")]
 fn children() -> Vec<Pid> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    // In a process namespace with the host's /proc, these numbers are those of others.
+    // In a process namespace with the host's /proc, these numbers belong to other processes.
     let is_ours = std::fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own.to_string().as_str());
     if !is_ours {
         return Vec::new();

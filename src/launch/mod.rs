@@ -1,8 +1,8 @@
 //! Starting a child: its private mount, its variables, its streams, its signals and its end.
 //!
-//! Nothing here knows of vaults or of Flyte. Everything leaves the host as it was: what is mounted is seen by this process
-//! and its children alone, and is gone with the last of them, however they end. Where nothing can be mounted, `memory.rs`
-//! has a directory that is removed instead.
+//! Nothing here knows of vaults or of Flyte, and everything leaves the host as it was. Only this process and its children see
+//! the mount, which is gone when the last of them ends. If this process cannot mount anything, `memory_directory.rs` makes a
+//! directory that is removed afterwards.
 
 mod child;
 mod control;
@@ -10,9 +10,10 @@ mod directory;
 mod dumps;
 mod edit;
 mod environment;
+mod job_control;
 mod keyboard;
 mod leftovers;
-mod memory;
+mod memory_directory;
 #[cfg(target_os = "linux")]
 mod mount;
 #[cfg(not(target_os = "linux"))]
@@ -26,7 +27,7 @@ mod terminal;
 pub use child::{ChildError, Ended, Leftovers, Surroundings, replace, run};
 pub use directory::{DirectoryError, PrivateDirectory};
 pub use dumps::{forbid_dumps, wipe_stack};
-pub use edit::{EditError, edit};
+pub use edit::{EditError, EditedFile, edit};
 pub use environment::changes_how_programs_load;
-pub use memory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
+pub use memory_directory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
 pub use supervisor::supervise;

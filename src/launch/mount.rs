@@ -27,8 +27,8 @@ impl PrivateDirectory {
     /// Enters a mount namespace in which `target`, an absolute path, is an empty directory.
     ///
     /// Call it before any thread starts: the kernel refuses a user namespace to a process with several. And try it in a
-    /// child first: some systems let a process into the namespace and then forbid it everything there, which is no state
-    /// to go on from.
+    /// child first: some systems let a process into the namespace and then forbid it everything there, and the process
+    /// cannot leave again.
     ///
     /// # Errors
     /// [`DirectoryError::Forbidden`] if the kernel refused the namespace, with nothing changed; a failed step leaves this
@@ -57,7 +57,7 @@ fn enter_namespace() -> Result<(), DirectoryError> {
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS).map_err(|error| {
         DirectoryError::Forbidden(match error {
-            // What the kernel calls "no space left on device".
+            // The kernel's own text is "no space left on device".
             Errno::NOSPC => io::Error::other("the limit user.max_user_namespaces is reached"),
             error => error.into(),
         })
@@ -80,15 +80,15 @@ fn write_map(path: &str, content: &str) -> Result<(), DirectoryError> {
     rustix::io::write(fd, content.as_bytes()).map(|_| ()).map_err(step("write", path))
 }
 
-/// Makes sure that `target` is a directory, without making it on the host. A link is none, wherever it leads: when the
-/// directory at its end is removed, what is mounted there goes too.
+/// Makes sure that `target` is a directory, without making it on the host. A symlink does not count, wherever it leads: when
+/// the directory at its end is removed, the mount goes with it.
 fn make_mount_point(target: &Path) -> Result<(), DirectoryError> {
     if target.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return Ok(());
     }
     let missing = step("find a directory above", target);
     let parent = target.ancestors().skip(1).find(|ancestor| ancestor.is_dir());
-    // A copy of the root is no copy of a directory any more.
+    // The root cannot be covered by a copy of itself.
     let parent = parent.filter(|parent| *parent != Path::new("/")).ok_or_else(|| missing(Errno::NOENT))?;
     copy_to_memory(parent, target)?;
     std::fs::create_dir_all(target).map_err(|source| DirectoryError::Step {
@@ -131,7 +131,7 @@ fn copy_to_memory(directory: &Path, mount_point: &Path) -> Result<(), DirectoryE
             rustix::fs::openat(CWD, &target, create, Mode::RUSR).map_err(step("create", &target))?;
         }
         match rustix::mount::mount_bind_recursive(&source, &target) {
-            // It went away meanwhile.
+            // It was removed in the meantime.
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(step("bind", &target)(error)),
         }
@@ -140,7 +140,7 @@ fn copy_to_memory(directory: &Path, mount_point: &Path) -> Result<(), DirectoryE
 }
 
 fn mount_memory(target: &Path, options: &CStr) -> Result<(), DirectoryError> {
-    // Never to swap, where the kernel lets us say so: it does as root since Linux 6.4, and never in a user namespace.
+    // Keeps the memory out of swap. The kernel allows it for root since Linux 6.4, and never in a user namespace.
     let unswapped = CString::new([options.to_bytes(), b",noswap"].concat()).expect("our own text has no NUL");
     let mounted = match rustix::mount::mount("tmpfs", target, "tmpfs", SAFE, unswapped.as_c_str()) {
         Err(Errno::INVAL | Errno::PERM) => rustix::mount::mount("tmpfs", target, "tmpfs", SAFE, options),

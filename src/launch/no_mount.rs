@@ -1,4 +1,4 @@
-//! Where there are no mount namespaces, there is no private mount.
+//! The private mount on systems without mount namespaces: it always fails.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The signals that this process gets: which to catch, and who sent them.
+//! Signals that this process receives: the ones to catch, and their senders.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,8 +12,8 @@ use signal_hook::flag;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 
-/// Those that are passed on: all that end a process by default and that a process sends on purpose. Not those that report
-/// a fault of our own (SIGSEGV, SIGPIPE, …), and no real-time signals, which end us, and so the child, as they would end it.
+/// Signals that are passed on: those that end a process by default and that another process sends on purpose. It has neither
+/// signals that report a fault of this process (SIGSEGV, SIGPIPE, …) nor real-time signals, which end us and so the child.
 const PASSED_ON: [Signal; 13] = [
     Signal::HUP,
     Signal::INT,
@@ -39,13 +39,13 @@ pub(super) struct Signals {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Arrived {
     pub(super) signal: Signal,
-    /// Whether a process sent it, rather than the kernel (Ctrl-C on the terminal, a child's end).
+    /// True if a process sent it, rather than the kernel (Ctrl-C on the terminal, a child's end).
     pub(super) sent: bool,
 }
 
 impl Signals {
-    /// Catches what is passed on, `others`, and SIGCHLD: where that is ignored, the kernel forgets how a child ended. What
-    /// we were started with as ignored (`nohup`) stays so, and the child ignores it too: a handler would reset it there.
+    /// Catches the signals to pass on, `others`, and SIGCHLD, without which the kernel may forget how a child ended. Signals
+    /// that were ignored when we started (`nohup`) stay ignored, for the child as well: a handler would reset them there.
     pub(super) fn catch(others: &[Signal]) -> io::Result<Self> {
         let ignored = ignored_signals();
         let passed_on = PASSED_ON.iter().filter(|signal| !ignored(signal.as_raw()));
@@ -57,7 +57,7 @@ impl Signals {
         Ok(Self { delivery })
     }
 
-    /// What has arrived since the last call.
+    /// Returns the signals that arrived since the last call.
     pub(super) fn arrived(&mut self) -> Vec<Arrived> {
         let named = |number| Signal::from_named_raw(number);
         let pending = self.delivery.pending();
@@ -73,8 +73,8 @@ impl AsFd for Signals {
     }
 }
 
-/// While this lives, what a user ends a program with does not end this process; from then on it does again. (Signals that
-/// [`Signals`] caught would be lost: their handlers stay, and do nothing.)
+/// Keeps the signals with which users end programs from ending this process, until dropped. (Signals that [`Signals`] caught
+/// would be lost: their handlers stay and do nothing.)
 pub(super) struct Held {
     released: Arc<AtomicBool>,
     arrived: Arc<AtomicUsize>,
@@ -95,7 +95,7 @@ impl Held {
         Ok(held)
     }
 
-    /// The last one that arrived.
+    /// Returns the last signal that arrived.
     pub(super) fn arrived(&self) -> Option<i32> {
         i32::try_from(self.arrived.load(Ordering::Relaxed)).ok().filter(|&number| number != 0)
     }
@@ -107,7 +107,7 @@ impl Drop for Held {
     }
 }
 
-/// Whether this is a signal to pass on.
+/// Returns true if the signal is passed on.
 pub(super) fn is_passed_on(signal: Signal) -> bool {
     PASSED_ON.contains(&signal)
 }
@@ -124,7 +124,7 @@ fn is_sent(code: i32) -> bool {
     code >= 0x10001
 }
 
-/// The signals that we were started with as ignored.
+/// Returns a test for the signals that were ignored when this process started.
 #[cfg(target_os = "linux")]
 fn ignored_signals() -> impl Fn(i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -133,7 +133,7 @@ fn ignored_signals() -> impl Fn(i32) -> bool {
     move |signal| mask >> (signal - 1) & 1 == 1
 }
 
-/// What the signals are, another system does not tell.
+/// Other systems do not report ignored signals.
 #[cfg(not(target_os = "linux"))]
 fn ignored_signals() -> impl Fn(i32) -> bool {
     |_| false

@@ -1,7 +1,7 @@
-//! The child's standard streams: its own, or with the mask between them and ours.
+//! The child's standard streams: ours, or others with the mask between them and ours.
 //!
-//! On a terminal it keeps a terminal, elsewhere it has pipes; two streams of ours that are one file are one stream of the
-//! child's, so that what it writes keeps its order.
+//! In the place of a terminal the child gets a pty, elsewhere a pipe. If two of our streams are one file, the child gets one
+//! stream for both, so that its output keeps its order.
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,33 +19,33 @@ use super::signals::{Signals, is_passed_on};
 use super::terminal::{Pty, resize};
 use crate::redact::{Masker, Watchlist};
 
-/// How long a stream has to be idle before what may be the start of a secret is shown.
+/// How long a stream must be idle before the possible start of a secret is shown.
 const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-/// How long a reader of ours may take nothing before we end without it, if we are asked to end.
+/// How long the reader of our output may stay blocked before we end without it, once we are asked to end.
 const STUCK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The child's streams, as they are given to it and as they stay with us.
+/// The child's streams: its ends and ours.
 #[derive(Default)]
 pub(super) struct Streams {
-    /// The child's standard input, where it is not ours.
+    /// The child's standard input, unless it inherits ours.
     stdin: Option<OwnedFd>,
     pumps: Vec<Pump>,
-    /// Ptys, and the terminal of ours that each stands in for. A pump alone keeps its pty open: when our terminal is gone,
-    /// so is the child's.
+    /// Ptys, each with the terminal that it stands in for. Only the pump holds the pty's controller, so the child gets a
+    /// hangup when our terminal goes away.
     ptys: Vec<(Weak<OwnedFd>, OwnedFd)>,
-    /// Whether the first pty is the child's whole terminal, keyboard and all.
+    /// True if the first pty is the child's whole terminal, with its keyboard.
     pub(super) has_session: bool,
 }
 
-/// What flows from the child to us.
+/// One stream from the child to us.
 struct Pump {
     from: Arc<OwnedFd>,
     to: OwnedFd,
 }
 
 impl Streams {
-    /// Decides for each stream, and gives the command its output streams.
+    /// Chooses a pty or a pipe for each stream, and sets the command's output streams.
     pub(super) fn masked(command: &mut Command) -> io::Result<Self> {
         let (stdin, stdout, stderr) = (rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr());
         let mut streams = Self::default();
@@ -69,7 +69,7 @@ impl Streams {
         Ok(streams)
     }
 
-    /// The child's end of what flows to `ours`; `None` if the child may have `ours` itself.
+    /// Returns the child's end of a stream to `ours`; `None` if the child may inherit `ours`.
     fn output(&mut self, ours: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
         if is_null_device(ours) {
             return Ok(None);
@@ -77,7 +77,7 @@ impl Streams {
         let keep = || fcntl_dupfd_cloexec(ours, 3);
         let (from, child) = if isatty(ours) {
             let pty = Pty::like(ours)?;
-            // Without a session of its own, its output passes through our terminal's processing too.
+            // Without its own session, the child's output also passes through our terminal's processing.
             let pty = if self.has_session { pty } else { pty.without_output_processing()? };
             let controller = Arc::new(pty.controller);
             self.ptys.push((Arc::downgrade(&controller), keep()?));
@@ -90,34 +90,34 @@ impl Streams {
         Ok(Some(child))
     }
 
-    /// The child's standard input.
+    /// Returns the child's standard input.
     pub(super) fn stdin(&self) -> BorrowedFd<'_> {
         self.stdin.as_ref().map_or(rustix::stdio::stdin(), OwnedFd::as_fd)
     }
 
-    /// Lets go of the child's ends, so that the child's end ends the streams.
+    /// Closes our copies of the child's ends, so that the streams end when the child does.
     pub(super) fn started(&mut self) {
         self.stdin = None;
     }
 
-    /// Whether there are ptys, whose size follows our terminal's.
+    /// Returns true if there are ptys, whose size follows our terminal's.
     pub(super) fn have_terminals(&self) -> bool {
         !self.ptys.is_empty()
     }
 
-    /// Gives the ptys the size of our terminals; whether one had another.
+    /// Gives the ptys the size of our terminals. Returns true if a size changed.
     pub(super) fn resize(&self) -> bool {
         let open = self.ptys.iter().filter_map(|(pty, terminal)| Some((pty.upgrade()?, terminal)));
         open.fold(false, |resized, (pty, terminal)| resize(&pty, terminal.as_fd()) || resized)
     }
 
-    /// Where what is typed goes, if the child has a terminal of its own.
+    /// Returns the pty that gets the typed keys, if the child has one as its terminal.
     pub(super) fn keyboard(&self) -> Option<Weak<OwnedFd>> {
         self.ptys.first().filter(|_| self.has_session).map(|(pty, _)| Weak::clone(pty))
     }
 
-    /// Starts a thread for each stream. What each returns at the end is of no interest: a reader of ours that has gone away
-    /// is the child's to notice.
+    /// Starts a thread for each stream. The threads' results do not matter: the child notices when the reader of its output
+    /// is gone.
     pub(super) fn pump(&mut self, list: &Watchlist) -> io::Result<Pumps> {
         let (ended, end) = io::pipe()?;
         let (done, running) = io::pipe()?;
@@ -135,20 +135,20 @@ impl Streams {
     }
 }
 
-/// The threads through which the output flows.
+/// The threads that mask the output.
 pub(super) struct Pumps {
     end: PipeWriter,
-    /// At its end when the last thread is.
+    /// Reaches its end when the last thread ends.
     done: PipeReader,
-    /// How often something was written.
+    /// The number of writes.
     written: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Pumps {
-    /// Waits until all that was written so far has gone out. Not until the streams' end: a process that could not be killed
-    /// may hold them open. And if we are asked to end, not for a reader of ours that takes nothing: without us, a signal
-    /// would have ended the child, however full its pipe was.
+    /// Waits until all output so far is written. It does not wait for the streams' end, because a process that could not be
+    /// killed may hold them open. Once we are asked to end, it does not wait for a reader that is blocked either: without us,
+    /// a signal would have ended the child, however full its pipe was.
     pub(super) fn finish(self, signals: &mut Signals, mut is_asked_to_end: bool) {
         drop(self.end);
         loop {
@@ -185,13 +185,13 @@ impl Pump {
                 polled => polled?,
             };
             let [is_readable, is_over, is_gone] = ready.map(|one| !one.revents().is_empty());
-            // The terminal, or whoever read the pipe: so is the child's.
+            // Our terminal or the pipe's reader is gone, so the child's must go too.
             if is_gone {
                 return Ok(());
             }
             let length = match from_if(is_readable, &from, &mut input) {
                 Err(Errno::INTR) => continue,
-                // A pty that no one has open any more.
+                // No process has the pty open any more.
                 Err(Errno::IO) => 0,
                 Ok(None) if !is_over => {
                     masker.flush(&mut output);
@@ -214,7 +214,7 @@ fn from_if(is_readable: bool, from: &OwnedFd, input: &mut [u8]) -> rustix::io::R
     if is_readable { rustix::io::read(from, input).map(Some) } else { Ok(None) }
 }
 
-/// Writes all of it, to a stream that somebody else may have set to non-blocking.
+/// Writes all of it, to a stream that another process may have set to non-blocking.
 fn write(to: &OwnedFd, output: &mut Vec<u8>, count: &AtomicU64) -> io::Result<()> {
     let mut rest = &output[..];
     while !rest.is_empty() {
@@ -243,7 +243,7 @@ fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Whether what is written there is gone.
+/// Returns true for `/dev/null`.
 fn is_null_device(file: BorrowedFd<'_>) -> bool {
     let null = rustix::fs::stat("/dev/null");
     match (fstat(file), null) {

@@ -1,8 +1,8 @@
-//! The process between us and the child, which keeps the promise that nothing of a run is left behind.
+//! The supervisor: the process between us and the child, which leaves nothing of a run behind.
 //!
-//! It starts the child, passes signals on, tells how the child ended, and ends what the child left running. When the process
-//! in front of it dies, however it dies, it kills the rest and puts the terminal back. On a terminal of the child's own
-//! (a pty) it leads the session, as a shell would: without a parent in its session, the child could not be stopped by Ctrl-Z.
+//! It starts the child, passes signals on, reports how the child ended, and ends the processes that the child left running.
+//! When the process in front dies, it kills the rest and restores the terminal. If the child has a pty, the supervisor leads
+//! its session, as a shell would: without a parent in its session, Ctrl-Z could not stop the child.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,17 +21,17 @@ use super::control::{Control, Order, Report};
 use super::dumps::with_callers_limit;
 use super::leftovers::{self, Patience};
 use super::signals::{Signals, is_passed_on};
-use super::terminal::Settings;
+use super::terminal::TerminalSettings;
 use crate::process::Spawner;
 
-/// The argument that says that the child's standard input is a terminal of its own, and ours to lead.
+/// The argument for a child whose standard input is a pty, whose session the supervisor leads.
 pub(super) const SESSION: &str = "session";
-/// Or that the child shares the terminal, the session and the process group of whoever started us.
+/// The argument for a child that shares the terminal, the session and the process group of the process in front.
 pub(super) const SHARED: &str = "shared";
 
-/// The argument that says that what the child leaves ends with it.
+/// The argument for ending the processes that the child leaves running.
 pub(super) const END: &str = "end";
-/// Or that it goes on, and that whoever started us removes the directory, if they live.
+/// The argument for keeping them. The process in front removes the directory then, if it lives.
 pub(super) const KEEP: &str = "keep";
 
 /// How long after a signal to our process group the same signal may arrive as an order. It takes microseconds; the limit is
@@ -42,7 +42,7 @@ const ECHO: Duration = Duration::from_secs(2);
 /// program and its arguments; the standard input is the control socket.
 ///
 /// # Errors
-/// Whatever keeps it from doing so; whoever started it sees the socket close.
+/// Anything that keeps it from starting the child. The process in front sees the socket close.
 pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()> {
     let missing = || io::Error::from(io::ErrorKind::InvalidInput);
     let mut arguments = arguments.into_iter();
@@ -55,33 +55,33 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> io::Result<()
     let control = Control::new(UnixStream::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?));
     let mut given = control.take()?.into_iter();
     let stdin = given.next().ok_or_else(missing)?;
-    let terminal = given.next().map(Settings::of).transpose()?;
+    let terminal = given.next().map(TerminalSettings::of).transpose()?;
     leftovers::adopt()?;
     let mut signals = Signals::catch(&[])?;
     let child = match start(&mut command, stdin, leads) {
         Ok(child) => child,
         Err(error) => return control.report(Report::NotStarted(error.raw_os_error().unwrap_or(0))),
     };
-    // Of what our process group got so far, the child may not have had its own: then it was not there yet. It gets them from
-    // us, what a process sent as an order. At worst it gets one twice in its first microseconds; lost, it would run for ever.
+    // The child may have missed signals that our process group got before it started, so it gets them from us; those that a
+    // process sent arrive as orders. At worst it gets one twice in its first microseconds. A lost one would let it run on.
     let early = signals.arrived();
     for arrived in early.iter().filter(|arrived| !leads && !arrived.sent && is_passed_on(arrived.signal)) {
         let _ = kill_process(child, arrived.signal);
     }
-    // From here on there is a child to end. That nobody listens, the next order says.
+    // From here on there is a child to end. If the process in front is gone, the next order says so.
     let _ = control.report(Report::Started);
     let mut supervisor = Supervisor { control, signals, child, leads, terminal, echoes: Vec::new() };
     let ended = supervisor.watch();
     let is_alone = ended.is_none();
     let finished = supervisor.finish(ended, keeps);
     if !directory.is_empty() && (!keeps || is_alone || finished.is_err()) {
-        // What could not be removed, the next run's sweep tries again.
-        let _ = super::memory::remove(Path::new(&directory));
+        // The next run's sweep tries again to remove the rest.
+        let _ = super::memory_directory::remove(Path::new(&directory));
     }
     finished
 }
 
-/// Starts the child; as the foreground of its terminal, if we lead one.
+/// Starts the child, in the foreground of its terminal if we lead the session.
 fn start(command: &mut Command, stdin: OwnedFd, leads: bool) -> io::Result<Pid> {
     if !leads {
         command.stdin(Stdio::from(stdin));
@@ -91,9 +91,9 @@ fn start(command: &mut Command, stdin: OwnedFd, leads: bool) -> io::Result<Pid> 
     rustix::process::ioctl_tiocsctty(&stdin)?;
     command.stdin(Stdio::from(stdin.try_clone()?)).process_group(0);
     let child = with_callers_limit(|| command.spawn()).map(|child| Pid::from_child(&child))?;
-    // Fails where the terminal is gone already; so is whoever started us, then.
+    // Fails if the terminal is gone already; then the process in front is gone too.
     let _ = tcsetpgrp(&stdin, child);
-    // It may have been stopped for using the terminal before it was in its foreground.
+    // The kernel may have stopped it for using the terminal before it was in the foreground.
     let _ = kill_process_group(child, Signal::CONT);
     Ok(child)
 }
@@ -103,15 +103,15 @@ struct Supervisor {
     signals: Signals,
     child: Pid,
     leads: bool,
-    terminal: Option<Settings>,
-    /// Signals that our process group got, and so the child too; an order to pass one on is its echo.
+    terminal: Option<TerminalSettings>,
+    /// Signals that our process group got, and so the child too. An order to pass one on is its echo.
     echoes: Vec<(Signal, Instant)>,
 }
 
 impl Supervisor {
-    /// Until the child has ended; `None` if whoever started us is gone.
+    /// Waits until the child has ended; `None` if the process in front is gone.
     fn watch(&mut self) -> Option<Report> {
-        // Whoever took what arrived before us took the news of a child that has ended, too.
+        // The caller has already taken the first signals, and a SIGCHLD may have been among them.
         if let Some(ended) = self.take_signals() {
             return Some(ended);
         }
@@ -122,8 +122,8 @@ impl Supervisor {
                 (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
             };
             let order = if ordered { Some(self.control.next_order()) } else { None };
-            // After the order was read, because a signal to the group comes before its echo. We have one thread, so its
-            // handler has run by now.
+            // After reading the order, because a signal to the group comes before its echo. We have one thread, so the
+            // handler has already run.
             if (signalled || ordered)
                 && let Some(ended) = self.take_signals()
             {
@@ -154,7 +154,7 @@ impl Supervisor {
                 return Some(Report::Killed(signal));
             }
             if status.stopped() && self.leads {
-                // If nobody listens, the next order says so.
+                // If the process in front is gone, the next order says so.
                 let _ = self.control.report(Report::Stopped);
             }
         }
@@ -177,7 +177,7 @@ impl Supervisor {
                     Some(index) => {
                         self.echoes.swap_remove(index);
                     }
-                    // It has not been reaped, so its number is nobody else's.
+                    // It has not been reaped, so no other process has its number.
                     None => {
                         let _ = kill_process(self.child, signal);
                     }

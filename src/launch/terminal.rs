@@ -1,4 +1,4 @@
-//! The user's terminal, and terminals of our own making (ptys) that stand in for it.
+//! The user's terminal, and the ptys that stand in for it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,10 +16,10 @@ pub(super) struct Pty {
 }
 
 impl Pty {
-    /// One with the settings and the size of a terminal.
+    /// Opens a pty with the settings and the size of a terminal.
     pub(super) fn like(terminal: BorrowedFd<'_>) -> io::Result<Self> {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        // std closes on exec what std opens; this it did not.
+        // std sets this flag only on descriptors that std opens.
         rustix::io::fcntl_setfd(&controller, rustix::io::FdFlags::CLOEXEC)?;
         grantpt(&controller)?;
         unlockpt(&controller)?;
@@ -31,7 +31,7 @@ impl Pty {
         Ok(pty)
     }
 
-    /// Lets output through as it is: the terminal that it goes to will make `\r\n` of `\n`.
+    /// Turns output processing off: the terminal behind it turns `\n` into `\r\n`.
     pub(super) fn without_output_processing(self) -> io::Result<Self> {
         let mut settings = tcgetattr(&self.terminal)?;
         settings.output_modes -= OutputModes::OPOST;
@@ -40,21 +40,21 @@ impl Pty {
     }
 }
 
-/// Gives a pty the size of a terminal; its foreground is told by the kernel. Whether it had another.
+/// Gives a pty the size of a terminal; the kernel notifies its foreground. Returns true if the size changed.
 pub(super) fn resize(pty: &impl AsFd, terminal: BorrowedFd<'_>) -> bool {
-    // A terminal that has just gone away has no size, and no one to look at it.
+    // A terminal that has just gone away has no size.
     let (Ok(old), Ok(new)) = (tcgetwinsize(pty), tcgetwinsize(terminal)) else { return false };
     (old.ws_row, old.ws_col) != (new.ws_row, new.ws_col) && tcsetwinsize(pty, new).is_ok()
 }
 
-/// A terminal, and its settings as they were.
-pub(super) struct Settings {
+/// A terminal and its original settings.
+pub(super) struct TerminalSettings {
     terminal: OwnedFd,
     before: Termios,
     raw: Termios,
 }
 
-impl Settings {
+impl TerminalSettings {
     pub(super) fn of(terminal: OwnedFd) -> io::Result<Self> {
         let before = tcgetattr(&terminal)?;
         let mut raw = before.clone();
@@ -62,23 +62,24 @@ impl Settings {
         Ok(Self { terminal, before, raw })
     }
 
-    /// Whether our process group may read from it and change its settings.
+    /// Returns true if our process group may read from it and change its settings.
     pub(super) fn is_in_foreground(&self) -> bool {
         tcgetpgrp(&self.terminal).is_ok_and(|group| group == rustix::process::getpgrp())
     }
 
-    /// Passes every key on as it is typed: the pty behind does what the terminal did.
+    /// Delivers every key as it is typed; the child's pty processes them instead.
     pub(super) fn make_raw(&self) -> io::Result<()> {
         Ok(tcsetattr(&self.terminal, OptionalActions::Now, &self.raw)?)
     }
 
-    /// Puts them back.
+    /// Restores the original settings.
     pub(super) fn restore(&self) {
-        // A terminal that is gone needs none.
+        // Fails if the terminal is gone, and then nothing needs restoring.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 
-    /// Puts them back, unless somebody else has changed them since: a shell that has its terminal back.
+    /// Restores the original settings, unless another process has changed them since, such as a shell that is in the
+    /// foreground again.
     pub(super) fn restore_if_raw(&self) {
         let is_ours =
             |now: Termios| now.local_modes == self.raw.local_modes && now.output_modes == self.raw.output_modes;
@@ -88,7 +89,7 @@ impl Settings {
     }
 }
 
-impl AsFd for Settings {
+impl AsFd for TerminalSettings {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.terminal.as_fd()
     }

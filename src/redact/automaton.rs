@@ -1,4 +1,4 @@
-//! All patterns at once, one byte after the other.
+//! Searches for all patterns at once, byte by byte.
 
 use aho_corasick::Anchored;
 use aho_corasick::automaton::{Automaton as _, StateID};
@@ -6,9 +6,9 @@ use aho_corasick::nfa::noncontiguous::NFA;
 
 use super::patterns::Patterns;
 
-/// An Aho-Corasick automaton, with what masking wants to know of each state.
+/// An Aho-Corasick automaton, with facts about each state for masking.
 ///
-/// It is made of the values' bytes and, unlike other buffers, cannot be wiped when dropped: the crate does not offer it.
+/// It holds the values' bytes and, unlike other buffers, cannot be wiped when dropped: the crate does not offer it.
 pub(super) struct Automaton {
     nfa: NFA,
     start: StateID,
@@ -17,12 +17,12 @@ pub(super) struct Automaton {
     starts: [bool; 256],
 }
 
-/// What is known once a state is reached.
+/// Facts about a state.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Facts {
     /// The longest pattern that ends here, in bytes; 0 if none does.
     pub(super) ends: u32,
-    /// How many of the last bytes may be the start of a pattern that goes on.
+    /// The number of last bytes that may be the start of a longer pattern.
     pub(super) may_go_on: u32,
 }
 
@@ -42,7 +42,8 @@ impl Automaton {
         Some(automaton)
     }
 
-    /// Walks every pattern: the state after n bytes of it stands for just these, the longest suffix that starts a pattern.
+    /// Walks every pattern. The state after n bytes of it stands for exactly these bytes, the longest suffix that starts a
+    /// pattern.
     fn learn(&mut self, by_length: &[&[u8]]) {
         let mut leaves = Vec::new();
         for pattern in by_length {
@@ -63,8 +64,8 @@ impl Automaton {
             }
             leaves.push((state, *pattern));
         }
-        // Where no pattern goes on from the end of one, the longest shorter suffix counts: the state one gets to without
-        // the first byte. Shorter patterns come first, so its own facts are complete.
+        // If no pattern continues from the end of another, the longest shorter suffix counts: the state that is reached
+        // without the first byte. Shorter patterns come first, so the facts of that state are complete.
         for (state, pattern) in leaves {
             if self.facts[state.as_usize()].may_go_on == 0 {
                 let suffix = pattern[1..].iter().fold(self.start, |state, &byte| self.next(state, byte));
@@ -86,13 +87,13 @@ impl Automaton {
         self.facts.get(state.as_usize()).copied().unwrap_or_default()
     }
 
-    /// How many bytes at the front start no pattern.
+    /// Returns the number of leading bytes that start no pattern.
     pub(super) fn passes(&self, bytes: &[u8]) -> usize {
         bytes.iter().position(|&byte| self.starts[usize::from(byte)]).unwrap_or(bytes.len())
     }
 }
 
-/// Patterns are a few megabytes at most.
+/// Converts a length; patterns are a few megabytes at most.
 fn size(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a pattern of less than 4 GiB")
 }

@@ -1,4 +1,4 @@
-//! Says which values a file holds.
+//! Finds the values that a file holds.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
@@ -10,20 +10,20 @@ use zeroize::Zeroizing;
 
 use super::Watchlist;
 
-/// What is read at once, in bytes.
+/// The size of one read, in bytes.
 const CHUNK: usize = 1 << 16;
 
-/// Looks for values of [`MIN_BYTES`](super::MIN_BYTES) or more, and their base64. Shorter ones are in any large file.
-pub struct Finder {
+/// Searches for values of [`MIN_BYTES`](super::MIN_BYTES) or more, and their base64. Shorter ones are in any large file.
+pub struct ValueFinder {
     nfa: NFA,
-    /// The name of the value that a pattern is of, by the pattern's number. A pattern of two values is there twice.
+    /// The name of each pattern's value, by the pattern's number. A pattern of two values is there twice.
     names: Vec<String>,
-    /// For all files: to make and wipe it for each would take longer than to search a small one.
+    /// A buffer for all files: making and wiping one for each would take longer than searching a small file.
     chunk: Zeroizing<Vec<u8>>,
 }
 
-impl Finder {
-    /// For the values of now; `None` if there is none to look for.
+impl ValueFinder {
+    /// Makes a finder for the list's current values; `None` if it has no value long enough.
     pub fn new(list: &Watchlist) -> Option<Self> {
         let kept = list.kept();
         let patterns = || kept.iter().flat_map(|(name, patterns)| patterns.iter().map(move |pattern| (name, pattern)));
@@ -35,10 +35,10 @@ impl Finder {
         Some(Self { nfa: nfa.expect("fewer than 2^31 bytes of secrets"), names, chunk: Zeroizing::new(vec![0; CHUNK]) })
     }
 
-    /// The names of the values that occur, each once.
+    /// Returns the names of the values that occur, each once.
     ///
     /// # Errors
-    /// It cannot be read to its end.
+    /// The reader fails before its end.
     pub fn names_in(&mut self, mut reader: impl Read) -> io::Result<BTreeSet<&str>> {
         let Self { nfa, names, chunk } = self;
         let mut found = BTreeSet::new();
@@ -67,7 +67,7 @@ mod tests {
     fn found(values: &[(&str, &str)], text: &str) -> Vec<String> {
         let list = Watchlist::new();
         values.iter().for_each(|(name, value)| list.add(name, value.as_bytes()));
-        let Some(mut finder) = Finder::new(&list) else { return Vec::new() };
+        let Some(mut finder) = ValueFinder::new(&list) else { return Vec::new() };
         // One byte at a time, so that every value is split.
         let bytes = text
             .as_bytes()
@@ -88,7 +88,7 @@ mod tests {
     fn files_share_a_buffer_and_nothing_else() {
         let list = Watchlist::new();
         list.add("a", b"password");
-        let mut finder = Finder::new(&list).expect("something to look for");
+        let mut finder = ValueFinder::new(&list).expect("something to look for");
         let mut first = io::Cursor::new([&[b'.'; CHUNK - 4][..], b"password"].concat());
         assert_eq!(finder.names_in(&mut first).expect("memory can be read").len(), 1);
         let buffer = finder.chunk.as_ptr();

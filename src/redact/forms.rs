@@ -1,4 +1,4 @@
-//! What programs make of a value, other than base64: the strings in it, if it is JSON, and how it is written as one.
+//! Forms of a value in output, other than base64: the strings in a JSON value, and a text between quotes.
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -6,14 +6,14 @@ use zeroize::Zeroizing;
 use super::MIN_BYTES;
 use crate::json_escape::unicode_escape;
 
-/// The strings in a value that is a JSON object or array, such as the key of a service account: a program that parses it
-/// prints them bare. Not the names of its members, nor strings that are too short to be told from other data.
+/// Returns the strings in a value that is a JSON object or array, such as a service account's key: a program that parses it
+/// prints them bare. Leaves out the names of members, and strings so short that they occur in other data.
 ///
-/// JSON as serde_json takes it: nested 128 deep at most, its numbers finite.
+/// Accepts the JSON that serde_json accepts: nested at most 128 deep, with finite numbers.
 pub(super) fn json_strings(value: &[u8]) -> Vec<Zeroizing<String>> {
     let mut strings = Vec::new();
     if matches!(value.trim_ascii_start().first(), Some(b'{' | b'[')) {
-        // What the parser copied on its way is not wiped: it does not offer it.
+        // The parser's own copies are not wiped: it does not offer that.
         collect(serde_json::from_slice(value).unwrap_or_default(), &mut strings);
     }
     strings
@@ -33,7 +33,7 @@ fn collect(value: Value, strings: &mut Vec<Zeroizing<String>>) {
     }
 }
 
-/// How a text is written between quotes.
+/// Ways to write a text between quotes.
 #[derive(Clone, Copy, PartialEq)]
 enum Quoting {
     /// `json.dumps(text, ensure_ascii=False)`, as most other languages do.
@@ -46,7 +46,7 @@ enum Quoting {
     PythonBytes,
 }
 
-/// The text as JSON and Python write it between quotes.
+/// Returns the text as JSON and Python write it between quotes.
 pub(super) fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![escaped(text.iter().map(|&byte| char::from(byte)), text.len(), Quoting::PythonBytes)];
     if let Ok(text) = std::str::from_utf8(text) {
@@ -58,11 +58,11 @@ pub(super) fn quoted(text: &[u8]) -> Vec<Vec<u8>> {
 
 fn escaped(text: impl Iterator<Item = char> + Clone, bytes: usize, quoting: Quoting) -> Vec<u8> {
     let is_json = matches!(quoting, Quoting::Json | Quoting::JsonAscii);
-    // Python takes the other quotes rather than to escape one.
+    // Python prefers the other kind of quotes to escaping.
     let has = |quote| text.clone().any(|character| character == quote);
     let quote = if is_json { '"' } else { '\'' };
     let quote_is_escaped = is_json || has('"');
-    // Made in one piece: six bytes at most for one.
+    // Allocated once: a byte becomes six at most.
     let mut shown = Zeroizing::new(Vec::with_capacity(6 * bytes));
     for character in text {
         match character {
@@ -88,6 +88,6 @@ fn escaped(text: impl Iterator<Item = char> + Clone, bytes: usize, quoting: Quot
             }
         }
     }
-    // Without the room that was not needed.
+    // Drops the unused capacity.
     shown.to_vec()
 }

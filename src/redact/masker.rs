@@ -10,9 +10,9 @@ use super::{MASK, Watchlist};
 
 /// Replaces every value in a stream by [`MASK`], however the stream is split.
 ///
-/// All occurrences of all patterns count, those that overlap too. A range made of overlapping ones becomes one mask; two
-/// that only touch become two. Every other byte passes as it is, and at once, unless it belongs to the longest end of the
-/// stream that may be the start of a value. What is held back so is never more than the longest pattern.
+/// It masks all occurrences of all patterns. Overlapping ones become one mask; two that only touch become two. Every other byte
+/// passes unchanged and at once, unless it belongs to the longest end of the stream that may be the start of a value. It never
+/// holds back more than the longest pattern.
 pub struct Masker {
     list: Watchlist,
     version: usize,
@@ -20,11 +20,11 @@ pub struct Masker {
     matcher: Option<Matcher>,
     /// The end of the stream that may be the start of a value. The positions below count from its first byte.
     held: Zeroizing<Vec<u8>>,
-    /// What is before this is represented in the output already: by a mask, or after a flush.
+    /// The output already covers the bytes before this position, as they were or by a mask.
     shown: usize,
-    /// Whether what was shown last is a mask; it stands for bytes up to `shown`.
+    /// True if a mask was shown last; it stands for bytes up to `shown`.
     masked: bool,
-    /// What is to become masks: start and end, in order, apart or touching, each end after `shown`.
+    /// Ranges to mask, in order, apart or touching; each ends after `shown`.
     found: Vec<(usize, usize)>,
 }
 
@@ -34,13 +34,13 @@ struct Matcher {
 }
 
 impl Masker {
-    /// For a stream at its beginning.
+    /// Makes a masker for the start of a stream.
     pub fn new(list: Watchlist) -> Self {
         let held = Zeroizing::new(Vec::new());
         Self { list, version: 0, matcher: None, held, shown: 0, masked: false, found: Vec::new() }
     }
 
-    /// Takes the next bytes of the stream, and appends to `output` what may be shown.
+    /// Takes the next bytes of the stream, and appends the bytes that may be shown to `output`.
     pub fn feed(&mut self, input: &[u8], output: &mut Vec<u8>) {
         self.update();
         let Some(matcher) = &self.matcher else {
@@ -56,19 +56,19 @@ impl Masker {
         self.forget(certain);
     }
 
-    /// Whether something is held back that is not shown yet: then [`Masker::flush`] is due once the stream is idle.
+    /// Returns true if bytes are held back. [`Masker::flush`] is due then, once the stream is idle.
     pub fn holds_back(&self) -> bool {
         self.shown < self.held.len()
     }
 
-    /// Shows what is held back, because the stream is idle or at its end.
+    /// Shows the bytes that are held back, because the stream is idle or at its end.
     ///
-    /// If the rest of a value arrives after all, that rest is masked.
+    /// If the rest of a value arrives later, that rest is masked.
     pub fn flush(&mut self, output: &mut Vec<u8>) {
         self.show(self.held.len(), output);
     }
 
-    /// Looks at what is held with the eyes of the newest list.
+    /// Searches the held bytes again if the list has changed.
     fn update(&mut self) {
         if self.list.version() == self.version {
             return;
@@ -76,12 +76,12 @@ impl Masker {
         let (version, automaton) = self.list.automaton();
         self.version = version;
         self.matcher = automaton.map(|automaton| Matcher { state: automaton.start(), automaton });
-        // They are found again: none begins before what is held.
+        // The search finds them again: none begins before the held bytes.
         self.found.clear();
         self.scan(0);
     }
 
-    /// Takes what is held from this position on into account; how much of the end of it may be the start of a value.
+    /// Searches the held bytes from this position on. Returns how many of the last ones may be the start of a value.
     fn scan(&mut self, from: usize) -> usize {
         let Some(Matcher { automaton, state }) = &mut self.matcher else { return 0 };
         let mut end = from;
@@ -95,9 +95,9 @@ impl Masker {
             *state = automaton.next(*state, self.held[end]);
             end += 1;
             let ends = automaton.facts(*state).ends as usize;
-            // In what is looked at again, some has been shown.
+            // In a repeated search, some of the bytes have been shown.
             if ends > 0 && end > self.shown {
-                // Shorter patterns that end here are parts of this one.
+                // It includes the shorter patterns that end here.
                 let mut start = end - ends;
                 while let Some((earlier, _)) = self.found.pop_if(|(_, its_end)| *its_end > start) {
                     start = start.min(earlier);
@@ -108,7 +108,7 @@ impl Masker {
         automaton.facts(*state).may_go_on as usize
     }
 
-    /// Shows what is before `limit`, and all of a range that begins before it.
+    /// Shows the bytes before `limit`, and a range that begins before it as a whole.
     fn show(&mut self, limit: usize, output: &mut Vec<u8>) {
         let begun = self.found.iter().take_while(|(start, _)| *start < limit).count();
         for (start, end) in self.found.drain(..begun) {
@@ -127,7 +127,7 @@ impl Masker {
         }
     }
 
-    /// Lets go of the bytes before `start`, which no value can reach back to.
+    /// Drops the bytes before `start`, which cannot be part of a value any more.
     fn forget(&mut self, start: usize) {
         self.held.drain(..start);
         self.shown -= start;
@@ -137,7 +137,7 @@ impl Masker {
     }
 }
 
-/// Appends without leaving a copy in memory that is not wiped, as a vector that grows would.
+/// Appends, and wipes the old buffer if a larger one is needed, unlike a vector that grows.
 fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
     let needed = buffer.len() + bytes.len();
     if needed > buffer.capacity() {
@@ -161,7 +161,7 @@ mod tests {
         list
     }
 
-    /// What is shown at once after each piece; `|` is a flush, `$` the end.
+    /// Returns the output after each piece; `|` is a flush, `$` the end.
     fn pieces(values: &[&str], input: &[&str]) -> Vec<String> {
         let mut masker = Masker::new(list(values));
         let shown = input.iter().map(|piece| {
@@ -185,7 +185,7 @@ mod tests {
             pieces(&["hunter2"], &["a line\n", "hun", "ger", "hhunter", "2", "."]),
             ["a line\n", "", "hunger", "h", "*****", "."]
         );
-        // The end of one value may be the start of the next, but it is shown as masked already.
+        // The end of one value may be the start of the next, but a mask already stands for it.
         assert_eq!(pieces(&["abcab"], &["abcab", "c", "a", "b", "x"]), ["*****", "", "", "", "x"]);
     }
 
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_flush_is_masked() {
+    fn the_rest_of_a_value_after_a_flush_is_masked() {
         assert_eq!(pieces(&["abcd"], &["xab", "|", "cd."]), ["x", "ab", "*****."]);
         assert_eq!(pieces(&["abcd"], &["xab", "|", "c", "|", "d."]), ["x", "ab", "", "c", "*****."]);
         assert_eq!(pieces(&["abcd"], &["xab", "|", "x"]), ["x", "ab", "x"]);
@@ -264,7 +264,7 @@ mod tests {
         };
         assert_eq!(feed("bcx ab"), "bcx ");
         list.add("another", b"bcx");
-        // Of what is held, the new value is found too.
+        // The new value is also found in the held bytes.
         assert_eq!(feed("cx bc"), "a***** ");
         list.add("another", b"bc");
         assert_eq!(feed(""), "");
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shown_before_its_value_was_added_stays_shown_once() {
+    fn output_before_its_value_was_added_is_not_repeated() {
         let list = list(&["abcd"]);
         let mut masker = Masker::new(list.clone());
         let mut output = Vec::new();

@@ -1,4 +1,4 @@
-//! The forms in which a value shows up.
+//! Patterns for the forms that a value has in output and in files.
 
 use std::collections::BTreeSet;
 
@@ -6,26 +6,21 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::MIN_BYTES;
 use super::forms::{json_strings, quoted};
+use super::{MAX_OTHER_FORMS, MIN_BYTES};
 
-/// The largest value of which base64, quoted forms and strings in JSON are looked for, in bytes. They are many times as long
-/// as the value, and a masked run spends about 40 bytes of memory on each of theirs; larger values are files, which no
-/// program prints in another form unasked.
-const MAX_OTHER_FORMS: usize = 1 << 16;
-
-/// Programs break long lines, as the panels do in which the SDK shows errors: at any byte. So a part of a line this long is
-/// looked for by itself: no more than one byte less of it stays bare on either side of a break.
+/// Programs break long lines at any byte, as the SDK's panels do. So each part of a line that is this long is a pattern: on
+/// either side of a break, fewer bytes than this stay bare.
 const WINDOW: usize = 12;
 
-/// The shortest line that is looked for in parts. In shorter ones, a part is more likely to be in other output by chance.
+/// The shortest line that is searched in parts. Parts of shorter ones are more likely to occur in other output by chance.
 const MIN_BROKEN: usize = 24;
 
-/// How many such parts are looked for: first those of lines, then those of base64; shorter values first, so that a file does
-/// not crowd out a token. Each takes about a kilobyte of memory and five microseconds.
+/// The most parts to search: first those of lines, then those of base64, and shorter values first, so that a file does not
+/// crowd out a token. Each takes about a kilobyte of memory and five microseconds.
 const MAX_WINDOWS: usize = 1 << 15;
 
-/// How long the lines are that programs break base64 into: MIME's and `base64(1)`'s, and PEM's.
+/// Lengths of the lines into which programs break base64: MIME and `base64(1)`, and PEM.
 const BASE64_LINES: [usize; 2] = [76, 64];
 
 /// Strings to look for, each once. Wiped when dropped.
@@ -33,8 +28,8 @@ const BASE64_LINES: [usize; 2] = [76, 64];
 pub(super) struct Patterns(BTreeSet<Vec<u8>>);
 
 impl Patterns {
-    /// Those of values in what a program prints: each value itself, as a terminal changes it, as JSON and Python quote it, its
-    /// longer lines and parts of them, and its base64; and the same of each string in a value that is JSON.
+    /// Makes the patterns for a program's output: each value as it is, as a terminal changes it and as JSON and Python quote it,
+    /// its longer lines and their parts, and its base64; and the same for each string in a JSON value.
     pub(super) fn printed<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut patterns = Self::default();
         let mut values: Vec<_> = values.map(|value| (value, strings_in(value))).collect();
@@ -46,7 +41,7 @@ impl Patterns {
             if strings.is_empty() {
                 patterns.add_parts(value, &mut left);
             }
-            // What is around the strings of JSON is in other output too.
+            // JSON's own punctuation and names occur in other output too.
             strings.iter().for_each(|text| patterns.add_parts(text.as_bytes(), &mut left));
         }
         for (value, strings) in &values {
@@ -65,17 +60,17 @@ impl Patterns {
             return;
         }
         self.add(text.to_vec());
-        // A terminal puts a carriage return before every line feed; other programs only where there is none.
-        self.add(with_carriage_returns(text, false));
-        self.add(with_carriage_returns(text, true));
+        // A terminal puts a carriage return before every line feed; other programs only before those that have none.
+        self.add(with_carriage_returns(text, LineFeeds::Bare));
+        self.add(with_carriage_returns(text, LineFeeds::All));
         for line in lines(text).filter(|line| line.len() >= MIN_BYTES && !is_blank(line)) {
             self.add(line.to_vec());
         }
         self.add_other_forms(value);
     }
 
-    /// Those of a value in a file: the value itself, quoted and as base64, if it is long enough not to be there by chance; and
-    /// the same of each string in a value that is JSON.
+    /// Adds the patterns of a value for files: the value as it is, quoted and as base64, if it is too long to occur by chance; and
+    /// the same for each string in a JSON value.
     pub(super) fn add_kept(&mut self, value: &[u8]) {
         let strings = strings_in(value);
         for value in [value].into_iter().chain(strings.iter().map(|text| text.as_bytes())) {
@@ -91,7 +86,7 @@ impl Patterns {
         lines(without_newline(value)).for_each(|line| self.add_windows(without_scheme(line), left));
     }
 
-    /// Every part of a line that may be broken anywhere, but for rules and blanks; so many that none is `left`.
+    /// Adds every part of a line that may be broken anywhere, except rulers and blanks, as long as any are `left`.
     fn add_windows(&mut self, line: &[u8], left: &mut usize) {
         if line.len() < MIN_BROKEN {
             return;
@@ -110,7 +105,7 @@ impl Patterns {
             return;
         }
         quoted(text).into_iter().for_each(|form| self.add(form));
-        // That of a short value is in other output by chance, but for the padding.
+        // Without its padding, a short value's base64 occurs in other output by chance.
         let engines: &[_] = if text.len() < MIN_BYTES {
             &[&STANDARD, &URL_SAFE]
         } else {
@@ -156,7 +151,7 @@ impl Drop for Patterns {
     }
 }
 
-/// Files end in a line feed that is no part of the secret, and that programs strip or print at will.
+/// Strips the line feed at the end of a file: it does not belong to the secret, and programs strip or print it at will.
 fn without_newline(value: &[u8]) -> &[u8] {
     let end = value.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
     &value[..end.map_or(0, |last| last + 1)]
@@ -170,23 +165,32 @@ fn strings_in(value: &[u8]) -> Vec<Zeroizing<String>> {
     if value.len() <= MAX_OTHER_FORMS { json_strings(value) } else { Vec::new() }
 }
 
-/// Not the `postgresql://` of a connection's address: other addresses begin so too.
+/// Strips a scheme such as `postgresql://` from an address, because other addresses begin with it too.
 fn without_scheme(line: &[u8]) -> &[u8] {
     let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
     line[name..].strip_prefix(b"://").unwrap_or(line)
 }
 
-/// Nothing to hide, and masking it would make every output unreadable.
+/// Returns true for white space: masking it would make every output unreadable.
 fn is_blank(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_whitespace)
 }
 
-/// A carriage return before every line feed, or before every one that has none.
-fn with_carriage_returns(text: &[u8], every: bool) -> Vec<u8> {
-    // Made in one piece: a vector that grows leaves copies of the value behind.
+/// The line feeds before which programs put a carriage return.
+#[derive(Clone, Copy, PartialEq)]
+enum LineFeeds {
+    /// Every one, as a terminal does.
+    All,
+    /// Those without one.
+    Bare,
+}
+
+/// Puts a carriage return before line feeds.
+fn with_carriage_returns(text: &[u8], before: LineFeeds) -> Vec<u8> {
+    // Allocated once: a vector that grows leaves copies of the value behind.
     let mut changed = Vec::with_capacity(2 * text.len());
     for (index, &byte) in text.iter().enumerate() {
-        if byte == b'\n' && (every || index == 0 || text[index - 1] != b'\r') {
+        if byte == b'\n' && (before == LineFeeds::All || index == 0 || text[index - 1] != b'\r') {
             changed.push(b'\r');
         }
         changed.push(byte);

@@ -15,7 +15,7 @@ pub struct Watchlist(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// How many values have been added: tells each stream, without a lock, that there are new ones.
+    /// The number of values added. It shows each stream, without a lock, that there are new ones.
     version: AtomicUsize,
     list: Mutex<List>,
 }
@@ -24,12 +24,12 @@ struct Shared {
 struct List {
     /// Each name with every value it has had: a secret can be updated during a run.
     values: BTreeMap<String, Vec<Zeroizing<Vec<u8>>>>,
-    /// For the streams of a run to share, and the version it is of.
+    /// The automaton that the streams of a run share, and its version.
     automaton: (usize, Option<Arc<Automaton>>),
 }
 
 impl Watchlist {
-    /// An empty one: nothing is masked, nothing is found.
+    /// Makes an empty list.
     pub fn new() -> Self {
         Self::default()
     }
@@ -49,7 +49,7 @@ impl Watchlist {
         self.0.version.load(Ordering::Acquire)
     }
 
-    /// What masks all values of now, and the version it is of. `None` if there is nothing to mask.
+    /// Returns the automaton for all current values, and its version. `None` if the list is empty.
     pub(super) fn automaton(&self) -> (usize, Option<Arc<Automaton>>) {
         let mut list = self.lock();
         let version = self.version();
@@ -60,7 +60,7 @@ impl Watchlist {
         list.automaton.clone()
     }
 
-    /// The patterns to look for in a file, by the name of the value.
+    /// Returns the patterns to search in a file, by the name of the value.
     pub(super) fn kept(&self) -> BTreeMap<String, Patterns> {
         let mut kept = BTreeMap::new();
         for (name, values) in &self.lock().values {

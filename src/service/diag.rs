@@ -1,5 +1,5 @@
-//! One connection, as the kernel knows it (sock_diag(7)). The tables in `/proc/net` would say the same, but to read them is to
-//! look through all there is, which takes a kernel with much memory longer than a call does, and what opens and closes
+//! Asks the kernel about one connection (sock_diag(7)). The tables in `/proc/net` have the same facts, but reading them means
+//! reading all connections. On a machine with much memory, this takes longer than a call, and connections that open and close
 //! meanwhile can hide a line.
 
 use std::net::SocketAddrV4;
@@ -10,11 +10,11 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 /// One end of a connection.
 #[derive(Debug)]
 pub(super) struct End {
-    /// Whether neither side has closed it.
+    /// True if neither side has closed it.
     pub(super) is_established: bool,
-    /// Whose the socket is.
+    /// The socket's owner.
     pub(super) user: u32,
-    /// The number of its file; 0 if nobody has it open any more.
+    /// The number of its file; 0 if no process has it open any more.
     pub(super) inode: u64,
 }
 
@@ -29,15 +29,15 @@ const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 const REPLY: usize = HEADER + 72;
 
-/// The end of a connection that is at `local`, in whichever process; `None` if there is none.
+/// Returns the end at `local` of a connection, in any process; `None` if it does not exist.
 ///
 /// # Errors
-/// The kernel cannot be asked. One that does not know of such requests says that there is no such connection.
+/// The kernel cannot be asked. A kernel without such requests answers that the connection does not exist.
 pub(super) fn end(local: SocketAddrV4, remote: SocketAddrV4) -> Result<Option<End>, Errno> {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
     send(&socket, &request(local, remote), SendFlags::empty())?;
     let mut bytes = [0; 512];
-    // The answer was there before the request was sent.
+    // The kernel answers while the request is sent.
     let (length, _) = recv(&socket, &mut bytes, RecvFlags::DONTWAIT)?;
     parse(&bytes[..length], local, remote)
 }
@@ -49,7 +49,7 @@ fn request(local: SocketAddrV4, remote: SocketAddrV4) -> [u8; REQUEST] {
     put(4, &SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     put(6, &NLM_F_REQUEST.to_ne_bytes());
     put(HEADER, &[AF_INET, IPPROTO_TCP]);
-    // Of any state.
+    // Any state.
     put(HEADER + 4, &[0xff; 4]);
     put(HEADER + 8, &id(local, remote));
     // No cookie.
@@ -57,7 +57,7 @@ fn request(local: SocketAddrV4, remote: SocketAddrV4) -> [u8; REQUEST] {
     bytes
 }
 
-/// Ports and addresses, as they stand in requests and in replies.
+/// Returns ports and addresses as requests and replies hold them.
 fn id(local: SocketAddrV4, remote: SocketAddrV4) -> [u8; 40] {
     let mut bytes = [0; 40];
     let mut put = |at: usize, what: &[u8]| bytes[at..at + what.len()].copy_from_slice(what);
@@ -79,7 +79,7 @@ fn parse(reply: &[u8], local: SocketAddrV4, remote: SocketAddrV4) -> Result<Opti
     if kind != Some(SOCK_DIAG_BY_FAMILY) || reply.len() < REPLY {
         return Err(Errno::PROTO);
     }
-    // For what is not there it may name what listens at that port. And a socket of IPv6 writes its addresses otherwise.
+    // If the connection does not exist, the kernel may name the listener at that port. An IPv6 socket has another form.
     if reply[HEADER + 4..HEADER + 8] != id(local, remote)[..4] {
         return Ok(None);
     }
@@ -119,14 +119,14 @@ mod tests {
             let is_open =
                 |local, remote| end(local, remote).expect("Linux tells").is_some_and(|end| end.is_established);
             while is_open(theirs, ours) || is_open(ours, theirs) {}
-            // What listens there is no end of it.
+            // The listener at that port does not count as an end.
             drop(server);
             while end(ours, theirs).expect("Linux tells").is_some_and(|end| end.inode != 0) {}
         }
     }
 
     #[test]
-    fn what_is_no_reply_is_no_connection() {
+    fn bytes_other_than_a_reply_are_an_error() {
         let (local, remote) = (SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1), SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2));
         let mut good = request(local, remote).to_vec();
         good.resize(REPLY, 0);

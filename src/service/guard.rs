@@ -1,4 +1,4 @@
-//! Requests that a web page could have made are refused: a page may make a browser connect to this machine, and with DNS
+//! Refuses requests that a web page could have made: a page may make a browser connect to this machine, and with DNS
 //! rebinding even read the answers.
 
 use http::header::{HOST, ORIGIN};
@@ -8,13 +8,13 @@ use http::uri::Authority;
 /// The names of this machine's loopback.
 const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
-/// Why a request is refused, by its head; `None` lets it in.
+/// Returns the reason to refuse a request, by its head; `None` lets it in.
 pub(super) fn objection(head: &Parts) -> Option<&'static str> {
     if head.headers.contains_key(ORIGIN) {
-        // Browsers set it on whatever a page sends; Flyte's clients never do.
+        // Browsers set it on all requests of a page; Flyte's clients never do.
         return Some("it came from a web page: it has an Origin");
     }
-    // HTTP/2 has it in the address; where both are there, both count.
+    // HTTP/2 has it in the address. If a request has both, both count.
     let mut hosts = head.headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default().parse());
     if head.headers.get_all(HOST).iter().count() > 1 {
         return Some("it has more than one Host");
@@ -22,7 +22,7 @@ pub(super) fn objection(head: &Parts) -> Option<&'static str> {
     let in_address = head.uri.authority().cloned();
     let is_named = in_address.is_some() || head.headers.contains_key(HOST);
     let is_loopback = in_address.iter().all(is_loopback) && hosts.all(|host| host.is_ok_and(|host| is_loopback(&host)));
-    (!is_named || !is_loopback).then_some("it is for another host: its Host is no name of the loopback")
+    (!is_named || !is_loopback).then_some("it is for another host: its Host is not a name of the loopback")
 }
 
 fn is_loopback(authority: &Authority) -> bool {
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_name_is_not() {
+    fn any_other_name_is_refused() {
         let others = ["evil.example", "127.0.0.1.evil.example", "localhost.", "0.0.0.0", "10.0.0.1:30081", "", "a b"];
         for host in others.into_iter().chain(["localhost@evil.example", "evil.example@localhost", "[::1", "é"]) {
             assert!(objection_to("/x", &[("host", host)]).is_some(), "{host}");
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_page_sends_is_not() {
+    fn requests_of_a_web_page_are_refused() {
         for origin in ["http://localhost:30081", "null", "https://evil.example", ""] {
             assert!(objection_to("/x", &[("host", "localhost"), ("origin", origin)]).is_some(), "{origin}");
         }

@@ -1,4 +1,4 @@
-//! The service's methods: from a call to a vault and back.
+//! The service's methods, each a call of the vault.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::{Event, Host, reply, request};
 use crate::secret::{SecretId, SecretType, SecretValue};
 use crate::vault::{Vault, VaultError};
 
-/// What can be called. The paths and the names are Flyte's.
+/// A method. The paths and the names are Flyte's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
     Create,
@@ -59,10 +59,10 @@ impl Method {
 pub(super) struct Methods(Arc<State>);
 
 struct State {
-    /// It is opened anew for each call: others change it, and its `vault.toml`, meanwhile.
+    /// Reopened for each call, because other processes change it and its `vault.toml`.
     vault: Vault,
     host: Arc<dyn Host>,
-    /// One writes at a time, and the others wait here, where they keep no thread from those that read.
+    /// Lets one call write at a time. The others wait here, without a thread that readers could use.
     writing: Arc<Semaphore>,
 }
 
@@ -80,7 +80,12 @@ impl Methods {
         answer
     }
 
-    async fn call(&self, method: Method, request: Payload, about: &mut Option<String>) -> Result<Reply, ConnectError> {
+    async fn call(
+        &self,
+        method: Method,
+        request: Payload,
+        about: &mut Option<String>,
+    ) -> Result<EncodableReply, ConnectError> {
         match method {
             Method::Create => {
                 let CreateSecretRequest { id, secret_spec } = decode(request)?;
@@ -89,7 +94,7 @@ impl Methods {
                 request::require_scope(&id, secret_type)?;
                 request::require_fit(secret_type, &value)?;
                 self.write(move |vault| vault.writer()?.create_secret(&id, secret_type, &value)).await?;
-                Ok(Reply::new(CreateSecretResponse {}))
+                Ok(EncodableReply::new(CreateSecretResponse {}))
             }
             Method::Update => {
                 let UpdateSecretRequest { id, secret_spec } = decode(request)?;
@@ -101,30 +106,34 @@ impl Methods {
                 let GetSecretRequest { id, .. } = decode(request)?;
                 let id = named(id.into_option(), about)?;
                 let metadata = self.read(move |vault| vault.metadata(&id)).await?;
-                Ok(Reply::new(reply::found(&metadata)))
+                Ok(EncodableReply::new(reply::found(&metadata)))
             }
             Method::Delete => {
                 let DeleteSecretRequest { id, .. } = decode(request)?;
                 let id = named(id.into_option(), about)?;
                 self.write(move |vault| vault.lock()?.delete_secret(&id)).await?;
-                Ok(Reply::new(DeleteSecretResponse {}))
+                Ok(EncodableReply::new(DeleteSecretResponse {}))
             }
             Method::List => {
                 let page = request::page(decode::<ListSecretsRequest>(request)?)?;
                 let found = self.read(move |vault| vault.page(&page.filter, page.after.as_ref(), page.limit)).await?;
                 found.listing.refused.iter().for_each(|error| self.0.host.happened(&Event::LeftOut(error)));
-                Ok(Reply::new(reply::page(&found)))
+                Ok(EncodableReply::new(reply::page(&found)))
             }
-            // That no endpoint is named, in a message that is as empty as this one, makes the client stay here. What it is asked
-            // for does not matter.
-            Method::SelectCluster => Ok(Reply::new(CreateSecretResponse {})),
+            // An empty message names no endpoint, and so the client stays with this one, whatever the request asks for.
+            Method::SelectCluster => Ok(EncodableReply::new(CreateSecretResponse {})),
         }
     }
 
-    async fn update(&self, id: SecretId, secret_type: SecretType, value: SecretValue) -> Result<Reply, ConnectError> {
+    async fn update(
+        &self,
+        id: SecretId,
+        secret_type: SecretType,
+        value: SecretValue,
+    ) -> Result<EncodableReply, ConnectError> {
         let objection = self.write(move |vault| {
             let known = vault.metadata(&id)?.secret_type;
-            // A type that is not said is the regular one: so an update that says no other leaves it as it is.
+            // A missing type means the regular one, so an update without a type does not change it.
             if known == SecretType::Regular && secret_type == SecretType::ImagePull {
                 return Ok(Some(ConnectError::invalid_argument(
                     "it is a regular secret: an update does not change the type",
@@ -137,7 +146,7 @@ impl Methods {
         });
         match objection.await? {
             Some(objection) => Err(objection),
-            None => Ok(Reply::new(UpdateSecretResponse {})),
+            None => Ok(EncodableReply::new(UpdateSecretResponse {})),
         }
     }
 
@@ -148,7 +157,7 @@ impl Methods {
         let turn = Arc::clone(&self.0.writing).acquire_owned().await;
         self.with_vault(Vault::reopen, move |vault| {
             let done = act(vault);
-            // Not before, even if nobody waits for it any more: else a later write could be over before this one.
+            // Not earlier, even if the client is gone: otherwise a later write could overtake this one.
             drop(turn);
             done
         })
@@ -162,8 +171,8 @@ impl Methods {
         self.with_vault(Vault::reopen_for_metadata, |vault| act(vault)).await
     }
 
-    /// Works on the vault in a thread that may wait for disks and locks. What was begun is ended, even if the client goes; what
-    /// was not is not begun then.
+    /// Works on the vault in a thread that may wait for disks and locks. If the client goes away, work that has begun is finished,
+    /// and other work is not begun.
     async fn with_vault<T: Send + 'static>(
         &self,
         open: impl FnOnce(&Vault) -> Result<Vault, VaultError> + Send + 'static,
@@ -174,7 +183,7 @@ impl Methods {
         let is_waited_for = Arc::downgrade(&waiting);
         let done = spawn_blocking(move || {
             if is_waited_for.strong_count() == 0 {
-                return Err(ConnectError::canceled("nobody waits for it any more"));
+                return Err(ConnectError::canceled("the client does not wait any more"));
             }
             let done = open(&state.vault).and_then(|mut vault| act(&mut vault));
             done.map_err(|error| reply::failure(&error, state.host.explain(&error)))
@@ -185,7 +194,7 @@ impl Methods {
     }
 }
 
-/// What is told of a call once it is over, also if it was given up.
+/// Reports a call when it is over, also if the client gave it up.
 struct Told {
     host: Arc<dyn Host>,
     method: &'static str,
@@ -205,15 +214,15 @@ fn named(id: Option<super::generated::SecretIdentifier>, about: &mut Option<Stri
     Ok(id)
 }
 
-/// The message in a request. The library's reasons may repeat what they could not read, and that may be a value.
+/// Reads the message in a request. The library's own errors may repeat a value that they could not read.
 fn decode<M: Message + JsonDeserialize + 'static>(request: Payload) -> Result<M, ConnectError> {
     request.take_message().map_err(|error| ConnectError::new(error.code, "the request is not a message of this method"))
 }
 
 /// A message of any method.
-struct Reply(Box<dyn FnOnce(CodecFormat) -> Result<Bytes, ConnectError> + Send>);
+struct EncodableReply(Box<dyn FnOnce(CodecFormat) -> Result<Bytes, ConnectError> + Send>);
 
-impl Reply {
+impl EncodableReply {
     fn new<M: Message + JsonSerialize + Send + 'static>(message: M) -> Self {
         Self(Box::new(move |format| Encodable::<M>::encode(&message, format)))
     }

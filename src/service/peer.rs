@@ -1,4 +1,4 @@
-//! Whose connection it is. The loopback is shared by all users of a machine, and TCP does not say who is there.
+//! Finds the user who owns a connection: all users of a machine share its loopback, and TCP does not identify them.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -15,19 +15,19 @@ use rustix::process::geteuid;
 #[cfg(target_os = "linux")]
 use super::diag;
 
-/// That a connection is our own user's.
+/// Requires a connection to belong to this process's user.
 ///
 /// # Errors
-/// The user whose it is, where the system knows one.
+/// The connection's user, if the system knows one.
 #[cfg(target_os = "linux")]
 pub(super) fn require_own_user(socket: impl AsFd, ours: SocketAddr, theirs: SocketAddr) -> Result<(), Option<u32>> {
     let inode = rustix::fs::fstat(socket).map_err(|_| None)?.st_ino;
     let owner = match asked(inode, ours, theirs) {
         Some(owner) => owner,
-        // The kernel does not know of such questions, or something forbids them.
+        // The kernel does not support such requests, or something forbids them.
         None => {
             let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-            // A program's socket may be of IPv6, whatever it connects to.
+            // A program may connect to an IPv4 address with an IPv6 socket.
             owner(&[read("/proc/self/net/tcp"), read("/proc/self/net/tcp6")].concat(), inode, ours, theirs)
         }
     };
@@ -37,8 +37,7 @@ pub(super) fn require_own_user(socket: impl AsFd, ours: SocketAddr, theirs: Sock
     }
 }
 
-/// Whether this number is what a user namespace shows for every user whom it does not have: then it says of nobody that they
-/// are the same.
+/// Returns true for the number that a user namespace shows for every user outside of it. Two users with that number may differ.
 #[cfg(target_os = "linux")]
 fn stands_for_others(user: u32) -> bool {
     const ALL: [&str; 3] = ["0", "0", "4294967295"];
@@ -52,13 +51,13 @@ fn stands_for_others(user: u32) -> bool {
     *overflow == Some(user)
 }
 
-/// The owner, as [`owner`] has it, by asking for the two ends; `None` if that cannot be told so.
+/// Finds the owner, as [`owner`] does, by asking the kernel for the two ends; `None` if the kernel cannot say.
 #[cfg(target_os = "linux")]
 fn asked(inode: u64, ours: SocketAddr, theirs: SocketAddr) -> Option<Option<u32>> {
-    /// Whether the kernel ever knew a connection: if it does not know one then, there is none.
+    /// True once the kernel has found a connection. From then on, one that it does not find does not exist.
     static IS_KNOWING: AtomicBool = AtomicBool::new(false);
     let (SocketAddr::V4(ours), SocketAddr::V4(theirs)) = (ours, theirs) else { return Some(None) };
-    // Ours after theirs: as long as it is open, nobody else can have the other one's port.
+    // Ours after theirs: while ours is open, no other process can have the other end's port.
     let (their, our) = (diag::end(theirs, ours).ok()?, diag::end(ours, theirs).ok()?);
     if their.is_some() || our.is_some() {
         IS_KNOWING.store(true, Ordering::Relaxed);
@@ -70,16 +69,16 @@ fn asked(inode: u64, ours: SocketAddr, theirs: SocketAddr) -> Option<Option<u32>
     Some(their.map(|their| their.user))
 }
 
-/// Elsewhere nothing says whose it is.
+/// Other systems do not report a connection's user.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn require_own_user(_: impl AsFd, _: SocketAddr, _: SocketAddr) -> Result<(), Option<u32>> {
     Ok(())
 }
 
-/// The owner of the other end of our socket `inode`, by the kernel's tables of connections (proc(5)).
+/// Finds the owner of the other end of our socket `inode` in the kernel's tables of connections (proc(5)).
 ///
-/// Both ends have to be open: an end that its process has closed is root's in the table, and once ours is gone, the other
-/// one's port may have gone to somebody else.
+/// Both ends must be open: the table shows root as the owner of an end that its process has closed, and once ours is closed,
+/// another process may have the other end's port.
 #[cfg(target_os = "linux")]
 fn owner(tables: &str, inode: u64, ours: SocketAddr, theirs: SocketAddr) -> Option<u32> {
     const ESTABLISHED: &str = "01";
@@ -103,12 +102,12 @@ fn owner(tables: &str, inode: u64, ours: SocketAddr, theirs: SocketAddr) -> Opti
     owner.filter(|_| is_ours_open)
 }
 
-/// What the tables put before an address of IPv4 that a socket of IPv6 has: words of four bytes in the machine's order.
+/// The prefix of an IPv4 address that an IPv6 socket has in the tables: words of four bytes in the machine's order.
 #[cfg(target_os = "linux")]
 const MAPPED: &str =
     if cfg!(target_endian = "little") { "0000000000000000FFFF0000" } else { "00000000000000000000FFFF" };
 
-/// An address as the tables write it: such a word, and the port, both in hexadecimal.
+/// Returns an address as the tables write it: one such word and the port, both in hexadecimal.
 #[cfg(target_os = "linux")]
 fn in_table(address: SocketAddr) -> Option<String> {
     let SocketAddr::V4(address) = address else { return None };
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn so_is_that_of_a_socket_of_ipv6() {
+    fn the_owner_of_an_ipv6_socket_is_found() {
         let theirs = line(THEIRS, OURS, "01", 1001, 8);
         let theirs = ["0100007F:9C40", "0100007F:7581"]
             .into_iter()
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_was_closed_is_nobodys() {
+    fn a_closed_end_has_no_owner() {
         let ours = line(OURS, THEIRS, "01", 0, 7);
         for state in ["04", "05", "06", "08"] {
             assert_eq!(owner_in(&[ours.clone(), line(THEIRS, OURS, state, 0, 8)]), None, "{state}");
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_says_nothing() {
+    fn text_other_than_a_table_has_no_owner() {
         for tables in ["", "\n\n\n", "a\nb c d\n", "sl\n 1: x y 01\n"] {
             assert_eq!(owner(tables, 7, OURS.parse().expect("an address"), THEIRS.parse().expect("an address")), None);
         }

@@ -1,4 +1,4 @@
-//! What is replied. No message of the service has a field for a value.
+//! Replies. No message of the service has a field for a value.
 
 use buffa::{EnumValue, MessageField};
 use buffa_types::google::protobuf::Timestamp;
@@ -27,7 +27,7 @@ pub(super) fn page(page: &Page) -> ListSecretsResponse {
 }
 
 fn secret(metadata: &Metadata) -> Secret {
-    // Its files are here, or it would not have been found.
+    // The secret was found, so its file exists.
     let status = SecretStatus { overall_status: EnumValue::Known(OverallStatus::FULLY_PRESENT) };
     let secret_type = match metadata.secret_type {
         SecretType::Regular => WireType::SECRET_TYPE_GENERIC,
@@ -55,15 +55,15 @@ fn identifier(id: &SecretId) -> SecretIdentifier {
     }
 }
 
-/// The code that the backend would answer with, where it knows of such a thing.
+/// Returns the error with the backend's code, if the backend has such an error.
 pub(super) fn failure(error: &VaultError, explanation: String) -> ConnectError {
     let code = match error {
         VaultError::SecretExists { .. } => ErrorCode::AlreadyExists,
         VaultError::SecretMissing { .. } => ErrorCode::NotFound,
-        // What is unavailable the SDK tries again, for minutes and without a word.
+        // Not "unavailable", which the SDK silently retries for minutes.
         VaultError::Locked { .. } => ErrorCode::Aborted,
         VaultError::Storage(_) | VaultError::Seal { .. } | VaultError::Randomness { .. } => ErrorCode::Internal,
-        // The vault, or what is remembered of it, is not as it should be.
+        // The vault, or this machine's memory of it, is in the wrong state.
         _ => ErrorCode::FailedPrecondition,
     };
     ConnectError::new(code, explanation)

@@ -1,4 +1,4 @@
-//! What a request means, or why it means nothing: the backend's rules for names, and ours for what a vault can hold.
+//! Reads requests: the backend's rules for names, and ours for the values that a vault can hold.
 
 use std::str::FromStr;
 
@@ -11,14 +11,14 @@ use super::generated::{ListSecretsRequest, SecretIdentifier, SecretSpec, SecretT
 use crate::secret::{NameError, Scope, ScopeFilter, SecretId, SecretType, SecretValue};
 use crate::transfer::docker;
 
-/// Under which the continuation is found by older SDKs (2.4 still), which look for one of each cluster.
+/// The cluster's name in a list's continuation, for older SDKs (up to 2.4), which look for one token a cluster.
 pub(super) const CLUSTER: &str = "local";
 
 fn invalid(message: impl Into<String>) -> ConnectError {
     ConnectError::invalid_argument(message)
 }
 
-/// The secret that an identifier names. Any organization is this one: a vault has one.
+/// Returns the secret that an identifier names. A vault has one organization, whatever the identifier says.
 pub(super) fn id(id: Option<SecretIdentifier>) -> Result<SecretId, ConnectError> {
     let SecretIdentifier { name, project, domain, .. } = id.ok_or_else(|| invalid("id is required"))?;
     let bad = |error: NameError| invalid(error.to_string());
@@ -26,7 +26,7 @@ pub(super) fn id(id: Option<SecretIdentifier>) -> Result<SecretId, ConnectError>
     Ok(SecretId { scope: Scope::new(part(&project)?, part(&domain)?), name })
 }
 
-/// A project or a domain; what is empty is not given.
+/// Reads a project or a domain; an empty text means that it is not given.
 fn part<T: FromStr<Err = NameError>>(text: &str) -> Result<Option<T>, ConnectError> {
     if text.is_empty() {
         return Ok(None);
@@ -34,7 +34,7 @@ fn part<T: FromStr<Err = NameError>>(text: &str) -> Result<Option<T>, ConnectErr
     text.parse().map(Some).map_err(|error: NameError| invalid(error.to_string()))
 }
 
-/// The type and the value that a secret is to have.
+/// Reads the type and the value for a secret.
 pub(super) fn spec(spec: Option<SecretSpec>) -> Result<(SecretType, SecretValue), ConnectError> {
     let SecretSpec { value, r#type } = spec.ok_or_else(|| invalid("secret_spec is required"))?;
     let bytes = match value.ok_or_else(|| invalid("secret_spec has no value"))? {
@@ -49,7 +49,7 @@ pub(super) fn spec(spec: Option<SecretSpec>) -> Result<(SecretType, SecretValue)
     Ok((secret_type, value))
 }
 
-/// That a new secret of this type can have this scope.
+/// Requires that a new secret of this type may have this scope.
 pub(super) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<(), ConnectError> {
     if secret_type == SecretType::Regular || id.scope == Scope::Organization {
         return Ok(());
@@ -57,7 +57,7 @@ pub(super) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<()
     Err(invalid("project and domain must not be set when creating an image pull secret"))
 }
 
-/// That a secret of this type can have this value: a cluster's registry would refuse what is no Docker configuration.
+/// Requires that a secret of this type may have this value: a cluster could not pull images without a Docker configuration.
 pub(super) fn require_fit(secret_type: SecretType, value: &SecretValue) -> Result<(), ConnectError> {
     match secret_type {
         SecretType::Regular => Ok(()),
@@ -66,7 +66,7 @@ pub(super) fn require_fit(secret_type: SecretType, value: &SecretValue) -> Resul
     }
 }
 
-/// A part of a list.
+/// A request for a part of a list.
 #[derive(Debug)]
 pub(super) struct PageRequest {
     pub(super) filter: ScopeFilter,
@@ -74,7 +74,7 @@ pub(super) struct PageRequest {
     pub(super) limit: usize,
 }
 
-/// Which part of which list is asked for.
+/// Reads a request for a part of a list.
 pub(super) fn page(mut request: ListSecretsRequest) -> Result<PageRequest, ConnectError> {
     let limit = match usize::try_from(request.limit) {
         Ok(0) => MAX_PAGE,
@@ -87,7 +87,7 @@ pub(super) fn page(mut request: ListSecretsRequest) -> Result<PageRequest, Conne
     }
     let after = match token.as_str() {
         "" => None,
-        token => Some(parse_token(token).ok_or_else(|| invalid("token is none of this service"))?),
+        token => Some(parse_token(token).ok_or_else(|| invalid("token is not from this service"))?),
     };
     Ok(PageRequest {
         filter: ScopeFilter { project: part(&request.project)?, domain: part(&request.domain)? },
@@ -96,7 +96,7 @@ pub(super) fn page(mut request: ListSecretsRequest) -> Result<PageRequest, Conne
     })
 }
 
-/// What a page comes after. No name has a colon in it.
+/// Returns the token for the page after a secret. Names cannot contain a colon.
 pub(super) fn token(after: &SecretId) -> String {
     let project = after.scope.project().map_or("", |project| project.as_str());
     let domain = after.scope.domain().map_or("", |domain| domain.as_str());
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_made_up_token_is_refused() {
         for token in [":", "::", "a", "a:b", "a:b:", ":::a", "a:b:c:d", "../x::y", "::a/b", " ::a"] {
-            assert_eq!(page(list(0, token)).expect_err("it is none").code, ErrorCode::InvalidArgument, "{token}");
+            assert_eq!(page(list(0, token)).expect_err("it is invalid").code, ErrorCode::InvalidArgument, "{token}");
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
     fn an_unknown_type_is_refused() {
         let value = Some(Value::StringValue("x".to_owned()));
         let bad = SecretSpec { r#type: EnumValue::Unknown(7), value };
-        assert_eq!(spec(Some(bad)).expect_err("it is none").code, ErrorCode::InvalidArgument);
+        assert_eq!(spec(Some(bad)).expect_err("it is invalid").code, ErrorCode::InvalidArgument);
         assert_eq!(spec(Some(SecretSpec::default())).expect_err("no value").code, ErrorCode::InvalidArgument);
     }
 
@@ -162,7 +162,7 @@ mod tests {
     fn a_bad_name_is_not_repeated() {
         for bad in ["", "a b", "hunter2!", "../x"] {
             let given = SecretIdentifier { name: bad.to_owned(), ..Default::default() };
-            let error = id(Some(given)).expect_err("it is none");
+            let error = id(Some(given)).expect_err("it is invalid");
             assert_eq!(error.code, ErrorCode::InvalidArgument);
             assert!(bad.is_empty() || !format!("{error:?}").contains(bad), "{error:?}");
         }

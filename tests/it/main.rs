@@ -41,6 +41,7 @@ mod masking;
 mod model;
 mod mount;
 mod offline;
+mod opens;
 mod ordinary_user;
 mod page;
 mod pages;

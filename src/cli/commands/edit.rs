@@ -19,7 +19,7 @@ use crate::cli::prompt;
 use crate::cli::shell::scope_flags;
 use crate::cli::value_input::too_large;
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::launch::{self, EditError, Ended, MemoryBase};
+use flyte_local::launch::{self, EditError, EditedFile, Ended, MemoryBase};
 use flyte_local::process::Spawner;
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretType, SecretValue};
 use flyte_local::vault::{Metadata, Vault, VaultError};
@@ -96,8 +96,8 @@ fn edited(
     let (name, old) = (known.id.name.as_str(), old.expose());
     let edit = |content: &[u8]| {
         let command = |path: &Path| command(context.spawner(), editor, path);
-        let edited =
-            launch::edit(hidden::supervisor(context.spawner())?, command, &base, name, content, MAX_EDITED_BYTES);
+        let file = EditedFile { name, content, limit: MAX_EDITED_BYTES };
+        let edited = launch::edit(hidden::supervisor(context.spawner())?, command, &base, file);
         edited.map(|new| typed(old, new)).map_err(|error| failed(&error))
     };
     let (mut new, mut is_shortened) = edit(old)?;

@@ -54,6 +54,7 @@ def split_at_commas(text: str) -> list[str]:
 
 
 SIMPLE = {"String": "str", "str": "str", "PathBuf": "str", "bool": "bool", "u8": "int", "u32": "int", "usize": "int"}
+SIMPLE["PythonVersion"] = "tuple[int, int, int]"
 
 
 def python_type(rust: str) -> str:
@@ -81,7 +82,7 @@ def members(body: str) -> Members:
     """Returns the members of a struct, or of an enum's variant."""
     found = {}
     for member in split_at_commas(body):
-        match = re.fullmatch(r'(?:#\[serde\(rename = "(\w+)"\)\]\s*)?(?:pub )?(\w+): (.*)', member, re.DOTALL)
+        match = re.fullmatch(r'(?:#\[serde\(rename = "(\w+)"\)\]\s*)?(?:pub(?:\([a-z]+\))? )?(\w+): (.*)', member, re.DOTALL)
         assert match, f"not a member: {member}"
         renamed, name, kind = match.groups()
         found[renamed or name] = python_type(kind)
@@ -155,9 +156,8 @@ def protocol(root: Path) -> dict[str, RustType]:
 
 
 def push(root: Path) -> dict[str, RustType]:
-    """Returns the types of `push`, whether it is one file or a directory."""
-    directory = root / "src/flyte/push"
-    return {**rust_types(root / "src/flyte/push.rs"), **(rust_types(directory) if directory.is_dir() else {})}
+    """Returns the types of a conversation with a cluster."""
+    return {**rust_types(root / "src/flyte/cluster.rs"), **rust_types(root / "src/flyte/cluster_messages.rs")}
 
 
 @pytest.mark.parametrize("name", ["Declared", "Surveyed", "Settings", "Provided"])
@@ -188,14 +188,14 @@ def test_a_message_of_push_has_the_members_of_its_struct(root: Path, name: str, 
 def test_a_request_of_push_has_the_members_of_its_struct(root: Path) -> None:
     ours = declared(messages.PushRequest)
     assert ours.pop("op") == "'look' | 'create' | 'update'"
-    theirs = members(push(root)["Request"].body)
+    theirs = members(push(root)["ClusterRequest"].body)
     assert theirs.pop("op") == "str"
     assert ours == theirs
 
 
 def test_a_reply_of_push_has_the_variants_of_its_enum(root: Path) -> None:
     rust = push(root)
-    assert in_order(declared_in(messages.PushReply)) == in_order(variants(rust["Reply"], rust))
+    assert in_order(declared_in(messages.PushReply)) == in_order(variants(rust["ClusterReply"], rust))
 
 
 def test_the_limits_of_the_leak_search_are_those_of_the_mask(root: Path) -> None:

@@ -5,7 +5,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter::{Typed, another, cannot_start, explain, not_python};
 use crate::cli::report::Report;
-use flyte_local::flyte::{About, ConnectError, Failure, Fault, Interpreter};
+use flyte_local::flyte::{About, CallError, ConnectError, Interpreter, RunError};
 use flyte_local::redact::{Masker, Watchlist};
 use flyte_local::secret::{Scope, SecretValue};
 
@@ -17,9 +17,9 @@ pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, contex
     match error {
         ConnectError::Start(error) => cannot_start(interpreter, &error, "push secret"),
         ConnectError::NotPython(code) => not_python(interpreter, code, "push secret"),
-        ConnectError::PythonTooOld(version) => explain(Failure::PythonTooOld { version }, interpreter, &typed),
-        ConnectError::LacksSdk(python) => explain(Failure::LacksSdk { python }, interpreter, &typed),
-        ConnectError::UnknownSdk(python, reason) => {
+        ConnectError::PythonTooOld(version) => explain(RunError::PythonTooOld { version }, interpreter, &typed),
+        ConnectError::LacksSdk(python) => explain(RunError::LacksSdk { python }, interpreter, &typed),
+        ConnectError::UnknownSdk { python, reason } => {
             let message = format!("the flyte package of {python} is not a Flyte SDK that flyte-local knows");
             CommandError::new(Exit::Failed, message)
                 .because(reason)
@@ -36,7 +36,7 @@ pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, contex
 }
 
 /// The cluster could not be asked what it has.
-pub(super) fn unseen(fault: &Fault, about: &About) -> CommandError {
+pub(super) fn unseen(fault: &CallError, about: &About) -> CommandError {
     let what = match fault.code.as_deref() {
         Some("unauthenticated") => "does not know who you are",
         Some("unavailable" | "deadline_exceeded") => "cannot be reached",
@@ -48,12 +48,12 @@ pub(super) fn unseen(fault: &Fault, about: &About) -> CommandError {
 }
 
 /// Whether the call did not come to the cluster, or not to an end there.
-pub(super) fn is_unreached(fault: &Fault) -> bool {
+pub(super) fn is_unreached(fault: &CallError) -> bool {
     matches!(fault.code.as_deref(), None | Some("gone" | "unavailable" | "unauthenticated" | "deadline_exceeded"))
 }
 
 /// One secret was not taken.
-pub(super) fn unsent(step: &Step, fault: &Fault, mask: &Watchlist) -> CommandError {
+pub(super) fn unsent(step: &Step, fault: &CallError, mask: &Watchlist) -> CommandError {
     let reason = match (fault.code.as_deref(), step.action) {
         (Some("already_exists"), Action::Create) => {
             "it is there by now: somebody else created it, or this did and its answer was lost; with --update it gets this value"
@@ -96,11 +96,11 @@ pub(super) fn not_all(failed: &[Report], plan: &Plan, untried: usize) -> Command
     error
 }
 
-fn told(fault: &Fault) -> String {
+fn told(fault: &CallError) -> String {
     one_line(&words(fault))
 }
 
-fn words(fault: &Fault) -> String {
+fn words(fault: &CallError) -> String {
     match fault.code.as_deref() {
         None | Some("gone") => fault.message.clone(),
         Some(code) => format!("{} ({code})", fault.message),

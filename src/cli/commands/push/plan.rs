@@ -11,7 +11,7 @@ use crate::cli::listing::{Id, InScope, action_cell, scope_cell};
 use crate::cli::progress::Progress;
 use crate::cli::table::{self, Cell, Column, Row};
 use crate::cli::ui::Color;
-use flyte_local::flyte::{Answer, Call, Calls, Cluster, Fault};
+use flyte_local::flyte::{Call, CallError, CallResult, Calls, Cluster};
 use flyte_local::secret::{Domain, Project, Scope, SecretId, SecretType};
 use flyte_local::vault::Metadata;
 
@@ -92,7 +92,7 @@ impl Plan {
     }
 
     /// Asks the cluster for each secret. An answer about one secret marks that secret; any other fault ends the push.
-    pub(super) fn look(&mut self, context: &Context<'_>, cluster: &mut Cluster, update: bool) -> Result<(), Fault> {
+    pub(super) fn look(&mut self, context: &Context<'_>, cluster: &mut Cluster, update: bool) -> Result<(), CallError> {
         let asked: Vec<usize> =
             (0..self.steps.len()).filter(|&step| self.steps[step].action != Action::Refuse).collect();
         let progress = Progress::start(context.ui, asked.len(), "looking");
@@ -141,7 +141,7 @@ struct Look<'a> {
     asked: Vec<usize>,
     begun: usize,
     update: bool,
-    fault: Option<Fault>,
+    fault: Option<CallError>,
     progress: Progress,
 }
 
@@ -152,7 +152,7 @@ impl Calls for Look<'_> {
         Some((self.steps[step].to.clone(), Call::Look))
     }
 
-    fn answered(&mut self, place: usize, answer: Answer) {
+    fn answered(&mut self, place: usize, answer: CallResult) {
         self.progress.step();
         let step = &mut self.steps[self.asked[place]];
         match answer {

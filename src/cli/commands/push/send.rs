@@ -9,7 +9,7 @@ use crate::cli::error::CommandError;
 use crate::cli::opener::Opener;
 use crate::cli::progress::Progress;
 use crate::cli::report::Report;
-use flyte_local::flyte::{Answer, Call, Calls, Cluster};
+use flyte_local::flyte::{Call, CallResult, Calls, Cluster};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::SecretId;
 use flyte_local::vault::Vault;
@@ -107,7 +107,7 @@ impl Calls for Sending<'_> {
         None
     }
 
-    fn answered(&mut self, call: usize, answer: Answer) {
+    fn answered(&mut self, call: usize, answer: CallResult) {
         self.progress.step();
         let place = self.begun[call];
         let step = &self.plan.steps[place];

@@ -11,7 +11,7 @@ use crate::cli::listing::{InScope, scope_cell};
 use crate::cli::report::Report;
 use crate::cli::table::{self, Cell, Column, Row};
 use crate::cli::ui::Color;
-use flyte_local::flyte::{Declared, Provided, Refused, SECRETS_DIRECTORY, SecretSource, Surveyed};
+use flyte_local::flyte::{Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
 use flyte_local::secret::Scope;
 
 /// A declared secret.
@@ -37,14 +37,14 @@ pub(super) struct Survey {
 }
 
 impl SecretSource for Survey {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused> {
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
         self.source.configured_scope(project, domain)
     }
 
     /// Provides the secrets that the file reads while it is imported, as a run does.
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
         match task {
-            Some(task) => Err(Refused(format!("task {task}: a dry run executes no task"))),
+            Some(task) => Err(SourceError(format!("task {task}: a dry run executes no task"))),
             None => self.source.provide(None, secrets),
         }
     }

@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::cli::shell::quoted;
 use crate::cli::ui::Ui;
-use flyte_local::redact::{Finder, Watchlist};
+use flyte_local::redact::{ValueFinder, Watchlist};
 
 /// A larger file, such as a model's checkpoint, would delay the prompt by seconds.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -24,7 +24,7 @@ const COARSENESS: Duration = Duration::from_secs(2);
 
 /// Names every secret of the list that a file below one of these directories holds, if it changed since the run began.
 pub(super) fn report(ui: &Ui, list: &Watchlist, directories: BTreeSet<PathBuf>, began: SystemTime) {
-    let Some(finder) = Finder::new(list) else { return };
+    let Some(finder) = ValueFinder::new(list) else { return };
     let since = began.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(COARSENESS);
     let mut search = Search { finder, since, began, found: BTreeMap::new(), skipped: BTreeMap::new() };
     search.look_below(directories);
@@ -32,7 +32,7 @@ pub(super) fn report(ui: &Ui, list: &Watchlist, directories: BTreeSet<PathBuf>, 
 }
 
 struct Search {
-    finder: Finder,
+    finder: ValueFinder,
     /// Since 1970.
     since: Duration,
     began: SystemTime,

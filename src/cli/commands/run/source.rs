@@ -7,7 +7,7 @@ use crate::cli::environment::inherited;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::inject::Injector;
 use crate::cli::report::Report;
-use flyte_local::flyte::{Declared, Provided, Refused, SecretSource, VARIABLE_MARKERS, file_markers};
+use flyte_local::flyte::{Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, file_markers};
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
 /// Answers the broker from the vault.
@@ -83,22 +83,25 @@ fn key_of(secret: &Declared) -> Result<SecretName, CommandError> {
 }
 
 impl SecretSource for Source {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), Refused> {
-        let refused = |error: NameError| Refused(format!("Flyte's configuration: {error}"));
+    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
+        let refused = |error: NameError| SourceError(format!("Flyte's configuration: {error}"));
         let project = project.map(str::parse::<Project>).transpose().map_err(refused)?;
         let domain = domain.map(str::parse::<Domain>).transpose().map_err(refused)?;
         self.flyte = merged(&RunScope { project, domain }, &self.flyte);
         Ok(())
     }
 
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, Refused> {
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
+        if task.is_some() {
+            self.injector.task_starts();
+        }
         let mut provided = Provided::default();
         for (index, secret) in secrets.iter().enumerate() {
             let Err(error) = self.inject(secret, &mut provided) else { continue };
             if let Some(variable) = self.left_to_the_shell(secret, &error) {
                 provided.shell.push(variable);
             } else if let Some(task) = task {
-                return Err(Refused(format!("task {task}: {}", self.injector.report(&error).plain())));
+                return Err(SourceError(format!("task {task}: {}", self.injector.report(&error).plain())));
             } else {
                 // An environment that is declared need not run: what it lacks, its task will tell.
                 provided.missing.push(index);

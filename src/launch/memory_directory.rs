@@ -1,13 +1,13 @@
 //! A directory on a memory file system, for where a private mount cannot be made.
 //!
-//! All of a user's runs share a base directory, which only that user can enter. Each run has a directory of its own in it,
-//! whose lock (`flock`) it holds as long as it lives: what a killed run left behind can be locked, and the next run removes
-//! it. Who changes anything in the base holds the base's own lock, for no longer than that takes.
+//! All of a user's runs share a base directory, which only that user can enter. Each run has one directory in it and holds a
+//! lock on it (`flock`) while it lives. So the next run can tell which directories killed runs left behind: it can lock
+//! them, and removes them. A process that changes the base holds the base's own lock meanwhile.
 //!
-//! Beside them, a link leads to the directory of one of the runs that live. It keeps its name, so that another link, made
-//! once and by hand, can lead to it from a place that only root can write to.
+//! Beside them, a symlink leads to the directory of one live run. Its name never changes, so that another symlink, made once
+//! by hand, can lead to it from a place that only root can write to.
 //!
-//! It is no private mount: every process of the user can read it while the run lasts.
+//! Unlike a private mount, every process of the user can read it while the run lasts.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,31 +22,31 @@ const SHARED_MEMORY: &str = "/dev/shm";
 const PROGRAM: &str = "flyte-local";
 const RUN: &str = "run-";
 
-/// How often a directory is emptied into which its owner may still be writing.
+/// The number of attempts to empty a directory while its owner may still write to it.
 const ATTEMPTS: usize = 100;
 
-/// A base directory that can be used, as far as can be told before it is made.
+/// A base directory that looks usable, which is checked again when it is made.
 #[derive(Debug, Clone)]
 pub struct MemoryBase {
     path: PathBuf,
 }
 
-/// What is at the place from where a link, made by hand, is to lead to a [`MemoryBase`].
+/// The state of the place in which a user makes a symlink to a [`MemoryBase`] by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkByHand {
-    /// The link.
+    /// The symlink exists.
     Made,
-    /// Nothing.
+    /// The place is empty.
     Missing,
-    /// A link to something else.
+    /// A symlink leads elsewhere.
     Elsewhere,
-    /// What is no link.
+    /// A file or directory is in its place.
     Occupied,
 }
 
 impl MemoryBase {
-    /// Finds one: in the user's runtime directory (`XDG_RUNTIME_DIR`), if it is fit, else in `/dev/shm`; but first where
-    /// the link at `place` leads.
+    /// Finds a base in the user's runtime directory (`XDG_RUNTIME_DIR`), if that is safe, or else in `/dev/shm`. A base to
+    /// which the symlink at `place` leads comes first.
     ///
     /// # Errors
     /// [`DirectoryError::Unfit`]: neither is on a memory file system and safe from other users.
@@ -63,17 +63,17 @@ impl MemoryBase {
         }
     }
 
-    /// Where it is.
+    /// Returns the base's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What a link at `place` is to lead to: a link itself, of the same name.
+    /// Returns the target for a symlink at `place`: a symlink of the same name in the base.
     pub fn link(&self, place: &Path) -> PathBuf {
         self.path.join(place.file_name().unwrap_or_default())
     }
 
-    /// What is at `place`.
+    /// Checks the symlink at `place`.
     pub fn link_by_hand(&self, place: &Path) -> LinkByHand {
         match std::fs::read_link(place) {
             Ok(target) if target == self.link(place) => LinkByHand::Made,
@@ -83,7 +83,7 @@ impl MemoryBase {
         }
     }
 
-    /// The base itself, made where it is missing, and locked until dropped.
+    /// Opens the base, which it makes if it is missing, and locks it until dropped.
     fn open(&self) -> Result<OwnedFd, DirectoryError> {
         let unfit = |reason| DirectoryError::Unfit { path: self.path.clone(), reason };
         loop {
@@ -94,7 +94,7 @@ impl MemoryBase {
                 Err(error) => return Err(step("create", &self.path)(error)),
             }
             let base = match rustix::fs::open(&self.path, OPEN, Mode::empty()) {
-                // Its last user removed it meanwhile.
+                // Its last user removed it in the meantime.
                 Err(Errno::NOENT) => continue,
                 Err(Errno::LOOP | Errno::NOTDIR) => return Err(unfit("is not a directory")),
                 opened => opened.map_err(step("open", &self.path))?,
@@ -111,10 +111,10 @@ impl MemoryBase {
         }
     }
 
-    /// Makes a directory for this run, and removes those that killed runs left behind.
+    /// Makes a directory for this run, and removes the directories that killed runs left behind.
     ///
     /// # Errors
-    /// [`DirectoryError::Unfit`] where the base is not this user's alone; a failed step.
+    /// [`DirectoryError::Unfit`] if other users can enter the base; a failed step.
     pub fn create_directory(&self) -> Result<MemoryDirectory, DirectoryError> {
         let base = self.open()?;
         sweep(&base);
@@ -133,7 +133,7 @@ impl MemoryBase {
     }
 }
 
-/// A run's own directory on a memory file system. It stays when this is dropped: see [`MemoryDirectory::removal`].
+/// A run's directory on a memory file system. It stays when this is dropped: see [`MemoryDirectory::removal`].
 #[derive(Debug)]
 pub struct MemoryDirectory {
     base: MemoryBase,
@@ -142,20 +142,20 @@ pub struct MemoryDirectory {
 }
 
 impl MemoryDirectory {
-    /// The writable side of it.
+    /// Returns its writable side.
     pub fn files(&self) -> &PrivateDirectory {
         &self.files
     }
 
-    /// The directory of all of this user's runs.
+    /// Returns the base that this user's runs share.
     pub fn base(&self) -> &MemoryBase {
         &self.base
     }
 
-    /// Lets the base's link for `place` lead here, unless it leads to another run that lives; whether it does.
+    /// Makes the base's symlink for `place` lead here, unless it leads to another live run. Returns true if it leads here.
     ///
     /// # Errors
-    /// What is in the link's place is no link; a failed step.
+    /// A file or directory is in the symlink's place; a failed step.
     pub fn take_link(&self, place: &Path) -> Result<bool, DirectoryError> {
         let base = self.base.open()?;
         let link = self.base.link(place);
@@ -171,14 +171,14 @@ impl MemoryDirectory {
         Ok(true)
     }
 
-    /// What removes it when dropped.
+    /// Returns a guard that removes it when dropped.
     pub fn removal(&self) -> Removal {
         Removal { path: self.files.path.clone(), _lock: self.files.fd.try_clone().ok() }
     }
 }
 
-/// Removes a [`MemoryDirectory`] when dropped. It holds the directory's lock too: whoever writes the files may be done before
-/// the run is.
+/// Removes a [`MemoryDirectory`] when dropped. It holds the directory's lock too, because the thread that writes the files may
+/// end before the run.
 #[derive(Debug)]
 pub struct Removal {
     path: PathBuf,
@@ -186,7 +186,7 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// What it removes.
+    /// Returns the directory that it removes.
     pub fn directory(&self) -> &Path {
         &self.path
     }
@@ -194,20 +194,20 @@ impl Removal {
 
 impl Drop for Removal {
     fn drop(&mut self) {
-        // What could not be removed, the next run's sweep tries again.
+        // The next run's sweep tries again to remove the rest.
         let _ = remove(&self.path);
     }
 }
 
-/// Removes the directory of a run, whether its owner lives or not, with the link that leads to it; and the base, if that
-/// was the last of it. A plain function, for a process that outlives the owner.
+/// Removes a run's directory, whether its owner lives or not, with the symlink that leads to it, and the base if it is empty
+/// then. A plain function, for a process that outlives the owner.
 ///
 /// # Errors
-/// [`DirectoryError::Unfit`] for what is no such directory; a failed step.
+/// [`DirectoryError::Unfit`] for any other directory; a failed step.
 pub fn remove(directory: &Path) -> Result<(), DirectoryError> {
     let name = directory.file_name().and_then(OsStr::to_str).filter(|name| name.starts_with(RUN));
     let (Some(path), Some(name)) = (directory.parent(), name) else {
-        return Err(DirectoryError::Unfit { path: directory.to_owned(), reason: "is no run's directory" });
+        return Err(DirectoryError::Unfit { path: directory.to_owned(), reason: "is not the directory of a run" });
     };
     let base = MemoryBase { path: path.to_owned() }.open()?;
     let removed = remove_run(&base, name);
@@ -216,7 +216,7 @@ pub fn remove(directory: &Path) -> Result<(), DirectoryError> {
     removed.map_err(step("remove", directory))
 }
 
-/// Removes a run's directory and the links that lead to it.
+/// Removes a run's directory and the symlinks that lead to it.
 fn remove_run(base: &OwnedFd, name: &str) -> Result<(), Errno> {
     for entry in rustix::fs::Dir::read_from(base)?.flatten() {
         let link = rustix::fs::readlinkat(base, entry.file_name(), Vec::new());
@@ -234,7 +234,7 @@ fn remove_run(base: &OwnedFd, name: &str) -> Result<(), Errno> {
     Err(Errno::NOTEMPTY)
 }
 
-/// Removes what killed runs left behind. What cannot be removed stays.
+/// Removes the directories that killed runs left behind, as far as possible.
 fn sweep(base: &OwnedFd) {
     let Ok(entries) = rustix::fs::Dir::read_from(base) else { return };
     let names: Vec<_> =
@@ -244,16 +244,16 @@ fn sweep(base: &OwnedFd) {
     }
 }
 
-/// Whether a run holds this directory of the base.
+/// Returns true if a live run holds this directory of the base.
 fn is_alive(base: &OwnedFd, name: &str) -> bool {
     let Ok(directory) = rustix::fs::openat(base, name, OPEN, Mode::empty()) else { return false };
     rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
 }
 
-/// A property of an open directory; if it has it not, what is wrong: a verb phrase.
+/// A check of an open directory. Its error is a verb phrase.
 type Property = fn(&OwnedFd) -> Result<(), &'static str>;
 
-/// That `directory` is on a memory file system, and has the property.
+/// Requires `directory` to be on a memory file system and to pass the check.
 fn require_memory(directory: &Path, property: Property) -> Result<(), DirectoryError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(directory, flags, Mode::empty()).map_err(step("open", directory))?;
@@ -261,7 +261,7 @@ fn require_memory(directory: &Path, property: Property) -> Result<(), DirectoryE
     is_memory(&opened).and_then(|()| property(&opened)).map_err(unfit)
 }
 
-/// That it is this user's, and closed to all others.
+/// Checks that the directory belongs to this user and is closed to all others.
 fn is_private(directory: &OwnedFd) -> Result<(), &'static str> {
     let Ok(found) = rustix::fs::fstat(directory) else { return Err("cannot be examined") };
     if found.st_uid != rustix::process::geteuid().as_raw() {
@@ -270,14 +270,14 @@ fn is_private(directory: &OwnedFd) -> Result<(), &'static str> {
     if found.st_mode & 0o077 != 0 { Err("is open to other users") } else { Ok(()) }
 }
 
-/// That other users cannot rename what this user makes in it.
+/// Checks that other users cannot rename this user's files in it.
 fn keeps_names(directory: &OwnedFd) -> Result<(), &'static str> {
     let Ok(found) = rustix::fs::fstat(directory) else { return Err("cannot be examined") };
     let open_to_others = found.st_mode & 0o022 != 0;
     if open_to_others && found.st_mode & 0o1000 == 0 { Err("lets other users rename what is in it") } else { Ok(()) }
 }
 
-/// That what is written there stays in memory (or its swap).
+/// Checks that files there stay in memory (or in swap).
 fn is_memory(directory: &OwnedFd) -> Result<(), &'static str> {
     let in_memory = rustix::fs::fstatfs(directory.as_fd()).is_ok_and(|found| is_memory_file_system(&found));
     if in_memory { Ok(()) } else { Err("is not on a memory file system") }
