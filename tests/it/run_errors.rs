@@ -283,3 +283,70 @@ fn the_active_environment_is_taken_then_the_nearest_one_then_python3() {
     assert_eq!(Path::new(&prefix(None)), nearest.canonicalize().map(|_| nearest.clone()).expect("it exists"));
     assert_eq!(Path::new(&prefix(Some(&environment("newest")))), environment("newest"));
 }
+
+/// A task that lacks a secret, a task that calls it, and one that fails by itself: by name, and as a script would run them.
+const FAILING: &str = "
+import sys
+
+import flyte
+
+env = flyte.TaskEnvironment(name='env', secrets='absent')
+caller_env = flyte.TaskEnvironment(name='caller_env', depends_on=[env])
+
+@env.task
+async def lacks() -> None:
+    pass
+
+@caller_env.task
+async def calls() -> None:
+    await lacks()
+
+@caller_env.task
+def fails() -> None:
+    raise ValueError('of the task')
+
+if __name__ == '__main__':
+    flyte.init()
+    flyte.run({'lacks': lacks, 'calls': calls, 'fails': fails}[sys.argv[1]])
+";
+
+#[test]
+fn a_missing_secret_is_shown_once_and_without_a_traceback() {
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        sandbox.file("tasks.py", FAILING);
+        for task in ["lacks", "calls"] {
+            let script = sandbox.flyte_run(sdk, &["tasks.py", "--", task]);
+            let reason = "error: task env.lacks: secret absent is in none of this run's scopes\n\
+                          tried: organization\nhint: create it: flyte-local create secret absent\n";
+            assert_eq!((script.code, script.stderr.as_str()), (1, reason), "{sdk} {task}: {script:?}");
+            let named = sandbox.flyte_run(sdk, &["tasks.py", task]);
+            for ran in [script, named] {
+                assert_eq!(ran.code, 1, "{sdk} {task}: {ran:?}");
+                for once in ["tried: organization", "hint: create it: flyte-local create secret absent"] {
+                    assert_eq!(ran.all().matches(once).count(), 1, "{sdk} {task}: {once}: {ran:?}");
+                }
+                for frame in ["Traceback", "File \"", "<flyte-local>"] {
+                    assert!(!ran.all().contains(frame), "{sdk} {task}: {frame}: {ran:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_exception_of_a_task_keeps_its_traceback_without_our_frames() {
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        sandbox.file("tasks.py", FAILING);
+        for arguments in [&["tasks.py", "fails"][..], &["tasks.py", "--", "fails"]] {
+            let ran = sandbox.flyte_run(sdk, arguments);
+            assert_eq!(ran.code, 1, "{sdk} {arguments:?}: {ran:?}");
+            for line in ["tasks.py\", line 19, in fails", "raise ValueError('of the task')", "ValueError: of the task"]
+            {
+                assert!(ran.all().contains(line), "{sdk} {arguments:?}: {line}: {ran:?}");
+            }
+            assert!(!ran.all().contains("<flyte-local>"), "{sdk} {arguments:?}: {ran:?}");
+        }
+    }
+}
