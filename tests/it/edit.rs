@@ -267,7 +267,10 @@ fn an_update_by_somebody_else_is_not_written_over() {
     let desk = Desk::new("one");
     let ran = desk.edit("flyte-local update secret s theirs; printf mine >");
     assert_eq!(ran.code, 13, "{ran:?}");
-    assert!(ran.stderr.contains("\nerror: secret s (organization) was updated by somebody else meanwhile"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("\nerror: secret s (organization) was updated by another process meanwhile"),
+        "{ran:?}"
+    );
     assert_eq!(desk.value(), "theirs");
     // Also if it is to the same value.
     assert_eq!(desk.edit("flyte-local update secret s theirs; printf mine >").code, 13);

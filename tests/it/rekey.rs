@@ -172,7 +172,7 @@ fn times_and_types_stay_and_an_older_file_is_left_as_it_is() {
     exchange(&sandbox, &Identity::generate(), None);
     let ran = sandbox.run(&["rekey"]);
     assert_eq!(ran.code, 13, "{ran:?}");
-    assert!(ran.stderr.contains("older than the one of ") && ran.stderr.contains("--accept-older"), "{ran:?}");
+    assert!(ran.stderr.contains("has already seen a version from") && ran.stderr.contains("--accept-older"), "{ran:?}");
     assert!(std::fs::read(&file).expect("there") == old);
     assert!(std::fs::read(sandbox.secret_file("org/b")).expect("there") == deleted);
     sandbox.ok(&["update", "vault", "--accept-older"]);
@@ -296,6 +296,6 @@ fn whoever_may_not_write_does_not_rekey() {
     let mut command = sandbox.command(&["rekey"]);
     let ran = Ran::from(command.env("FLYTE_LOCAL_AUTHOR", &stranger).output().expect("it starts"));
     assert_eq!(ran.code, 13, "{ran:?}");
-    assert!(ran.stderr.contains("who is none of the vault's authors"), "{ran:?}");
+    assert!(ran.stderr.contains("who is not an author of this vault"), "{ran:?}");
     assert_eq!(sandbox.open_vault().encryption().expect("listed").outdated.len(), 2);
 }
