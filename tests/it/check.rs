@@ -258,6 +258,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn what_a_stopped_write_left_beside_a_key_is_told() {
     require("flock", "util-linux");
     let sandbox = filled();
@@ -286,6 +287,7 @@ fn what_a_stopped_write_left_beside_a_key_is_told() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn a_write_that_goes_on_is_no_leftover() {
     require("flock", "util-linux");
     let sandbox = filled();

@@ -235,6 +235,7 @@ fn whom_a_file_is_for_is_what_its_author_says() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
     require("strace", "strace");
     let (sandbox, places) = vault(20);
@@ -257,6 +258,7 @@ fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
 
 /// As where a user may have no more processes.
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn without_threads_it_takes_longer() {
     require("strace", "strace");
     for count in [3, 20] {
@@ -274,6 +276,7 @@ fn without_threads_it_takes_longer() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn on_a_terminal_it_says_how_far_it_is() {
     let (sandbox, _) = vault(60);
     exchange(&sandbox, &Identity::generate(), None);
