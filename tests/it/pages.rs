@@ -162,6 +162,7 @@ fn play(page: &str, path: &[PathBuf]) -> usize {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and age: scripts/test"]
 fn the_readme_does_what_it_says() {
     require("age", "age");
     let bin = python("newest").parent().expect("a directory").to_owned();
@@ -185,6 +186,7 @@ fn the_console_blocks_of_every_page_do_what_they_say() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn the_sh_blocks_of_every_page_run_or_have_a_reason_not_to() {
     require("ssh-keygen", "openssh-client");
     let (mut ran, mut used) = (0, BTreeSet::new());

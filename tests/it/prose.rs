@@ -322,7 +322,7 @@ fn a_planted_sentence_fails() {
         (Kind::Output, "Refuse a part of its\n"),
         (Kind::Output, "Whoever has it, opens it\n"),
     ] {
-        assert_eq!(check("planted", text, kind).len(), text.lines().count().min(1), "{text}");
+        assert!(!check("planted", text, kind).is_empty(), "{text}");
     }
 }
 

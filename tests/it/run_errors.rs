@@ -18,6 +18,7 @@ fn reasons(ran: &Ran) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_secret_in_no_scope_fails_the_task_that_declares_it_before_its_body_runs() {
     for sdk in SDKS {
         let sandbox = Sandbox::new().with_tasks();
@@ -60,6 +61,7 @@ hint: or run where it is seen, with -p beta
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_command_that_creates_a_missing_secret_leads_to_the_same_vault() {
     for sdk in SDKS {
         let sandbox = Sandbox::new().with_tasks();
@@ -78,6 +80,7 @@ fn the_command_that_creates_a_missing_secret_leads_to_the_same_vault() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn bytes_that_are_no_text_cannot_become_a_variable_but_a_file() {
     for sdk in SDKS {
         for (value, shown, problem) in [
@@ -98,6 +101,7 @@ fn bytes_that_are_no_text_cannot_become_a_variable_but_a_file() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_file_that_is_refused_stops_the_walk_through_the_scopes() {
     for sdk in SDKS {
         let sandbox = Sandbox::new().with_tasks();
@@ -122,6 +126,7 @@ fn a_file_that_is_refused_stops_the_walk_through_the_scopes() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn without_a_vault_or_an_identity_nothing_is_started() {
     let sandbox = Sandbox::empty().with_tasks();
     let vault = sandbox.vault();
@@ -147,6 +152,7 @@ fn without_a_vault_or_an_identity_nothing_is_started() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_wrong_identity_is_named_with_what_it_could_not_open() {
     let other = Sandbox::new();
     let identity = other.identity();
@@ -173,6 +179,7 @@ fn the_wrong_identity_is_named_with_what_it_could_not_open() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_missing_file_and_a_directory_are_no_task_files() {
     let sandbox = Sandbox::new().with_tasks();
     let ran = sandbox.flyte_run("newest", &["missing.py", "main"]);
@@ -183,6 +190,7 @@ fn a_missing_file_and_a_directory_are_no_task_files() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_task_file_that_does_not_parse_fails_with_the_sdks_own_words() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -225,6 +233,7 @@ fn an_interpreter_that_cannot_be_started_is_named_with_its_origin() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_python_without_the_sdk_is_told_how_to_get_it() {
     let sandbox = Sandbox::new().with_tasks();
     let made = sandbox.program(python("newest")).args(["-m", "venv", "--without-pip", "bare"]).output();
@@ -248,6 +257,7 @@ fn a_python_without_the_sdk_is_told_how_to_get_it() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_python_that_is_too_old_says_so() {
     let sandbox = Sandbox::new().with_tasks();
     // A real interpreter that believes it is older, so that the loader's own words are what is tested.
@@ -263,6 +273,7 @@ fn a_python_that_is_too_old_says_so() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_active_environment_is_taken_then_the_nearest_one_then_python3() {
     let sandbox = Sandbox::new();
     sandbox.file("below/script.py", "import sys\nif __name__ == '__main__':\n    print(sys.prefix)\n");
@@ -313,6 +324,7 @@ if __name__ == '__main__':
 ";
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_missing_secret_is_shown_once_and_without_a_traceback() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -338,6 +350,7 @@ fn a_missing_secret_is_shown_once_and_without_a_traceback() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn an_exception_of_a_task_keeps_its_traceback_without_our_frames() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();

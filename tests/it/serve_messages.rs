@@ -37,6 +37,7 @@ const NEWER: [&str; 3] = [
 ];
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_messages_and_paths_are_flytes() {
     let sandbox = Sandbox::new();
     let ours = root().join("fixtures/messages.descriptor");
@@ -97,6 +98,7 @@ fn contents(sandbox: &Sandbox) -> BTreeMap<String, (String, Vec<u8>)> {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn json_and_protobuf_mean_the_same() {
     let count: usize = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 20_000 } else { 500 };
     let mut random = Random::seeded();
