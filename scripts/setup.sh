@@ -11,6 +11,21 @@ need() {
     command -v "$1" >/dev/null || fail "$1 is missing" "install it: $2"
 }
 
+# packages TOOL:PACKAGE…: installs the Debian packages of the tools that are missing, or prints the command that does.
+packages() {
+    local pair missing=() root=()
+    for pair; do
+        command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u 2>/dev/null)" = 0 ] || root=(sudo)
+    if ! command -v apt-get >/dev/null || { [ ${#root[@]} -gt 0 ] && ! sudo -n true 2>/dev/null; }; then
+        fail "these programs or packages are missing: ${missing[*]}" "install them: sudo apt-get install ${missing[*]}"
+    fi
+    ${root[@]+"${root[@]}"} apt-get update -qq
+    ${root[@]+"${root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
+}
+
 # Where the build goes, whatever the user's own settings say: the scripts look there.
 export CARGO_TARGET_DIR=$PWD/target
 
@@ -18,7 +33,11 @@ export CARGO_TARGET_DIR=$PWD/target
 can_mount_images() {
     [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null && losetup --find >/dev/null 2>&1
 }
-NOT_RUN="not run, as they need root and loop devices: power cuts, and the searches of disk, memory and system calls for values"
+
+# Prints how many tests of these binaries are ignored, for a run that cannot include them.
+count_ignored() {
+    cargo test --locked --quiet "$@" -- --ignored --list 2>/dev/null | grep -c ': test$' || true
+}
 
 # Sets PYTHON to a Python that Flyte 2 supports: the one it names, or one in PATH.
 find_python() {

@@ -117,9 +117,13 @@ pub(crate) fn scope_cell(scope: &Scope) -> Cell {
     }
 }
 
-/// An action on a secret, done or planned; `is_left` is for a secret that is passed over.
-pub(crate) fn action_cell(action: impl ToString, is_left: bool) -> Cell {
-    Cell::new(action).color(if is_left { Color::Yellow } else { Color::Green })
+/// An action on a secret, done or planned; `is_left` is for a secret that is passed over. In short, the reason alone.
+pub(crate) fn action_cell(action: &str, is_left: bool) -> Cell {
+    let cell = Cell::new(action).color(if is_left { Color::Yellow } else { Color::Green });
+    match action.split_once(": ") {
+        Some((_, reason)) => cell.short(reason),
+        None => cell,
+    }
 }
 
 /// Prints secrets without their values.

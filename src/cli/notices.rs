@@ -27,7 +27,10 @@ fn words(notice: &Notice<'_>, command: &str) -> String {
             format!("flyte-local: first use of {} here, taken as it is:{keys}", path.display())
         }
         Notice::Changed { path } => {
-            format!("flyte-local: {} is not as it was accepted here; to see how: {command} check", path.display())
+            format!(
+                "flyte-local: {} has changed since it was accepted on this machine; to see how: {command} check",
+                path.display()
+            )
         }
         Notice::Stale(stale) => {
             format!("flyte-local: {stale}; if that is as it should be: {command} update vault --accept-older")

@@ -67,7 +67,7 @@ pub enum ConfigError {
     Syntax {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The place in the file, and the reason.
         reason: String,
     },
 }

@@ -1,6 +1,6 @@
 //! Authors: who wrote a file, which age does not say. Ed25519 (RFC 8032), verified strictly.
 //!
-//! A signing key is no identity and opens nothing. It is kept unencrypted, so that writing needs no identity.
+//! A signing key is not an identity and opens nothing. It is kept unencrypted, so that writing needs no identity.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use bech32::{Bech32, Hrp};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-/// What the textual form of a public key begins with, before bech32's separator.
+/// The prefix of a public key's text, before bech32's separator.
 const PUBLIC: &str = "flyteauthor";
 /// The same of a signing key; upper case, as age's private keys are, so that one is not taken for the other.
 const SECRET: &str = "flyte-author-key-";
@@ -23,7 +23,7 @@ pub const SIGNATURE_BYTES: usize = 64;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Author(VerifyingKey);
 
-/// A string that is no author's public key.
+/// Why a string is not an author's public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an author's key (flyteauthor1…)")]
 pub struct AuthorError;
@@ -34,7 +34,7 @@ impl Author {
         self.0.as_bytes()
     }
 
-    /// Whether this author signed exactly this message.
+    /// Returns `true` if this author signed exactly this message.
     ///
     /// Strict: of the several verifiers that RFC 8032 allows, the one for which a signature has one form, and no key or
     /// nonce of small order passes, for which one signature would fit many messages.
@@ -67,7 +67,7 @@ impl fmt::Debug for Author {
     }
 }
 
-/// Text that is no author's key file. It says nothing of the content.
+/// Why text is not an author's key file. It does not repeat the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it does not hold exactly one author's key (FLYTE-AUTHOR-KEY-1…)")]
 pub struct AuthorKeyError;
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(format!("{key:?}"), format!("AuthorKey({})", key.author()));
         assert_eq!(format!("{:?}", key.author()), format!("Author({})", key.author()));
         assert!(AuthorKey::parse_file("").is_err() && AuthorKey::parse_file(&format!("{0}{0}", *file)).is_err());
-        assert!(AuthorKey::parse_file(&key.author().to_string()).is_err(), "a public key is no signing key");
+        assert!(AuthorKey::parse_file(&key.author().to_string()).is_err(), "a public key is not a signing key");
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_small_order_is_none() {
+    fn a_key_of_small_order_is_refused() {
         // The identity, and points of order 2, 4 and 8 (RFC 8032's encoding).
         let mut one = [0; 32];
         one[0] = 1;

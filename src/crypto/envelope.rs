@@ -1,10 +1,10 @@
-//! The envelope: a binary age file whose header carries one stanza of ours, the binding.
+//! The envelope: a binary age file whose header carries one additional stanza, the binding.
 //!
 //! age clients skip a stanza they do not know and the header's MAC covers it, so `age -d` prints the value while a
-//! changed binding makes the file invalid. What the binding says is the vault's affair; here it is bytes.
+//! changed binding makes the file invalid. The vault decides what the binding says; here it is bytes.
 //!
 //! A signed binding holds a commitment to the value: a MAC of it under a key that follows from the file key. So a signature
-//! over the binding is one over this very value, and tells nothing of it to whoever has no file key.
+//! over the binding is one over this very value, and reveals nothing of it without the file key.
 //!
 //! The binding goes into the stanza's body, never its arguments: age does not check arguments, and a newline in one makes
 //! a file that other clients reject.
@@ -22,7 +22,7 @@ use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 /// The largest file that can hold a value: header, value, and age's 16 bytes for each 64 KiB of it.
 pub const MAX_FILE_BYTES: usize = MAX_HEADER_BYTES + MAX_VALUE_BYTES + (4 << 10);
 
-/// What tells the commitment's key from the other keys that age derives from a file key.
+/// The HKDF info that separates the commitment's key from the keys that age derives from a file key.
 const COMMITMENT_INFO: &[u8] = b"flyte-local/commitment-v2";
 
 /// A MAC of a value, under a key derived from the key of its file: HMAC-SHA256, HKDF-SHA256.
@@ -31,7 +31,7 @@ pub type Commitment = [u8; 32];
 /// The binding of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
-    /// Whether it is of the version that is signed.
+    /// `true` for the version that is signed.
     pub is_signed: bool,
     /// The body of its stanza.
     pub body: Vec<u8>,
@@ -56,7 +56,7 @@ pub enum EnvelopeError {
     #[error("the age header is malformed")]
     MalformedHeader,
     /// An age file, but not one of a vault: it has no binding, or several.
-    #[error("an age file, but no secret of a flyte-local vault")]
+    #[error("an age file, but not a secret of a flyte-local vault")]
     NoBinding,
     /// It is encrypted to other recipients.
     #[error("none of the identities opens it")]
@@ -64,7 +64,7 @@ pub enum EnvelopeError {
     /// The header's MAC or the payload does not hold.
     #[error("its content was changed or damaged after it was written")]
     Tampered,
-    /// It was to be encrypted to nobody.
+    /// There are no recipients.
     #[error("there is no recipient to encrypt to")]
     NoRecipient,
     /// There is no key to encrypt with.
@@ -73,7 +73,7 @@ pub enum EnvelopeError {
     /// age failed to encrypt.
     #[error("age could not encrypt: {0}")]
     Encrypt(String),
-    /// What was read back from disk is not what was written.
+    /// The bytes that were read back differ from those that were written.
     #[error("what was read back is not what was written")]
     ReadBack,
 }
@@ -89,7 +89,7 @@ pub(super) fn copy(key: &FileKey) -> FileKey {
     FileKey::init_with_mut(|bytes| bytes.copy_from_slice(key.expose_secret()))
 }
 
-/// Of either version: with one of each, a file has two bindings.
+/// Returns `true` for a binding of either version: with one of each, a file has two bindings.
 pub(super) fn is_binding(stanza: &Stanza) -> bool {
     stanza.tag == SIGNED_TAG || stanza.tag == UNSIGNED_TAG
 }
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_opens() {
+    fn a_sealed_value_opens() {
         for bytes in [&b""[..], b"a\0b\n", &vec![7; MAX_VALUE_BYTES]] {
             let (identity, sealed) = sealed(bytes);
             let opened = open(&sealed.bytes, &[identity]).expect("it opens");
@@ -153,12 +153,12 @@ mod tests {
             assert_ne!(same_key(b"another"), opened.commitment);
             opened.commitment
         };
-        // Not a hash of the value: whoever guesses it learns nothing without the file key.
+        // Not a hash of the value: a guess cannot be checked without the file key.
         assert_ne!(commitment(b"value"), commitment(b"value"));
     }
 
     #[test]
-    fn nobody_is_no_recipient() {
+    fn seal_without_recipients_fails() {
         assert!(matches!(seal(&value(b"v"), &|_| b"b".to_vec(), &[]), Err(EnvelopeError::NoRecipient)));
     }
 
@@ -183,10 +183,10 @@ mod tests {
         assert!(sealed.verify(&sealed.bytes[..sealed.bytes.len() - 1], &value(b"new")).is_err());
     }
 
-    /// Wraps the file key for nobody: it makes stanzas of these tags, and tells the key.
-    struct Nobody<'a>(&'a [&'a str], RefCell<Option<FileKey>>);
+    /// Wraps the file key for no recipient: it makes stanzas of these tags, and keeps the key.
+    struct KeylessRecipient<'a>(&'a [&'a str], RefCell<Option<FileKey>>);
 
-    impl age::Recipient for Nobody<'_> {
+    impl age::Recipient for KeylessRecipient<'_> {
         fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
             *self.1.borrow_mut() = Some(copy(file_key));
             let stanza = |tag: &&str| Stanza { tag: (*tag).to_owned(), args: Vec::new(), body: b"binding".to_vec() };
@@ -195,13 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_nobody_can_open_is_no_good_file() {
+    fn a_file_without_a_recipient_stanza_fails_verification() {
         let verify = |tags: &[&str]| {
-            let (nobody, mut bytes) = (Nobody(tags, RefCell::new(None)), Vec::new());
-            let encryptor = age::Encryptor::with_recipients(std::iter::once(&nobody as &dyn age::Recipient));
+            let (keyless, mut bytes) = (KeylessRecipient(tags, RefCell::new(None)), Vec::new());
+            let encryptor = age::Encryptor::with_recipients(std::iter::once(&keyless as &dyn age::Recipient));
             let mut writer = encryptor.expect("a recipient").wrap_output(&mut bytes).expect("into memory");
             writer.write_all(b"v").and_then(|()| writer.finish().map(drop)).expect("into memory");
-            let file_key = nobody.1.into_inner().expect("it was asked");
+            let file_key = keyless.1.into_inner().expect("it was asked");
             Sealed { bytes: bytes.clone(), file_key, binding: b"binding".to_vec() }.verify(&bytes, &value(b"v"))
         };
         assert!(matches!(verify(&[SIGNED_TAG]), Err(EnvelopeError::NoMatchingIdentity)));

@@ -17,8 +17,8 @@ pub const MAX_STANZAS: usize = 64;
 /// The most bytes a header may have, from the version line to the end of the MAC line.
 pub const MAX_HEADER_BYTES: usize = 128 << 10;
 
-/// The most lines a header may have: two for each stanza, and as many again. age reads line by line and parses what it has
-/// anew for each: 2,000 lines, 128 KiB in all, took a hundred times as long as a good file.
+/// The most lines a header may have: two for each stanza, and as many again. age reads line by line and parses all lines
+/// again for each: 2,000 lines, 128 KiB in all, took a hundred times as long as a good file.
 const MAX_LINES: usize = 256;
 
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
@@ -26,7 +26,7 @@ const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
 /// How many bytes of `file` are its age header.
 ///
 /// # Errors
-/// It is no binary age file, it ends within its header, or the header is over one of the limits.
+/// It is not a binary age file, it ends within its header, or the header is over one of the limits.
 pub(super) fn measure(file: &[u8]) -> Result<usize, EnvelopeError> {
     if !file.starts_with(VERSION_LINE) {
         return Err(EnvelopeError::NotAge);
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_header_is_said_to_be_so() {
+    fn an_incomplete_header_is_refused() {
         assert!(matches!(measure(b""), Err(EnvelopeError::NotAge)));
         assert!(matches!(measure(b"-----BEGIN AGE ENCRYPTED FILE-----\n"), Err(EnvelopeError::NotAge)));
         assert!(matches!(measure(VERSION_LINE), Err(EnvelopeError::Truncated)));

@@ -31,7 +31,7 @@ pub enum IdentityError {
     #[error("it is an age file, but {0}")]
     AgeFile(&'static str),
     /// A private key in a form of OpenSSH's or OpenSSL's that cannot be read.
-    #[error("it begins as a private key of OpenSSH's does, and is malformed")]
+    #[error("it begins like an OpenSSH private key, but is malformed")]
     MalformedKey,
     /// A private key of this type, a word of OpenSSH's, which age does not use.
     #[error("it is a key of type {0}, and age uses ssh-ed25519 and ssh-rsa")]
@@ -45,7 +45,7 @@ pub enum IdentityError {
     /// A private key whose passphrase takes more work than is reasonable.
     #[error("its passphrase takes {0} rounds of bcrypt, and at most {MAX_ROUNDS} are accepted")]
     TooManyRounds(u32),
-    /// Nobody should encrypt to its public half.
+    /// Its public half is refused as a recipient.
     #[error(transparent)]
     Recipient(#[from] RecipientError),
 }
@@ -63,7 +63,7 @@ enum IdentityKey {
 
 /// Identities from anywhere, some of which may have to be unlocked first.
 ///
-/// Anybody's threads may look for one at once.
+/// Several threads may look for one at once.
 pub trait Identities: Sync {
     /// Shows one after the other to `opens`, until that is true of one. Those that cost nothing come first; one that is
     /// locked is unlocked only if it may open what is `wanted`.
@@ -145,7 +145,7 @@ impl Identity {
     /// The text of an identity file, in the form `age-keygen` gives it, so that `age -d -i` reads it.
     ///
     /// # Panics
-    /// It is OpenSSH's, which has files of its own.
+    /// It is OpenSSH's, which has its own files.
     pub fn to_file(&self, created: &str) -> Zeroizing<String> {
         let IdentityKey::X25519(key) = &self.0 else { panic!("a key of OpenSSH's is never written") };
         let (public, secret) = (self.recipient(), key.to_string());

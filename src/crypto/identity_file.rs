@@ -35,13 +35,13 @@ enum Protection {
 pub struct Unlocked {
     /// The identities, of which there is at least one.
     pub identities: Vec<Identity>,
-    /// What unlocks them without the user, for [`LockedIdentity::restore`]: the text of the file of age identities, and for a
-    /// key of OpenSSH's its passphrase, as age gives nobody the key.
+    /// The bytes that unlock them without the user, for [`LockedIdentity::restore`]: the text of the file of age identities, and for a
+    /// key of OpenSSH's its passphrase, because age does not give out the key.
     pub kept: Zeroizing<Vec<u8>>,
 }
 
 impl IdentityFile {
-    /// What a file holds: age identities, an age file that a passphrase opens, or a private key of OpenSSH's.
+    /// Parses a file: age identities, an age file that a passphrase opens, or a private key of OpenSSH's.
     ///
     /// # Errors
     /// Something else, or a key of a kind that age does not use.
@@ -56,7 +56,7 @@ impl IdentityFile {
         }
     }
 
-    /// Whether it is OpenSSH's, and so not ours to write.
+    /// Returns `true` if it is OpenSSH's, which is never written here.
     pub fn is_open_ssh(&self) -> bool {
         match self {
             Self::Open(identities) => identities.iter().any(Identity::is_open_ssh),
@@ -106,7 +106,7 @@ impl LockedIdentity {
         }
     }
 
-    /// Whether one of them might open a file.
+    /// Returns `true` if one of them might open a file.
     pub fn may_open(&self, wanted: &Wanted) -> bool {
         match &self.0 {
             Protection::Age(_) => wanted.has_x25519(),
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_locked_is_unlocked_by_its_passphrase_alone() {
+    fn only_its_passphrase_unlocks_an_identity() {
         let identity = Identity::generate();
         let text = identity.to_file("now");
         let file = lock_at(1, text.as_bytes(), &passphrase("right")).expect("it locks");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told_by_name() {
+    fn an_unusable_key_is_named_in_the_error() {
         let error = |file: &[u8]| IdentityFile::parse(file).expect_err("none").to_string();
         let identity = Identity::generate();
         let public = format!("{}\n", identity.recipient());

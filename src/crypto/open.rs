@@ -21,7 +21,7 @@ pub struct Opened {
     pub binding: Binding,
     /// The payload.
     pub value: SecretValue,
-    /// What a signed binding has to say of the payload.
+    /// The commitment to the payload that a signed binding must hold.
     pub commitment: Commitment,
 }
 

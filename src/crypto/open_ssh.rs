@@ -1,7 +1,7 @@
 //! A look at a private key of OpenSSH's before age reads it, for what age does not look at: how long its passphrase keeps the
 //! machine busy, and numbers that end age's reader in a panic.
 //!
-//! The format is OpenSSH's PROTOCOL.key. What is not understood here age refuses too.
+//! The format is OpenSSH's PROTOCOL.key. age too refuses a key that this module cannot parse.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -37,7 +37,7 @@ fn parts(file: &[u8]) -> Option<Result<(), IdentityError>> {
             return Some(Err(IdentityError::TooManyRounds(rounds)));
         }
     }
-    // Of a key that is encrypted, only the public half can be seen.
+    // An encrypted key shows its public half alone.
     let are_sound = if function == b"none" {
         let _checks = (number(&mut private)?, number(&mut private)?);
         are_sound(&mut public, 2)? && are_sound(&mut private, 6)?
@@ -47,7 +47,7 @@ fn parts(file: &[u8]) -> Option<Result<(), IdentityError>> {
     Some(if are_sound { Ok(()) } else { Err(IdentityError::MalformedKey) })
 }
 
-/// Whether each of the numbers of an RSA key is one: not zero in some bytes, on which age's reader runs past their end.
+/// Returns `true` if no number of an RSA key is zero: age's reader would run past the end of one.
 /// Other kinds of keys have none.
 fn are_sound(key: &mut &[u8], numbers: usize) -> Option<bool> {
     if string(key)? != b"ssh-rsa" {
@@ -90,16 +90,16 @@ mod tests {
         all.iter().flat_map(|bytes| framed(bytes)).collect()
     }
 
-    /// What a file of these parts is taken for.
+    /// The error for a file of these parts.
     fn parsed(encryption: &[&[u8]], public: &[u8], private: &[u8]) -> IdentityError {
         let file = [MAGIC, &strings(encryption), &[0, 0, 0, 1], &framed(public), &framed(private)].concat();
         let lines = BASE64_STANDARD.encode(file);
         let text = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{lines}\n-----END OPENSSH PRIVATE KEY-----\n");
-        IdentityFile::parse(text.as_bytes()).expect_err("it is no key")
+        IdentityFile::parse(text.as_bytes()).expect_err("it is not a key")
     }
 
     #[test]
-    fn a_number_that_is_zero_in_many_bytes_is_no_panic() {
+    fn a_number_that_is_zero_in_many_bytes_is_malformed() {
         let none: [&[u8]; 3] = [b"none", b"none", b""];
         for zero in [&[][..], &[0], &[0; 8]] {
             let private = [&[7; 8][..], &strings(&[b"ssh-rsa", b"\x05", zero, b"\x03", b"\x03", b"\x03", b"\x03"])];
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ends_before_its_end_is_malformed() {
+    fn a_key_that_is_cut_short_is_malformed() {
         let options = [&framed(&[1; 16])[..], &16_u32.to_be_bytes()].concat();
         let public = framed(&strings(&[b"ssh-ed25519", &[7; 32]]));
         let encryption = strings(&[b"aes256-ctr", b"bcrypt", &options]);

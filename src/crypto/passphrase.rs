@@ -16,7 +16,7 @@ pub const WORK_FACTOR: u8 = 18;
 /// The highest cost that is accepted: 4 GiB. A file that asks for more would use up the machine.
 pub const MAX_WORK_FACTOR: u8 = 22;
 
-/// What the text of an age file begins with.
+/// The first line of an armored age file.
 pub(super) const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
 /// Words that unlock an identity. They print nothing of themselves, and are wiped when dropped.
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Passphrase {
 #[error("a passphrase takes {0} MiB of memory, more than there is or than this process may have")]
 pub struct MemoryError(u64);
 
-/// Refuses work that would end the process, as scrypt does where it is given no memory. Where the system promises more than it has,
+/// Refuses work that would end the process, as scrypt does without memory. If the system promises more than it has,
 /// as Linux may, it still kills who uses it.
 fn require_memory(work_factor: u8) -> Result<(), MemoryError> {
     // scrypt's N blocks of 128 * r bytes, with age's r = 8, and a little for all else.
@@ -79,7 +79,7 @@ pub enum UnlockError {
     /// The system has not the memory to try a passphrase.
     #[error(transparent)]
     Memory(#[from] MemoryError),
-    /// It was unlocked, and is no identity that can be used.
+    /// It was unlocked, but the identity in it cannot be used.
     #[error(transparent)]
     Bad(#[from] IdentityError),
 }
@@ -147,7 +147,7 @@ pub(super) fn read(file: &[u8]) -> Result<Vec<u8>, IdentityError> {
     }
 }
 
-/// What `file`, as [`read`] gave it, holds.
+/// Decrypts `file`, as [`read`] returned it.
 pub(super) fn open(file: &[u8], passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, UnlockError> {
     let damaged = || UnlockError::Bad(IdentityError::AgeFile("it was changed or damaged after it was written"));
     if let Some(factor) = work_factor(file).filter(|&factor| factor <= MAX_WORK_FACTOR) {

@@ -1,7 +1,7 @@
 //! Randomness, where age takes it.
 //!
-//! age, and std for its hash sets, panic where the system gives no random bytes. That is no bug of anybody's, so it becomes an
-//! error here, told as such.
+//! age, and std for its hash sets, panic where the system gives no random bytes. This is not a bug, so it becomes an error
+//! here.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,7 +16,7 @@ thread_local! {
     static IS_WANTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this payload is one that becomes an error here, and is not to be told as a bug.
+/// Returns `true` if a panic with this payload becomes an error here, and must not be reported as a bug.
 pub fn is_lack_of_randomness(payload: &(dyn Any + Send)) -> bool {
     IS_WANTED.get() && reason(payload).is_some()
 }
@@ -24,7 +24,7 @@ pub fn is_lack_of_randomness(payload: &(dyn Any + Send)) -> bool {
 /// Does what asks for randomness and panics without.
 pub(super) fn with_randomness<T>(act: impl FnOnce() -> T) -> Result<T, RandomnessError> {
     IS_WANTED.set(true);
-    // What `act` had begun is dropped, and looked at by nobody.
+    // Values that `act` began to make are dropped without being used.
     let done = catch_unwind(AssertUnwindSafe(act));
     IS_WANTED.set(false);
     done.map_err(|payload| reason(&*payload).unwrap_or_else(|| resume_unwind(payload)))
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn that_there_is_none_is_an_error_and_any_other_panic_stays_one() {
+    fn missing_randomness_is_an_error_and_any_other_panic_stays_a_panic() {
         assert_eq!(with_randomness(|| 7), Ok(7));
         let error = with_randomness(|| without_randomness("no luck")).expect_err("there is none");
         assert_eq!(error.to_string(), "the system gave no random bytes: no luck");

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 /// A public key that secrets are encrypted to: age's own, `age1…`, or one of OpenSSH's, `ssh-ed25519 …` or `ssh-rsa …`.
 ///
-/// Two are the same if their texts are; the comment that follows an OpenSSH key is no part of it.
+/// Two are the same if their texts are; the comment that follows an OpenSSH key does not belong to it.
 #[derive(Clone)]
 pub struct Recipient(RecipientKey);
 
@@ -19,7 +19,7 @@ enum RecipientKey {
     Ssh(age::ssh::Recipient),
 }
 
-/// A string that is no recipient. It quotes nothing of it: a private key may have been given by mistake.
+/// Why a string is not a recipient. It never quotes the string, which may be a private key that was given by mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecipientError {
     /// None of the forms that are known.
@@ -35,10 +35,10 @@ pub enum RecipientError {
     #[error("age cannot encrypt to a key of type {0}, only to ssh-ed25519 and ssh-rsa")]
     Unsupported(String),
     /// Everybody can read what is encrypted to it.
-    #[error("the key is of small order: what is encrypted to it can be read by everybody")]
+    #[error("the key is of small order: everyone can read what is encrypted to it")]
     SmallOrder,
     /// It is the half that must be kept to oneself.
-    #[error("this is a private key, and whoever has seen it can open secrets")]
+    #[error("this is a private key, and everyone who has seen it can open secrets")]
     PrivateKey,
 }
 
@@ -96,7 +96,7 @@ fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, RecipientError> {
     Ok(key)
 }
 
-/// Whether each part of an OpenSSH key has a byte in it that is not zero: at a number without one, age panics.
+/// Returns `true` if each part of an OpenSSH key has a byte that is not zero: a number without one makes age panic.
 fn has_whole_numbers(mut blob: &[u8]) -> bool {
     while let Some((length, rest)) = blob.split_first_chunk() {
         let Some((part, rest)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_a_byte_is_no_key() {
+    fn a_key_with_an_empty_number_is_refused() {
         let part = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
         for numbers in [[&b"\x01\0\x01"[..], b"\0"], [b"\0\0", b"\x01"], [b"", b"\x01"]] {
             let blob = [part(b"ssh-rsa"), part(numbers[0]), part(numbers[1])].concat();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_recipient_is_told_without_being_quoted() {
+    fn an_error_does_not_quote_the_refused_text() {
         assert_eq!(error("hunter2"), RecipientError::Unknown);
         assert!(matches!(error("age1hunter2"), RecipientError::Age(_)));
         assert!(matches!(error("ssh-ed25519 hunter2"), RecipientError::Ssh(_)));

@@ -5,10 +5,10 @@ use zeroize::Zeroizing;
 
 use super::{Identity, Recipient};
 
-/// What stands before a key that takes the place of another; then the other, and the vault in which it does so now, if any.
+/// The words before the old key, above the key that replaces it; the vault in which it does so now follows, if any.
 const MARK: &str = "# takes the place of: ";
 
-/// What stands between the two.
+/// The words between the two.
 const IN: &str = " in the vault ";
 
 /// A key that takes the place of another, of which both are there.
@@ -93,7 +93,7 @@ pub fn end(text: &str, old: &Recipient) -> (Zeroizing<String>, Zeroizing<String>
     (left, taken)
 }
 
-/// Whose key a line holds.
+/// Returns the public half of the key in a line.
 fn recipient(line: &str) -> Option<Recipient> {
     let identities = Identity::parse_file(line).ok()?;
     identities.first().map(Identity::recipient)
@@ -117,7 +117,7 @@ mod tests {
         let [other, old, new] = std::array::from_fn(|_| Identity::generate());
         let before = format!("# mine\n{}\n{}# at the end", &*other.to_file("1"), &*old.to_file("2"));
         assert_eq!(Rotation::find(&before), None);
-        let first = rotation(&old, &new, Some(("0123", "/a vault/of mine")));
+        let first = rotation(&old, &new, Some(("0123", "/a vault/elsewhere")));
         let both = first.begin(&before, &new, "3");
         assert!(both.starts_with(&before));
         assert_eq!(keys(&both), [other.recipient(), old.recipient(), new.recipient()]);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_without_its_keys_is_none() {
+    fn a_mark_without_its_keys_is_ignored() {
         let [old, new] = std::array::from_fn(|_| Identity::generate());
         let both = rotation(&old, &new, None).begin(&old.to_file("1"), &new, "2");
         let last = |identity: &Identity| identity.to_file("").lines().last().expect("the key").to_owned();

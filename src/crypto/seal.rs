@@ -94,8 +94,8 @@ struct KnownFileKey<'a>(&'a FileKey);
 
 impl age::Identity for KnownFileKey<'_> {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        // Only where a stanza wraps the key for somebody (age adds a random `…-grease` one that does not): a file that
-        // nobody can open is no good file.
+        // Only if a stanza wraps the key for a recipient (age adds a random `…-grease` one that does not): a file that
+        // has no recipient must fail.
         let wraps = !is_binding(stanza) && !stanza.tag.ends_with("-grease");
         wraps.then(|| Ok(copy(self.0)))
     }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Recipient;
 use super::header::{SIGNED_TAG, UNSIGNED_TAG};
 
-/// The recipients in the header of a file. An X25519 stanza names nobody; one of OpenSSH's has a tag that follows from the key.
+/// The recipients in the header of a file. An X25519 stanza does not say whose it is; one of OpenSSH's has a tag that follows from the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
     x25519: usize,
@@ -39,7 +39,7 @@ impl Wanted {
         self.x25519 > 0
     }
 
-    /// Whether the private half of `recipient` might open the file.
+    /// Returns `true` if the private half of `recipient` might open the file.
     pub fn may_be(&self, recipient: &Recipient) -> bool {
         let text = recipient.to_string();
         match text.split_once(' ') {
@@ -66,7 +66,7 @@ impl fmt::Display for Wanted {
             format!("{count} {what}{plural}{which}")
         });
         let words: Vec<_> = words.collect();
-        f.write_str(&if words.is_empty() { "nobody".to_owned() } else { words.join(", ") })
+        f.write_str(&if words.is_empty() { "no recipients".to_owned() } else { words.join(", ") })
     }
 }
 
@@ -95,11 +95,11 @@ mod tests {
         assert!(!of(&[ssh(1)]).may_be(&identity.recipient()));
         assert_eq!(of(&[ssh(1), ssh(2)]).to_string(), "2 ssh-ed25519 keys");
         assert_eq!(crypto::wanted(b"no age file"), Wanted::default());
-        assert_eq!(Wanted::default().to_string(), "nobody");
+        assert_eq!(Wanted::default().to_string(), "no recipients");
     }
 
     #[test]
-    fn what_no_identity_opens_is_counted_and_what_means_nobody_is_not() {
+    fn unknown_stanzas_are_counted_and_grease_is_not() {
         let stanza = |tag: &str, args: &[&str]| Stanza {
             tag: tag.to_owned(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),

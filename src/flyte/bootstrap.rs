@@ -31,6 +31,7 @@ sys.modules["_flyte_local.start"].start(socket, start)
 /// The modules of a run.
 pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "broker",
+    "errors",
     "views",
     "leaks",
     "injection",

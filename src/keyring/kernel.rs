@@ -1,4 +1,4 @@
-//! Linux's: keys of the type `user`, as those of the type `logon` can be read by nobody.
+//! The keyring of Linux: keys of the type `user`, because no process can read those of the type `logon`.
 
 use linux_keyutils::{Key, KeyError, KeyPermissionsBuilder, KeyRing, KeyRingIdentifier, KeyType, LinkNode, Permission};
 use zeroize::Zeroizing;
@@ -65,7 +65,7 @@ pub(super) fn drop(name: &str) -> Result<bool, KeyringError> {
 fn unlink(key: Key) -> Result<bool, KeyringError> {
     match users().and_then(|users| users.unlink_key(key)) {
         Ok(()) => {
-            // Where it is linked elsewhere too.
+            // It may be linked elsewhere too.
             let _ = key.invalidate();
             Ok(true)
         }
@@ -86,7 +86,7 @@ fn search(name: &str) -> Result<Option<Key>, KeyringError> {
     }
 }
 
-/// Whether there was a key, or none at all.
+/// Returns `true` if the key is gone, or never was.
 fn is_gone(error: KeyError) -> bool {
     matches!(error, KeyError::KeyDoesNotExist | KeyError::KeyExpired | KeyError::KeyRevoked)
 }

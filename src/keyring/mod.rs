@@ -1,4 +1,4 @@
-//! What is kept for a while in the Linux kernel's keyring of the user, and in nobody's file.
+//! Values kept for a limited time in the user's keyring of the Linux kernel, and never in a file.
 //!
 //! It is in the user keyring (`@u`): every session of the user sees it, and it outlasts all of them, until its time is up or the
 //! machine restarts. The session keyring would be gone with the login, but in many systems it is a terminal's own, or none.
@@ -29,13 +29,13 @@ pub enum KeyringError {
 /// Something that is kept.
 #[derive(Debug)]
 pub struct Kept {
-    /// What was given for it.
+    /// The bytes that were stored.
     pub payload: Zeroizing<Vec<u8>>,
     /// How long it will be there.
     pub left: Duration,
 }
 
-/// The bytes of the time, in seconds since 1970, at which it ends: the kernel tells nobody but `/proc/keys`, which
+/// The bytes of the time, in seconds since 1970, at which it ends: the kernel shows it in `/proc/keys` alone, which
 /// containers hide.
 const DEADLINE_BYTES: usize = 8;
 
@@ -52,7 +52,7 @@ pub fn keep(name: &str, payload: &[u8], time: Duration) -> Result<(), KeyringErr
     kernel::keep(name, &whole, usize::try_from(seconds).unwrap_or(usize::MAX))
 }
 
-/// What is kept under `name`; `None` if there is nothing any more.
+/// Returns the value kept under `name`; `None` if there is none, or its time is up.
 ///
 /// # Errors
 /// See [`KeyringError`].

@@ -24,10 +24,10 @@ pub enum Recipe {
     Base64(usize),
 }
 
-/// Why text is no [`Recipe`].
+/// Why text is not a [`Recipe`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecipeError {
-    /// It is none of the words.
+    /// It is not one of the words.
     #[error("it is a number of characters, such as 32, or one of uuid, hex:BYTES and base64:BYTES")]
     Unknown,
     /// It makes nothing, or more than a value holds.
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// What it makes of these bytes, over and over.
+    /// The value that a recipe makes of these bytes, repeated as often as needed.
     fn made(recipe: &str, bytes: &[u8]) -> String {
         let mut source = bytes.iter().copied().cycle();
         let recipe: Recipe = recipe.parse().expect("a recipe");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_nothing_or_too_much_is_no_recipe() {
+    fn a_recipe_for_nothing_or_too_much_is_refused() {
         for unknown in ["", "-1", "+1", "1.5", "x", "UUID", "uuid:1", "hex", "hex:", "hex:x", "words:6", " 32"] {
             assert_eq!(unknown.parse::<Recipe>(), Err(RecipeError::Unknown), "{unknown}");
         }

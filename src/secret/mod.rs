@@ -1,4 +1,4 @@
-//! What a secret is called, where it applies, and what it holds.
+//! Secrets: their names, scopes, types and values.
 //!
 //! Pure newtypes: nothing here reads a disk, a clock or the environment. Each is parsed once, at the edge; a value of
 //! one of these types is a good one, so no later code checks it again.

@@ -13,13 +13,13 @@ pub enum NameError {
     /// There is nothing in it.
     #[error("a {what} cannot be empty")]
     Empty {
-        /// What was parsed: `secret name`, `project` or `domain`.
+        /// The kind of name: `secret name`, `project` or `domain`.
         what: &'static str,
     },
     /// It is longer than a file name, or a Flyte project, may be.
     #[error("a {what} is at most {limit} bytes long, this one has {length}")]
     TooLong {
-        /// What was parsed.
+        /// The kind of name.
         what: &'static str,
         /// The most bytes it may have.
         limit: usize,
@@ -29,7 +29,7 @@ pub enum NameError {
     /// It has a character that Flyte does not allow.
     #[error("a {what} has only letters, digits, '-' and '_', this one has {}", shown(*character))]
     Character {
-        /// What was parsed.
+        /// The kind of name.
         what: &'static str,
         /// The first character that is not allowed.
         character: char,
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_flyte_allows_is_a_name() {
+    fn names_that_flyte_allows_are_accepted() {
         for good in ["a", "MY_SECRET_KEY", "my-secret", "0", "-", "_"] {
             assert_eq!(good.parse::<SecretName>().map(String::from), Ok(good.to_owned()));
         }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_a_path_trick_is_not() {
+    fn names_that_could_leave_a_directory_are_refused() {
         for bad in ["..", ".", "a/b", "a\\b", "a\nb", "a\0b", "a.age", " ", "é", "~", "a:b"] {
             assert!(matches!(bad.parse::<SecretName>(), Err(NameError::Character { .. })), "{bad:?}");
         }

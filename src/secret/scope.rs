@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Domain, Project, SecretName};
 
-/// Where a secret applies. Ordered from the widest to the narrowest.
+/// The projects and domains that a secret applies to, ordered from the widest to the narrowest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// Every project and domain.
@@ -59,9 +59,9 @@ impl fmt::Display for Scope {
 /// A secret's full name: at most one secret of a name exists in a scope.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretId {
-    /// Where it applies.
+    /// The scope.
     pub scope: Scope,
-    /// What it is called.
+    /// The name.
     pub name: SecretName,
 }
 
@@ -107,7 +107,7 @@ pub struct ScopeFilter {
 }
 
 impl ScopeFilter {
-    /// Whether a secret of this scope is shown.
+    /// Returns `true` if a secret of this scope is shown.
     pub fn matches(&self, scope: &Scope) -> bool {
         let project = self.project.as_ref().is_none_or(|wanted| scope.project() == Some(wanted));
         let domain = self.domain.as_ref().is_none_or(|wanted| scope.domain() == Some(wanted));

@@ -41,7 +41,7 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// What kind of secret it is, in Flyte's words.
+/// The type of a secret, in Flyte's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretType {

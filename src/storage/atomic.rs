@@ -19,11 +19,11 @@ use super::{Directory, DirectoryEntry, Lock, StorageError, beneath, lock};
 /// that was killed leaves at most one behind, which the next write in that directory takes away without a search.
 const TEMPORARY: &str = ".tmp";
 
-/// What the temporary files of [`Directory::write_new`] begin with. Nobody waits for anybody, so each has a name of its own;
-/// its writer holds a lock on it, which ends with the writer.
-const ANYBODYS: &str = ".flyte-local-";
+/// The prefix of the temporary files of [`Directory::write_new`]. Its callers do not wait for each other, so each file has
+/// its own name; its writer holds a lock on it, which ends with the writer.
+const SHARED_PREFIX: &str = ".flyte-local-";
 
-/// What a write may do to a file that is there already.
+/// The treatment of a file that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replace {
     /// Take its place.
@@ -38,7 +38,7 @@ pub enum WriteError<E: std::error::Error + 'static> {
     /// The system refused a step.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// What was read back failed the caller's check.
+    /// The bytes that were read back failed the caller's check.
     #[error("cannot write {}", path.display())]
     Check {
         /// The file that was to be written.
@@ -65,13 +65,13 @@ fn same_as(bytes: &[u8]) -> impl FnOnce(&[u8]) -> Result<(), std::io::Error> {
     }
 }
 
-/// Whether a file of this name is one that a write has not finished, or never will.
+/// Returns `true` if the name is that of a temporary file, of a write that goes on or was interrupted.
 pub fn is_leftover(name: &str) -> bool {
-    name == TEMPORARY || is_anybodys(name)
+    name == TEMPORARY || is_shared_temporary(name)
 }
 
-fn is_anybodys(name: &str) -> bool {
-    name.starts_with(ANYBODYS) && name.ends_with(TEMPORARY)
+fn is_shared_temporary(name: &str) -> bool {
+    name.starts_with(SHARED_PREFIX) && name.ends_with(TEMPORARY)
 }
 
 /// A temporary file that is being written.
@@ -85,8 +85,8 @@ impl Directory {
     /// rename. Only in a directory that is ours alone, and under `lock`: a file called `.tmp` in it is removed.
     ///
     /// # Errors
-    /// The system's, or the check's. With [`Replace::Never`], a file that exists is one. So is a lock that keeps nobody
-    /// out any more.
+    /// The system's, or the check's. With [`Replace::Never`], a file that exists is one. So is a lock whose file
+    /// was removed or replaced.
     pub fn write<E: std::error::Error>(
         &self,
         lock: &Lock,
@@ -112,8 +112,8 @@ impl Directory {
         self.write(lock, name, bytes, Replace::Existing, same_as(bytes)).map_err(WriteError::into_storage)
     }
 
-    /// Writes a file that is not there yet, mode 0600 whatever the umask, in a directory that may be anybody's: it waits for
-    /// nobody, and touches nothing but what it made, or one before it that was killed.
+    /// Writes a file that is not there yet, mode 0600 whatever the umask, in a directory that other programs may share: it waits
+    /// for no lock, and touches nothing but its own temporary file and those of writers that were killed.
     ///
     /// # Errors
     /// The system's; a file that exists is one.
@@ -146,27 +146,27 @@ impl Directory {
         self.write_through(TemporaryFile { name: &temporary, file }, name, bytes, Replace::Existing, check, || Ok(()))
     }
 
-    /// Removes what a killed [`Directory::write_new`] left. What cannot be removed is in nobody's way.
+    /// Removes the temporary files that a killed [`Directory::write_new`] left. One that cannot be removed does no harm.
     fn sweep(&self) {
         for (name, _lock) in self.abandoned(0) {
             let _ = rustix::fs::unlinkat(self, &*name, AtFlags::empty());
         }
     }
 
-    /// What a killed [`Directory::write_new`] or [`Directory::replace`] left here, of this user's, that the next one will remove: with
-    /// some of what was to be written.
+    /// Returns this user's temporary files that a killed [`Directory::write_new`] or [`Directory::replace`] left here with some of
+    /// their content. The next such call removes them.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         // A writer takes its lock before it writes anything, and is not to find it taken.
         self.abandoned(1).map(|(name, _)| self.join(&name)).collect()
     }
 
-    /// Temporary files of this user's, of so many bytes at least, on which their writers have no lock any more, each with a lock
-    /// of ours. Who removes one keeps that until the name is gone: else its writer could take it and be robbed of its file.
+    /// Returns this user's temporary files of at least so many bytes whose writers hold no lock on them any more, each with our
+    /// lock. To remove one, keep the lock until the name is gone: otherwise a writer could lock the file and then lose it.
     fn abandoned(&self, least: i64) -> impl Iterator<Item = (String, File)> {
         let own = rustix::process::geteuid().as_raw();
         self.entries().unwrap_or_default().into_iter().filter_map(move |entry| {
             let DirectoryEntry::File(name) = entry else { return None };
-            if !is_anybodys(&name) {
+            if !is_shared_temporary(&name) {
                 return None;
             }
             let file = File::from(beneath::open(self, &name, OFlags::RDONLY, Mode::empty()).ok()?);
@@ -179,9 +179,9 @@ impl Directory {
     fn create_locked(&self, name: &str) -> Result<(String, File), StorageError> {
         loop {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let temporary = format!("{ANYBODYS}{}-{}{TEMPORARY}", std::process::id(), now.as_nanos());
+            let temporary = format!("{SHARED_PREFIX}{}-{}{TEMPORARY}", std::process::id(), now.as_nanos());
             let file = self.create_temporary(&temporary, name)?;
-            // Between the two, another one may have done so all the same. Where there are no locks, nobody does.
+            // Between the two, another writer may have taken it for a leftover. On a file system without locks none does.
             let is_locked = lock::try_lock(&file).unwrap_or(true);
             if is_locked && lock::is_named(&file, self.as_fd(), &temporary).unwrap_or(true) {
                 return Ok((temporary, file));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_writer_left_is_taken_away() {
+    fn a_temporary_file_of_a_killed_writer_is_removed() {
         let (keep, directory, lock) = directory();
         let keep = keep.path().join("d");
         std::os::unix::fs::symlink("/etc/passwd", keep.join(TEMPORARY)).expect("a link");
@@ -306,14 +306,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_in_anybodys_directory_touches_nothing_else() {
+    fn a_new_file_in_a_shared_directory_touches_nothing_else() {
         let (keep, directory, lock) = directory();
         let keep = keep.path().join("d");
         // Each has a half of what a file has that a killed writer left.
-        for name in [format!("{ANYBODYS}f"), format!("f{TEMPORARY}")] {
-            directory.write(&lock, &name, b"somebody's own", Replace::Never, accept).expect("written");
+        for name in [format!("{SHARED_PREFIX}f"), format!("f{TEMPORARY}")] {
+            directory.write(&lock, &name, b"another program's own", Replace::Never, accept).expect("written");
         }
-        std::fs::create_dir(keep.join(TEMPORARY)).expect("somebody's own");
+        std::fs::create_dir(keep.join(TEMPORARY)).expect("another program's own");
         directory.write_new("f", b"new").expect("written");
         assert!(directory.write_new("f", b"newer").expect_err("it is there").already_exists());
         assert_eq!(directory.read("f", 10).expect("readable").expect("there").as_slice(), b"new");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_anybodys_directory_is_replaced_whole_or_not_at_all() {
+    fn a_file_in_a_shared_directory_is_replaced_whole_or_not_at_all() {
         let (_keep, directory, _lock) = directory();
         directory.write_new("f", b"old").expect("written");
         drop(directory.create_locked("f").expect("what a killed writer left"));
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_writer_left_in_anybodys_directory_is_taken_away_and_what_a_living_one_has_is_not() {
+    fn in_a_shared_directory_only_the_temporary_files_of_killed_writers_are_removed() {
         let (_keep, directory, _lock) = directory();
         drop(directory.create_locked("f").expect("made"));
         let (living, _file) = directory.create_locked("f").expect("made");
@@ -349,10 +349,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_writer_leaves_is_for_its_user_from_the_start() {
+    fn a_temporary_file_is_private_from_the_start() {
         let (_keep, directory, _lock) = directory();
         let (_, file) = directory.create_locked("f").expect("made");
-        // Its user's next writer must be able to open it, to see whether somebody has a lock on it.
+        // Its user's next writer must be able to open it, to see whether a writer has a lock on it.
         assert_eq!(file.metadata().expect("there").permissions().mode() & 0o7777, 0o600);
     }
 

@@ -22,7 +22,7 @@ pub(super) fn open(directory: impl AsFd, name: &str, flags: OFlags, mode: Mode) 
     retry_on_intr(|| rustix::fs::openat(&directory, name, flags, mode))
 }
 
-/// Whether the kernel keeps out of links itself, as far as opening something has shown.
+/// `true` if the kernel itself refuses to follow links, as far as opening a file has shown.
 #[cfg(target_os = "linux")]
 pub(super) fn is_in_one_call() -> bool {
     in_one_call::is_there()

@@ -21,7 +21,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 pub struct Directory {
     fd: OwnedFd,
     path: PathBuf,
-    /// Whether others must not be able to write to what is opened in it.
+    /// The check of everything that is opened in it: by default, nothing is checked.
     guarded: bool,
 }
 
@@ -65,7 +65,7 @@ impl Directory {
 
     /// Opens a directory, making it and its parents first where they are missing, with mode 0700 whatever the umask.
     ///
-    /// What it made survives a power cut: each new directory's parent is synced.
+    /// A new directory survives a power cut: its parent is synced.
     ///
     /// # Errors
     /// As `mkdir(2)` and `open(2)`.
@@ -76,7 +76,7 @@ impl Directory {
         match Self::open(path) {
             Err(error) if error.is_not_found() => {}
             Ok(found) => {
-                // Whoever made it may have been stopped before syncing. Not every parent may be read, and then it is not
+                // The process that made it may have been interrupted before it synced. Not every parent may be read, and then it is not
                 // ours to sync.
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 if let Ok(parent) = Self::open(parent.unwrap_or(Path::new("."))) {
@@ -107,7 +107,7 @@ impl Directory {
         Ok(self)
     }
 
-    /// Whether what others can write to is refused in it.
+    /// Returns the check of everything that is opened in it.
     pub fn permissions(&self) -> Permissions {
         if self.guarded { Permissions::Checked } else { Permissions::Ignored }
     }
@@ -148,7 +148,7 @@ impl Directory {
     /// As `mkdirat(2)` and `openat(2)`; a symbolic link is one.
     pub fn create_subdirectory(&self, name: &str) -> Result<Self, StorageError> {
         if let Some(found) = self.subdirectory(name)? {
-            // Whoever made it may have been stopped before syncing.
+            // The process that made it may have been interrupted before it synced.
             self.sync()?;
             return Ok(found);
         }
@@ -174,13 +174,13 @@ impl Directory {
     /// Reads the first `limit` bytes of a regular file, or all of a shorter one; `None` where there is none.
     ///
     /// # Errors
-    /// As [`Directory::read`], save that a longer file is none.
+    /// As [`Directory::read`], except for a longer file.
     pub fn read_start(&self, name: &str, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
         let failed = |error: io::Error| StorageError::new("read", self.join(name), error);
         let fd = match beneath::open(&self.fd, name, OFlags::RDONLY, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => return Ok(None),
-            // What a link, and a socket, answers.
+            // The errors for a link and for a socket.
             Err(Errno::LOOP | Errno::NXIO) => return Err(failed(NotRegularFileError.into())),
             Err(error) => return Err(failed(error.into())),
         };
@@ -197,8 +197,7 @@ impl Directory {
         Ok(Some(bytes))
     }
 
-    /// What is in it, sorted by name. What has a name that is not UTF-8 is nothing of ours: an [`DirectoryEntry::Other`], under a
-    /// name that it nearly has.
+    /// Returns its entries, sorted by name. One whose name is not UTF-8 is a [`DirectoryEntry::Other`] with an approximate name.
     ///
     /// # Errors
     /// As `readdir(3)`.
@@ -231,7 +230,7 @@ impl Directory {
         Ok(entries)
     }
 
-    /// Whether something of this name is in it.
+    /// Returns `true` if it has an entry of this name.
     ///
     /// # Errors
     /// As `fstatat(2)`.
@@ -243,7 +242,7 @@ impl Directory {
         }
     }
 
-    /// Removes a file, durably; `false` where there was none. Fails if `lock` keeps nobody out any more.
+    /// Removes a file, durably; `false` where there was none. Fails if the file of `lock` was removed or replaced.
     ///
     /// # Errors
     /// As `unlinkat(2)` and `fsync(2)`.

@@ -4,10 +4,10 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Stat};
 
-/// Whether owners and permissions count.
+/// The check of owners and permissions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Permissions {
-    /// What others can change is refused.
+    /// Files and directories that other users can change are refused.
     #[default]
     Checked,
     /// They say nothing: some file systems have none, and show the same for every file.
@@ -32,7 +32,7 @@ pub enum ExposureError {
     /// It is neither ours nor root's.
     #[error("it belongs to another user (number {owner})")]
     Foreign {
-        /// Whose it is.
+        /// The user's number.
         owner: u32,
     },
 }
@@ -43,10 +43,10 @@ impl From<ExposureError> for std::io::Error {
     }
 }
 
-/// Refuses what somebody else could have written. Root is nobody else: who has its rights has ours.
+/// Refuses a file or directory that another user could have written. Root does not count: it can do anything here anyway.
 ///
-/// What is `within` a directory that was accepted may have its owner. Such a one is seen as nobody's in a user namespace,
-/// which a run enters.
+/// A file `within` an accepted directory may have the directory's owner: in a user namespace, which a run enters, that owner
+/// is an unknown number.
 pub(super) fn refuse_writable(stat: &Stat, within: Option<impl AsFd>) -> Result<(), ExposureError> {
     let accepted = within.and_then(|parent| rustix::fs::fstat(parent).ok()).map(|parent| parent.st_uid);
     refuse_foreign(stat, accepted)?;
@@ -55,14 +55,14 @@ pub(super) fn refuse_writable(stat: &Stat, within: Option<impl AsFd>) -> Result<
     if mode & others != 0 { Err(ExposureError::Writable { mode }) } else { Ok(()) }
 }
 
-/// Whether its group is one that most systems make for each user, with the user's number and no other member: there, what
-/// is made is open to that group, by the umask.
+/// Returns `true` if its group is the one that most systems make for each user, with the user's number and no other member:
+/// on these systems the umask leaves new files open to that group.
 fn is_of_private_group(stat: &Stat) -> bool {
     stat.st_uid != 0 && stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_gid == stat.st_uid
 }
 
-/// Refuses a regular file that somebody else could have read. A pipe has no permissions to speak of: who can open it is
-/// not who can read what was in it.
+/// Refuses a regular file that another user could have read. A pipe is not refused: its permissions do not say who could
+/// read its content.
 pub(super) fn refuse_readable(stat: &Stat) -> Result<(), ExposureError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Ok(());
@@ -79,7 +79,7 @@ fn refuse_foreign(stat: &Stat, accepted: Option<u32>) -> Result<(), ExposureErro
 }
 
 /// `st_mode` has 16 bits on some systems.
-#[allow(clippy::useless_conversion, reason = "it is none on macOS")]
+#[allow(clippy::useless_conversion, reason = "macOS needs the conversion")]
 fn permissions(stat: &Stat) -> u32 {
     u32::from(stat.st_mode) & 0o7777
 }

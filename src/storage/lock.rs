@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::{Directory, StorageError, beneath};
 
-/// How often a held lock is tried again. `flock(2)` has no time limit of its own.
+/// How often a held lock is tried again. `flock(2)` has no time limit.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// The advisory lock of a vault, held until dropped, or until the process ends in any way.
@@ -51,14 +51,14 @@ pub enum LockError {
     Storage(#[from] StorageError),
 }
 
-/// Why a lock that was taken is none.
+/// Why a lock that was taken no longer holds.
 #[derive(Debug, thiserror::Error)]
 #[error("the lock file was removed or replaced meanwhile, and another process may be writing")]
 struct LockLostError;
 
 impl Lock {
     /// Takes the lock in the file `name` of `directory`, making the file where it is missing and never removing it: a
-    /// lock on a removed file keeps nobody out. If somebody else removed or replaced it while we waited, the new one
+    /// lock on a removed file keeps no process out. If another process removed or replaced it meanwhile, the new one
     /// counts.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Lock {
         }
     }
 
-    /// That it still keeps others out: its file was neither removed nor replaced.
+    /// Checks that it still keeps others out: its file was neither removed nor replaced.
     ///
     /// # Errors
     /// It was, or that cannot be found out.
@@ -125,7 +125,7 @@ pub(super) fn try_lock(file: &File) -> std::io::Result<bool> {
     }
 }
 
-/// Whether the open file is the one that the directory has by this name.
+/// Returns `true` if the open file is the one that the directory has by this name.
 pub(super) fn is_named(file: &File, directory: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
     let open = rustix::fs::fstat(file)?;
     match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_cannot_be_locked_is_not_taken_for_locked() {
+    fn a_failure_to_lock_is_an_error() {
         let (keep, _) = directory();
         // `flock(2)` answers EBADF for such a descriptor.
         let fd = rustix::fs::open(keep.path(), OFlags::PATH, Mode::empty()).expect("there");
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_whose_file_was_removed_or_replaced_is_none() {
+    fn a_lock_whose_file_was_removed_or_replaced_is_lost() {
         let (keep, directory) = directory();
         let lock = Lock::acquire(&directory, ".lock", Duration::ZERO).expect("free");
         assert!(lock.confirm().is_ok());

@@ -48,17 +48,17 @@ impl StorageError {
         Self::new(action, path, io::Error::other(directory::NotRegularFileError))
     }
 
-    /// Whether the reason is that the file is larger than the caller allows.
+    /// Returns `true` if the reason is that the file is larger than the caller allows.
     pub fn is_too_large(&self) -> bool {
         self.source.kind() == io::ErrorKind::FileTooLarge
     }
 
-    /// Whether the reason is that what is there is a link, a directory, or something else that is no regular file.
+    /// Returns `true` if the reason is a link, a directory, or something else in the place of a regular file.
     pub fn is_no_regular_file(&self) -> bool {
         self.source.get_ref().is_some_and(|reason| reason.is::<directory::NotRegularFileError>())
     }
 
-    /// Whether the reason is that a link or a file is where a directory should be.
+    /// Returns `true` if the reason is that a link or a file is where a directory should be.
     pub fn is_no_directory(&self) -> bool {
         self.source.get_ref().is_some_and(|reason| reason.is::<directory::NotDirectoryError>())
     }
@@ -68,12 +68,12 @@ impl StorageError {
         self.source.get_ref()?.downcast_ref().copied()
     }
 
-    /// Whether the reason is that there is no such file.
+    /// Returns `true` if the reason is that there is no such file.
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
 
-    /// Whether the reason is that the file is there already.
+    /// Returns `true` if the reason is that the file is there already.
     pub fn already_exists(&self) -> bool {
         self.source.kind() == io::ErrorKind::AlreadyExists
     }
@@ -87,7 +87,7 @@ pub fn read_users_file(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec
     read_file(path, limit, Permissions::Ignored)
 }
 
-/// As [`read_users_file`], for a file that nobody else may read.
+/// As [`read_users_file`], for a file that other users must not read.
 ///
 /// # Errors
 /// As those, and one whose [`StorageError::exposure`] says that others can read it.
@@ -131,8 +131,8 @@ mod tests {
         directory.create_subdirectory("directory").expect("made");
         let reasons = [
             directory.read("file", 0).expect_err("it is longer"),
-            directory.read("directory", 10).expect_err("it is no file"),
-            directory.subdirectory("file").expect_err("it is no directory"),
+            directory.read("directory", 10).expect_err("it is not a file"),
+            directory.subdirectory("file").expect_err("it is not a directory"),
             Directory::open(&keep.path().join("none")).expect_err("it is not there"),
             directory.write_new("file", b"y").expect_err("it is there"),
         ];
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_writes_to_is_not_waited_for() {
+    fn reading_a_pipe_without_a_writer_does_not_block() {
         let keep = tempfile::tempdir().expect("a temporary directory");
         let path = keep.path().join("pipe");
         rustix::fs::mknodat(CWD, &path, rustix::fs::FileType::Fifo, Mode::RUSR, 0).expect("a pipe");

@@ -1,23 +1,23 @@
-//! What the operating system does for the files and the memory of this process.
+//! The operating system's protection of this process's files and memory.
 
-/// What it does.
+/// The protection that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct System {
-    /// Whether a file is opened beneath a directory in one call, `openat2`; else by one component at a time.
+    /// `true` if a file is opened beneath a directory in one call, `openat2`; otherwise it takes one call for each component.
     pub opens_beneath: bool,
     /// The devices and files to which it may write what a process holds in memory, as it is.
     pub open_swaps: Vec<String>,
 }
 
 impl System {
-    /// Looks. Whether there is `openat2`, only opening something has shown.
+    /// Looks at the system. Only opening a file shows whether there is `openat2`.
     #[cfg(target_os = "linux")]
     pub fn look() -> Self {
         let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
         Self { opens_beneath: super::beneath::is_in_one_call(), open_swaps: open_swaps(&swaps) }
     }
 
-    /// What another system than Linux does is not known.
+    /// Returns nothing: other systems than Linux are not looked at.
     #[cfg(not(target_os = "linux"))]
     pub fn look() -> Self {
         Self { opens_beneath: false, open_swaps: Vec::new() }
@@ -32,7 +32,7 @@ fn open_swaps(swaps: &str) -> Vec<String> {
     devices.filter(|device| !is_closed(device)).map(str::to_owned).collect()
 }
 
-/// Whether nothing of a swap device reaches a disk as it is: it lies in memory, or is encrypted (dm-crypt).
+/// Returns `true` if a swap device lies in memory or is encrypted (dm-crypt).
 #[cfg(target_os = "linux")]
 fn is_closed(device: &str) -> bool {
     let device = std::fs::canonicalize(device).unwrap_or_else(|_| device.into());

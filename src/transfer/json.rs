@@ -21,7 +21,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let members = deserializer.deserialize_map(MembersVisitor).and_then(|members| deserializer.end().map(|()| members));
     let members = members.map_err(|error| {
-        let reason = if error.is_data() { "it is no JSON object" } else { "it is not JSON" };
+        let reason = if error.is_data() { "it is not a JSON object" } else { "it is not JSON" };
         // The message may repeat what stands there.
         vec![SyntaxError {
             line: error.line().max(1),
@@ -51,7 +51,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
 
 fn value(raw: &RawValue) -> Result<Zeroizing<String>, &'static str> {
     match raw.get().as_bytes()[0] {
-        b'"' => serde_json::from_str(raw.get()).map(Zeroizing::new).map_err(|_| "its value is no text"),
+        b'"' => serde_json::from_str(raw.get()).map(Zeroizing::new).map_err(|_| "its value is not text"),
         b'{' | b'[' => Err("its value is not one value, but an object or an array"),
         b'n' => Err("its value is null: write \"\" for an empty one, or leave it out"),
         _ => Ok(Zeroizing::new(raw.get().to_owned())),

@@ -24,7 +24,7 @@ struct YamlReader<'a>(Parser<'a, saphyr_parser::StrInput<'a>>);
 
 impl<'a> YamlReader<'a> {
     fn entries(&mut self) -> Result<Vec<Entry>, SyntaxError> {
-        const NO_MAPPING: &str = "it is no YAML mapping";
+        const NO_MAPPING: &str = "it is not a YAML mapping";
         let start = loop {
             match self.next()? {
                 (Event::StreamStart | Event::DocumentStart(_), _) => {}
@@ -40,7 +40,7 @@ impl<'a> YamlReader<'a> {
             let (name, at) = match self.next()? {
                 (Event::MappingEnd, _) => break,
                 (Event::Scalar(name, _, _, None), at) => (Zeroizing::new(name.into_owned()), at),
-                (_, at) => return Err(malformed(at, "a name is no plain text")),
+                (_, at) => return Err(malformed(at, "a name is not plain text")),
             };
             let value = self.value()?;
             entries.push(Entry { line: at.line(), name, value: Some(value), replaces: None });

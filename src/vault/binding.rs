@@ -13,7 +13,7 @@ use super::manifest::Manifest;
 use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG};
 use crate::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
 
-/// What is known of a secret besides its value.
+/// A secret's metadata: everything but its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// Its scope and name.
@@ -111,7 +111,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Whether the author it names signed what the binding says.
+    /// Returns `true` if the author that the binding names signed it.
     pub(super) fn is_authentic(&self) -> bool {
         self.author.has_signed(&self.message, &self.signature)
     }
@@ -150,8 +150,8 @@ pub(super) fn encode(manifest: &Manifest, metadata: &Metadata, key: &AuthorKey, 
     serde_json::to_vec(&signed).expect("names, words and times always serialise")
 }
 
-/// What is signed. Each part has its length before it, so that no two bindings have the same bytes; the tag comes first,
-/// so that no other use of the key has them either. Neither a project nor a domain can be empty: there, empty is none.
+/// Builds the message that is signed. Each part has its length before it, so that no two bindings have the same bytes; the tag comes first,
+/// so that no other use of the key has them either. Neither a project nor a domain can be empty: there, empty means absent.
 fn message(body: &Body, author: &Author, commitment: &Commitment, recipients: Option<&str>) -> Vec<u8> {
     let parts: [&[u8]; 10] = [
         SIGNED_TAG.as_bytes(),
@@ -190,7 +190,7 @@ pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Res
     }
     let claim = if binding.is_signed {
         let proof: Proof = serde_json::from_slice(&binding.body).map_err(SecretFileError::Binding)?;
-        let author = proof.author.parse().map_err(|_| refused("its author is no author's key"))?;
+        let author = proof.author.parse().map_err(|_| refused("its author is not an author's key"))?;
         let commitment = bytes(&proof.commitment).ok_or_else(|| refused("its commitment is not 32 bytes in base64"))?;
         let signature = bytes(&proof.signature).ok_or_else(|| refused("its signature is not 64 bytes in base64"))?;
         let recipients = proof.recipients;
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn another_author_or_form_of_the_signature_is_none() {
+    fn another_author_or_form_of_the_signature_is_refused() {
         let (ours, theirs) = (key(), key());
         let text = text(&ours);
         assert!(!is_authentic(&text.replace(&ours.author().to_string(), &theirs.author().to_string())));

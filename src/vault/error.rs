@@ -1,4 +1,4 @@
-//! What can go wrong with a vault. Facts only: what to do about them is the command line's to say.
+//! Errors of a vault. They state facts; the command line adds hints.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::storage::{LockError, LockOwner, StorageError, WriteError};
 /// Why a file of the vault is refused: it is not what its place says it is.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretFileError {
-    /// It is no sound envelope.
+    /// Its envelope is damaged.
     #[error(transparent)]
     Envelope(EnvelopeError),
     /// Its binding is not understood.
     #[error("its binding is not understood")]
     Binding(#[source] serde_json::Error),
-    /// It is a link, a directory or something else that is no regular file.
+    /// It is a symlink, a directory or something else than a regular file.
     #[error("it is not a regular file")]
     NoFile,
     /// It belongs to another vault.
@@ -29,33 +29,33 @@ pub enum SecretFileError {
     #[error("it was written as {0}")]
     OtherSecret(Box<SecretId>),
     /// It is of the version that does not say who wrote it.
-    #[error("it is not signed: anybody may have written it")]
+    #[error("it is not signed, so its author is unknown")]
     Unsigned,
     /// It is not what the author it names has signed.
     #[error("its signature does not hold")]
     Forged,
-    /// Its author is none of the vault's.
-    #[error("it is signed by {0}, who is none of the vault's authors")]
+    /// Its author is not an author of the vault.
+    #[error("it is signed by {0}, who is not an author of this vault")]
     UnknownAuthor(Box<Author>),
-    /// Its author became one of the vault's without this machine's user having a part in it.
-    #[error("it is signed by {author}, whom vault.toml names as author {name:?}, but nobody accepted as one here")]
+    /// Its author was added to the vault without this machine's user.
+    #[error("it is signed by {author}, whom vault.toml names as author {name:?}, but whom this machine does not trust")]
     UnpinnedAuthor {
         /// Who signed it.
         author: Box<Author>,
-        /// What `vault.toml` calls them.
+        /// The author's name in `vault.toml`.
         name: String,
     },
     /// Its author was accepted here, and is one of the vault's no more.
-    #[error("it is signed by {author}, author {name:?} until vault.toml no longer named them")]
+    #[error("it is signed by {author}, a former author, {name:?}, whom vault.toml no longer names")]
     FormerAuthor {
         /// Who signed it.
         author: Box<Author>,
-        /// What they were called when they were accepted.
+        /// The author's name when they were accepted.
         name: String,
     },
 }
 
-/// What would open a file that nothing opened.
+/// The keys that would open a file which no identity opened.
 #[derive(Debug)]
 pub struct Needs {
     /// To whom the file's header says that it is encrypted.
@@ -70,19 +70,19 @@ pub enum VaultError {
     /// There is no vault.
     #[error("there is no vault at {}", path.display())]
     Missing {
-        /// Where it was looked for.
+        /// The path.
         path: PathBuf,
     },
     /// There is one already.
     #[error("there is a vault at {} already", path.display())]
     Exists {
-        /// Where it is.
+        /// The vault's path.
         path: PathBuf,
     },
     /// There are secrets, but not the `vault.toml` they were written with.
     #[error("there are secrets at {}, but no vault.toml", path.display())]
     ManifestLost {
-        /// Where they are.
+        /// The vault's path.
         path: PathBuf,
     },
     /// `vault.toml` is not understood.
@@ -101,7 +101,7 @@ pub enum VaultError {
         id: Box<SecretId>,
     },
     /// It was written meanwhile.
-    #[error("{} was updated by somebody else meanwhile, at {:.0}", .metadata.id, .metadata.updated)]
+    #[error("{} was updated by another process meanwhile, at {:.0}", .metadata.id, .metadata.updated)]
     Overtaken {
         /// As it is now.
         metadata: Box<Metadata>,
@@ -119,7 +119,7 @@ pub enum VaultError {
         id: Box<SecretId>,
         /// Its file.
         path: PathBuf,
-        /// What would open it.
+        /// The keys that would open it.
         needs: Box<Needs>,
     },
     /// The file is not what its place says it is.
@@ -160,19 +160,19 @@ pub enum VaultError {
         source: getrandom::Error,
     },
     /// The vault's recipients or authors, or its id, are not those that this machine knows.
-    #[error("the vault at {} is not as it was accepted here{}", path.display(), lines(changes))]
+    #[error("the vault at {} has changed since it was accepted on this machine{}", path.display(), lines(changes))]
     Changed {
-        /// Where it is.
+        /// The vault's path.
         path: PathBuf,
         /// How it differs.
         changes: Vec<Change>,
-        /// What tells it from all others as it is now.
+        /// Its fingerprint now.
         fingerprint: String,
     },
     /// It is not the one that was to be accepted.
     #[error("the vault at {} is not the expected one: its fingerprint is {found}", path.display())]
     Unexpected {
-        /// Where it is.
+        /// The vault's path.
         path: PathBuf,
         /// Its own fingerprint.
         found: String,
@@ -182,10 +182,10 @@ pub enum VaultError {
     RecipientExists {
         /// The key.
         key: String,
-        /// What it is called.
+        /// The recipient's name.
         name: String,
     },
-    /// What was to be written into `vault.toml` could not be read again.
+    /// A change of `vault.toml` is refused, because the result could not be read again.
     #[error("cannot change {}", path.display())]
     Unfit {
         /// The file.
@@ -197,32 +197,32 @@ pub enum VaultError {
     /// None of the recipients is called so, nor is it the key of one.
     #[error("the vault has no recipient {name:?}")]
     RecipientMissing {
-        /// What was looked for.
+        /// The name or key that was given.
         name: String,
     },
     /// Without it, no identity of the user's would be a recipient.
     #[error("without recipient {name:?}, none of your identities could open this vault")]
     LastRecipient {
-        /// What was to be removed.
+        /// The name or key that was given.
         name: String,
     },
     /// None of the authors is called so, nor is it the key of one.
     #[error("the vault has no author {name:?}")]
     AuthorMissing {
-        /// What was looked for.
+        /// The name or key that was given.
         name: String,
     },
-    /// The writer would be none of the vault's authors any more.
+    /// The user would no longer be an author of the vault.
     #[error("author {name:?} is you: what you write would not be read")]
     OwnAuthor {
-        /// What was to be removed.
+        /// The name or key that was given.
         name: String,
     },
     /// A secret is older than it was seen here, or gone.
     #[error("{0}")]
     Stale(Box<Stale>),
-    /// Who writes is none of the vault's authors.
-    #[error("you write as {key}, who is none of the vault's authors: what you write would not be read")]
+    /// The user is not an author of the vault.
+    #[error("you write as {key}, who is not an author of this vault: others would refuse what you write")]
     UnlistedAuthor {
         /// The writer's public key.
         key: Box<Author>,
@@ -231,24 +231,24 @@ pub enum VaultError {
     #[error("there is no key to sign with")]
     NoAuthor,
     /// It was never seen here, and what is not known is not to be taken as it is.
-    #[error("the vault at {} was never seen here{}", path.display(), lines(changes))]
+    #[error("this machine has never seen the vault at {}{}", path.display(), lines(changes))]
     FirstUse {
-        /// Where it is.
+        /// The vault's path.
         path: PathBuf,
         /// Its id, recipients and authors.
         changes: Vec<Change>,
-        /// What tells it from all others as it is now.
+        /// Its fingerprint now.
         fingerprint: String,
     },
     /// There is nowhere to remember a vault.
     #[error("there is no directory to remember the vault's authors and recipients in")]
     NoState,
-    /// What is remembered of a vault is not understood.
+    /// A record in the state directory cannot be parsed.
     #[error("cannot read {}: {reason}", path.display())]
     Pin {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The place in the file, and the reason.
         reason: String,
     },
     /// The system refused.

@@ -1,5 +1,5 @@
-//! What a vault in a git repository is better with: that git changes no byte of a secret, merges none, and does not keep
-//! what is of this machine alone. Git itself is not started.
+//! Settings for a vault in a git repository: git must not change a byte of a secret, must not merge two of them, and must not
+//! keep files of this machine. Git itself is not started.
 
 use super::{Vault, VaultError};
 
@@ -17,7 +17,7 @@ const FILES: [(&str, &str, &[&str]); 2] = [
     ),
 ];
 
-/// More than anybody writes there.
+/// More than such a file needs.
 const MAX_BYTES: usize = 1 << 20;
 
 impl Vault {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_stays_and_what_is_lacking_follows_once() {
+    fn existing_lines_stay_and_missing_lines_are_added_once() {
         let completed = |text: &str| completed(text.as_bytes(), "# why", &["a", "b c"]);
         let text = |text: &str| String::from_utf8(completed(text).expect("changed")).expect("UTF-8");
         assert_eq!(text(""), "# why\na\nb c\n");

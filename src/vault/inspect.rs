@@ -10,18 +10,18 @@ use crate::crypto::Identities;
 use crate::secret::SecretId;
 use crate::storage::{Directory, DirectoryEntry, Lock, LockError, StorageError, is_leftover};
 
-/// What lies in a vault.
+/// The contents of a vault.
 #[derive(Debug, Default)]
 pub struct Inspection {
     /// How many secrets there are in which nothing was found.
     pub sound: usize,
     /// How many of them are encrypted to others than the vault's recipients: [`super::Writer::rekey`] is for them.
     pub outdated: usize,
-    /// What is not as it should be, a directory's own before those of the directories in it.
+    /// The problems, a directory's own before those of the directories in it.
     pub flaws: Vec<InspectionError>,
 }
 
-/// Something in a vault that is not as it should be.
+/// A problem in a vault.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectionError {
     /// A secret that would not be read.
@@ -30,23 +30,23 @@ pub enum InspectionError {
     /// A directory that cannot be looked into, or that others can write to.
     #[error(transparent)]
     Directory(StorageError),
-    /// What is neither a secret nor a directory of any.
-    #[error("{} is no part of a vault", path.display())]
+    /// A file or directory that is not a part of the tree of secrets.
+    #[error("{} does not belong in a vault", path.display())]
     Stray {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
     },
     /// The unfinished file of a writer that was killed.
     #[error("{} was left behind by a writer that was killed; it holds nothing that was acknowledged", path.display())]
     Leftover {
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
     },
 }
 
 impl Vault {
     /// Looks at everything below `secrets`: each secret is opened to its end with `identities`, or, without, its header
-    /// alone looked at, and its author judged. Whether secrets are older than they were, [`Vault::stale`] says.
+    /// alone looked at, and its author judged. [`Vault::stale`] finds rollbacks.
     ///
     /// # Errors
     /// The directory `secrets` cannot be opened. All else is in what is returned.
@@ -54,7 +54,7 @@ impl Vault {
         let digest = self.manifest.recipients_digest();
         let mut walk = Walk { vault: self, identities, digest, found: Inspection::default() };
         for entry in self.root.entries()? {
-            // What else lies beside the secrets is the user's: a vault may be a repository.
+            // Other files beside the secrets are the user's: a vault may be a repository.
             if let DirectoryEntry::File(name) = entry
                 && is_leftover(&name)
             {
@@ -71,9 +71,9 @@ impl Vault {
         Ok(found)
     }
 
-    /// Whether a writer is at work, whose unfinished file is not left behind.
+    /// Returns `true` if a writer is at work, whose temporary file is then not a leftover.
     fn is_being_written(&self) -> bool {
-        // Who looks makes no file.
+        // An inspection makes no file.
         self.root.contains(layout::LOCK).unwrap_or(false)
             && matches!(Lock::acquire(&self.root, layout::LOCK, Duration::ZERO), Err(LockError::Held { .. }))
     }

@@ -1,4 +1,4 @@
-//! Where things are inside a vault: the only code that builds such a path.
+//! The layout of a vault: the only code that builds a path inside one.
 
 use super::Vault;
 use crate::secret::{Domain, Project, Scope, SecretName};
@@ -45,12 +45,12 @@ pub(super) enum TreeDirectory {
     Projects,
     /// `domain`, in a project's directory or not.
     Domains(Option<Project>),
-    /// That of a scope's secrets.
+    /// The directory of a scope's secrets.
     Scope(Scope),
 }
 
 impl TreeDirectory {
-    /// What a directory of this name in it is; `None` if it is no part of the tree.
+    /// Returns the directory of this name in it; `None` if it does not belong to the tree.
     pub(super) fn below(&self, name: &str) -> Option<Self> {
         match (self, name) {
             (Self::Tree, ORGANIZATION) => Some(Self::Scope(Scope::Organization)),

@@ -15,7 +15,7 @@ const FORMAT: u32 = 2;
 /// The format that knew no authors. It is read as one of a vault that has none.
 const WITHOUT_AUTHORS: u32 = 1;
 
-/// The bytes of a vault's id. It tells vaults apart; it is no secret.
+/// The bytes of a vault's id. It tells vaults apart, and is public.
 const ID_BYTES: usize = 16;
 
 /// The header of a file has room for so many.
@@ -30,7 +30,7 @@ pub(super) const MAX_NAME_CHARACTERS: usize = 64;
 /// A key, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named<K> {
-    /// Whose it is, for people.
+    /// The name that people know it by.
     pub name: String,
     /// The public key.
     pub key: K,
@@ -67,9 +67,9 @@ pub enum ManifestError {
     /// A recipient's key does not parse.
     #[error("the key of recipient {name:?} cannot be used")]
     Recipient {
-        /// Whose it is.
+        /// The name or key in question.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         reason: crate::crypto::RecipientError,
     },
@@ -78,11 +78,11 @@ pub enum ManifestError {
     Author {
         /// Who it is.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         #[source]
         reason: crate::crypto::AuthorError,
     },
-    /// There is nobody to encrypt to.
+    /// It has no recipients.
     #[error("it has no recipient")]
     NoRecipient,
     /// There are more than a list can show, or a header hold.
@@ -98,7 +98,7 @@ pub enum ManifestError {
     /// A name is too long.
     #[error("the name of {key} has more than {MAX_NAME_CHARACTERS} characters")]
     LongName {
-        /// Whose it is.
+        /// The name or key in question.
         key: String,
     },
     /// A key is there twice.
@@ -169,7 +169,7 @@ fn from_file<K: FromStr + Display>(
     keys.into_iter().map(named).collect()
 }
 
-/// The version alone, so that a later format is told as such rather than as a syntax error.
+/// The version alone, so that a later format is reported as such rather than as a syntax error.
 #[derive(Deserialize)]
 struct FileFormat {
     format: u32,
@@ -206,7 +206,7 @@ impl Manifest {
         Ok(Self { id: file.id, recipients, authors })
     }
 
-    /// Whether this is what a vault's id looks like.
+    /// Returns `true` if this has the form of a vault's id.
     pub(super) fn is_id(text: &str) -> bool {
         let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         text.len() == 2 * ID_BYTES && text.bytes().all(hexadecimal)
@@ -234,7 +234,7 @@ impl Manifest {
         &self.authors
     }
 
-    /// What tells one set of recipients from another, whatever they are called: the SHA-256 of their keys, sorted, each with a
+    /// Returns the digest of the set of recipients, without their names: the SHA-256 of their keys, sorted, each with a
     /// newline after it, in hexadecimal.
     pub(super) fn recipients_digest(&self) -> String {
         digest(self.recipients.iter().map(|recipient| recipient.key.to_string()))
@@ -249,7 +249,7 @@ impl Manifest {
         digest(recipients.chain(authors).chain([format!("id {}", self.id)]))
     }
 
-    /// That it would be read again.
+    /// Checks that it could be read again.
     pub(super) fn check(&self) -> Result<(), ManifestError> {
         Self::parse(self.to_toml().as_bytes()).map(drop)
     }
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn a_written_manifest_can_be_read() {
         let written = manifest();
         let read = Manifest::parse(written.to_toml().as_bytes()).expect("our own format");
         assert_eq!((read.id(), read.recipients()), (written.id(), written.recipients()));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn a_malformed_manifest_is_refused() {
         let good = manifest().to_toml();
         let parse = |text: String| Manifest::parse(text.as_bytes()).expect_err("not understood").to_string();
         assert!(parse(good.replace("format = 2", "format = 3")).contains("format 3"));
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_shown_whole_is_refused() {
+    fn a_manifest_beyond_the_limits_is_refused() {
         let good = manifest();
         let with = |change: &dyn Fn(&mut Manifest)| {
             let mut changed = good.clone();

@@ -1,4 +1,4 @@
-//! What a vault reports besides errors.
+//! Notices: the facts that a vault reports besides errors.
 
 use std::fmt;
 use std::path::Path;

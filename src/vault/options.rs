@@ -58,13 +58,13 @@ pub enum Access {
 /// ```
 #[derive(Debug, Clone)]
 pub struct VaultOptions {
-    /// Where the pins of this vault are.
+    /// The place of the pins.
     pub state: StateDirectory,
-    /// Whether a vault that other users can write to is refused.
+    /// The check of owners and permissions: by default, a vault that other users can write to is refused.
     pub permissions: Permissions,
-    /// How a first use and a rollback are reported.
+    /// The way to report a first use and a rollback.
     pub strictness: Strictness,
-    /// What the vault is opened for.
+    /// The purpose.
     pub access: Access,
     /// The fingerprint of the vault that may be pinned on first use or by [`super::LockedVault::accept`]; any, if `None`.
     pub expected: Option<String>,
@@ -75,7 +75,7 @@ pub struct VaultOptions {
 }
 
 impl VaultOptions {
-    /// Returns the defaults: to read, with permissions checked, any fingerprint, and notices that nobody hears.
+    /// Returns the defaults: to read, with permissions checked, any fingerprint, and a listener that ignores notices.
     pub fn new(state: StateDirectory) -> Self {
         Self {
             state,
@@ -113,7 +113,7 @@ pub struct NewVault {
     pub authors: Vec<NamedAuthor>,
     /// The directory in which the vault is pinned.
     pub state: PathBuf,
-    /// Whether a directory that other users can write to is refused.
+    /// The check of owners and permissions: by default, a directory that other users can write to is refused.
     pub permissions: Permissions,
     /// Receives the notices.
     pub listener: Listener,

@@ -20,9 +20,9 @@ fn order(scope: &Scope) -> (Option<&Project>, Option<&Domain>) {
 
 impl Vault {
     /// At most `limit` secrets in scopes that `filter` shows: the first ones after `after`, which need not be there any more.
-    /// So whoever follows the pages sees each secret once that was there all the time, whatever others write meanwhile.
+    /// A client that follows the pages sees each secret once that was there all the time, whatever others write meanwhile.
     ///
-    /// Of the secrets before and after the page no more is read than their names, and those of scopes that come before not
+    /// Only the names of secrets before and after the page are read, and those of scopes that come before not
     /// even that.
     ///
     /// # Errors

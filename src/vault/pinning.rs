@@ -21,7 +21,7 @@ impl Vault {
             StateDirectory::Unknown => return self.unpinned(VaultError::NoState).map(|()| self),
             StateDirectory::At(state) => Pins::new(state, &self.root, self.manifest.id()),
         };
-        // A pin that is there but cannot be read is an error: whoever changed the vault may have made it unreadable.
+        // A pin that is there but cannot be read is an error: an attacker who changed the vault may have made it unreadable.
         let pin = match self.load_settled(&pins)? {
             Some(PinOnRecord { pin, is_on_record }) => {
                 // The known pin counts even if the vault's new path cannot be recorded.
@@ -88,12 +88,12 @@ impl Vault {
         }
     }
 
-    /// Whether opening the vault pinned it for the first time.
+    /// Returns `true` if opening the vault pinned it for the first time.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
 
-    /// Whether the vault is pinned.
+    /// Returns `true` if the vault is pinned.
     pub fn is_remembered(&self) -> bool {
         self.pin.is_some()
     }

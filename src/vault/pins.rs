@@ -1,4 +1,4 @@
-//! What this machine remembers of a vault, outside of it: a file with its recipients and authors, and one for each secret
+//! Pins: the records that this machine keeps of a vault, outside of it: a file with its recipients and authors, and one for each secret
 //! with the newest update seen. So what a command reads and writes here does not grow with the vault.
 //!
 //! ```text
@@ -8,8 +8,8 @@
 //! <state>/vaults/ID/seen/…/NAME.pin    the tree of the vault; in each file a time, and `deleted` if it was deleted then
 //! ```
 //!
-//! By the path too, since whoever can write `vault.toml` can give it another id, and it would be a vault never seen. By the
-//! path as the user has it and by the one without links: whoever can write the vault may put a link in its place.
+//! By the path too, since an attacker who can write `vault.toml` can give it another id, and it would be a vault never seen. By the
+//! path as the user has it and by the one without links: an attacker who can write the vault may put a link in its place.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const VAULTS: &str = "vaults";
 const SEEN: &str = "seen";
 const PIN: &str = "pin.toml";
 const EXTENSION: &str = ".pin";
-/// What follows the time of a deletion.
+/// The mark after the time of a deletion.
 const DELETED: &str = " deleted";
 
 /// Larger than the file of one secret, or of a path.
@@ -43,14 +43,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The pin of a vault, as it was loaded.
 pub(super) struct PinOnRecord {
     pub(super) pin: Pin,
-    /// Whether both of the vault's paths are on record, so that another vault that takes its place is noticed.
+    /// `true` if both of the vault's paths are on record, so that another vault that takes its place is noticed.
     pub(super) is_on_record: bool,
 }
 
 /// The state of a secret while no deletion of it is half done.
 pub(super) struct Settled {
     pub(super) newest: Option<Newest>,
-    /// Whether there is a file in the secret's place.
+    /// `true` if there is a file in the secret's place.
     pub(super) is_there: bool,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Pins {
     /// The vault's path as the user has it, and without links.
     vault_paths: [PathBuf; 2],
     id: String,
-    /// Whether what others can write to is refused.
+    /// The check of the state directory's owner and permissions.
     permissions: Permissions,
 }
 
@@ -136,7 +136,7 @@ impl Pins {
         Ok(())
     }
 
-    /// What is known last of a secret here.
+    /// Returns the newest version of a secret on record.
     pub(super) fn newest(&self, id: &SecretId) -> Result<Option<Newest>, VaultError> {
         let Some(directory) = self.scope(&id.scope)? else { return Ok(None) };
         let file = file_name(id);
@@ -150,7 +150,7 @@ impl Pins {
         newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: "it holds no time".to_owned() })
     }
 
-    /// That a secret of this scope can be recorded: before something is done that has to be.
+    /// Checks that a secret of this scope can be recorded, before a write that must be.
     pub(super) fn prepare(&self, scope: &Scope) -> Result<(), VaultError> {
         let (state, _lock) = self.lock()?;
         self.create_scope(&state, scope).map(drop).map_err(VaultError::from)
@@ -167,7 +167,7 @@ impl Pins {
     }
 
     /// Deletes a secret by `delete`, and then records when, so that it cannot come back unnoticed. [`Pins::settled`] sees
-    /// both or neither. It is forgotten first: who is stopped halfway is not told of what they did themselves.
+    /// both or neither. It is forgotten first: a user who interrupts it does not get a warning about their own deletion.
     pub(super) fn record_deletion(
         &self,
         id: &SecretId,
@@ -275,7 +275,7 @@ fn below(directory: &Directory, components: &[&str]) -> Result<Directory, Storag
     found.ok_or_else(|| StorageError::new("open", directory.path(), std::io::ErrorKind::InvalidInput))
 }
 
-/// Where the vaults were, with their ids, that are remembered below `state`.
+/// Returns the ids and paths of the vaults that are pinned below `state`.
 pub(super) fn places(state: &Path, permissions: Permissions) -> Result<Vec<(String, PathBuf)>, VaultError> {
     let state = match Directory::open(state) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
@@ -314,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_reached_is_not_taken_for_nothing() {
+    fn a_state_directory_that_cannot_be_read_is_an_error() {
         let keep = tempfile::tempdir().expect("a temporary directory");
         let file = keep.path().join("file");
         let directory = Directory::open(keep.path()).expect("made");

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Enough of a file for its header and age's nonce.
 const PEEK_BYTES: usize = MAX_HEADER_BYTES + 16;
 
-/// The secrets of a list, and the files in their places that are none.
+/// The secrets of a list, and the files in their places that are refused.
 #[derive(Debug)]
 pub struct Listing {
     /// Sorted by project, domain and name, the organization first.
@@ -24,7 +24,7 @@ pub struct Listing {
 /// A secret found by walking the scopes.
 #[derive(Debug)]
 pub struct Resolved {
-    /// Where it was found.
+    /// The scope it was found in.
     pub scope: Scope,
     /// Its value.
     pub value: SecretValue,
@@ -37,12 +37,12 @@ pub struct Seen {
     pub id: SecretId,
     /// Those of the same name in wider scopes, narrowest first.
     pub shadowed: Vec<SecretId>,
-    /// What is known of it; a file that is refused still wins, as no wider scope stands in for it.
+    /// Its metadata; a file that is refused still wins, as no wider scope stands in for it.
     pub metadata: Result<Metadata, VaultError>,
 }
 
 impl Vault {
-    /// What is known of a secret, without its value. Read from the header unverified, for which no identity is needed;
+    /// Returns a secret's metadata. It is read from the header unverified, for which no identity is needed;
     /// it shows nothing that a forger could not have made up, save that the place matches.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Vault {
         self.peek(&directory, id)?.map(|header| header.metadata).ok_or_else(missing)
     }
 
-    /// That there is no such secret, nor anything else in its place.
+    /// Checks that there is no such secret, nor anything else in its place.
     ///
     /// # Errors
     /// [`VaultError::SecretExists`].
@@ -61,7 +61,7 @@ impl Vault {
         if self.is_occupied(id)? { Err(VaultError::SecretExists { id: Box::new(id.clone()) }) } else { Ok(()) }
     }
 
-    /// Whether there is anything in the place of the secret.
+    /// Returns `true` if there is anything in the place of the secret.
     pub(super) fn is_occupied(&self, id: &SecretId) -> Result<bool, VaultError> {
         match self.scope_directory(&id.scope)? {
             Some(directory) => Ok(directory.contains(&layout::file_name(&id.name))?),
@@ -83,7 +83,7 @@ impl Vault {
     /// it. As on a cluster, any other failure ends the walk; a wider scope never stands in for a file that is refused.
     ///
     /// # Errors
-    /// As [`Vault::value`], save that a missing secret is none.
+    /// Those of [`Vault::value`], except for a missing secret.
     pub fn resolve(
         &self,
         name: &SecretName,
@@ -110,7 +110,7 @@ impl Vault {
     /// The secrets that a run in `run` sees, sorted by name.
     ///
     /// # Errors
-    /// The system's. A file that is refused is no error, it is in what is returned.
+    /// The system's. A file that is refused is not an error, but a part of the result.
     pub fn seen(&self, run: &RunScope) -> Result<Vec<Seen>, VaultError> {
         let by_name = self.scopes_by_name(run)?.into_iter();
         let seen = by_name.filter_map(|(name, scopes)| {
@@ -138,6 +138,20 @@ impl Vault {
         Ok(by_name)
     }
 
+    /// Returns the full names of all secrets, sorted, without a look at their files.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn ids(&self) -> Result<Vec<SecretId>, VaultError> {
+        let mut ids = Vec::new();
+        for scope in self.scopes()? {
+            let Some(directory) = self.scope_directory(&scope)? else { continue };
+            ids.extend(secret_names(&directory)?.into_iter().map(|name| SecretId { scope: scope.clone(), name }));
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
     /// The scopes that have a secret of this name.
     ///
     /// # Errors
@@ -158,7 +172,7 @@ impl Vault {
     /// Every secret in a scope that `filter` shows.
     ///
     /// # Errors
-    /// The system's. A file that is refused is no error, it is in the listing.
+    /// The system's. A file that is refused is not an error, but a part of the listing.
     pub fn list(&self, filter: &ScopeFilter) -> Result<Listing, VaultError> {
         Ok(self.page(filter, None, usize::MAX)?.listing)
     }
@@ -168,7 +182,7 @@ impl Vault {
         for scope in self.scopes()? {
             let Some(directory) = self.scope_directory(&scope)? else { continue };
             for name in secret_names(&directory)? {
-                // One that was deleted meanwhile is none.
+                // A secret that was deleted meanwhile is left out.
                 if let Some(header) = self.peek_judged(&directory, &SecretId { scope: scope.clone(), name }).transpose()
                 {
                     visit(header);
@@ -200,7 +214,7 @@ impl Vault {
         Ok(found.map(|found| found.value))
     }
 
-    /// What the author of a secret says of it, if it is one of those that this machine knows. Not that the value is theirs.
+    /// Returns the metadata that a trusted author signed. It does not prove that the value is theirs.
     pub(super) fn signed_metadata(&self, id: &SecretId) -> Result<Option<Metadata>, VaultError> {
         let directory = self.scope_directory(&id.scope)?;
         let found = directory.map_or(Ok(None), |directory| self.peek_judged(&directory, id))?;
@@ -264,7 +278,8 @@ pub(super) fn refused(directory: &Directory, id: &SecretId, source: SecretFileEr
     VaultError::Refused { id: Box::new(id.clone()), path: directory.join(&layout::file_name(&id.name)), source }
 }
 
-/// What is in the places of secrets: their names, whatever lies there. Reading one that is no regular file is refused.
+/// Returns the names of secrets that have a file, a directory or anything else in their place. Reading any but a regular
+/// file is refused.
 pub(super) fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, VaultError> {
     let names = directory.entries()?.into_iter().filter_map(|entry| match entry {
         DirectoryEntry::File(name) | DirectoryEntry::Directory(name) | DirectoryEntry::Other(name) => {

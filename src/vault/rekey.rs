@@ -1,4 +1,4 @@
-//! Whom secrets are encrypted to: changing that, and encrypting what is there anew.
+//! Re-encrypting secrets to the vault's recipients.
 //!
 //! There is no journal. `vault.toml` is changed first, so that whatever is written from then on is for the new recipients; each
 //! file says in its header whom it is for. So a rekey that was stopped anywhere goes on when it is run again, and at any
@@ -32,10 +32,10 @@ pub struct Encryption {
     pub refused: Vec<VaultError>,
 }
 
-/// What a rekey did.
+/// The result of [`Writer::rekey`].
 #[derive(Debug, Default)]
 pub struct Rekeyed {
-    /// How many secrets it encrypted anew.
+    /// The number of secrets that were re-encrypted.
     pub done: usize,
     /// Why it left each of the others as they are.
     pub failed: Vec<VaultError>,
@@ -50,11 +50,11 @@ struct Ready {
 }
 
 impl Vault {
-    /// Whom each secret's author says that it is encrypted to, compared with the vault's recipients. By the headers: needs no
-    /// identity.
+    /// Compares the recipients that each secret's author signed with the vault's recipients. Reads headers alone, and needs
+    /// no identity.
     ///
     /// # Errors
-    /// The system's. A file that is refused is no error, it is in what is returned.
+    /// The system's. A file that is refused is not an error, but a part of the result.
     pub fn encryption(&self) -> Result<Encryption, VaultError> {
         let digest = self.manifest.recipients_digest();
         let mut found = Encryption::default();
@@ -68,13 +68,13 @@ impl Vault {
 }
 
 impl Writer<'_> {
-    /// Encrypts to the vault's recipients each secret that is not: its value, type and times stay as they are, and it is signed
-    /// as ours. Only what an author wrote who is known here, and what is not older than it was seen here: a new recipient is not to
-    /// get what somebody put back. `step` is called after each, with how many there are in all.
+    /// Re-encrypts each secret whose recipients are out of date. Its value, type and times stay as they are, and this writer
+    /// signs it. A secret by an author who is not trusted, or that was rolled back, is left alone, so that a new recipient
+    /// does not get a value that an attacker put there. `step` is called after each secret, with the number of all.
     ///
     /// # Errors
-    /// Those of [`Vault::require_writable`], and one of the system's on writing, which ends it; what was done stays done. That
-    /// a secret cannot be opened is no error, it is in what is returned.
+    /// The system's on writing, which ends the rekey; secrets that were re-encrypted stay so. A secret that cannot be opened is
+    /// not an error, but a part of the result.
     pub fn rekey(&mut self, identities: &dyn Identities, step: &mut dyn FnMut(usize)) -> Result<Rekeyed, VaultError> {
         let found = self.locked.vault.encryption()?;
         let ids = &found.outdated[..];
@@ -90,7 +90,7 @@ impl Writer<'_> {
                 let writer = &*self;
                 let work = move || {
                     while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        // Nobody listens any more once a write has failed.
+                        // The receiver is gone once a write has failed.
                         if sender.send(writer.reseal(id, identities)).is_err() {
                             return;
                         }
@@ -100,7 +100,7 @@ impl Writer<'_> {
                 let _ = std::thread::Builder::new().spawn_scoped(scope, work);
             }
             drop(sender);
-            // What no thread took: all of it, if there is none.
+            // The secrets that no thread took: all of them, if no thread could be started.
             let rest = std::iter::from_fn(|| ids.get(next.fetch_add(1, Ordering::Relaxed)));
             for prepared in ready.into_iter().chain(rest.map(|id| self.reseal(id, identities))) {
                 match prepared {
@@ -122,7 +122,7 @@ impl Writer<'_> {
         })
     }
 
-    /// Opens a secret and encrypts it anew; `None` if it is gone.
+    /// Opens a secret and re-encrypts it; `None` if it is gone.
     fn reseal(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<Ready>, VaultError> {
         let vault = &self.locked.vault;
         let Some(directory) = vault.scope_directory(&id.scope)? else { return Ok(None) };
@@ -139,7 +139,7 @@ impl Writer<'_> {
     }
 }
 
-/// Whether a file says that it is encrypted to the recipients of this digest, and nobody else.
+/// Returns `true` if the author says that the file is encrypted to exactly the recipients of this digest.
 pub(super) fn is_for(digest: &str, claim: Option<&Claim>) -> bool {
     claim.is_some_and(|claim| claim.recipients.as_deref() == Some(digest))
 }

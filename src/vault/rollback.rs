@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_deleted_while_it_was_read_is_not_missed() {
+    fn a_secret_that_was_deleted_while_it_was_read_is_not_reported_as_gone() {
         let (_keep, vault, id) = vault();
         // Its pin was there before the file was looked for, and now it is that of a deletion.
         let pins = vault.pins.as_ref().expect("made with pins");
@@ -120,14 +120,14 @@ mod tests {
         pins.forget(&id).expect("forgotten");
         pins.record(&id, time(7)).expect("recorded");
         assert!(matches!(vault.compare(&id, seen(7), None), Err(VaultError::Stale(_))));
-        // It was made anew.
+        // The secret was created again.
         let scope = vault.create_scope_directory(&id.scope).expect("made");
         scope.write_new("s.age", b"anything").expect("written");
         assert!(vault.compare(&id, seen(7), None).is_ok());
     }
 
     #[test]
-    fn what_is_older_is_not_recorded_and_what_could_not_be_deleted_is_forgotten() {
+    fn an_older_time_is_not_recorded_and_a_failed_deletion_removes_the_record() {
         let (_keep, vault, id) = vault();
         let pins = vault.pins.as_ref().expect("made with pins");
         pins.record(&id, time(8)).expect("recorded");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_deleted_is_an_error_and_what_could_not_be_remembered_is_told() {
+    fn a_failed_deletion_is_an_error_and_a_failed_record_of_one_is_a_notice() {
         let (keep, mut vault, id) = vault();
         let scope = vault.create_scope_directory(&id.scope).expect("made");
         scope.create_subdirectory("s.age").expect("made");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_remembers_what_is_newer_and_waits_for_nobody_else() {
+    fn a_reader_records_a_newer_version_and_takes_no_lock_otherwise() {
         let (keep, vault, id) = vault();
         assert!(vault.compare(&id, None, Some(time(7))).is_ok());
         assert_eq!(vault.known(&id).expect("understood"), seen(7));

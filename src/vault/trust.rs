@@ -1,5 +1,5 @@
-//! What is believed: the one place where it is decided whose values are read, whether a vault is the one this machine
-//! knows, and whether a secret is older than it was. Nothing here reads or writes anything.
+//! Trust: the one place that decides whose values are read, whether a vault is the pinned one, and whether a secret was
+//! rolled back. Nothing here reads or writes anything.
 
 use std::fmt;
 
@@ -11,25 +11,25 @@ use super::manifest::{Manifest, Named, NamedAuthor, NamedRecipient};
 use crate::crypto::Commitment;
 use crate::secret::SecretId;
 
-/// What this machine knows of a vault: what it was when it was first seen, or last accepted.
+/// The id, recipients and authors of a vault when this machine first used it, or last accepted it.
 #[derive(Debug, Clone)]
 pub(super) struct Pin {
     pub(super) id: String,
     pub(super) recipients: Vec<NamedRecipient>,
     pub(super) authors: Vec<NamedAuthor>,
     /// The fingerprint of what the user is about to make of it, announced before `vault.toml` is written: so that their own
-    /// change, stopped halfway, is not taken for somebody else's.
+    /// change, stopped halfway, is not taken for another user's.
     pub(super) announced: Option<String>,
 }
 
 /// One way in which a vault is not what is pinned. It shows as a line of a difference: `+ author NAME KEY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Whether the vault has it and the pin has not; else it is the other way round.
+    /// `true` if the vault has it and the pin has not; `false` the other way round.
     pub is_new: bool,
     /// `id`, `author` or `recipient`.
     pub what: &'static str,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The key.
     pub key: String,
@@ -39,7 +39,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { is_new, what, name, key } = self;
         let sign = if *is_new { '+' } else { '-' };
-        // Whoever wrote the name must not be able to end the line with it.
+        // The name must not end the line: its author may be an attacker.
         if name.is_empty() { write!(f, "{sign} {what} {key}") } else { write!(f, "{sign} {what} {name:?} {key}") }
     }
 }
@@ -81,7 +81,7 @@ fn texts<K: fmt::Display>(keys: &[Named<K>]) -> Vec<(String, String)> {
     keys.iter().map(|known| (known.name.clone(), known.key.to_string())).collect()
 }
 
-/// What is in one list alone.
+/// Returns the entries that only one of the lists has.
 fn difference(what: &'static str, old: Vec<(String, String)>, new: Vec<(String, String)>) -> Vec<Change> {
     let only = |is_new: bool, these: &[(String, String)], others: &[(String, String)]| -> Vec<Change> {
         let missing = these.iter().filter(|pair| !others.contains(pair));
@@ -90,7 +90,7 @@ fn difference(what: &'static str, old: Vec<(String, String)>, new: Vec<(String, 
     [only(false, &old, &new), only(true, &new, &old)].concat()
 }
 
-/// Whether the file was written by somebody whose values are read: one of the vault's authors who is pinned. `None` where
+/// Checks that a trusted author wrote the file: one of the vault's authors who is pinned. The pin is `None` where
 /// nothing can be pinned; then the vault's own list has to do.
 ///
 /// # Errors
@@ -115,7 +115,7 @@ pub(super) fn judge(claim: Option<&Claim>, manifest: &Manifest, pin: Option<&Pin
     }
 }
 
-/// Whether the value is the one that was signed.
+/// Checks that the value is the one that was signed.
 ///
 /// # Errors
 /// It is not.
@@ -126,12 +126,12 @@ pub(super) fn judge_value(claim: Option<&Claim>, commitment: &Commitment) -> Res
     }
 }
 
-/// What this machine knows last of a secret.
+/// The newest version of a secret on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Newest {
     /// When it was last updated, or deleted here.
     pub(super) time: Timestamp,
-    /// Whether it was deleted here.
+    /// `true` if it was deleted here.
     pub(super) is_deleted: bool,
 }
 
@@ -142,7 +142,7 @@ pub struct Stale {
     pub id: SecretId,
     /// When it was last updated, as far as this machine knows, or deleted on it.
     pub known: Timestamp,
-    /// Whether it was deleted on this machine.
+    /// `true` if it was deleted on this machine.
     pub is_deleted: bool,
     /// When the file that is there was; `None` if there is none.
     pub found: Option<Timestamp>,
@@ -152,9 +152,13 @@ impl fmt::Display for Stale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, known, is_deleted, found } = self;
         match found {
-            Some(found) if *is_deleted => write!(f, "{id} is of {found}, and was deleted here at {known}"),
-            Some(found) => write!(f, "{id} is of {found}, older than the one of {known} seen here"),
-            None => write!(f, "{id} is gone; one of {known} was seen here"),
+            Some(found) if *is_deleted => {
+                write!(f, "{id} dates from {found}, but was deleted on this machine at {known}")
+            }
+            Some(found) => {
+                write!(f, "{id} dates from {found}, but this machine has already seen a version from {known}")
+            }
+            None => write!(f, "{id} is gone, but this machine has seen a version from {known}"),
         }
     }
 }
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_signed_is_refused_whoever_is_pinned() {
+    fn an_unsigned_file_is_refused_with_and_without_a_pin() {
         let manifest = Manifest::new(vec![recipient("owner")], vec![author("alice")]).expect("randomness");
         for pin in [None, Some(Pin::of(&manifest))] {
             assert!(matches!(judge(None, &manifest, pin.as_ref()), Err(SecretFileError::Unsigned)));

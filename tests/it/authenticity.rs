@@ -219,7 +219,7 @@ fn by_another(sandbox: &Sandbox) -> (Vec<u8>, String) {
 fn a_value_of_an_unknown_author_is_read_once_they_are_trusted() {
     let sandbox = filled();
     let (file, theirs) = by_another(&sandbox);
-    let ran = refused(&sandbox, &file, &format!("it is signed by {theirs}, who is none of the vault's authors"));
+    let ran = refused(&sandbox, &file, &format!("it is signed by {theirs}, who is not an author of this vault"));
     let trusted = sandbox.type_hint(&ran, "--trust-author");
     assert_eq!(trusted.code, 0, "{trusted:?}");
     assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"theirs");
@@ -231,7 +231,7 @@ fn a_value_of_an_unknown_author_is_read_once_they_are_trusted() {
 fn a_value_of_an_unknown_author_can_be_made_ones_own() {
     let sandbox = filled();
     let (file, theirs) = by_another(&sandbox);
-    let ran = refused(&sandbox, &file, "none of the vault's authors");
+    let ran = refused(&sandbox, &file, "who is not an author of this vault");
     let adopted = sandbox.type_hint(&ran, "--adopt");
     assert_eq!(adopted.code, 0, "{adopted:?}");
     assert!(adopted.stderr.contains(&format!("it was signed by {theirs}")), "{adopted:?}");
@@ -240,6 +240,7 @@ fn a_value_of_an_unknown_author_can_be_made_ones_own() {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn an_unsigned_value_is_read_once_it_is_adopted_and_age_opens_both() {
     require("age", "age");
     let sandbox = filled();

@@ -54,6 +54,7 @@ const KINDS: [&str; 8] = [
 ];
 
 #[test]
+#[ignore = "needs Bash: scripts/test"]
 fn a_child_inherits_neither_the_identity_nor_the_passphrase() {
     let sandbox = sandbox();
     let key = std::fs::read_to_string(sandbox.identity()).expect("an identity");
@@ -70,6 +71,7 @@ fn a_child_inherits_neither_the_identity_nor_the_passphrase() {
 }
 
 #[test]
+#[ignore = "needs Bash: scripts/test"]
 fn a_passphrase_unlocks_the_identity_although_uv_starts_first() {
     let sandbox = sandbox();
     sandbox.lock_identity(PASSPHRASE);

@@ -17,21 +17,44 @@ use std::sync::Mutex;
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, keyring_turn};
 
-#[test]
-fn every_transcript_is_what_happens() {
-    for (tool, package) in [
-        ("age", "age"),
-        ("ssh-keygen", "openssh-client"),
-        ("unshare", "util-linux"),
-        ("flock", "util-linux"),
-        ("timeout", "coreutils"),
-    ] {
-        crate::support::require(tool, package);
-    }
+/// The programs besides those of POSIX that transcripts use, and the packages they come from.
+const PROGRAMS: [(&str, &str); 4] =
+    [("age", "age"), ("ssh-keygen", "openssh-client"), ("unshare", "util-linux"), ("flock", "util-linux")];
+
+/// Returns whether a command of the story uses one of [`PROGRAMS`].
+fn needs_programs(story: &Path) -> bool {
+    let text = std::fs::read_to_string(story).expect("a text file");
+    let commands = text.lines().filter_map(|line| line.strip_prefix("$ ").or_else(|| line.strip_prefix("> ")));
+    let starts = |word: &str| PROGRAMS.iter().any(|(program, _)| word == *program);
+    commands.flat_map(|command| command.split([' ', '(', ')', ';', '|', '&'])).any(starts)
+}
+
+/// Returns the stories, those that need [`PROGRAMS`] or the others.
+fn stories(with_programs: bool) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
     let entries = std::fs::read_dir(&directory).expect("the transcripts");
-    let mut stories: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut stories: Vec<PathBuf> = paths.filter(|story| needs_programs(story) == with_programs).collect();
+    assert!(stories.len() > 2, "the transcripts were not found");
     stories.sort();
+    stories
+}
+
+#[test]
+fn every_transcript_is_what_happens() {
+    play_stories(&stories(false));
+}
+
+#[test]
+#[ignore = "needs age, OpenSSH and util-linux: scripts/test"]
+fn every_transcript_with_other_programs_is_what_happens() {
+    for (tool, package) in PROGRAMS {
+        crate::support::require(tool, package);
+    }
+    play_stories(&stories(true));
+}
+
+fn play_stories(stories: &[PathBuf]) {
     let (queue, failures) = (Mutex::new(stories.iter()), Mutex::new(Vec::new()));
     let next = || queue.lock().expect("no panic").next();
     let play_all = || {

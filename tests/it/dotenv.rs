@@ -195,6 +195,7 @@ fn many() -> usize {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_file_is_read_as_python_dotenv_reads_it() {
     let table = [systematic(), peculiar()].concat();
     let (read, refused) = compare(&table);
@@ -222,6 +223,7 @@ fn text(random: &mut Random) -> String {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_we_write_python_dotenv_reads_and_so_do_we() {
     let mut random = Random::seeded();
     let names: Vec<SecretName> = ["A", "a-b", "1", "export", "-", "_"].map(|name| name.parse().expect("good")).to_vec();

@@ -64,6 +64,7 @@ fn rows(ran: &Ran) -> Vec<Value> {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_table_says_what_each_environment_declares_and_where_it_would_come_from() {
     for sdk in SDKS {
         let sandbox = sandbox();
@@ -92,6 +93,7 @@ hint: create it: flyte-local create secret other
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn json_has_one_shape() {
     for sdk in SDKS {
         let sandbox = sandbox();
@@ -124,6 +126,7 @@ hint: create it: flyte-local create secret other";
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_task_needs_its_own_and_what_its_environment_depends_on() {
     for sdk in SDKS {
         let sandbox = sandbox();
@@ -153,6 +156,7 @@ fn a_task_needs_its_own_and_what_its_environment_depends_on() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_would_not_open_in_a_run_is_told_with_that_errors_code() {
     let script = "
 import flyte
@@ -202,6 +206,7 @@ env = flyte.TaskEnvironment(name='env', secrets=['first', 'second', flyte.Secret
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_file_is_imported_as_in_a_run_but_without_a_private_mount() {
     let script = "
 import os
@@ -237,6 +242,7 @@ def task() -> None:
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_file_that_runs_a_task_while_it_is_imported_does_not_run_it() {
     let script = "
 import flyte
@@ -259,6 +265,7 @@ flyte.run(task)
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_file_whose_import_fails_still_tells_what_was_missing() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -291,6 +298,7 @@ fn a_file_whose_import_fails_still_tells_what_was_missing() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn apps_and_files_without_a_task_are_told_of_too() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -309,6 +317,7 @@ app = flyte.app.AppEnvironment(name='an-app', image='auto', secrets='key')
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_scopes_are_those_of_a_run() {
     let script = "import flyte\nenv = flyte.TaskEnvironment(name='env', secrets='key')\n";
     for sdk in SDKS {
@@ -330,6 +339,7 @@ fn the_scopes_are_those_of_a_run() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_missing_vault_or_identity_is_told_before_anything_is_imported() {
     let sandbox = Sandbox::empty();
     sandbox.file("script.py", "open('marker', 'w').close()\n");

@@ -51,6 +51,7 @@ fn proc(child: &Child, file: &str) -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn a_process_with_a_value_is_not_to_be_looked_into_and_leaves_no_core() {
     let sandbox = Sandbox::new();
     let mut child = waiting(&sandbox);
@@ -83,6 +84,7 @@ fn a_process_with_a_value_is_not_to_be_looked_into_and_leaves_no_core() {
 const ASK: &str = "ulimit -S -c; stat -c %u /proc/$$/environ";
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn a_command_has_the_limit_of_its_caller_and_its_own_files() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
@@ -109,6 +111,7 @@ def show():
 ";
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_is_started_has_no_identity() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);

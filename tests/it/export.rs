@@ -134,6 +134,7 @@ fn shell_reads(files: &[(PathBuf, Vec<String>)]) -> Vec<Values> {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_a_format_holds_comes_back_and_what_it_does_not_is_refused() {
     let count = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 20_000 } else { 500 };
     let mut random = Random::seeded();
@@ -201,6 +202,7 @@ fn variables_of(shell: &str, list: &str) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs Bash: scripts/test"]
 fn what_the_shell_that_reads_it_would_act_on_is_refused() {
     crate::support::require("bash", "bash");
     let refused = |name: &str| {
@@ -267,6 +269,7 @@ fn a_vault_goes_out_and_into_another_and_is_the_same() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs, Python and script: scripts/test"]
 fn a_terminal_is_shown_nothing_unasked() {
     crate::support::require("script", "bsdutils");
     let sandbox = Sandbox::new();

@@ -98,6 +98,7 @@ impl Bench {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn an_error_names_the_file_and_the_reason() {
     let mut bench = Bench::new();
     let full = bench.run(Update, "write:error=ENOSPC:when=1");
@@ -109,6 +110,7 @@ fn an_error_names_the_file_and_the_reason() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn an_interrupted_wait_for_the_lock_goes_on() {
     let mut bench = Bench::new();
     let Outcome { ran, place, injected } = bench.run(Update, "flock:error=EINTR:when=1");
@@ -118,6 +120,7 @@ fn an_interrupted_wait_for_the_lock_goes_on() {
 
 /// Before Linux 5.6 there is no `openat2`, and some sandboxes forbid it.
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_system_without_openat2_is_served_as_well() {
     let mut bench = Bench::new();
     for error in ["ENOSYS", "EPERM"] {
@@ -143,6 +146,7 @@ fn a_system_without_openat2_is_served_as_well() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_file_system_without_a_rename_that_does_not_replace_is_served_too() {
     let mut bench = Bench::new();
     let Outcome { ran, place, injected } = bench.run(Create, "renameat2:error=EINVAL:when=1");
@@ -181,6 +185,7 @@ fn traced(sandbox: &Sandbox, calls: &str, arguments: &[String]) -> String {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_write_is_synced_before_its_rename_and_its_directory_after_it() {
     let sandbox = Sandbox::new();
     for (arguments, change) in [
@@ -212,6 +217,7 @@ fn a_write_is_synced_before_its_rename_and_its_directory_after_it() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_directory_that_a_killed_writer_made_is_synced_by_the_next() {
     let mut bench = Bench::new();
     let made = bench.sandbox.vault().join("secrets/project");
@@ -231,6 +237,7 @@ fn a_directory_that_a_killed_writer_made_is_synced_by_the_next() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_directory_that_becomes_a_vault_is_synced_whoever_made_it() {
     let sandbox = Sandbox::empty();
     let parent = sandbox.work().join("parent");

@@ -117,6 +117,7 @@ fn step(text: &str) -> Step {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn a_write_for_which_there_is_no_room_leaves_the_old_value_and_a_delete_makes_room() {
     let mut count = 0;
     for part in [Vault, Keys, Memory] {
@@ -199,6 +200,7 @@ fn a_write_for_which_there_is_no_room_leaves_the_old_value_and_a_delete_makes_ro
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn init_for_which_there_is_no_room_can_be_done_again() {
     for part in [Vault, Keys, Memory] {
         for lack in [Blocks, Inodes] {

@@ -113,6 +113,7 @@ fn the_configuration_takes_one_path_or_several_from_where_it_lies() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn an_error_lists_each_that_was_tried_and_what_the_file_needs() {
     let (sandbox, wrong) = two_identities();
     sandbox.ssh_key("ssh", &["ed25519"], "");
@@ -149,6 +150,7 @@ fn an_error_lists_each_that_was_tried_and_what_the_file_needs() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn a_vault_is_made_with_the_key_in_the_variable_which_no_child_has() {
     let sandbox = Sandbox::empty();
     let identity = Identity::generate();
@@ -181,6 +183,7 @@ fn a_vault_is_made_with_the_key_in_the_variable_which_no_child_has() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn no_source_may_be_read_by_others_or_lie_in_the_vault() {
     use std::os::unix::fs::PermissionsExt;
     let (sandbox, _) = two_identities();

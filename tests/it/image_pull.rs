@@ -134,6 +134,7 @@ const REGISTRIES: [&str; 9] = [
 ];
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_is_typed_becomes_the_sdks_document() {
     let mut cases: Vec<Value> = Vec::new();
     for registry in REGISTRIES {
@@ -148,6 +149,7 @@ fn what_is_typed_becomes_the_sdks_document() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_docker_has_becomes_the_sdks_document() {
     let count = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 600 } else { 40 };
     let mut random = Random::seeded();
@@ -254,6 +256,7 @@ fn play(sandbox: &Sandbox, steps: &Value, command: &[&str]) -> (String, i64) {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn on_a_terminal_what_is_missing_is_asked_for() {
     let sandbox = Sandbox::new();
     let asked = json!([
@@ -299,6 +302,7 @@ fn a_password_on_standard_input_is_in_no_list_of_processes() {
 
 /// A cluster gives one that a task declares to the task as any other, besides pulling with it.
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_task_that_declares_one_gets_the_document() {
     let sandbox = Sandbox::new();
     let document = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}}}"#;

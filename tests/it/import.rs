@@ -137,6 +137,7 @@ fn another_vaults_secrets_keep_their_scopes_and_types() {
 }
 
 #[test]
+#[ignore = "needs script: scripts/test"]
 fn a_bar_is_shown_on_a_terminal_for_many_and_taken_away() {
     require("script", "bsdutils");
     for (count, is_shown) in [(40, true), (3, false)] {
@@ -160,6 +161,7 @@ fn a_bar_is_shown_on_a_terminal_for_many_and_taken_away() {
 
 /// A task declares `api_key` and reads API_KEY: what `--lower` makes of the variable is what the SDK makes back of it.
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_lower_makes_of_a_variable_the_sdk_makes_the_variable_of() {
     let sandbox = Sandbox::new();
     sandbox.file("x.env", "API_KEY=1\n_X9=2\nOPENAI_API_KEY_2=3\n");
@@ -228,6 +230,7 @@ fn text(random: &mut Random) -> String {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn yaml_is_read_in_every_style_that_pyyaml_writes() {
     use base64::Engine;
     use std::io::Write;

@@ -57,6 +57,7 @@ fn open(sandbox: &Sandbox) -> usize {
 }
 
 #[test]
+#[ignore = "needs Git: scripts/test"]
 fn a_clone_has_every_secret_as_it_was_and_nothing_else() {
     let sandbox = Sandbox::in_memory();
     let (repository, clone) = cloned(&sandbox, &["--git"]);
@@ -74,6 +75,7 @@ fn a_clone_has_every_secret_as_it_was_and_nothing_else() {
 
 /// Without the attributes, git does harm: the test above can fail.
 #[test]
+#[ignore = "needs Git: scripts/test"]
 fn a_clone_of_a_vault_that_git_was_not_told_of_is_damaged() {
     let sandbox = Sandbox::in_memory();
     cloned(&sandbox, &[]);
@@ -81,6 +83,7 @@ fn a_clone_of_a_vault_that_git_was_not_told_of_is_damaged() {
 }
 
 #[test]
+#[ignore = "needs Git: scripts/test"]
 fn two_changes_of_one_secret_are_a_conflict_and_not_a_mixture() {
     let sandbox = Sandbox::in_memory();
     let (repository, _) = cloned(&sandbox, &["--git"]);
@@ -101,6 +104,7 @@ fn two_changes_of_one_secret_are_a_conflict_and_not_a_mixture() {
 }
 
 #[test]
+#[ignore = "needs Git: scripts/test"]
 fn what_is_there_is_kept_and_what_is_no_file_refused() {
     let sandbox = Sandbox::in_memory();
     sandbox.file("v/.gitignore", "mine\n*.tmp");

@@ -36,6 +36,7 @@ fn secret(sandbox: &Sandbox, verb: &str, place: &str, more: &[&str]) -> Ran {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn age_prints_the_exact_bytes_of_every_secret() {
     let sandbox = Sandbox::new();
     let identity = sandbox.identity();
@@ -52,6 +53,7 @@ fn age_prints_the_exact_bytes_of_every_secret() {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn the_recipient_in_the_vault_is_the_one_age_keygen_derives() {
     require("age-keygen", "age");
     let sandbox = Sandbox::new();
@@ -63,6 +65,7 @@ fn the_recipient_in_the_vault_is_the_one_age_keygen_derives() {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn an_identity_that_age_keygen_made_opens_the_vault_made_with_it() {
     require("age-keygen", "age");
     let sandbox = Sandbox::empty();
@@ -82,6 +85,7 @@ fn an_identity_that_age_keygen_made_opens_the_vault_made_with_it() {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn another_identity_opens_nothing() {
     let (sandbox, other) = (Sandbox::new(), Sandbox::new());
     sandbox.ok(&["create", "secret", "s", "a value"]);
@@ -92,6 +96,7 @@ fn another_identity_opens_nothing() {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn a_file_that_age_encrypted_to_the_vault_is_foreign() {
     let sandbox = Sandbox::new();
     // So that the scope has a directory.

@@ -57,6 +57,7 @@ fn fake_uv(sandbox: &Sandbox, environment: &Path) {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_first_that_there_is_in_the_documented_order() {
     let sandbox = Sandbox::new();
     let (home, work) = (sandbox.home().canonicalize().expect("it is there"), sandbox.work());
@@ -139,6 +140,7 @@ fn with_real_uv(command: &mut Command) -> &mut Command {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn uv_makes_the_environment_that_a_header_asks_for() {
     let sandbox = Sandbox::new();
     sandbox.secret("key", "a-value", &[]);
@@ -198,6 +200,7 @@ hint: or do without its environment: flyte-local run --python PYTHON …
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_uv_that_cannot_do_it_ends_the_run_with_its_reason() {
     let sandbox = Sandbox::new();
     sandbox.file("script.py", format!("{HEADER}{SCRIPT}"));
@@ -219,6 +222,7 @@ fn a_uv_that_cannot_do_it_ends_the_run_with_its_reason() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn an_interpreter_without_flyte_is_told_with_what_would_bring_it() {
     let sandbox = Sandbox::new();
     sandbox.file("plain.py", SCRIPT);
@@ -267,6 +271,7 @@ hint: or name another interpreter: flyte-local run --python PYTHON …
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn the_python3_of_this_machine_starts_whatever_stands_in_for_it() {
     let sandbox = Sandbox::new();
     sandbox.file("script.py", "import sys\nif __name__ == '__main__':\n    print(sys.executable)\n");

@@ -544,6 +544,7 @@ fn shortened(mut steps: Vec<Step>) -> Vec<Step> {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn whatever_happens_the_vault_is_what_a_map_would_be() {
     require("strace", "strace");
     let mut random = Random::seeded();

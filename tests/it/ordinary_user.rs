@@ -46,6 +46,7 @@ fn base_prefix() -> String {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn an_ordinary_user_has_file_secrets_and_the_host_has_nothing() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
@@ -64,6 +65,7 @@ fn an_ordinary_user_has_file_secrets_and_the_host_has_nothing() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn an_ordinary_user_keeps_no_rights_of_the_namespace() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
@@ -80,6 +82,7 @@ fn an_ordinary_user_keeps_no_rights_of_the_namespace() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn without_the_mount_a_run_has_variables_and_no_files() {
     let sandbox = Sandbox::new().with_tasks();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
@@ -104,6 +107,7 @@ fn without_namespaces(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn where_private_mounts_are_forbidden_a_file_secret_says_so_and_a_variable_still_works() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
@@ -123,6 +127,7 @@ fn where_private_mounts_are_forbidden_a_file_secret_says_so_and_a_variable_still
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn a_group_of_the_users_own_is_nobody_else() {
     // As a umask of 002 makes files, and git every one that it checks out.
     let sandbox = Sandbox::new();

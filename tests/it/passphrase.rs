@@ -48,6 +48,7 @@ fn opens_with_age(sandbox: &Sandbox, passphrase: &str) {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs, Python and age: scripts/test"]
 fn an_identity_made_with_a_passphrase_is_text_that_age_opens_and_nothing_without() {
     let sandbox = Sandbox::empty();
     let session = answering(&sandbox, &[PASSPHRASE, PASSPHRASE], &[FLYTE_LOCAL, "init", "--passphrase"]);
@@ -94,6 +95,7 @@ fn where_the_memory_for_a_passphrase_is_not_to_be_had_it_is_an_error_and_no_cras
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs, Python and age: scripts/test"]
 fn a_passphrase_is_changed_and_taken_away() {
     let sandbox = locked_vault();
     let file = sandbox.identity();
@@ -132,6 +134,7 @@ fn a_passphrase_is_changed_and_taken_away() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn what_is_not_one_file_of_ours_is_not_changed() {
     let sandbox = Sandbox::new();
     sandbox.ssh_key("key", &["ed25519"], "");
@@ -154,6 +157,7 @@ fn what_is_not_one_file_of_ours_is_not_changed() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn three_attempts_are_made_on_a_terminal_and_its_echo_is_back() {
     let sandbox = locked_vault();
     let command = [&[FLYTE_LOCAL], &READ[..]].concat();
@@ -173,6 +177,7 @@ fn three_attempts_are_made_on_a_terminal_and_its_echo_is_back() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_new_passphrase_is_typed_twice_the_same_and_is_not_empty() {
     let sandbox = Sandbox::empty();
     let init = [FLYTE_LOCAL, "init", "--passphrase"];
@@ -212,6 +217,7 @@ fn without_a_terminal_it_is_said_what_to_do() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs, Bash and Python: scripts/test"]
 fn a_descriptor_gives_a_line_for_each_question() {
     let sandbox = locked_vault();
     let sh = |script: &str| {
@@ -241,6 +247,7 @@ fn a_descriptor_gives_a_line_for_each_question() {
 }
 
 #[test]
+#[ignore = "needs Bash: scripts/test"]
 fn a_passphrase_on_standard_input_does_not_become_a_value() {
     let sandbox = Sandbox::new();
     let piped = |arguments: &[&str], input: &str| {
@@ -272,6 +279,7 @@ fn a_passphrase_on_standard_input_does_not_become_a_value() {
 
 /// It inherits the descriptor, whether or not anything was asked.
 #[test]
+#[ignore = "needs Bash: scripts/test"]
 fn a_child_does_not_find_the_passphrase_where_it_was_given() {
     let (locked, open) = (locked_vault(), Sandbox::new());
     open.ok(&["create", "secret", "s", "its value"]);
@@ -292,6 +300,7 @@ fn a_child_does_not_find_the_passphrase_where_it_was_given() {
 
 /// In the file system's calls that `update identity` makes, before each.
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn whenever_it_is_killed_there_is_a_good_file() {
     require("strace", "strace");
     let sandbox = locked_vault();
@@ -344,6 +353,7 @@ fn whenever_it_is_killed_there_is_a_good_file() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn many_secrets_take_one_question() {
     let sandbox = locked_vault();
     for name in ["a", "b", "c", "d"] {
@@ -361,6 +371,7 @@ fn many_secrets_take_one_question() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_run_asks_before_it_begins_and_never_after() {
     let sandbox = locked_vault();
     sandbox.file("task.py", TASK);
@@ -377,6 +388,7 @@ fn a_run_asks_before_it_begins_and_never_after() {
 
 /// A secret that the vault's recipients do not tell of: it is still encrypted to one that was taken away.
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn nothing_is_asked_while_a_run_has_the_terminal() {
     let sandbox = Sandbox::empty();
     sandbox.locked_identity("locked.txt", PASSPHRASE);
@@ -424,6 +436,7 @@ fn a_file_that_somebody_changed_meanwhile_is_left_as_they_made_it() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_locked_one_is_not_asked_for_when_another_opens_the_file() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "its value"]);

@@ -104,7 +104,7 @@ fn a_second_writer_is_an_author_once_both_say_so() {
     assert_eq!(reveal(&both.alice).stdout, b"a value");
     let ran = both.alice.run(&["get", "secret", "b", "--reveal"]);
     assert_eq!((ran.code, ran.stdout.len()), (13, 0), "{ran:?}");
-    assert!(ran.stderr.contains("nobody accepted as one here"), "{ran:?}");
+    assert!(ran.stderr.contains("whom this machine does not trust"), "{ran:?}");
     for command in [&["create", "secret", "c", "v"][..], &["update", "secret", "s", "v"], &["delete", "secret", "s"]] {
         let blocked = both.alice.run(command);
         assert_eq!(blocked.code, 13, "{command:?} {blocked:?}");
@@ -126,7 +126,7 @@ fn a_recipient_that_somebody_added_gets_nothing_before_it_is_accepted() {
     let before = tree(&sandbox.vault());
     let ran = reveal(&sandbox);
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
-    assert!(ran.stderr.contains("is not as it was accepted here"), "who reads is told: {ran:?}");
+    assert!(ran.stderr.contains("has changed since it was accepted on this machine"), "who reads is told: {ran:?}");
     let line = format!("\n  + recipient \"eve\" {}\n", eve.recipient());
     let own = sandbox.author_key().author().to_string();
     let another = AuthorKey::generate().expect("randomness").author().to_string();
@@ -188,7 +188,7 @@ fn a_vault_put_in_the_place_of_another_is_none_that_was_never_seen() {
 
     let ran = reveal(&sandbox);
     assert_eq!((ran.code, ran.stdout.len()), (13, 0), "{ran:?}");
-    assert!(ran.stderr.contains("is not as it was accepted here\n  - id "), "{ran:?}");
+    assert!(ran.stderr.contains("has changed since it was accepted on this machine\n  - id "), "{ran:?}");
     let ran = sandbox.run(&["create", "secret", "new", "v"]);
     assert_eq!(ran.code, 13, "{ran:?}");
     for part in ["\n  - id ", "\n  + id ", &format!("\n  + recipient \"owner\" {hers}\n"), "\n  + author \"me\" "] {
@@ -210,10 +210,14 @@ fn an_older_file_is_told_and_under_strict_refused() {
         let ran = reveal(&sandbox);
         assert_eq!((ran.code, &ran.stdout[..]), (0, &b"old"[..]), "{ran:?}");
         assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-        assert!(ran.stderr.contains("secret s (organization) is of ") && ran.stderr.contains("older"), "{ran:?}");
+        assert!(
+            ran.stderr.contains("secret s (organization) dates from ")
+                && ran.stderr.contains("has already seen a version from"),
+            "{ran:?}"
+        );
     }
     let ran = sandbox.run(&["exec", "--secret", "s", "--", "sh", "-c", "test $S = old"]);
-    assert!(ran.code == 0 && ran.stderr.contains("older than"), "{ran:?}");
+    assert!(ran.code == 0 && ran.stderr.contains("has already seen a version from"), "{ran:?}");
     let strict = sandbox.run(&["--strict", "get", "secret", "s", "--reveal"]);
     let by_variable = Ran::from(
         sandbox
@@ -224,10 +228,10 @@ fn an_older_file_is_told_and_under_strict_refused() {
     );
     for ran in [&strict, &by_variable] {
         assert_eq!((ran.code, ran.stdout.len()), (13, 0), "{ran:?}");
-        assert!(ran.stderr.contains("older than the one of"), "{ran:?}");
+        assert!(ran.stderr.contains("has already seen a version from"), "{ran:?}");
     }
     let checked = sandbox.run(&["check"]);
-    assert!(checked.all().contains("secret s (organization) is of "), "{checked:?}");
+    assert!(checked.all().contains("secret s (organization) dates from "), "{checked:?}");
     let before = tree(&sandbox.vault());
     let accepted = sandbox.type_hint(&strict, "--accept-older");
     assert_eq!(accepted.code, 0, "{accepted:?}");
@@ -265,7 +269,7 @@ fn a_secret_that_its_user_deleted_does_not_come_back_unnoticed() {
     sandbox.ok(&["delete", "secret", "s"]);
     std::fs::write(&file, &old).expect("put back");
     let ran = reveal(&sandbox);
-    assert!(ran.code == 0 && ran.stderr.contains("and was deleted here at"), "{ran:?}");
+    assert!(ran.code == 0 && ran.stderr.contains("but was deleted on this machine at"), "{ran:?}");
     let strict = sandbox.run(&["--strict", "exec", "--secret", "s", "--", "true"]);
     assert_eq!(strict.code, 13, "{strict:?}");
     assert_eq!(sandbox.run(&["check"]).code, 13);
@@ -276,7 +280,7 @@ fn a_secret_that_its_user_deleted_does_not_come_back_unnoticed() {
     sandbox.ok(&["create", "secret", "s", "new"]);
     silent(&reveal(&sandbox), b"new");
     std::fs::write(&file, &old).expect("put back");
-    assert!(reveal(&sandbox).stderr.contains("older than the one of"), "it was made anew");
+    assert!(reveal(&sandbox).stderr.contains("has already seen a version from"), "it was made anew");
 }
 
 #[test]
@@ -293,7 +297,7 @@ fn a_link_in_the_place_of_a_vault_is_not_another_vault() {
     for command in [&["get", "secret", "s", "--reveal"][..], &["create", "secret", "t", "v"]] {
         let ran = sandbox.run(command);
         assert_eq!((ran.code, ran.stdout.len()), (13, 0), "{ran:?}");
-        assert!(ran.stderr.contains("is not as it was accepted here\n  - id "), "{ran:?}");
+        assert!(ran.stderr.contains("has changed since it was accepted on this machine\n  - id "), "{ran:?}");
     }
 }
 
@@ -348,7 +352,7 @@ fn what_is_remembered_counts_where_nothing_more_can_be() {
     std::fs::create_dir(sandbox.state().join(".lock")).expect("made");
     let ran = sandbox.run(&["--vault", "moved", "get", "secret", "s", "--reveal"]);
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
-    assert!(ran.stderr.contains("is not as it was accepted here"), "{ran:?}");
+    assert!(ran.stderr.contains("has changed since it was accepted on this machine"), "{ran:?}");
     assert!(ran.stderr.contains("what was seen is not remembered"), "{ran:?}");
     let strict = sandbox.run(&["--vault", "moved", "--strict", "get", "secret", "s", "--reveal"]);
     assert!(strict.code != 0 && strict.stdout.is_empty(), "{strict:?}");
@@ -442,7 +446,7 @@ fn who_wrote_for_the_vault_and_does_no_more_is_told_as_such() {
     std::fs::write(manifest(&both.alice), without).expect("written");
     let ran = both.alice.run(&["get", "secret", "b", "--reveal"]);
     assert_eq!((ran.code, ran.stdout.len()), (13, 0), "{ran:?}");
-    assert!(ran.stderr.contains("until vault.toml no longer named them"), "{ran:?}");
+    assert!(ran.stderr.contains("whom vault.toml no longer names"), "{ran:?}");
     assert!(!ran.stderr.contains("--trust-author"), "nobody is let in again by a hint: {ran:?}");
     both.alice.ok(&["update", "vault", "--accept"]);
     let ran = both.alice.run(&["get", "secret", "b", "--reveal"]);
@@ -474,7 +478,7 @@ fn a_checkout_of_an_older_state_is_told_and_can_be_accepted_as_a_whole() {
     std::fs::remove_file(sandbox.secret_file("org/later")).expect("removed");
     commit.iter().for_each(|(path, content)| std::fs::write(path, content).expect("put back"));
 
-    assert!(reveal(&sandbox).stderr.contains("older"), "told");
+    assert!(reveal(&sandbox).stderr.contains("has already seen a version from"), "told");
     sandbox.ok(&["create", "secret", "new", "not blocked"]);
     assert_eq!(sandbox.run(&["update", "vault", "--accept"]).stderr, "nothing had changed\n");
     let accepted = sandbox.run(&["update", "vault", "--accept-older"]);
@@ -553,6 +557,7 @@ fn a_vault_that_was_moved_is_still_known() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn what_could_not_be_remembered_is_not_written() {
     require("strace", "strace");
     let sandbox = Sandbox::new();

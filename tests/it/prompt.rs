@@ -18,6 +18,7 @@ fn value(sandbox: &Sandbox) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_typed_value_is_stored_and_does_not_show() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"hunter2 \u00e9\r");
@@ -30,6 +31,7 @@ fn a_typed_value_is_stored_and_does_not_show() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_typing_error_can_be_taken_back() {
     let sandbox = Sandbox::new();
     assert_eq!(typed(&sandbox, r"wrong\u007f\u007f\u007f\u007f\u007fright\r").code, 0);
@@ -37,6 +39,7 @@ fn a_typing_error_can_be_taken_back() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_tab_is_not_dropped_in_silence() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"a\tb\r");
@@ -45,6 +48,7 @@ fn a_tab_is_not_dropped_in_silence() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_byte_that_is_no_text_is_not_stored_as_another() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"a\udcffb\r");
@@ -54,6 +58,7 @@ fn a_byte_that_is_no_text_is_not_stored_as_another() {
 
 /// In its usual mode a terminal hands over at most 4095 bytes of a line.
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_long_value_is_stored_whole_or_not_at_all() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, &format!(r"{}\r", "x".repeat(5000)));
@@ -66,6 +71,7 @@ fn a_long_value_is_stored_whole_or_not_at_all() {
 
 /// Of a pasted file, only the first line answers the question; the others must not run as commands in the shell.
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn several_pasted_lines_are_stored_whole_or_not_at_all() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"-----BEGIN-----\rhunter2\r-----END-----\r");
@@ -78,6 +84,7 @@ fn several_pasted_lines_are_stored_whole_or_not_at_all() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn an_empty_answer_is_refused() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"\r");
@@ -96,6 +103,7 @@ fn an_empty_answer_is_refused() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_signal_at_the_prompt_leaves_the_terminal_as_it_was() {
     let sandbox = Sandbox::new();
     // SIGHUP, SIGINT, SIGQUIT, SIGTERM.
@@ -110,6 +118,7 @@ fn a_signal_at_the_prompt_leaves_the_terminal_as_it_was() {
 
 /// In the terminal's own mode it would be SIGINT; the prompt reads it as a character, and must end the same way.
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn ctrl_c_at_the_prompt_ends_as_by_sigint() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"hunt\u0003");
@@ -120,6 +129,7 @@ fn ctrl_c_at_the_prompt_ends_as_by_sigint() {
 
 /// In a shell that has jobs: while the prompt is stopped, the terminal is as it was, and then it asks once more.
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_prompt_that_is_stopped_gives_the_terminal_back_and_asks_again() {
     require("python3", "python3");
     let sandbox = Sandbox::new();
@@ -147,6 +157,7 @@ fn a_prompt_that_is_stopped_gives_the_terminal_back_and_asks_again() {
 
 /// Started by no shell, there is nobody to continue it.
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_prompt_that_nobody_could_continue_is_not_stopped() {
     require("python3", "python3");
     let sandbox = Sandbox::new();
@@ -160,6 +171,7 @@ fn a_prompt_that_nobody_could_continue_is_not_stopped() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn what_cannot_be_done_is_said_before_the_question() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a", "one"]);
@@ -175,6 +187,7 @@ fn what_cannot_be_done_is_said_before_the_question() {
 
 /// A terminal that is there, but is not standard input, is not asked on.
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn it_asks_only_where_standard_input_is_a_terminal() {
     let sandbox = Sandbox::new();
     sandbox.file("value", "from the file");
@@ -190,6 +203,7 @@ fn it_asks_only_where_standard_input_is_a_terminal() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn colour_is_for_terminals_without_no_color() {
     let sandbox = Sandbox::new();
     let colored = on_a_terminal(&sandbox, "none", &["get", "secret", "a"]);

@@ -131,6 +131,7 @@ fn actions(ran: &Ran) -> Vec<(String, String)> {
 const DOCUMENT: &str = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}}}"#;
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn every_scope_and_every_kind_of_value_arrives_byte_for_byte() {
     let mut random = Random::seeded();
     let large: Vec<u8> = (0..1 << 20).map(|_| random.below(256) as u8).collect();
@@ -165,6 +166,7 @@ fn every_scope_and_every_kind_of_value_arrives_byte_for_byte() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_vault_is_pushed_to_the_service_of_another() {
     let mut random = Random::seeded();
     let mut bytes = |length: u64| (0..length).map(|_| random.below(256) as u8).collect::<Vec<u8>>();
@@ -236,6 +238,7 @@ fn a_vault_is_pushed_to_the_service_of_another() {
 
 /// The names that are not public, on each SDK that is tried; 2.4's can call nothing with what is installed beside it today.
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn each_sdk_has_what_a_push_needs() {
     for sdk in ["oldest", "2.8", "newest"] {
         let sandbox = Sandbox::new();
@@ -251,6 +254,7 @@ fn each_sdk_has_what_a_push_needs() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_dry_run_says_what_there_is_and_sends_nothing() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -303,6 +307,7 @@ all    regular     project p     project p     cannot be: project-scoped secrets
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_is_there_is_left_alone_and_updated_when_that_is_asked_for() {
     let sandbox = Sandbox::new();
     for name in ["a", "b", "c"] {
@@ -342,6 +347,7 @@ fn what_is_there_is_left_alone_and_updated_when_that_is_asked_for() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_names_and_options_say_which_and_where_to() {
     let places = ["org/a", "org/b", "project/p/a", "project/p/domain/d/a", "domain/d/b"];
     let sandbox = Sandbox::new();
@@ -388,6 +394,7 @@ fn the_names_and_options_say_which_and_where_to() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
     const VALUE: &str = "hunter2-correct-horse\nbattery 'staple'";
     const NEIGHBOUR: &str = "swordfish-of-a-neighbour";
@@ -445,6 +452,7 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn after_the_first_call_eight_are_under_way_at_once_and_the_report_keeps_its_order() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -462,6 +470,7 @@ fn after_the_first_call_eight_are_under_way_at_once_and_the_report_keeps_its_ord
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_the_sdk_prints_is_talk() {
     let sandbox = Sandbox::new();
     secret(&sandbox, "org/a", "one");
@@ -483,6 +492,7 @@ sys.meta_path.insert(0, Hook)
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_cluster_that_goes_away_is_told_and_typing_it_again_goes_on() {
     const COUNT: usize = 30;
     for sdk in SDKS {
@@ -510,6 +520,7 @@ fn a_cluster_that_goes_away_is_told_and_typing_it_again_goes_on() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_push_that_is_killed_goes_on_when_it_is_typed_again() {
     const COUNT: usize = 24;
     let (mut random, mut kills) = (Random::seeded(), 0);
@@ -543,6 +554,7 @@ fn a_push_that_is_killed_goes_on_when_it_is_typed_again() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn no_argument_and_no_variable_of_python_holds_a_value_or_an_identity() {
     const VALUE: &str = "hunter2-of-the-push";
     for sdk in SDKS {
@@ -588,6 +600,7 @@ fn no_argument_and_no_variable_of_python_holds_a_value_or_an_identity() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn it_asks_on_a_terminal_and_nowhere_else() {
     require("python3", "python3");
     let sandbox = Sandbox::new();
@@ -612,6 +625,7 @@ fn it_asks_on_a_terminal_and_nowhere_else() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_cluster_that_cannot_be_asked_is_told_once() {
     let faults = [
         (json!({ "all": "unimplemented" }), "does not answer as Flyte's backend does", "so it is with every call"),
@@ -648,6 +662,7 @@ fn a_cluster_that_cannot_be_asked_is_told_once() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_names_the_cluster_and_the_python_is_found_or_told() {
     let sandbox = Sandbox::new();
     secret(&sandbox, "org/a", "one");
@@ -693,6 +708,7 @@ fn what_names_the_cluster_and_the_python_is_found_or_told() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn an_identity_is_unlocked_before_python_starts_and_its_passphrase_is_read_by_nobody_else() {
     let sandbox = Sandbox::new();
     secret(&sandbox, "org/a", "one");

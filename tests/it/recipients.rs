@@ -46,6 +46,7 @@ fn read(path: &Path) -> String {
 }
 
 #[test]
+#[ignore = "needs OpenSSH and age: scripts/test"]
 fn a_new_recipient_of_each_kind_opens_every_secret_with_stock_age() {
     let (sandbox, files) = vault();
     let (age, public) = age_key(&sandbox, "age.txt");
@@ -76,6 +77,7 @@ fn a_new_recipient_of_each_kind_opens_every_secret_with_stock_age() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH and age: scripts/test"]
 fn a_file_of_keys_is_read_as_ssh_reads_it() {
     let (sandbox, files) = vault();
     let (one, two) = (ssh_key(&sandbox, "one", &["ed25519"]), ssh_key(&sandbox, "two", &["ed25519"]));
@@ -123,6 +125,7 @@ fn a_file_of_keys_is_read_as_ssh_reads_it() {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn whoever_is_removed_opens_nothing_and_what_they_saw_is_listed() {
     let (sandbox, files) = vault();
     let (bob, key) = age_key(&sandbox, "bob.txt");
@@ -145,6 +148,7 @@ fn whoever_is_removed_opens_nothing_and_what_they_saw_is_listed() {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn whoever_exchanges_two_names_does_not_choose_who_is_removed() {
     let (sandbox, _) = vault();
     let [(alice, first), (mallory, second)] = ["alice", "mallory"].map(|name| age_key(&sandbox, name));
@@ -183,6 +187,7 @@ fn with_fault(sandbox: &Sandbox, key: &str, fault: &str, when: usize) -> Ran {
 }
 
 #[test]
+#[ignore = "needs age and strace: scripts/test"]
 fn a_change_that_is_stopped_anywhere_is_ones_own_all_the_same() {
     let signal = 128 + 9;
     for (fault, codes) in [("error=EIO", [1, 1, 0]), ("signal=KILL", [signal; 3])] {
@@ -206,6 +211,7 @@ fn a_change_that_is_stopped_anywhere_is_ones_own_all_the_same() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn what_somebody_else_made_of_an_announced_change_is_not_ones_own() {
     let (sandbox, _) = vault();
     let [(_, key), (_, other)] = ["bob", "eve"].map(|name| age_key(&sandbox, name));
@@ -259,6 +265,7 @@ fn a_removal_that_was_stopped_says_what_is_left_to_do() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn nobody_locks_themselves_out() {
     let (sandbox, _) = vault();
     let before = read(&sandbox.vault().join("vault.toml"));
@@ -294,6 +301,7 @@ fn nobody_locks_themselves_out() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn what_is_no_new_recipient_is_refused_and_changes_nothing() {
     let (sandbox, files) = vault();
     let (_, key) = age_key(&sandbox, "bob");

@@ -172,7 +172,7 @@ fn times_and_types_stay_and_an_older_file_is_left_as_it_is() {
     exchange(&sandbox, &Identity::generate(), None);
     let ran = sandbox.run(&["rekey"]);
     assert_eq!(ran.code, 13, "{ran:?}");
-    assert!(ran.stderr.contains("older than the one of ") && ran.stderr.contains("--accept-older"), "{ran:?}");
+    assert!(ran.stderr.contains("has already seen a version from") && ran.stderr.contains("--accept-older"), "{ran:?}");
     assert!(std::fs::read(&file).expect("there") == old);
     assert!(std::fs::read(sandbox.secret_file("org/b")).expect("there") == deleted);
     sandbox.ok(&["update", "vault", "--accept-older"]);
@@ -235,6 +235,7 @@ fn whom_a_file_is_for_is_what_its_author_says() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
     require("strace", "strace");
     let (sandbox, places) = vault(20);
@@ -257,6 +258,7 @@ fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
 
 /// As where a user may have no more processes.
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn without_threads_it_takes_longer() {
     require("strace", "strace");
     for count in [3, 20] {
@@ -274,6 +276,7 @@ fn without_threads_it_takes_longer() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn on_a_terminal_it_says_how_far_it_is() {
     let (sandbox, _) = vault(60);
     exchange(&sandbox, &Identity::generate(), None);
@@ -296,6 +299,6 @@ fn whoever_may_not_write_does_not_rekey() {
     let mut command = sandbox.command(&["rekey"]);
     let ran = Ran::from(command.env("FLYTE_LOCAL_AUTHOR", &stranger).output().expect("it starts"));
     assert_eq!(ran.code, 13, "{ran:?}");
-    assert!(ran.stderr.contains("who is none of the vault's authors"), "{ran:?}");
+    assert!(ran.stderr.contains("who is not an author of this vault"), "{ran:?}");
     assert_eq!(sandbox.open_vault().encryption().expect("listed").outdated.len(), 2);
 }

@@ -65,6 +65,7 @@ fn assert_rotated(sandbox: &Sandbox, old: &[Identity]) {
 }
 
 #[test]
+#[ignore = "needs age: scripts/test"]
 fn a_new_key_takes_the_place_of_the_old_one() {
     let sandbox = vault();
     let (old, before) = (sandbox.identities(), std::fs::read(sandbox.secret_file(SECRETS[0])).expect("there"));
@@ -95,6 +96,7 @@ fn a_new_key_takes_the_place_of_the_old_one() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_rotation_that_is_killed_before_any_change_goes_on() {
     require("strace", "strace");
     let mut kills = 0;
@@ -220,6 +222,7 @@ fn a_passphrase_protects_the_new_key_and_the_old_one() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn what_cannot_be_rotated_is_refused_and_left_as_it_is() {
     let sandbox = vault();
     let before = std::fs::read(sandbox.identity()).expect("there");

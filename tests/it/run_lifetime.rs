@@ -76,6 +76,7 @@ fn assert_host_untouched(when: &str) {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_host_sees_nothing_of_a_run_and_standard_input_reaches_the_task() {
     for sdk in SDKS {
         let run = Waiting::start(sdk);
@@ -86,6 +87,7 @@ fn the_host_sees_nothing_of_a_run_and_standard_input_reaches_the_task() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn killing_flyte_local_ends_the_python_and_leaves_nothing() {
     for sdk in SDKS {
         let run = Waiting::start(sdk);
@@ -96,6 +98,7 @@ fn killing_flyte_local_ends_the_python_and_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn killing_the_python_is_told_by_the_exit_code_and_leaves_nothing() {
     for sdk in SDKS {
         let run = Waiting::start(sdk);
@@ -106,6 +109,7 @@ fn killing_the_python_is_told_by_the_exit_code_and_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_signal_to_flyte_local_is_passed_on_to_the_task() {
     for sdk in SDKS {
         for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::USR1, 138)] {
@@ -118,6 +122,7 @@ fn a_signal_to_flyte_local_is_passed_on_to_the_task() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_script_that_answers_a_signal_has_the_last_word() {
     let script = "
 import signal

@@ -61,6 +61,7 @@ fn plain_python(sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn under_nohup_neither_flyte_local_nor_the_python_heeds_a_hang_up() {
     let script = "
 import sys
@@ -97,6 +98,7 @@ fn ignoring_sigchld() -> [&'static str; 2] {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn where_sigchld_is_ignored_the_exit_code_is_known_still() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -122,6 +124,7 @@ fn where_sigchld_is_ignored_a_secret_is_a_file_still() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn without_a_terminal_an_interrupt_is_passed_on() {
     let script = "
 import faulthandler
@@ -167,6 +170,7 @@ fn a_signal_while_python_starts_ends_it_without_a_word() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_forked_child_may_declare_what_its_parent_alone_is_given() {
     let script = "
 import multiprocessing
@@ -203,6 +207,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_module_is_the_main_one_to_its_end() {
     let module = "
 import atexit
@@ -247,6 +252,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_module_that_cannot_be_run_is_told_as_by_plain_python() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();

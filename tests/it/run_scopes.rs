@@ -25,6 +25,7 @@ fn labelled(projects: &[&str], domains: &[&str]) -> Sandbox {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_narrower_scope_wins() {
     let scopes: [(&str, &[&str]); 4] = [
         ("project+domain", &["-p", "alpha", "-d", "development"]),
@@ -59,6 +60,7 @@ fn a_narrower_scope_wins() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_is_nearer_names_the_project_and_domain() {
     let names = ["flag", "variable", "flyte", "uctl", "toml"];
     for sdk in SDKS {
@@ -93,6 +95,7 @@ fn what_is_nearer_names_the_project_and_domain() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_users_init_names_them_too_but_a_flag_is_nearer() {
     let names = ["flag", "variable", "init", "flyte"];
     for sdk in SDKS {
@@ -108,6 +111,7 @@ fn the_users_init_names_them_too_but_a_flag_is_nearer() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_project_that_is_no_name_is_refused_wherever_it_comes_from() {
     let sandbox = Sandbox::new().with_tasks();
     for (variable, what) in [("FLYTE_LOCAL_PROJECT", "project"), ("FLYTE_LOCAL_DOMAIN", "domain")] {

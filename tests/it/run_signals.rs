@@ -136,6 +136,7 @@ fn each_arrives_once(name: &str, mut running: Running) {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn every_signal_reaches_the_child_once() {
     let sandbox = sandbox();
     sandbox.file("counts.py", COUNTS);
@@ -150,6 +151,7 @@ fn every_signal_reaches_the_child_once() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn every_exit_code_is_the_commands() {
     let sandbox = sandbox();
     for code in 0..=255 {
@@ -232,6 +234,7 @@ fn a_signal_at_any_moment_of_the_start_ends_it() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_signal_while_the_child_is_being_made_ends_it() {
     require("strace", "strace");
     let sandbox = sandbox();
@@ -270,6 +273,7 @@ fn nothing_is_left(name: &str, mut command: Command, code: i32) {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn no_process_outlives_the_command() {
     require("setsid", "util-linux");
     let sandbox = sandbox();
@@ -296,6 +300,7 @@ fn no_process_outlives_the_command() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_cleans_up_after_a_process_is_left_to() {
     let script = "
 from multiprocessing import shared_memory
@@ -318,6 +323,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_killed_flyte_local_lets_what_cleans_up_do_so() {
     let script = "
 from multiprocessing import shared_memory
@@ -338,6 +344,7 @@ sys.stdin.read()
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn as_process_one_it_reaps_and_passes_signals_on() {
     require("unshare", "util-linux");
     let sandbox = sandbox();

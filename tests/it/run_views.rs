@@ -127,6 +127,7 @@ if __name__ == '__main__':
 ";
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn two_hundred_tasks_at_once_see_each_their_own() {
     let keys: Vec<_> = (0..20).map(|i| format!("s{i}")).collect();
     let seed = std::process::id();
@@ -152,6 +153,7 @@ fn two_hundred_tasks_at_once_see_each_their_own() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_caller_lends_nothing_and_gains_nothing() {
     let script = format!(
         "{ENVIRONMENTS}
@@ -211,6 +213,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn every_way_to_look_shows_the_same() {
     let script = format!(
         "{ENVIRONMENTS}
@@ -263,6 +266,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn to_enumerate_is_not_to_ask() {
     let script = format!(
         "{ENVIRONMENTS}
@@ -282,6 +286,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_a_task_writes_is_its_own_and_the_processes() {
     let script = format!(
         "{ENVIRONMENTS}
@@ -336,6 +341,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn subprocesses_have_what_they_are_given() {
     let script = format!(
         "{ENVIRONMENTS}
@@ -371,6 +377,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn shared_secrets_are_seen_by_every_task() {
     let script = format!(
         "{ENVIRONMENTS}
@@ -393,6 +400,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn maps_retries_task_classes_and_helpers_of_a_task() {
     let script = format!(
         "{ENVIRONMENTS}
@@ -479,6 +487,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_forked_process_runs_tasks_with_what_its_parent_was_given() {
     let script = "
 import asyncio
@@ -521,6 +530,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn threads_and_pools_of_a_task_are_the_tasks() {
     let script = format!(
         "{ENVIRONMENTS}
@@ -582,6 +592,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_deals_with_absence_is_told_nothing() {
     let script = format!(
         "{ENVIRONMENTS}

@@ -195,6 +195,7 @@ impl Waiting {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn python_code_sees_what_it_sees_with_a_private_mount() {
     for sdk in SDKS {
         let mounted = sandbox().flyte_run(sdk, &["mounted.py", "look"]);
@@ -216,6 +217,7 @@ fn python_code_sees_what_it_sees_with_a_private_mount() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn the_directory_is_the_users_alone_and_the_variable_names_it() {
     for sdk in SDKS {
         let world = World::new();
@@ -236,6 +238,7 @@ fn the_directory_is_the_users_alone_and_the_variable_names_it() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn other_programs_find_the_files_once_the_link_is_made() {
     for sdk in SDKS {
         let world = World::new();
@@ -255,6 +258,7 @@ fn other_programs_find_the_files_once_the_link_is_made() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn a_link_made_for_systems_without_mounts_does_not_disturb_a_private_mount() {
     let python = python("newest");
     let run = [FLYTE_LOCAL, "run", "--no-mask", "--python", python.to_str().expect("UTF-8"), "mounted.py"];
@@ -274,6 +278,7 @@ fn a_link_made_for_systems_without_mounts_does_not_disturb_a_private_mount() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn runs_at_once_do_not_see_each_others_files() {
     let world = World::new();
     world.root(MAKE_LINK);
@@ -294,6 +299,7 @@ fn runs_at_once_do_not_see_each_others_files() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn nothing_is_left_after_a_run_that_fails_or_cannot_begin() {
     let world = World::new();
     for sdk in SDKS {
@@ -309,6 +315,7 @@ fn nothing_is_left_after_a_run_that_fails_or_cannot_begin() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn what_a_killed_run_leaves_its_supervisor_removes() {
     let world = World::new();
     for sdk in SDKS {
@@ -318,6 +325,7 @@ fn what_a_killed_run_leaves_its_supervisor_removes() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn what_a_killed_run_leaves_the_next_one_removes_and_no_more() {
     let world = World::new();
     world.root(MAKE_LINK);
@@ -381,6 +389,7 @@ fn of_another_user(inside: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn a_base_that_is_not_the_users_alone_is_refused() {
     let base = "/dev/shm/flyte-local-0";
     let on_disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
@@ -413,6 +422,7 @@ fn a_base_that_is_not_the_users_alone_is_refused() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn a_disk_is_never_used() {
     // What is mounted over it is no memory file system, and neither is the sandbox's.
     let world = World::prepared("echo 0 > /proc/sys/user/max_user_namespaces && mount --bind /usr /dev/shm");
@@ -427,6 +437,7 @@ fn a_disk_is_never_used() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn the_runtime_directory_is_used_if_it_is_fit() {
     let world = World::prepared(&format!("{FORBIDDEN} && mkdir -m 0700 /dev/shm/own && mkdir -m 0755 /dev/shm/open"));
     let base_with = |runtime: &str| {
@@ -446,6 +457,7 @@ fn the_runtime_directory_is_used_if_it_is_fit() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn without_the_mount_by_choice_there_are_no_file_secrets() {
     let world = World::new();
     let python = python("newest");
@@ -463,6 +475,7 @@ fn without_the_mount_by_choice_there_are_no_file_secrets() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn a_run_without_file_secrets_says_nothing() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -499,6 +512,7 @@ def show() -> None:
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn what_stands_in_the_links_way_is_told() {
     let world = World::new();
     let base = "/dev/shm/flyte-local-0";
@@ -520,6 +534,7 @@ fn what_stands_in_the_links_way_is_told() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn check_tells_how_file_secrets_will_be_had() {
     let sandbox = Sandbox::new();
     let has = |ran: &Ran, how: &str| {

@@ -178,6 +178,7 @@ fn verbs(session: &mut Session, (scope, words): (&[&str], &str)) -> Vec<(usize, 
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn every_verb_works_in_every_scope() {
     let mut commands = 0;
     for sdk in SDKS {
@@ -234,6 +235,7 @@ fn values() -> [(&'static str, Vec<u8>); 6] {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn values_arrive_byte_for_byte_and_what_cannot_be_is_refused() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -310,6 +312,7 @@ fn values_arrive_byte_for_byte_and_what_cannot_be_is_refused() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn scripts_do_the_same_both_ways() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -406,6 +409,7 @@ fn write_and_delete(sandbox: &Sandbox, stop: &AtomicBool) -> usize {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_thousand_secrets_are_listed_in_pages_while_others_write_and_given_to_tasks() {
     use sha2::{Digest, Sha256};
     let sandbox = Sandbox::in_memory();
@@ -495,6 +499,7 @@ impl Elsewhere {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn neither_a_configuration_nor_the_environment_leads_elsewhere() {
     let session = r#"
 # The newest SDK's HTTP library now and then aborts while Python ends, when all is done.
@@ -592,6 +597,7 @@ fn a_command_is_run_as_it_is() {
 }
 
 #[test]
+#[ignore = "needs Bash: scripts/test"]
 fn a_passphrase_does_not_reach_the_command() {
     let sandbox = Sandbox::new();
     let script = r#""$0" --passphrase-fd 3 serve -- sh -c 'cat <&3' 3< <(echo hunter2)"#;
@@ -600,6 +606,7 @@ fn a_passphrase_does_not_reach_the_command() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn what_it_says_to_type_leads_there_without_any_configuration_and_past_a_proxy() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "known", "value"]);

@@ -63,8 +63,8 @@ impl Walk<'_> {
 }
 
 #[test]
-#[ignore = "a benchmark: scripts/bench-serve"]
-fn requests_a_second() {
+#[ignore = "by hand: scripts/bench-serve"]
+fn by_hand_requests_a_second() {
     for projects in PROJECTS {
         // A disk is measured by others.
         let sandbox = Sandbox::in_memory();

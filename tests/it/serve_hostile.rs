@@ -3,68 +3,16 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read their own variables")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::support::http::{
-    Connection, GO_AWAY, Http2, JSON, RESET, Reply, Serving, about, call, gzip, path, post, with_value,
-};
-use crate::support::{FLYTE_LOCAL, Ran, Random, Sandbox, executable, require, tally, test_path};
+use crate::support::http::{GO_AWAY, JSON, RESET, Reply, Serving, about, call, gzip, path, post, with_value};
+use crate::support::served::{MARKER, MOST_MEMORY, Served};
+use crate::support::{FLYTE_LOCAL, Random, Sandbox, require, tally};
 use rustix::process::Signal;
-
-const MARKER: &str = "hunter2-c0ffee";
-
-/// The most that the service may ever have in memory, in KiB; it has some 12 MiB when nobody asks for anything.
-const MOST_MEMORY: usize = 128 << 10;
 
 /// A value and what is around it, as README.md says.
 const MOST_BODY: usize = (1 << 20) + (64 << 10);
-
-/// Every file of the vault, but for what is no part of it.
-fn files(sandbox: &Sandbox) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut found, mut unvisited) = (BTreeMap::new(), vec![sandbox.vault()]);
-    while let Some(directory) = unvisited.pop() {
-        for entry in std::fs::read_dir(directory).expect("listed").map(|entry| entry.expect("listed")) {
-            match entry.file_type().expect("known").is_dir() {
-                true => unvisited.push(entry.path()),
-                false => drop(found.insert(entry.path(), std::fs::read(entry.path()).expect("read"))),
-            }
-        }
-    }
-    found
-}
-
-/// A vault with a secret, its service, and what must hold in the end.
-struct Served {
-    sandbox: Sandbox,
-    serving: Serving,
-    before: BTreeMap<PathBuf, Vec<u8>>,
-}
-
-impl Served {
-    fn new() -> Self {
-        let sandbox = Sandbox::new();
-        sandbox.ok(&["create", "secret", "s", "value"]);
-        let (serving, before) = (sandbox.serve(), files(&sandbox));
-        Self { sandbox, serving, before }
-    }
-
-    /// That nothing was written and nothing said, and that it still works; its log.
-    fn unharmed(self) -> String {
-        let reply = self.serving.connect().call("GetSecret", &about("s"));
-        assert_eq!((reply.status, &reply.json()["secret"]["id"]["name"]), (200, &"s".into()), "{reply:?}");
-        assert!(files(&self.sandbox) == self.before, "the vault is changed");
-        let memory = self.serving.most_memory();
-        assert!(memory < MOST_MEMORY, "{memory} KiB");
-        let log = self.serving.log();
-        assert!(!log.contains(MARKER) && !log.contains("flyte-local has a bug"), "{log}");
-        assert_eq!(self.serving.end(Signal::TERM), 0);
-        log
-    }
-}
 
 fn said(reply: &Reply) -> String {
     format!("{}{}", reply.head, String::from_utf8_lossy(&reply.body))
@@ -379,6 +327,7 @@ fn who_comes_and_goes_is_let_in_each_time() {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn where_the_kernel_cannot_be_asked_whose_a_connection_is_its_tables_are_read() {
     require("strace", "strace");
     let sandbox = Sandbox::new();
@@ -517,113 +466,3 @@ fn streams_of_one_connection_are_bounded_too() {
 
 /// A kind of frame that there is not.
 const HUGE_KIND: u8 = 200;
-
-/// Another user than root and nobody.
-const USER: u32 = 12345;
-
-/// Where the stranger connects to; it is this test again.
-const STRANGER: &str = "FLYTE_LOCAL_TEST_STRANGER";
-
-#[test]
-#[ignore = "the stranger: run in a process of its own"]
-fn stranger() {
-    let Ok(port) = std::env::var(STRANGER) else { return };
-    let port: u16 = port.parse().expect("a number");
-    let mapped = SocketAddr::new(IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()), port);
-    for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), mapped] {
-        for _ in 0..20 {
-            let mut stream = TcpStream::connect(address).expect("it listens");
-            let _ = stream.write_all(&call("CreateSecret", &with_value("new", MARKER)));
-            let mut reply = Vec::new();
-            let _ = stream.read_to_end(&mut reply);
-            assert!(reply.is_empty(), "{}", String::from_utf8_lossy(&reply));
-        }
-        // It keeps some, and says nothing.
-        std::mem::forget((0..100).map(|_| TcpStream::connect(address)).collect::<Vec<_>>());
-    }
-    println!("refused");
-}
-
-/// A program as another user, who can reach a copy of it.
-fn as_other(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Command {
-    require("setpriv", "util-linux");
-    let copy = sandbox.work().join(program.file_name().expect("a program"));
-    if !copy.exists() {
-        executable(&copy, std::fs::read(program).expect("a program"));
-    }
-    let mut command = sandbox.program("setpriv");
-    command.args([format!("--reuid={USER}"), format!("--regid={USER}"), "--clear-groups".to_owned()]);
-    command.arg(copy).args(arguments);
-    command
-}
-
-#[test]
-#[ignore = "starts a process of another user, which takes root"]
-fn another_user_is_refused_before_a_byte() {
-    let served = Served::new();
-    let elsewhere = Sandbox::empty();
-    std::os::unix::fs::chown(elsewhere.home(), Some(USER), Some(USER)).expect("root may");
-    let this = std::env::current_exe().expect("this test");
-    let mut command =
-        as_other(&elsewhere, &this, &["--exact", &test_path(module_path!(), "stranger"), "--ignored", "--nocapture"]);
-    command.env(STRANGER, served.serving.address().port().to_string());
-    // Its own user has all places meanwhile but one.
-    let mut taken: Vec<Connection> = (0..63).map(|_| served.serving.connect()).collect();
-    let ran = Ran::from(command.output().expect("it starts"));
-    assert!(ran.code == 0 && ran.text().contains("refused\n"), "{ran:?}");
-    for connection in &mut taken {
-        assert_eq!(connection.call("GetSecret", &about("s")).status, 200);
-    }
-    drop(taken);
-    let log = served.unharmed();
-    assert_eq!(log.matches(&format!("refused a connection of user {USER}\n")).count(), 1, "told once: {log}");
-    assert!(!log.contains("CreateSecret"), "{log}");
-}
-
-#[test]
-#[ignore = "starts a process of another user, which takes root"]
-fn even_root_is_another_user() {
-    let sandbox = Sandbox::empty();
-    for path in [sandbox.home(), &sandbox.work()] {
-        std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
-    }
-    let binary = Path::new(FLYTE_LOCAL);
-    let made = as_other(&sandbox, binary, &["init"]).output().expect("it starts");
-    assert!(made.status.success(), "{made:?}");
-    let serving = Serving::start(as_other(&sandbox, binary, &["serve", "--port=0"]), &sandbox.work());
-    for _ in 0..20 {
-        let mut connection = serving.connect();
-        connection.send(&call("CreateSecret", &with_value("new", MARKER)));
-        assert!(connection.ends(), "root is answered");
-    }
-    let log = serving.log();
-    assert_eq!(log.matches("refused a connection of user 0\n").count(), 1, "{log}");
-    // And its own user is let in, by the same program.
-    let this = std::env::current_exe().expect("this test");
-    let mut own =
-        as_other(&sandbox, &this, &["--exact", &test_path(module_path!(), "own_user"), "--ignored", "--nocapture"]);
-    let ran = Ran::from(own.env(STRANGER, serving.address().port().to_string()).output().expect("it starts"));
-    assert!(ran.code == 0 && ran.text().contains("let in\n"), "{ran:?}");
-    assert_eq!(serving.end(Signal::TERM), 0);
-}
-
-#[test]
-#[ignore = "its user: run in a process of its own"]
-fn own_user() {
-    let Ok(port) = std::env::var(STRANGER) else { return };
-    let port: u16 = port.parse().expect("a number");
-    let mapped = SocketAddr::new(IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()), port);
-    for (name, address) in [("four", SocketAddr::from((Ipv4Addr::LOCALHOST, port))), ("six", mapped)] {
-        let reply = Connection::to(address).call("CreateSecret", &with_value(name, MARKER));
-        assert_eq!(reply.status, 200, "{reply:?}");
-        let mut http2 = Http2::to(address);
-        let stream = http2.post(
-            "localhost",
-            &path("GetSecret"),
-            &[("content-type", "application/json")],
-            about(name).as_bytes(),
-        );
-        assert!(http2.reply(stream).is_some_and(|(is_ok, _)| is_ok));
-    }
-    println!("let in");
-}

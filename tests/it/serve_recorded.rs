@@ -2,7 +2,7 @@
 //! (Connect, gzip), `oldest.connection` all that a client sent on one connection of HTTP/2 (gRPC). To record them anew, while
 //! nothing else has the port 30081:
 //!
-//!     cargo test --test serve_recorded -- --ignored
+//!     cargo test --test it by_hand_record -- --ignored
 
 #![allow(clippy::disallowed_methods, reason = "it writes fixtures")]
 
@@ -324,8 +324,8 @@ impl Tap {
 }
 
 #[test]
-#[ignore = "it records the fixtures anew, and needs a port of its own"]
-fn record() {
+#[ignore = "by hand: writes the fixtures, and needs a fixed port"]
+fn by_hand_record_the_fixtures() {
     let tap = Tap::default();
     tap.listen(TcpListener::bind(("127.0.0.1", PORT)).expect("the port is free"));
     let newest = fixtures().join("newest");

@@ -107,6 +107,7 @@ fn an_image_pull_secret_is_one_by_its_value_and_its_place() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn where_users_cannot_be_told_apart_nobody_is_let_in() {
     crate::support::require("unshare", "util-linux");
     let sandbox = Sandbox::new();

@@ -45,6 +45,7 @@ fn opens(sandbox: &Sandbox, key: &str, passphrase: &str) {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs, OpenSSH, Python and age: scripts/test"]
 fn each_kind_of_key_opens_the_vault_that_was_made_with_it() {
     let sandbox = Sandbox::empty();
     let mut kinds = 0;
@@ -95,6 +96,7 @@ fn ask_for_rounds(key: &Path, rounds: u32) {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs, OpenSSH, Python and age: scripts/test"]
 fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
     let sandbox = Sandbox::empty();
     sandbox.ssh_key("ecdsa", &["ecdsa"], "");
@@ -137,6 +139,7 @@ fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn a_key_in_the_configuration_is_the_one_that_a_vault_is_made_with_and_opened_by() {
     let sandbox = Sandbox::empty();
     std::fs::create_dir_all(sandbox.home().join(".ssh")).expect("made");
@@ -152,6 +155,7 @@ fn a_key_in_the_configuration_is_the_one_that_a_vault_is_made_with_and_opened_by
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs, OpenSSH and Python: scripts/test"]
 fn a_passphrase_is_asked_for_on_a_terminal_and_only_where_the_key_may_open_the_file() {
     let sandbox = Sandbox::empty();
     for key in ["one", "two"] {

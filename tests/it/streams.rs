@@ -201,6 +201,7 @@ fn it_goes_where_the_shell_says() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_stream_that_does_not_block_loses_nothing() {
     // Its reader begins when the pipe is full.
     let script = "
@@ -244,6 +245,7 @@ fn standard_input_is_the_childs_own() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_subprocess_of_a_task_has_the_descriptors_of_plain_python() {
     let task = "
 import os
@@ -321,6 +323,7 @@ while True:
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_value_so_short_that_hiding_it_spoils_the_output_is_told_of() {
     let sandbox = Sandbox::new();
     sandbox.secret("one", "1\n", &[]);

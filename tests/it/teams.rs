@@ -124,6 +124,7 @@ impl Person {
 }
 
 #[test]
+#[ignore = "needs Git and age: scripts/test"]
 fn the_walk_does_what_it_says() {
     for (tool, package) in [("git", "git"), ("age", "age"), ("age-keygen", "age")] {
         require(tool, package);

@@ -89,6 +89,7 @@ const PROMPT: &str = "PS1=prompt'> '\r";
 const READY: [&str; 3] = ["find", "child", r"ready (\d+)"];
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn the_child_has_a_terminal_of_the_users_kind_and_size() {
     let sandbox = with_script(&format!(
         "{SIGNALS}
@@ -122,6 +123,7 @@ print('answer', input('question? '))
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_task_is_debugged_with_pdb() {
     let task = "
 import os
@@ -159,6 +161,7 @@ def main():
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_key_that_makes_a_signal_makes_one() {
     let sandbox = with_script(&format!(
         "{SIGNALS}
@@ -192,6 +195,7 @@ print('rest', repr(sys.stdin.read()))
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_run_that_ctrl_c_ends_says_so_once() {
     let sandbox = with_script(
         "
@@ -214,6 +218,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs Bash and Python: scripts/test"]
 fn a_shell_stops_it_and_lets_it_go_on() {
     require("bash", "bash");
     let sandbox = with_script(ANSWERS);
@@ -270,6 +275,7 @@ fn a_shell_stops_it_and_lets_it_go_on() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_stop_asked_for_before_it_goes_on_is_one() {
     let sandbox = with_script(ANSWERS);
     for shell in [&["bash", "--norc", "--noediting", "-i"][..], &["dash", "-i"]] {
@@ -306,6 +312,7 @@ fn a_stop_asked_for_before_it_goes_on_is_one() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn that_it_goes_on_the_child_is_told_once() {
     let sandbox = with_script(&format!(
         "{SIGNALS}
@@ -354,6 +361,7 @@ while input() != 'end':
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn what_was_started_in_the_background_has_the_keys_once_it_is_in_front() {
     let sandbox = with_script(ANSWERS);
     for shell in [&["bash", "--norc", "--noediting", "-i"][..], &["dash", "-i"]] {
@@ -385,6 +393,7 @@ fn what_was_started_in_the_background_has_the_keys_once_it_is_in_front() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn where_nobody_could_let_it_go_on_it_goes_on() {
     // flyte-local leads the session here.
     let sandbox = with_script(ANSWERS);
@@ -403,6 +412,7 @@ fn where_nobody_could_let_it_go_on_it_goes_on() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn with_one_stream_elsewhere_the_terminal_is_shared() {
     let sandbox = with_script(&format!(
         "{SIGNALS}
@@ -450,6 +460,7 @@ print('others', others().count(signal.SIGINT), os.environ['A'])
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn two_streams_that_are_one_terminal_keep_their_order() {
     let sandbox = with_script(
         "
@@ -465,6 +476,7 @@ print()
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn nothing_is_lost_at_the_end() {
     let sandbox = with_script("");
     let command = [FLYTE_LOCAL, "exec", "--mask", "--secret", "a", "--", "sh", "-c", "printf %5000s last"];
@@ -476,6 +488,7 @@ fn nothing_is_lost_at_the_end() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn when_the_terminal_is_gone_so_is_the_childs() {
     let sandbox = with_script("input('ready')");
     let steps = json!([["expect", "ready"], ["settings", "raw"], ["hang up"], ["end"]]);
@@ -506,6 +519,7 @@ except OSError:
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn the_settings_are_back_after_every_end() {
     let sandbox = with_script(ANSWERS);
     let ends: &[(&str, Option<Value>, i64)] = &[
@@ -538,6 +552,7 @@ fn the_settings_are_back_after_every_end() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn values_are_masked_on_a_terminal_also_as_they_are_typed() {
     let value = "the first line\nand the second\n";
     let sandbox = with_script(
@@ -563,6 +578,7 @@ print('typed', input() == os.environ['A'])
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_full_screen_program_has_every_byte_both_ways() {
     let sandbox = with_script(
         "

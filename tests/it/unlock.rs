@@ -71,6 +71,7 @@ fn what_is_unlocked_opens_secrets_without_a_question_until_it_is_locked() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn what_is_unlocked_is_tried_before_another_is_asked_for() {
     let sandbox = locked_vault();
     unlock(&sandbox, &[]);
@@ -140,6 +141,7 @@ fn a_file_that_changed_is_not_opened_by_what_is_kept() {
 }
 
 #[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn a_key_of_openssh_is_unlocked_too_and_one_without_a_passphrase_is_told() {
     let sandbox = locked_vault();
     sandbox.ssh_key("ssh", &["ed25519"], PASSPHRASE);
@@ -172,6 +174,7 @@ fn a_wrong_passphrase_or_time_unlocks_nothing() {
 
 /// As containers do that forbid it, and kernels that have none.
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn where_there_is_no_keyring_that_is_said_and_everything_else_works() {
     require("strace", "strace");
     let sandbox = locked_vault();

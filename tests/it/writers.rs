@@ -141,6 +141,7 @@ fn hold_lock(sandbox: &Sandbox) -> Child {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn a_writer_that_finds_the_vault_locked_says_so_and_changes_nothing() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "old"]);

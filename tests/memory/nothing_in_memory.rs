@@ -55,9 +55,9 @@ def main() -> int:
 ";
 
 #[test]
-#[ignore = "the control: run in a process of its own"]
-fn control() {
-    let Ok(arguments) = std::env::var(CONTROL) else { return };
+#[ignore = "a helper process of other tests"]
+fn helper_process_control() {
+    let arguments = std::env::var(CONTROL).expect("the arguments");
     crate::cli::run(std::iter::once("flyte-local").chain(arguments.lines()).map(std::ffi::OsString::from));
 }
 
@@ -82,7 +82,9 @@ impl Which {
         let program = self.program().into_os_string().into_string().expect("UTF-8");
         let arguments = match self {
             Which::Product => arguments,
-            Which::PlainAllocator => &["--exact", "nothing_in_memory::control", "--ignored", "--nocapture"],
+            Which::PlainAllocator => {
+                &["--exact", "nothing_in_memory::helper_process_control", "--ignored", "--nocapture"]
+            }
         };
         std::iter::once(program).chain(arguments.iter().map(|&argument| argument.to_owned())).collect()
     }
@@ -333,7 +335,7 @@ const fn failing(code: i32, fault: &'static str, arguments: &'static [&'static s
 }
 
 #[test]
-#[ignore = "looks into other processes, which takes root"]
+#[ignore = "needs root: scripts/test"]
 fn a_command_that_ends_has_no_value_and_no_key_in_its_memory() {
     let mut search = Search::new();
     // What sealed a value and failed then has left more behind than one that went on, and used the same memory again.
@@ -384,7 +386,7 @@ fn a_command_that_ends_has_no_value_and_no_key_in_its_memory() {
 }
 
 #[test]
-#[ignore = "looks into other processes, which takes root"]
+#[ignore = "needs root: scripts/test"]
 fn a_service_that_ends_has_no_value_in_its_memory() {
     let mut search = Search::new();
     let [product, plain] = [Which::Product, Which::PlainAllocator].map(|which| search.served(which));
@@ -404,7 +406,7 @@ const fn asking(code: i32, arguments: &'static [&'static str]) -> Case {
 
 /// The identities that somebody may have, and the commands that unlock them or encrypt anew, which they do in threads.
 #[test]
-#[ignore = "looks into other processes, which takes root"]
+#[ignore = "needs root: scripts/test"]
 fn nothing_is_left_of_a_passphrase_of_a_key_of_openssh_nor_by_threads() {
     let mut search = Search::new();
     let sandbox = &search.sandbox;

@@ -364,7 +364,7 @@ fn seed_of(text: &str) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "mounts a disk image, which takes root"]
+#[ignore = "needs root: scripts/test"]
 fn no_command_leaves_a_value_on_the_disk() {
     with_own_mounts(&test_path(module_path!(), "no_command_leaves_a_value_on_the_disk"), || {
         let kept = kept();
@@ -403,7 +403,7 @@ fn no_command_leaves_a_value_on_the_disk() {
 }
 
 #[test]
-#[ignore = "mounts a disk image, which takes root"]
+#[ignore = "needs root: scripts/test"]
 fn a_value_on_the_disk_is_found_in_each_form_after_its_file_was_removed() {
     with_own_mounts(
         &test_path(module_path!(), "a_value_on_the_disk_is_found_in_each_form_after_its_file_was_removed"),

@@ -319,7 +319,7 @@ fn round(machine: &mut Machine, power: &mut Power, traces: &mut Traces, random: 
 }
 
 #[test]
-#[ignore = "mounts a disk image, which takes root"]
+#[ignore = "needs root: scripts/test"]
 fn what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_old_or_new() {
     with_own_mounts(
         &test_path(module_path!(), "what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_old_or_new"),
@@ -382,7 +382,7 @@ fn is_lost(mutant: Option<Mutant>, write: Write, power: &mut Power) -> bool {
 }
 
 #[test]
-#[ignore = "mounts a disk image, which takes root"]
+#[ignore = "needs root: scripts/test"]
 fn a_write_without_one_of_its_syncs_is_lost() {
     with_own_mounts(&test_path(module_path!(), "a_write_without_one_of_its_syncs_is_lost"), || {
         let mut power = Power::new();

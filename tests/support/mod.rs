@@ -5,10 +5,13 @@
 #![allow(clippy::print_stdout, reason = "a seed is for the tester")]
 
 pub mod canary;
+pub mod forger;
 pub mod http;
 pub mod identities;
 pub mod image;
 pub mod pages;
+pub mod permissions;
+pub mod served;
 pub mod terminal;
 
 use std::ffi::OsStr;
@@ -445,45 +448,5 @@ impl Sandbox {
         let ours = Path::new(FLYTE_LOCAL).parent().expect("a directory").to_owned();
         let path = std::env::join_paths(std::iter::once(ours).chain(std::env::split_paths(&path))).expect("it was one");
         Ran::from(self.program("sh").args(["-c", command]).env("PATH", path).output().expect("sh starts"))
-    }
-}
-
-/// Who knows the recipients of a vault, and makes files for it without flyte-local.
-pub mod forger {
-    use std::collections::HashSet;
-    use std::io::Write;
-
-    use age_core::format::{FileKey, Stanza};
-
-    /// A recipient that puts further stanzas after its own: those that this makes of the file key.
-    struct With<'a>(&'a age::x25519::Recipient, &'a dyn Fn(&FileKey) -> Vec<Stanza>);
-
-    impl age::Recipient for With<'_> {
-        fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
-            let (mut stanzas, labels) = self.0.wrap_file_key(file_key)?;
-            stanzas.extend((self.1)(file_key));
-            Ok((stanzas, labels))
-        }
-    }
-
-    /// A sound age file for `recipient`, with the stanzas that this makes of its key; age adds one of its own at the end.
-    pub fn keyed(
-        recipient: &age::x25519::Recipient,
-        stanzas: &dyn Fn(&FileKey) -> Vec<Stanza>,
-        payload: &[u8],
-    ) -> Vec<u8> {
-        let recipient = With(recipient, stanzas);
-        let mut file = Vec::new();
-        let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
-        let mut writer = encryptor.expect("a recipient").wrap_output(&mut file).expect("into memory");
-        writer.write_all(payload).expect("into memory");
-        writer.finish().expect("into memory");
-        file
-    }
-
-    /// One with one stanza of this tag and body.
-    pub fn file(recipient: &str, tag: &str, body: &[u8], payload: &[u8]) -> Vec<u8> {
-        let stanza = |_: &FileKey| vec![Stanza { tag: tag.to_owned(), args: Vec::new(), body: body.to_vec() }];
-        keyed(&recipient.parse().expect("a recipient"), &stanza, payload)
     }
 }

@@ -19,11 +19,11 @@ pub struct Session {
     pub shown: String,
     pub code: i32,
     pub settings_are_back: bool,
-    /// Whether there was a question, with the echo off.
+    /// True if there was a question, with the echo off.
     pub asked: bool,
     /// How many were answered.
     pub questions: usize,
-    /// What was typed and not read.
+    /// Typed text that was not read.
     pub left_over: String,
 }
 

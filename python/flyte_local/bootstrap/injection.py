@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 from . import views
+from .errors import RETURNED, secret_error
 from .leaks import LeakGuard, own_values
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 
     # The key and the value of each secret.
     Values = Iterable[tuple[str, bytes]]
-
-
-def secret_error(flyte: Sdk, message: str, code: str = "SecretUnavailable") -> Exception:
-    """Makes an error that is not worth a retry, where the SDK has one: trying again does not bring the secret."""
-    kind = getattr(flyte.errors, "NonRecoverableError", None)
-    error: Exception = kind(message, code) if kind else flyte.errors.RuntimeUserError(code, message)
-    return error
 
 
 def as_secrets(flyte: Sdk, request: SecretRequest) -> list[Secret]:
@@ -55,7 +49,7 @@ class Secrets:
     def __init__(self, broker: Broker, flyte: Sdk, settings: messages.Settings) -> None:
         self._broker = broker
         self._flyte = flyte
-        self._leaks = LeakGuard(settings["leaks"], broker, flyte, secret_error)
+        self._leaks = LeakGuard(settings["leaks"], broker, flyte, lambda message: secret_error(flyte, message, RETURNED))
         self._leaks.note_places()
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}

@@ -267,7 +267,7 @@ class Search:
 class LeakGuard:
     """Warns of a task that returns one of its secrets, or fails it, as the setting says."""
 
-    def __init__(self, setting: Leaks, broker: Broker, flyte: Sdk, error: Callable[[Sdk, str, str], Exception]) -> None:
+    def __init__(self, setting: Leaks, broker: Broker, flyte: Sdk, error: Callable[[str], Exception]) -> None:
         self._setting = setting
         self._broker = broker
         self._flyte = flyte
@@ -286,7 +286,7 @@ class LeakGuard:
         for key, where in search.found.items():
             what = f"task {task.name} returns its secret {key}, in {where}"
             if self._setting == "deny":
-                raise self._error(self._flyte, f"{what}, which --leaks=deny forbids", "SecretReturned")
+                raise self._error(f"{what}, which --leaks=deny forbids")
             self._report(f"{what}: Flyte stores what tasks return in plain text and shows it in its UI", (task.name, key))
         if search.is_cut_short:
             searched = f"only the first {MAX_OBJECTS} objects that task {task.name} returns were searched for its secrets"

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .broker import Broker, die_with
+from .errors import hook_command, hook_excepthook, hook_log
 from .imports import Scan
 from .injection import Secrets
 from .local import report_scope, stay_local
@@ -23,8 +24,6 @@ from .survey import survey
 from .workers import hook_workers
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from . import messages
     from .sdk import Sdk
 
@@ -52,18 +51,6 @@ def import_sdk(broker: Broker) -> Sdk:
     return sdk
 
 
-def hide_own_frames() -> None:
-    """Shows the user's traceback from the user's first frame on."""
-    show = sys.excepthook
-
-    def excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        while traceback and traceback.tb_frame.f_code.co_filename in ("<string>", "<flyte-local>"):
-            traceback = traceback.tb_next
-        show(kind, error.with_traceback(traceback), traceback)
-
-    sys.excepthook = excepthook
-
-
 def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
     """Opens the broker, and does what has to be done before the SDK is imported."""
     broker = Broker(descriptor)
@@ -74,6 +61,7 @@ def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
 
 
 def hook(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
+    hook_log(flyte)
     secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
@@ -93,8 +81,9 @@ def start(descriptor: int, start: messages.Start) -> None:
     """Begins in the first interpreter of a run, and runs the user's code to its end."""
     broker = begin(descriptor, start["settings"], start["parent"])
     flyte = import_sdk(broker)
-    hide_own_frames()
+    hook_excepthook(flyte)
     scan = hook(broker, flyte, start["settings"])
+    hook_command(flyte)
     configured = flyte.config.auto().task
     try:
         report_scope(broker, configured.project, configured.domain)

@@ -21,6 +21,7 @@ struct Count {
 }
 
 #[test]
+#[ignore = "needs strace: scripts/test"]
 fn a_command_killed_before_any_system_call_leaves_the_old_state_or_the_new_one() {
     let mut random = Random::seeded();
     let runs = VERBS.map(|verb| (verb, random.below(u64::MAX)));

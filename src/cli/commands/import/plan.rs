@@ -134,12 +134,13 @@ impl Row for StepRow<'_> {
     fn cells(&self) -> Vec<Cell> {
         let SecretId { scope, name } = &self.step.incoming.id;
         let renamed = self.variable.filter(|variable| *variable != name.as_str());
-        let from = self.line.map(|line| match renamed {
-            None => format!("line {line}"),
-            Some(variable) => format!("line {line}, {variable}"),
-        });
+        let line = self.line.map(|line| format!("line {line}"));
+        let from = match (&line, renamed) {
+            (Some(line), Some(variable)) => Cell::new(format!("{line}, {variable}")).short(line),
+            _ => Cell::or_dash(line.as_ref()),
+        };
         let action = self.step.action;
         let action = action_cell(action.words(), !action.writes());
-        vec![Cell::new(name), scope_cell(scope), Cell::or_dash(from), action]
+        vec![Cell::new(name), scope_cell(scope), from, action]
     }
 }

@@ -212,13 +212,13 @@ impl<'a> From<&'a Step> for StepRow<'a> {
 
 impl Row for StepRow<'_> {
     const COLUMNS: &'static [Column] =
-        &[Column::new("name"), Column::new("type"), Column::new("scope"), Column::new("to"), Column::new("action")];
+        &[Column::new("name"), Column::spare("type"), Column::new("scope"), Column::new("to"), Column::new("action")];
 
     fn cells(&self) -> Vec<Cell> {
         let Step { from, to, secret_type, .. } = self.step;
         let action = match self.step.action {
             Action::Refuse => Cell::new(self.step.words()).color(Color::Red),
-            action => action_cell(self.step.words(), action == Action::Skip),
+            action => action_cell(&self.step.words(), action == Action::Skip),
         };
         vec![Cell::new(&from.name), Cell::new(secret_type), scope_cell(&from.scope), scope_cell(&to.scope), action]
     }

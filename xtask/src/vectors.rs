@@ -1,15 +1,9 @@
-//! Makes the files of `fixtures/vault-format` that are missing, and leaves those that are there alone: what an earlier
-//! version wrote has to stay readable. A new vector is a line here, an entry in `vectors.toml`, and
-//!
-//! ```text
-//! cargo test --test it make_vectors:: -- --ignored
-//! ```
+//! Makes the files of `fixtures/vault-format` that are missing, and leaves the others alone: files that an earlier version
+//! wrote must stay readable. To add a vector, add a line here and an entry in `vectors.toml`, and run `cargo xtask vectors`.
 
-#![allow(clippy::disallowed_methods, reason = "fixtures need no power cut's worth of care")]
+use std::path::PathBuf;
 
-use std::path::{Path, PathBuf};
-
-use crate::support::forger;
+use crate::forger;
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 use base64::Engine;
@@ -32,7 +26,7 @@ const AUTHOR_HEADING: &str = "\
 ";
 
 fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/vault-format")
+    crate::root().join("fixtures/vault-format")
 }
 
 fn make(file: &str, content: impl FnOnce() -> Vec<u8>) {
@@ -205,9 +199,8 @@ fn after(file: &[u8], text: &str) -> usize {
     header(file).find(text).expect("it has that") + text.len()
 }
 
-#[test]
-#[ignore = "writes into fixtures/"]
-fn make_what_is_missing() {
+/// Writes the vectors that are missing.
+pub(crate) fn make_missing() {
     make("identity.txt", || {
         let identity = flyte_local::crypto::Identity::generate();
         (IDENTITY_HEADING.to_owned() + &identity.to_file("2026-01-01T00:00:00Z")).into_bytes()

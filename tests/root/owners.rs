@@ -1,0 +1,73 @@
+//! Files that belong to other users and groups. Only root can give a file away.
+
+#![allow(clippy::disallowed_methods, reason = "a test moves a vault")]
+
+use crate::support::Sandbox;
+use crate::support::permissions::{USER, chmod, do_as_told, mode, reachable_binary, under};
+
+/// Most systems make a group for each user, and a umask of 002 with it.
+#[test]
+#[ignore = "needs root: scripts/test"]
+fn what_a_group_of_the_users_own_can_write_to_is_not_refused() {
+    let sandbox = Sandbox::empty();
+    let binary = reachable_binary(&sandbox);
+    let run = |arguments: &[&str]| under("022", &sandbox, &binary, arguments);
+    for arguments in [&["init"][..], &["create", "secret", "s", "value"]] {
+        assert_eq!(run(arguments).code, 0, "{arguments:?}");
+    }
+    let reveal = ["get", "secret", "s", "--reveal"];
+    for path in [sandbox.vault(), sandbox.vault().join("vault.toml"), sandbox.secret_file("org/s")] {
+        let good = mode(&path);
+        for (group, open, code) in [(USER, 0o020, 0), (USER, 0o002, 13), (USER + 1, 0, 0), (USER + 1, 0o020, 13)] {
+            std::os::unix::fs::chown(&path, None, Some(group)).expect("root may");
+            chmod(&path, good | open);
+            let ran = run(&reveal);
+            assert_eq!(ran.code, code, "{} {group} {open:o}: {ran:?}", path.display());
+        }
+        chmod(&path, good);
+    }
+}
+
+#[test]
+#[ignore = "needs root: scripts/test"]
+fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let org = sandbox.vault().join("secrets/org");
+    for path in
+        [sandbox.identity(), sandbox.vault(), sandbox.vault().join("vault.toml"), org, sandbox.secret_file("org/s")]
+    {
+        std::os::unix::fs::chown(&path, Some(65533), None).expect("root may");
+        let ran = sandbox.run(&["get", "secret", "s", "--reveal"]);
+        assert_eq!(ran.code, 13, "{}: {ran:?}", path.display());
+        assert!(ran.stderr.contains("it belongs to another user (number 65533)"), "{ran:?}");
+        do_as_told(&sandbox, &ran, ": sudo chown ");
+        assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"value", "{}", path.display());
+    }
+
+    // A vault of root's that all may read, and an identity of the user's own; in a user namespace, root is nobody.
+    let (mut unvisited, shared) = (vec![sandbox.vault()], sandbox.work().join("shared"));
+    while let Some(path) = unvisited.pop() {
+        chmod(&path, if path.is_dir() { 0o755 } else { 0o644 });
+        if path.is_dir() {
+            unvisited.extend(path.read_dir().expect("listed").map(|entry| entry.expect("listed").path()));
+        }
+    }
+    std::fs::rename(sandbox.vault(), &shared).expect("moved");
+    let own = [".config", ".config/flyte-local", ".local", ".local/state", ".local/state/flyte-local"];
+    let own = own.map(|path| sandbox.home().join(path)).into_iter().chain([sandbox.identity()]);
+    std::fs::remove_dir_all(sandbox.state()).expect("theirs is another machine");
+    for path in own {
+        std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
+    }
+    let binary = reachable_binary(&sandbox);
+    let vault = ["--vault", "shared"];
+    for arguments in
+        [&["get", "secret", "s", "--reveal"][..], &["exec", "--mount", "s", "--", "cat", "/etc/flyte/secrets/s"]]
+    {
+        let ran = under("022", &sandbox, &binary, &[&vault, arguments].concat());
+        assert_eq!((ran.code, ran.text().as_str()), (0, "value"), "{arguments:?}: {ran:?}");
+    }
+    let ran = under("022", &sandbox, &binary, &[&vault[..], &["update", "secret", "s", "new"]].concat());
+    assert_eq!(ran.code, 1, "it is not theirs to write: {ran:?}");
+}
