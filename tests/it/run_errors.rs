@@ -43,9 +43,11 @@ hint: or run where it is seen, with -p beta
         for task in ["lacks_variable", "lacks_file"] {
             let ran = sandbox.flyte_run(sdk, &[&scope[..], &["lacking.py", task]].concat());
             assert_eq!(ran.code, 1, "{sdk} {task}: {ran:?}");
-            for line in reason.lines() {
-                assert!(ran.text().contains(line), "{sdk} {task}: {line} is missing from {ran:?}");
-            }
+            let error = format!(
+                "error: task {}: {reason}",
+                if task == "lacks_file" { "file_env.lacks_file" } else { "lacking_env.lacks_variable" }
+            );
+            assert!(ran.stderr.ends_with(&error), "{sdk} {task}: {error} is missing from {ran:?}");
         }
         assert!(!sandbox.work().join("marker").exists(), "{sdk}: a body ran");
         let other = sandbox.flyte_run(sdk, &["lacking.py", "lacks_nothing"]);
@@ -333,6 +335,7 @@ fn a_missing_secret_is_shown_once_and_without_a_traceback() {
                           tried: organization\nhint: create it: flyte-local create secret absent\n";
             assert_eq!((script.code, script.stderr.as_str()), (1, reason), "{sdk} {task}: {script:?}");
             let named = sandbox.flyte_run(sdk, &["tasks.py", task]);
+            assert!(named.stderr.ends_with(reason), "{sdk} {task}: {named:?}");
             for ran in [script, named] {
                 assert_eq!(ran.code, 1, "{sdk} {task}: {ran:?}");
                 for once in ["tried: organization", "hint: create it: flyte-local create secret absent"] {

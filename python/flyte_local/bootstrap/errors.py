@@ -6,10 +6,11 @@ what to type. With the SDK's logger at DEBUG, all frames are shown.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .sdk import Sdk
@@ -67,14 +68,57 @@ def hook_log(flyte: Sdk) -> None:
     logging.getLogger("flyte").addFilter(show)
 
 
+def show_secret_error(flyte: Sdk, error: BaseException) -> bool:
+    """Shows an error of a secret as flyte-local shows its own, and returns whether it was one."""
+    if not is_secret_error(flyte, error) or shows_all():
+        return False
+    sys.stdout.flush()
+    print(f"error: {error}", file=sys.stderr)
+    return True
+
+
+class Run:
+    """Stands for the `run` of the SDK's runner, and ends the SDK's own command at an error of a secret.
+
+    The command would show it in a frame, from which no command can be copied once its lines are wrapped.
+    """
+
+    def __init__(self, flyte: Sdk, run: Any) -> None:
+        self._flyte = flyte
+        self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name)
+
+    async def aio(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await self._run.aio(*args, **kwargs)
+        except Exception as error:
+            if show_secret_error(self._flyte, error):
+                sys.exit(1)
+            raise
+
+
+def hook_command(flyte: Sdk) -> None:
+    """Has the SDK's own command, and no other code, show errors of secrets as a script does."""
+    with_runcontext = flyte.with_runcontext
+
+    @functools.wraps(with_runcontext)
+    def with_shown_errors(*args: Any, **kwargs: Any) -> Any:
+        runner = with_runcontext(*args, **kwargs)
+        if str(sys._getframe(1).f_globals.get("__name__")).startswith("flyte.cli."):
+            runner.run = Run(flyte, runner.run)
+        return runner
+
+    flyte.with_runcontext = with_shown_errors
+
+
 def hook_excepthook(flyte: Sdk) -> None:
     """Keeps our frames out of the error that ends the run, and all frames out of an error of a secret."""
     hook = sys.excepthook
 
     def excepthook(kind: type[BaseException], error: BaseException, traceback: types.TracebackType | None) -> None:
-        if is_secret_error(flyte, error) and not shows_all():
-            sys.stdout.flush()
-            print(f"error: {error}", file=sys.stderr)
+        if show_secret_error(flyte, error):
             return
         while traceback and traceback.tb_frame.f_code.co_filename in ("<string>", OWN):
             traceback = traceback.tb_next

@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .broker import Broker, die_with
-from .errors import hook_excepthook, hook_log
+from .errors import hook_command, hook_excepthook, hook_log
 from .imports import Scan
 from .injection import Secrets
 from .local import report_scope, stay_local
@@ -83,6 +83,7 @@ def start(descriptor: int, start: messages.Start) -> None:
     flyte = import_sdk(broker)
     hook_excepthook(flyte)
     scan = hook(broker, flyte, start["settings"])
+    hook_command(flyte)
     configured = flyte.config.auto().task
     try:
         report_scope(broker, configured.project, configured.domain)

@@ -1,5 +1,6 @@
 """Errors of secrets are shown without a traceback, and others without flyte-local's frames."""
 
+import asyncio
 import logging
 import sys
 import traceback
@@ -145,6 +146,40 @@ def test_an_error_of_a_secret_ends_the_run_without_a_traceback(
     error = errors.secret_error(NEWEST, "secret x is missing\nhint: create it")
     sys.excepthook(type(error), error, raised_below_own_frames(error))
     assert (shown, capsys.readouterr().err) == ([], "error: secret x is missing\nhint: create it\n")
+
+
+class Runner:
+    """Stands for the SDK's runner, whose run fails."""
+
+    def __init__(self, error: Exception) -> None:
+        async def aio() -> None:
+            raise error
+
+        self.run = SimpleNamespace(aio=aio, other=1)
+
+
+def runner_made_by(module: str, error: Exception) -> Any:
+    """Returns the runner that code of a module gets."""
+    flyte: Any = SimpleNamespace(errors=NEWEST.errors, with_runcontext=lambda: Runner(error))
+    errors.hook_command(flyte)
+    return eval("flyte.with_runcontext()", {"__name__": module, "flyte": flyte})
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "raised", "shown"),
+    [
+        ("flyte.cli._run", errors.secret_error(NEWEST, "it is missing"), SystemExit, "error: it is missing\n"),
+        ("flyte.cli._run", ValueError("the user's"), ValueError, ""),
+        ("__main__", errors.secret_error(NEWEST, "it is missing"), NonRecoverableError, ""),
+    ],
+)
+def test_only_an_error_of_a_secret_ends_only_the_command_of_the_sdk(
+    module: str, error: Exception, raised: type[BaseException], shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = runner_made_by(module, error)
+    with pytest.raises(raised):
+        asyncio.run(runner.run.aio())
+    assert (runner.run.other, capsys.readouterr().err) == (1, shown)
 
 
 def test_another_error_ends_the_run_with_the_users_traceback(shown: list[list[str]]) -> None:
