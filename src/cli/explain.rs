@@ -2,6 +2,7 @@
 
 mod refusal;
 
+use super::near::near;
 use super::report::{Exit, Report};
 use super::shell::{quoted, scope_flags};
 use flyte_local::config::ConfigError;
@@ -212,6 +213,8 @@ pub(crate) struct Candidates {
     id: SecretId,
     /// The other scopes that have a secret of this name.
     pub(crate) scopes: Vec<Scope>,
+    /// The secrets with names that are close to it, if no scope has the name itself.
+    near: Vec<SecretId>,
 }
 
 impl Candidates {
@@ -219,18 +222,28 @@ impl Candidates {
     pub(crate) fn find(vault: &Vault, id: &SecretId) -> Self {
         let mut scopes = vault.scopes_of(&id.name).unwrap_or_default();
         scopes.retain(|scope| *scope != id.scope);
-        Self { id: id.clone(), scopes }
+        let ids = if scopes.is_empty() { vault.ids().unwrap_or_default() } else { Vec::new() };
+        let names = near(id.name.as_str(), ids.iter().map(|known| known.name.as_str()));
+        // Of several secrets with that name, the one in the scope that was named.
+        let nearest = |name: &str| {
+            let mut of_this_name = ids.iter().filter(|known| known.name.as_str() == name);
+            of_this_name.clone().find(|known| known.scope == id.scope).or_else(|| of_this_name.next()).cloned()
+        };
+        let near = names.into_iter().filter_map(nearest).collect();
+        Self { id: id.clone(), scopes, near }
     }
 
     /// The commands that do to each candidate what was to be done to the missing secret; `verb` as in `get secret`.
     pub(crate) fn hints(&self, command: &str, verb: &str) -> Vec<String> {
         let name: &SecretName = &self.id.name;
-        let typed = |scope: &Scope| format!("{command} {verb} {name}{}", scope_flags(scope));
+        let typed = |name: &SecretName, scope: &Scope| format!("{command} {verb} {name}{}", scope_flags(scope));
         let place = |scope: &Scope| match scope {
             Scope::Organization => "the organization".to_owned(),
             scope => scope.to_string(),
         };
         let scopes = self.scopes.iter().take(MOST_CANDIDATES);
-        scopes.map(|scope| format!("{name} exists in {}: {}", place(scope), typed(scope))).collect()
+        let elsewhere = scopes.map(|scope| format!("{name} exists in {}: {}", place(scope), typed(name, scope)));
+        let near = self.near.iter().map(|known| format!("did you mean: {}", typed(&known.name, &known.scope)));
+        elsewhere.chain(near).collect()
     }
 }

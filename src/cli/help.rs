@@ -128,7 +128,7 @@ fn global_options(command: &Command) -> String {
     let flag = |name: &'static str, short, help: &'static str| {
         Arg::new(name).long(name).short(short).help(help).action(ArgAction::SetTrue)
     };
-    let lines = Command::new("")
+    let lines = Command::default()
         .disable_help_flag(true)
         .max_term_width(80)
         .args(command.get_arguments().filter(|argument| argument.is_global_set()))

@@ -11,6 +11,7 @@ use super::environment::runtime_directory;
 use super::error::{CommandError, Exit};
 use super::files::{Files, User};
 use super::identities::Identities;
+use super::near::near;
 use super::report::Report;
 use super::sanitize::harmless;
 use super::shell::scope_flags;
@@ -213,7 +214,15 @@ impl Injector {
         let mut message = format!("secret {key} is in none of this run's scopes\ntried: {}", tried.join("; "));
         // Only a help: that it cannot be said hides nothing.
         let elsewhere = self.vault.scopes_of(key).unwrap_or_default();
-        let mut hints = vec![format!("create it: {} create secret {key}", self.command)];
+        let seen = self.vault.names(run).unwrap_or_default();
+        let near = near(key.as_str(), seen.iter().map(SecretName::as_str));
+        let mut hints = match near.as_slice() {
+            _ if !elsewhere.is_empty() => Vec::new(),
+            [] => Vec::new(),
+            [name] => vec![format!("did you mean {name}? This run sees it")],
+            names => vec![format!("did you mean one of these, which this run sees: {}", names.join(", "))],
+        };
+        hints.push(format!("create it: {} create secret {key}", self.command));
         if let Some(scope) = elsewhere.first() {
             let names: Vec<_> = elsewhere.iter().map(ToString::to_string).collect();
             message.push_str(&format!("\nit exists in: {}", names.join("; ")));

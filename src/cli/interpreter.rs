@@ -77,6 +77,13 @@ impl Typed {
     fn up_to_the_file(&self) -> String {
         self.file.as_deref().map_or_else(|| self.run.clone(), |file| format!("{} {}", self.run, quoted(file)))
     }
+
+    /// The command that runs the file as an ordinary script, with secrets.
+    fn by_exec(&self, interpreter: &Interpreter) -> String {
+        let program = self.run.split(" run").next().unwrap_or_default();
+        let file = self.file.as_deref().map(quoted).unwrap_or_default();
+        format!("{program} exec --all -- {} {file}", quoted(&interpreter.program))
+    }
 }
 
 pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Typed) -> CommandError {
@@ -90,8 +97,9 @@ pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Type
         RunError::LacksSdk { python } => lacks_sdk(&python, interpreter, typed),
         RunError::Bootstrap { message, hints, code } => {
             let error = CommandError::new(Exit::Failed, message).with_code(code);
-            let run = typed.up_to_the_file();
-            hints.into_iter().fold(error, |error, hint| error.hint(hint.replace("{run}", &run)))
+            let (run, exec) = (typed.up_to_the_file(), typed.by_exec(interpreter));
+            let filled = |hint: String| hint.replace("{run}", &run).replace("{exec}", &exec);
+            hints.into_iter().fold(error, |error, hint| error.hint(filled(hint)))
         }
     }
 }

@@ -7,8 +7,8 @@ const MOST: usize = 3;
 pub(crate) fn near<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let wanted = plain(typed);
-    // A short name with two wrong letters is another name.
-    let allowed = (wanted.chars().count() / 3).clamp(1, 3);
+    // A very short name with another letter is another name.
+    let allowed = (wanted.chars().count() / 3).min(3);
     let measured = known.into_iter().filter(|name| *name != typed).map(|name| {
         let distance = strsim::damerau_levenshtein(&wanted, &plain(name));
         (distance, name)
@@ -37,6 +37,8 @@ mod tests {
         assert!(near("", NAMES).is_empty());
         assert_eq!(near("kex", NAMES), ["key"]);
         assert!(near("abc", NAMES).is_empty());
+        assert!(near("b", ["a"]).is_empty());
+        assert_eq!(near("A", ["a"]), ["a"]);
     }
 
     #[test]

@@ -138,6 +138,20 @@ impl Vault {
         Ok(by_name)
     }
 
+    /// Returns the full names of all secrets, sorted, without a look at their files.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn ids(&self) -> Result<Vec<SecretId>, VaultError> {
+        let mut ids = Vec::new();
+        for scope in self.scopes()? {
+            let Some(directory) = self.scope_directory(&scope)? else { continue };
+            ids.extend(secret_names(&directory)?.into_iter().map(|name| SecretId { scope: scope.clone(), name }));
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
     /// The scopes that have a secret of this name.
     ///
     /// # Errors

@@ -112,7 +112,6 @@ fn what_has_one_place_is_only_there() {
         ("env::var", "src/cli/environment.rs"),
         ("rpassword::", "src/cli/prompt.rs"),
         ("io::stdout", "src/cli/ui.rs"),
-        ("Command::new", "src/process.rs"),
         ("Spawner::new", "src/cli/context.rs"),
         ("Spawner::for_supervisor", "src/launch/supervisor.rs"),
         ("println!", "nowhere"),

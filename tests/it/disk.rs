@@ -144,6 +144,7 @@ second init: 0
   identity: disk/identity.txt
   author:   author.key
   Keep a copy of the identity in a safe place: without it, no secret can be opened again.
+  hint: create a secret: flyte-local --vault disk/second --identity disk/identity.txt create secret NAME
 second create: 0
   created secret a (organization)
 onesecond get: 0

@@ -39,6 +39,29 @@ fn arguments_reach_the_task_and_the_file_is_imported_once() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
+fn a_file_without_tasks_is_answered_with_exec() {
+    for sdk in SDKS {
+        let sandbox = sandbox();
+        sandbox.file("plain.py", "print('plain')\n");
+        sandbox.file("block.py", "import sys\nif __name__ == '__main__':\n    print(sys.argv[1:])\n");
+        let ran = sandbox.flyte_run(sdk, &["plain.py"]);
+        assert_eq!(ran.code, 2, "{sdk}: {ran:?}");
+        let (message, hint) = ran.stderr.split_once('\n').expect("two lines");
+        assert_eq!(message, "error: plain.py has no tasks", "{sdk}");
+        let command = hint.strip_prefix("hint: run an ordinary script with secrets: flyte-local ").expect("a hint");
+        let words: Vec<&str> = command.split_whitespace().collect();
+        assert_eq!((&words[..3], words.last()), (&["exec", "--all", "--"][..], Some(&"plain.py")), "{sdk}");
+        let ran = sandbox.run(&words);
+        assert_eq!((ran.code, ran.text().as_str()), (0, "plain\n"), "{sdk}: {ran:?}");
+        let ran = sandbox.flyte_run(sdk, &["block.py", "x"]);
+        let first = "error: block.py has no tasks\n\
+                     hint: arguments of its __main__ block stand after --: flyte-local run block.py -- x\n";
+        assert!(ran.code == 2 && ran.stderr.starts_with(first), "{sdk}: {ran:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_file_without_a_main_block_runs_its_only_task_or_main() {
     for sdk in SDKS {
         let sandbox = sandbox();

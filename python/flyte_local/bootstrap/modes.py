@@ -106,12 +106,28 @@ def hook_choice(broker: Broker, path: str) -> None:
 
     @functools.wraps(resolve)
     def resolve_command(self: click.Group, context: click.Context, arguments: list[str]) -> Any:
-        if hasattr(type(self), "objs") and arguments[0] not in self.list_commands(context):
-            tasks = cast("Group", self).objs
-            arguments = [choose_task(broker, path, tasks, arguments[0]), *arguments[1:]]
+        if hasattr(type(self), "objs"):
+            try:
+                known = self.list_commands(context)
+            except click.ClickException as error:
+                # The SDK says this, on every version, about a file that was imported and has no task.
+                if not error.message.startswith("No objects found in "):
+                    raise
+                broker.fail(f"{path} has no tasks", *hints_without_tasks(path, arguments[0]), code=2)
+            if arguments[0] not in known:
+                tasks = cast("Group", self).objs
+                arguments = [choose_task(broker, path, tasks, arguments[0]), *arguments[1:]]
         return resolve(self, context, arguments)
 
     setattr(click.Group, "resolve_command", resolve_command)
+
+
+def hints_without_tasks(path: str, wanted: str) -> list[str]:
+    """Returns what to type for a file that has no tasks."""
+    hints = ["run an ordinary script with secrets: {exec}"]
+    if wanted != CHOOSE and has_main_block(path):
+        hints.insert(0, f"arguments of its __main__ block stand after --: {{run}} -- {wanted}")
+    return hints
 
 
 def choose_task(broker: Broker, path: str, tasks: Mapping[str, object], wanted: str) -> str:

@@ -143,7 +143,9 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
             listing.secrets.into_iter().filter(|metadata| metadata.id.scope == scope).for_each(choose);
         } else {
             for name in &args.names {
-                choose(vault.metadata(&SecretId { scope: scope.clone(), name: name.clone() })?);
+                let id = SecretId { scope: scope.clone(), name: name.clone() };
+                let metadata = vault.metadata(&id);
+                choose(metadata.map_err(|error| CommandError::from(error).or_elsewhere(vault, &id, "export"))?);
             }
         }
         scope.to_string()

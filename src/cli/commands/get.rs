@@ -8,7 +8,7 @@ use crate::cli::error::CommandError;
 use crate::cli::listing;
 use crate::cli::opener::Opener;
 use crate::cli::reveal::reveal;
-use flyte_local::secret::{RunScope, ScopeFilter, SecretName};
+use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretName};
 use flyte_local::vault::Listing;
 
 /// List secrets, or show one
@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     }
     let Some(name) = args.name else {
         let filter = ScopeFilter { project: args.scope.project, domain: args.scope.domain };
-        return show_list(context, vault.list(&filter)?);
+        return show_list(context, vault.list(&filter)?, &filter);
     };
     let id = secret_id(name, args.scope);
     let elsewhere = |error: CommandError| error.or_elsewhere(&vault, &id, "get secret");
@@ -58,7 +58,23 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     listing::print(context, &[metadata])
 }
 
-fn show_list(context: &Context<'_>, listing: Listing) -> Result<(), CommandError> {
+fn show_list(context: &Context<'_>, listing: Listing, filter: &ScopeFilter) -> Result<(), CommandError> {
     listing::print(context, &listing.secrets)?;
+    if listing.secrets.is_empty() && listing.refused.is_empty() {
+        explain_empty(context, &Scope::new(filter.project.clone(), filter.domain.clone()))?;
+    }
     listing::report(context, listing.refused)
+}
+
+/// Says in which vault, or in which part of it, a list found nothing.
+fn explain_empty(context: &Context<'_>, scope: &Scope) -> Result<(), CommandError> {
+    let vault = context.vault_path()?.display();
+    if *scope == Scope::Organization {
+        context.ui.say(&format!("no secrets yet in {vault}"));
+        context.ui.hint(&format!("create one: {} create secret NAME", context.command));
+    } else {
+        context.ui.say(&format!("no secrets of {scope} in {vault}"));
+        context.ui.hint(&format!("see every scope: {} get secret", context.command));
+    }
+    Ok(())
 }

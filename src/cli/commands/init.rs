@@ -5,6 +5,7 @@ use crate::cli::environment::permissions;
 use crate::cli::error::CommandError;
 use crate::cli::new_identity;
 use crate::cli::notices;
+use crate::cli::paths::real;
 use flyte_local::vault::{NamedAuthor, NamedRecipient, NewVault, StateDirectory, Vault, VaultError, VaultOptions};
 
 /// What the maker of a vault is called in it.
@@ -68,7 +69,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
     new_identity::tell(context, &places, made, made_key)?;
-    if args.git { suit_git(context, &vault) } else { Ok(()) }
+    let is_in_repository = real(vault.path())?.ancestors().any(|directory| directory.join(".git").exists());
+    if args.git {
+        suit_git(context, &vault)?;
+    } else if is_in_repository {
+        context.ui.hint(&format!("the vault is in a git repository, so prepare it: {} init --git", context.command));
+    }
+    context.ui.hint(&format!("create a secret: {} create secret NAME", context.command));
+    Ok(())
 }
 
 fn suit_git(context: &Context<'_>, vault: &Vault) -> Result<(), CommandError> {

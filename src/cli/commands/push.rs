@@ -147,7 +147,11 @@ fn chosen(vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CommandError> {
     }
     let scope = || ScopeArgs { project: project.clone(), domain: domain.clone() };
     let ids = args.names.iter().map(|name| secret_id(name.clone(), scope()));
-    ids.map(|id| Ok(vault.metadata(&id)?)).collect()
+    ids.map(|id| {
+        let metadata = vault.metadata(&id);
+        metadata.map_err(|error| CommandError::from(error).or_elsewhere(vault, &id, "push secret"))
+    })
+    .collect()
 }
 
 fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Result<(Cluster, About), CommandError> {

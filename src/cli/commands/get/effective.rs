@@ -46,5 +46,10 @@ pub(super) fn show(context: &Context<'_>, vault: &Vault, run: RunScope) -> Resul
     }
     let rows: Vec<_> = secrets.iter().map(Effective::from).collect();
     table::print(context.ui, context.output_format, &rows)?;
+    if secrets.is_empty() && refused.is_empty() {
+        let scopes: Vec<_> = run.walk().iter().map(ToString::to_string).collect();
+        context.ui.say(&format!("a task would see no secrets\nsearched: {}", scopes.join("; ")));
+        context.ui.hint(&format!("see every scope: {} get secret", context.command));
+    }
     report(context, refused)
 }
