@@ -18,8 +18,13 @@ use std::sync::Mutex;
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, keyring_turn};
 
 /// The programs besides those of POSIX that transcripts use, and the packages they come from.
-const PROGRAMS: [(&str, &str); 4] =
-    [("age", "age"), ("ssh-keygen", "openssh-client"), ("unshare", "util-linux"), ("flock", "util-linux")];
+const PROGRAMS: [(&str, &str); 5] = [
+    ("age", "age"),
+    ("age-keygen", "age"),
+    ("ssh-keygen", "openssh-client"),
+    ("unshare", "util-linux"),
+    ("flock", "util-linux"),
+];
 
 /// Returns whether a command of the story uses one of [`PROGRAMS`].
 fn needs_programs(story: &Path) -> bool {
