@@ -89,7 +89,7 @@ pub(crate) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<()
     }
     // Flyte's reason.
     let reason = "project and domain must not be set when creating an image pull secret";
-    Err(CommandError::new(Exit::Usage, reason).hint("leave -p and -d out: it serves the whole organization"))
+    Err(CommandError::new(Exit::Usage, reason).hint("leave out -p and -d: an image pull secret is for the whole organization"))
 }
 
 /// What a recipient or an author may be called: something that is seen, and is no key, as what removes them takes either.
@@ -99,7 +99,7 @@ pub(crate) fn require_name(name: &str) -> Result<(), CommandError> {
         true => Ok(()),
         false => Err(CommandError::new(
             Exit::Usage,
-            "--name takes a name: not empty, no key, and nothing that does not show",
+            "--name must be a visible name: not empty, not a key, and without control characters",
         )),
     }
 }

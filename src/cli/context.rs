@@ -52,10 +52,10 @@ struct UserPath {
 impl UserPath {
     fn get(&self) -> Result<&Path, CommandError> {
         self.path.as_deref().ok_or_else(|| {
-            let message = "no home directory is known: HOME is not set, and the user database names none";
+            let message = "cannot find your home directory: HOME is not set, and the user database has no entry for you";
             CommandError::new(Exit::Failed, message)
                 .hint("set HOME")
-                .hint(format!("or name the place with {}", self.option))
+                .hint(format!("or name it with {}", self.option))
         })
     }
 }
@@ -161,7 +161,7 @@ impl<'a> Context<'a> {
         let (key, made) = self.author_key()?;
         if made {
             let file = self.author_path()?.display();
-            self.ui.say(&format!("made {file}, the key that signs what you write: {}", key.author()));
+            self.ui.say(&format!("created {file}, the key that signs your secrets: {}", key.author()));
         }
         Ok(vault.with_author(key))
     }

@@ -78,19 +78,19 @@ impl DockerArgs {
             Some(given) => Ok(given),
             None if is_asked => prompt::line(question),
             None => {
-                Err(CommandError::new(Exit::Usage, format!("{option} is missing, and there is no terminal to ask on")))
+                Err(CommandError::new(Exit::Usage, format!("{option} is missing, and standard input is not a terminal to ask on")))
             }
         };
         let registry = part(self.registry, "--registry", "Registry (e.g., ghcr.io, docker.io): ")?;
         let username = part(self.username, "--username", "Username: ")?;
         if username.contains(':') {
-            let reason = "a user name with a ':' cannot be told from the password after it";
+            let reason = "the user name must not contain ':', which separates it from the password";
             return Err(CommandError::new(Exit::Usage, reason));
         }
         let password = match self.password {
             Some(password) if !password.expose().is_empty() => Zeroizing::new(password.expose().as_bytes().to_vec()),
             _ if self.password_stdin || !is_asked => {
-                from_stdin(false, "it is to have the password, for example: echo $TOKEN | flyte-local …")?
+                from_stdin(false, "pipe the password in, for example: echo $TOKEN | flyte-local …")?
             }
             _ => prompt::hidden("Password: ", prompt::Asked::Value)?,
         };
@@ -102,16 +102,16 @@ impl DockerArgs {
 
     fn of_config(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
-            CommandError::new(Exit::Failed, "no home directory is known")
-                .hint("name the file with --docker-config-path")
+            CommandError::new(Exit::Failed, "cannot find your home directory")
+                .hint("name Docker's configuration with --docker-config-path FILE")
         })?;
         let bytes = read_users_file(&path, MAX_VALUE_BYTES)?;
         let bytes = bytes.ok_or_else(|| {
             CommandError::new(Exit::NotFound, format!("there is no file {}", path.display()))
-                .hint("name Docker's configuration with --docker-config-path FILE, or have it made: docker login")
+                .hint("name Docker's configuration with --docker-config-path FILE, or create it: docker login")
         })?;
         let config = DockerConfig::parse(&bytes).map_err(|error| {
-            let message = format!("{} is not Docker's configuration", path.display());
+            let message = format!("{} is not a Docker configuration file", path.display());
             CommandError::new(Exit::Failed, message).because(error.to_string())
         })?;
         let registries = self.chosen(&config)?;
@@ -120,19 +120,19 @@ impl DockerArgs {
             match credentials(spawner, &config, registry) {
                 Ok(auth) => auths.push((registry.as_str(), auth)),
                 // As the SDK does, which goes on with the others.
-                Err(reason) => ui.say(&format!("flyte-local: {registry} is left out: {reason}")),
+                Err(reason) => ui.say(&format!("flyte-local: left out {registry}: {reason}")),
             }
             if config.has_identity_token(registry) {
                 ui.say(&format!(
-                    "flyte-local: {registry} has an identity token, which image pull secrets do not carry"
+                    "flyte-local: {registry} has an identity token, which an image pull secret cannot hold"
                 ));
             }
         }
         if auths.is_empty() {
-            let message = format!("no credentials could be extracted for registries: {}", registries.join(", "));
+            let message = format!("found no credentials for these registries: {}", registries.join(", "));
             return Err(CommandError::new(Exit::Failed, message)
                 .hint("give them: --registry HOST --username NAME")
-                .hint(format!("or have Docker ask for them: docker login {}", registries[0])));
+                .hint(format!("or log in with Docker: docker login {}", registries[0])));
         }
         let auths: Vec<_> = auths.iter().map(|(registry, auth)| (*registry, auth.as_str())).collect();
         Ok(document(&auths))
@@ -151,9 +151,9 @@ impl DockerArgs {
             None => config.registries().for_each(&mut add),
         }
         if registries.is_empty() {
-            let message = "no registries found in Docker's configuration, and none named";
+            let message = "Docker's configuration names no registry, and you named none";
             return Err(CommandError::new(Exit::Failed, message)
-                .hint("name them: --registries HOST,HOST; of those with a credential helper, only what stands in \"auths\" is found")
+                .hint("name them: --registries HOST,HOST; a registry that only a credential helper knows is found if it is in \"auths\"")
                 .hint("or log in: docker login"));
         }
         Ok(registries)
@@ -164,11 +164,11 @@ impl DockerArgs {
 pub(crate) fn check_document(bytes: &[u8]) -> Result<(), CommandError> {
     check(bytes).map_err(|error| {
         let refused =
-            CommandError::new(Exit::Failed, "the value is no .dockerconfigjson document").because(error.to_string());
-        let refused = refused.hint("give what it is made of: --registry HOST --username NAME");
+            CommandError::new(Exit::Failed, "the value is not a .dockerconfigjson document").because(error.to_string());
+        let refused = refused.hint("give its parts instead: --registry HOST --username NAME");
         match error {
             DockerError::NoCredentials(_) => {
-                refused.hint("or, for a file of Docker's: --from-docker-config --docker-config-path FILE")
+                refused.hint("or read Docker's configuration: --from-docker-config --docker-config-path FILE")
             }
             _ => refused,
         }

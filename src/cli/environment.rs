@@ -15,8 +15,8 @@ pub(crate) fn permissions() -> Result<Permissions, CommandError> {
         None => Ok(Permissions::Checked),
         Some("ignore") => Ok(Permissions::Ignored),
         Some(_) => {
-            let error = CommandError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS is not one that flyte-local knows");
-            Err(error.hint("it may be: ignore"))
+            let error = CommandError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS has a value that flyte-local does not know");
+            Err(error.hint("the only value is: ignore"))
         }
     }
 }
@@ -26,7 +26,7 @@ pub(crate) fn is_strict() -> Result<bool, CommandError> {
     match variable::<String>("FLYTE_LOCAL_STRICT", "text")?.as_deref() {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
-        Some(_) => Err(CommandError::new(Exit::Usage, "FLYTE_LOCAL_STRICT is neither 0 nor 1")),
+        Some(_) => Err(CommandError::new(Exit::Usage, "FLYTE_LOCAL_STRICT must be 0 or 1")),
     }
 }
 

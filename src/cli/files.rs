@@ -53,7 +53,7 @@ pub(crate) const HOW_TO_ALLOW: &str = "allow unprivileged user namespaces (Ubunt
 pub(crate) const HOW_TO_ALLOW: &str = "use the secret as a variable, or run in a Linux container";
 
 /// What helps a run, but not `exec`, which has no end at which to remove a directory.
-const HOW_TO_HAVE_MEMORY: &str = "or set XDG_RUNTIME_DIR to a directory on a tmpfs that is yours, mode 0700";
+const HOW_TO_HAVE_MEMORY: &str = "or set XDG_RUNTIME_DIR to a directory of mode 0700 on a tmpfs";
 
 impl Files {
     /// Makes the directory. Call it before any thread starts.
@@ -67,7 +67,7 @@ impl Files {
             Ok(directory) => Ok(Files::Mounted(directory)),
             Err(error) => {
                 let error = CommandError::chain(Exit::Failed, &error);
-                Err(if user == User::Task { error.hint("do without file secrets: run --no-mount") } else { error })
+                Err(if user == User::Task { error.hint("run without file secrets: flyte-local run --no-mount …") } else { error })
             }
         }
     }
@@ -87,7 +87,7 @@ impl FileSupport {
                 FileSupport::Memory(InMemory { directory, reason, has_link, has_told })
             }
             Err(error) => {
-                let reason = format!("{reason}; nor is there memory to keep it in: {}", in_words(&error));
+                let reason = format!("{reason}; and there is no directory in memory for it: {}", in_words(&error));
                 FileSupport::Nowhere { reason, hints: vec![HOW_TO_ALLOW, HOW_TO_HAVE_MEMORY] }
             }
         }
@@ -142,7 +142,7 @@ impl InMemory {
         match (self.link_by_hand(), self.has_link.get()) {
             (LinkByHand::Made, true) => None,
             (LinkByHand::Made, false) => Some(format!(
-                "another run was first: what is not Python finds that run's files in {SECRETS_DIRECTORY}, not this one's"
+                "another run holds {SECRETS_DIRECTORY}: programs other than Python find that run's files there, not this run's"
             )),
             _ => self.lacks_link(),
         }
@@ -152,7 +152,7 @@ impl InMemory {
     pub(crate) fn lacks_link(&self) -> Option<String> {
         let how = self.how_to_link()?;
         Some(format!(
-            "only Python code finds file secrets in {SECRETS_DIRECTORY}, other programs do not: {}; {HOW_TO_MOUNT}make a \
+            "only Python code finds file secrets in {SECRETS_DIRECTORY}, other programs do not: {}; {HOW_TO_MOUNT}create a \
              link, once: {how}",
             self.reason
         ))

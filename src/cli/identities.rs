@@ -193,7 +193,7 @@ impl UserIdentities {
                 return Ok(identities);
             }
             if self.is_closed.load(Ordering::Relaxed) {
-                return Err(CommandError::new(Exit::CannotDecrypt, "it is locked, and nothing is asked during a run"));
+                return Err(CommandError::new(Exit::CannotDecrypt, "it is locked, and flyte-local does not ask for a passphrase during a run"));
             }
             let name = source.origin.to_string();
             self.passphrases.unlock(&name, &locked.file).map(|unlocked| unlocked.identities)
@@ -223,7 +223,7 @@ impl UserIdentities {
                         // The message names the place as well.
                         left("unlocked", locked, error.causes().last().map_or(error.message(), String::as_str))
                     }
-                    None => left("tried", locked, "it is locked, and the file needs another"),
+                    None => left("tried", locked, "it is locked, and the file needs another identity"),
                 },
             });
         }

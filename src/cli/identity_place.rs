@@ -58,16 +58,16 @@ impl IdentityPlace {
         match error {
             IdentityError::PublicKey => error_said.hint("name the file of the private key: the one without .pub"),
             IdentityError::KeyType(_) => {
-                error_said.hint("make one that is: ssh-keygen -t ed25519, or flyte-local init")
+                error_said.hint("create one of a supported type: ssh-keygen -t ed25519, or flyte-local init")
             }
             IdentityError::KeyFormat(_) => {
-                error_said.hint(format!("write it in today's format: ssh-keygen -p -f {file}"))
+                error_said.hint(format!("convert it to the current format: ssh-keygen -p -f {file}"))
             }
             IdentityError::Cipher(_) => {
-                error_said.hint(format!("encrypt it with another: ssh-keygen -p -Z aes256-ctr -f {file}"))
+                error_said.hint(format!("encrypt it with a supported cipher: ssh-keygen -p -Z aes256-ctr -f {file}"))
             }
             IdentityError::TooManyRounds(_) => {
-                error_said.hint(format!("with its passphrase, take fewer: ssh-keygen -p -a 100 -f {file}"))
+                error_said.hint(format!("use fewer rounds: ssh-keygen -p -a 100 -f {file}"))
             }
             _ => error_said,
         }
@@ -87,6 +87,6 @@ impl fmt::Display for IdentityPlace {
 pub(crate) fn none_at(origin: &IdentityPlace) -> CommandError {
     CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"))
         .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
-        .hint("or restore it from your copy: without it, no secret of this vault can be opened")
-        .hint("if you never had one: flyte-local create identity, and have a recipient of the vault add it")
+        .hint("or restore it from your copy: without it, you cannot open this vault's secrets")
+        .hint("if you never had one, create it and ask a recipient of the vault to add you: flyte-local create identity")
 }

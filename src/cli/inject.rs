@@ -211,7 +211,7 @@ impl Injector {
 
     fn missing(&self, key: &SecretName, run: &RunScope) -> CommandError {
         let tried: Vec<_> = run.walk().iter().map(ToString::to_string).collect();
-        let mut message = format!("secret {key} is in none of this run's scopes\ntried: {}", tried.join("; "));
+        let mut message = format!("secret {key} does not exist in this run's scopes\nsearched: {}", tried.join("; "));
         // Only a help: that it cannot be said hides nothing.
         let elsewhere = self.vault.scopes_of(key).unwrap_or_default();
         let seen = self.vault.names(run).unwrap_or_default();
@@ -226,7 +226,7 @@ impl Injector {
         if let Some(scope) = elsewhere.first() {
             let names: Vec<_> = elsewhere.iter().map(ToString::to_string).collect();
             message.push_str(&format!("\nit exists in: {}", names.join("; ")));
-            hints.push(format!("or run where it is seen, with{}", scope_flags(scope)));
+            hints.push(format!("or run in a project and domain that see it:{}", scope_flags(scope)));
         }
         hints.into_iter().fold(CommandError::new(Exit::NotFound, message), CommandError::hint)
     }

@@ -28,7 +28,7 @@ impl From<String> for Hidden {
 pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let shown = path.display();
     if path.is_dir() {
-        return Err(CommandError::new(Exit::Failed, format!("{shown} is a directory, and a value is one file")));
+        return Err(CommandError::new(Exit::Failed, format!("{shown} is a directory; --from-file takes one file")));
     }
     let bytes = read_users_file(path, MAX_VALUE_BYTES).map_err(|error| match error.is_too_large() {
         true => too_large(),
@@ -37,7 +37,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError>
     let Some(bytes) = bytes else {
         let error = CommandError::new(Exit::NotFound, format!("there is no file {shown}"));
         return Err(if path == Path::new("-") {
-            error.hint("to read standard input, leave --from-file out")
+            error.hint("to read standard input, leave out --from-file")
         } else {
             error
         });
@@ -79,15 +79,15 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CommandErro
 
 /// `false | flyte-local update secret NAME` must not empty a secret.
 pub(crate) fn nothing_came(whence: &str) -> CommandError {
-    CommandError::new(Exit::Failed, format!("nothing came from {whence}"))
+    CommandError::new(Exit::Failed, format!("{whence} is empty"))
 }
 
-pub(crate) const SAY_EMPTY: &str = "for an empty value, say so: --value ''";
+pub(crate) const SAY_EMPTY: &str = "for an empty value: --value ''";
 
 pub(crate) fn too_large() -> CommandError {
     CommandError::new(
         Exit::Failed,
-        format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most a secret holds"),
+        format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most that a secret can hold"),
     )
     .hint("nothing was changed")
 }

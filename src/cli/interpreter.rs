@@ -38,11 +38,11 @@ pub(crate) fn another(verb: &str) -> String {
 
 /// Where the environment that a file's header asks for could not be had.
 fn no_environment(error: &ScriptError) -> CommandError {
-    let without = "or do without its environment: flyte-local run --python PYTHON …";
+    let without = "or run without its environment: flyte-local run --python PYTHON …";
     match error {
         ScriptError::Failed { ended, .. } => CommandError::chain(Exit::Failed, error)
-            .because(format!("what uv says above ({ended})"))
-            .hint("mend the header: the lines from # /// script to # ///")
+            .because(format!("see uv's own message above ({ended})"))
+            .hint("correct the header: the lines from # /// script to # ///")
             .hint(without),
         ScriptError::Start(_) => CommandError::chain(Exit::Failed, error).hint(without.trim_start_matches("or ")),
     }
@@ -108,15 +108,15 @@ fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CommandE
     let error = CommandError::new(Exit::Failed, format!("{python} has no flyte package"));
     if interpreter.origin == InterpreterOrigin::Script {
         return error
-            .because("it is the one that uv made for the file's header, which does not name flyte")
-            .hint(format!("add it: uv add --script {} flyte", typed.file.as_deref().map_or_else(String::new, quoted)));
+            .because("uv created it for the file's header, which does not list flyte")
+            .hint(format!("add flyte to the header: uv add --script {} flyte", typed.file.as_deref().map_or_else(String::new, quoted)));
     }
     let error = error
         .hint(format!("install it: {} -m pip install flyte", quoted(Path::new(python))))
         .hint(format!("or {}", another(typed.verb)));
     if interpreter.lacks_uv {
         return error.hint(
-            "or install uv (https://docs.astral.sh/uv): it makes the environment that the header of the file asks for",
+            "or install uv (https://docs.astral.sh/uv), which creates the environment that the file's header asks for",
         );
     }
     error

@@ -20,7 +20,7 @@ pub(crate) fn tell(
     }
     context.ui.say(&format!("author:   {}{}", context.author_path()?.display(), there(made_key)));
     if made {
-        context.ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
+        context.ui.say("Keep a copy of the identity in a safe place: without it, you cannot open your secrets again.");
     }
     Ok(())
 }
@@ -33,18 +33,18 @@ pub(crate) fn make(
 ) -> Result<(Vec<Recipient>, bool), CommandError> {
     if let Some(found) = context.read_identities(places)? {
         if passphrase {
-            let error = CommandError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
+            let error = CommandError::new(Exit::Exists, format!("an identity already exists at {}", places[0]));
             return Err(error.hint(format!("give it a passphrase: {} update identity --passphrase", context.command)));
         }
         return Ok((found.first_recipients()?, false));
     }
     if let [_, other, ..] = places {
         let message = format!("there is no identity at {}, nor at {other}", places[0]);
-        return Err(CommandError::new(Exit::NotFound, message).hint("name one alone to have it made"));
+        return Err(CommandError::new(Exit::NotFound, message).hint("name only one file to create an identity in it"));
     }
     let path = places[0].path().expect("a variable that names nothing is no place");
     let failed = |reason: &dyn std::fmt::Display| {
-        CommandError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
+        CommandError::new(Exit::Failed, format!("cannot create an identity for {}", path.display()))
             .because(reason.to_string())
     };
     let identity = Identity::try_generate().map_err(|error| failed(&error))?;

@@ -38,9 +38,9 @@ pub(crate) fn require_stdin() -> Result<(), CommandError> {
     }
     Err(CommandError::new(
         Exit::Usage,
-        "standard input is where the passphrase comes from, and cannot be read as something else",
+        "standard input supplies the passphrase, so it cannot supply anything else",
     )
-    .hint("give the value with --from-file FILE, or the passphrase on another descriptor: --passphrase-fd 3"))
+    .hint("give the value with --from-file FILE, or the passphrase on another file descriptor: --passphrase-fd 3"))
 }
 
 impl Passphrases {
@@ -108,16 +108,16 @@ impl Passphrases {
     ) -> Result<(Unlocked, Passphrase), CommandError> {
         if !self.can_ask() {
             return Err(CommandError::new(Exit::CannotDecrypt, format!("cannot unlock {name}"))
-                .because("its passphrase cannot be asked for: standard input is no terminal")
+                .because("cannot ask for its passphrase: standard input is not a terminal")
                 .hint(OTHER_WAYS)
-                .hint("or unlock it for a while, on a terminal: flyte-local unlock"));
+                .hint("or unlock it on a terminal first: flyte-local unlock"));
         }
         let attempts = if self.descriptor.is_some() { 1 } else { ATTEMPTS };
         for attempt in 1.. {
             let passphrase = self.ask(&format!("passphrase of {name}: "))?;
             match locked.unlock(&passphrase) {
                 Err(UnlockError::WrongPassphrase) if attempt < attempts => {
-                    self.ui.say("the passphrase is wrong: try again");
+                    self.ui.say("wrong passphrase, try again");
                 }
                 Err(error) => return Err(not_unlocked(name, &error)),
                 Ok(unlocked) => return Ok((unlocked, passphrase)),
@@ -129,12 +129,12 @@ impl Passphrases {
     /// A new passphrase for what `name` says, asked for twice.
     pub(crate) fn choose(&self, name: &str) -> Result<Passphrase, CommandError> {
         if !self.can_ask() {
-            let message = format!("a passphrase for {name} cannot be asked for: standard input is no terminal");
+            let message = format!("cannot ask for a passphrase for {name}: standard input is not a terminal");
             return Err(CommandError::new(Exit::Failed, message).hint(OTHER_WAYS));
         }
         let first = self.ask(&format!("new passphrase of {name}: "))?;
-        if self.descriptor.is_none() && first != self.ask("the same again: ")? {
-            return Err(CommandError::new(Exit::Failed, "the two passphrases are not the same").hint("try again"));
+        if self.descriptor.is_none() && first != self.ask("repeat the passphrase: ")? {
+            return Err(CommandError::new(Exit::Failed, "the two passphrases differ").hint("try again"));
         }
         Ok(first)
     }
@@ -145,19 +145,19 @@ impl Passphrases {
             None => prompt::hidden(question, Asked::Passphrase)?,
         };
         Passphrase::new(&bytes).ok_or_else(|| match bytes.is_empty() {
-            true => CommandError::new(Exit::Failed, "an empty passphrase is none"),
-            false => CommandError::new(Exit::Failed, "the passphrase is not UTF-8, which age wants"),
+            true => CommandError::new(Exit::Failed, "the passphrase must not be empty"),
+            false => CommandError::new(Exit::Failed, "the passphrase must be UTF-8"),
         })
     }
 }
 
-const OTHER_WAYS: &str = "give it on a descriptor: --passphrase-fd 3 3< <(your-password-manager)";
+const OTHER_WAYS: &str = "give it on a file descriptor: --passphrase-fd 3 3< <(your-password-manager)";
 
 fn not_unlocked(name: &str, error: &UnlockError) -> CommandError {
     let told = |exit| CommandError::new(exit, format!("cannot unlock {name}")).because(error.to_string());
     match error {
         UnlockError::WrongPassphrase => {
-            told(Exit::CannotDecrypt).hint("run it once more, or use a copy of the identity whose passphrase you know")
+            told(Exit::CannotDecrypt).hint("try again, or use a copy of the identity whose passphrase you know")
         }
         _ => told(Exit::Failed),
     }
@@ -169,20 +169,20 @@ fn open(number: u32) -> Result<File, CommandError> {
     let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
     if number == 1 || number == 2 {
         // Of a pipe, the end that we would read is ours alone, and nothing ever comes.
-        return Err(CommandError::new(Exit::Usage, format!("descriptor {number} is for what flyte-local says")));
+        return Err(CommandError::new(Exit::Usage, format!("file descriptor {number} is for flyte-local's own output")));
     }
     let opened = match number {
         0 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0).map(File::from).map_err(std::io::Error::from),
         number => File::open(format!("{directory}/{number}")),
     };
     let failed = |reason: &str| {
-        CommandError::new(Exit::Usage, format!("cannot read descriptor {number}: {reason}"))
+        CommandError::new(Exit::Usage, format!("cannot read file descriptor {number}: {reason}"))
             .hint("open it for flyte-local: --passphrase-fd 3 3< <(your-password-manager)")
             .hint("or use standard input: your-password-manager | flyte-local … --passphrase-fd 0")
     };
     let file = opened.map_err(|error| failed(&error.to_string()))?;
     // It would show what is typed.
-    if file.is_terminal() { Err(failed("it is a terminal, which is asked without this option")) } else { Ok(file) }
+    if file.is_terminal() { Err(failed("it is a terminal; without this option, flyte-local asks there")) } else { Ok(file) }
 }
 
 /// The next line, byte by byte: what follows it is for the next question.
@@ -192,14 +192,14 @@ fn line(number: u32, file: &mut File) -> Result<Zeroizing<Vec<u8>>, CommandError
     loop {
         match file.read(&mut *byte) {
             Ok(0) if bytes.is_empty() => {
-                return Err(CommandError::new(Exit::Failed, format!("no passphrase came from descriptor {number}")));
+                return Err(CommandError::new(Exit::Failed, format!("file descriptor {number} supplied no passphrase")));
             }
             Ok(0) => return Ok(bytes),
             Ok(_) if byte[0] == b'\n' => return Ok(bytes),
             Ok(_) if bytes.len() < MAX_BYTES => bytes.push(byte[0]),
-            Ok(_) => return Err(CommandError::new(Exit::Failed, format!("descriptor {number} gives no end of line"))),
+            Ok(_) => return Err(CommandError::new(Exit::Failed, format!("the line on file descriptor {number} is too long for a passphrase"))),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(CommandError::from_io(&format!("read descriptor {number}"), &error)),
+            Err(error) => return Err(CommandError::from_io(&format!("read file descriptor {number}"), &error)),
         }
     }
 }

@@ -36,15 +36,15 @@ pub(crate) enum Asked {
 impl Asked {
     fn other_ways(self) -> &'static str {
         match self {
-            Self::Value => "give it as it is with --from-file FILE, or on standard input",
-            Self::Passphrase => "give it on a descriptor, with --passphrase-fd",
+            Self::Value => "give it with --from-file FILE, or on standard input",
+            Self::Passphrase => "give it on a file descriptor, with --passphrase-fd",
         }
     }
 
     fn nothing(self) -> CommandError {
         match self {
             Self::Value => {
-                CommandError::new(Exit::Failed, "no value was typed").hint("for an empty value, say so: --value ''")
+                CommandError::new(Exit::Failed, "no value was typed").hint("for an empty value: --value ''")
             }
             Self::Passphrase => CommandError::new(Exit::Failed, "no passphrase was typed"),
         }
@@ -74,9 +74,9 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
 
     let refuse = |message: &str| Err(CommandError::new(Exit::Failed, message).hint(asked.other_ways()));
     match answer {
-        Ok(_) if several => refuse("more than one line was typed, and the prompt takes one"),
+        Ok(_) if several => refuse("the prompt takes one line, and you typed more"),
         Ok(answer) if refused.get() || answer.contains(char::REPLACEMENT_CHARACTER) => {
-            refuse("the prompt takes text alone, and there was a tab, a control character or no UTF-8 in it")
+            refuse("the prompt takes only text, and there was a tab, a control character or invalid UTF-8 in it")
         }
         Ok(answer) if !answer.is_empty() => Ok(Zeroizing::new(answer.as_bytes().to_vec())),
         // Ctrl-D is an empty answer too.
@@ -109,6 +109,6 @@ fn shown(question: &str) -> Result<String, CommandError> {
         answer.push(byte[0]);
     }
     let text = String::from_utf8(answer).ok().filter(|text| !text.chars().any(char::is_control));
-    let text = text.ok_or_else(|| CommandError::new(Exit::Failed, "the prompt takes text alone"))?;
+    let text = text.ok_or_else(|| CommandError::new(Exit::Failed, "the prompt takes only text"))?;
     Ok(text.trim().to_owned())
 }

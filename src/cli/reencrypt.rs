@@ -16,7 +16,7 @@ pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<UserIde
     if identities.open(vault) {
         return Ok(identities);
     }
-    let error = CommandError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault");
+    let error = CommandError::new(Exit::CannotDecrypt, "your identity is not a recipient of this vault");
     Err(error
         .tried(identities.tried())
         .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
@@ -31,18 +31,18 @@ pub(crate) fn rekey(
 ) -> Result<(), CommandError> {
     let mut progress = None;
     let mut step = |total| {
-        progress.get_or_insert_with(|| Progress::start(context.ui, total, "encrypting anew")).step();
+        progress.get_or_insert_with(|| Progress::start(context.ui, total, "re-encrypting")).step();
     };
     let rekeyed = vault.writer().and_then(|mut writer| writer.rekey(identities, &mut step));
     drop(progress);
     let Rekeyed { done, failed } = rekeyed.map_err(|error| {
         CommandError::from(error)
-            .hint(format!("each secret opens as before or for the new recipients; to go on: {} rekey", context.command))
+            .hint(format!("every secret still opens, for the old recipients or for the new; to continue: {} rekey", context.command))
     })?;
     context.ui.say(&match done {
-        0 => "no secret had to be encrypted anew".to_owned(),
-        1 => "encrypted 1 secret anew".to_owned(),
-        done => format!("encrypted {done} secrets anew"),
+        0 => "no secret had to be re-encrypted".to_owned(),
+        1 => "re-encrypted 1 secret".to_owned(),
+        done => format!("re-encrypted {done} secrets"),
     });
     report(context, failed)
 }
@@ -50,7 +50,7 @@ pub(crate) fn rekey(
 /// What the vault's other users will be asked.
 pub(crate) fn tell_others(context: &Context<'_>, vault: &Vault) {
     context.ui.say(&format!(
-        "on other machines, this change is accepted with: flyte-local update vault --accept --expect {}",
+        "on other machines, accept this change with: flyte-local update vault --accept --expect {}",
         vault.fingerprint()
     ));
 }

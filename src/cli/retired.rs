@@ -32,5 +32,5 @@ pub(crate) fn hint(identity: &Path) -> Option<String> {
         .collect();
     options.sort();
     let all = options.concat();
-    (!options.is_empty()).then(|| format!("an old key of yours may open it: --identity {}{all}", quoted(identity)))
+    (!options.is_empty()).then(|| format!("an old key may open it: --identity {}{all}", quoted(identity)))
 }

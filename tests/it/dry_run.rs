@@ -79,7 +79,7 @@ root         -        narrow    TEAM_NARROW                  project p, domain d
 root         special  other     OTHER                        nowhere: missing
 ";
         let talk = "a line of the file's own
-error: secret other is in none of this run's scopes
+error: secret other does not exist in this run's scopes
   tried: project p, domain d; project p; domain d; organization
 hint: create it: flyte-local create secret other
 ";
@@ -114,7 +114,7 @@ fn json_has_one_shape() {
         expected[0]["scope"] = json!({ "domain": "d" });
         expected[2]["scope"] = json!({});
         expected[3]["scope"] = json!({ "project": "p", "domain": "d" });
-        let error = "secret other is in none of this run's scopes
+        let error = "secret other does not exist in this run's scopes
 tried: project p, domain d; project p; domain d; organization
 hint: create it: flyte-local create secret other";
         expected[4]["error"] = json!(error);
@@ -271,11 +271,11 @@ fn a_file_whose_import_fails_still_tells_what_was_missing() {
         let sandbox = Sandbox::new();
         let declared = "import os, sys, flyte\nenv = flyte.TaskEnvironment(name='env', secrets='key')\n";
         for (line, code, reason) in [
-            ("KEY = os.environ['KEY']", 10, "secret key is in none of this run's scopes"),
+            ("KEY = os.environ['KEY']", 10, "secret key does not exist in this run's scopes"),
             ("import no_such_module", 10, "No module named 'no_such_module'"),
             ("sys.exit(0)", 1, "error: script.py exited while it was imported"),
             // Of another length than the line above: Python knows a compiled file by its source's time and size.
-            ("os._exit( 0 )", 1, "error: the file exited while it was imported"),
+            ("os._exit( 0 )", 1, "error: the file exited during its import"),
         ] {
             sandbox.file("script.py", format!("{declared}{line}\n"));
             let ran = dry_run(&sandbox, sdk, &["script.py"]);

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 const NOT_CHANGED: &str = "not changed: secret s (organization)
-hint: an editor that returns before you are done has to be told to wait: EDITOR='code --wait'
+hint: if your editor returns before you are done, make it wait: EDITOR='code --wait'
 ";
 
 /// A sandbox with a secret `s`, and a runtime directory of its own.
@@ -149,7 +149,7 @@ fn nothing_is_written_unless_the_value_changed() {
         ("rm \"$1\"; mkdir", 1, "error: the editor left no file\n"),
         ("rm \"$1\"; ln -s /etc/hostname", 1, "error: the editor left no file\n"),
         ("rm \"$1\"; mkfifo", 1, "error: the editor left no file\n"),
-        (": >", 1, "error: the file is empty now, and nothing was changed\n"),
+        (": >", 1, "error: the edited file is empty, so nothing was changed\n"),
         ("truncate -s 1048577", 1, "error: the value is larger than 1 MiB"),
         ("truncate -s 1G", 1, "error: the value is larger than 1 MiB"),
         ("printf two >\"$1\"; kill -TERM $$;", 143, "error: the editor was ended by signal 15\n"),
@@ -310,7 +310,7 @@ fn on_a_terminal_the_editor_has_it_and_what_was_typed_can_still_be_written() {
     let (shown, code) = play(&desk, &typing("--version"), &typed("two", &[]));
     assert_eq!((code, desk.value().as_str()), (0, "two"), "{shown}");
 
-    let (over, again) = ("write what you typed over it? [y/N] ", "create it again, with what you typed? [y/N] ");
+    let (over, again) = ("overwrite it with your version? [y/N] ", "create it again with your version? [y/N] ");
     for (verb, question, answer, code, value) in [
         ("update secret s theirs", over, "n\r", 13, Some("theirs")),
         ("update secret s others", over, "\r", 13, Some("others")),

@@ -56,7 +56,7 @@ impl Step {
         let first = self.stderr.lines().next().expect("an error");
         assert!(first.starts_with("error: cannot ") && first.contains(part.path()), "the file is named: {self:?}");
         assert!(self.stderr.contains("caused by: No space left on device"), "the cause is named: {self:?}");
-        assert!(self.stderr.contains("hint: nothing was changed; make room and try again"), "{self:?}");
+        assert!(self.stderr.contains("hint: nothing was changed; free some space and try again"), "{self:?}");
     }
 
     /// It was done, but cannot be remembered.

@@ -192,9 +192,9 @@ if __name__ == '__main__':
     let (uvs, ours) = failed.stderr.split_at(failed.stderr.find("error: uv could not").expect("our error"));
     assert!(uvs.contains("dependencies = 3"), "{failed:?}");
     let words = "error: uv could not make the environment that the header of script.py asks for
-caused by: what uv says above (exit status: 2)
-hint: mend the header: the lines from # /// script to # ///
-hint: or do without its environment: flyte-local run --python PYTHON …
+caused by: see uv's own message above (exit status: 2)
+hint: correct the header: the lines from # /// script to # ///
+hint: or run without its environment: flyte-local run --python PYTHON …
 ";
     assert_eq!(ours, words);
 }
@@ -206,9 +206,9 @@ fn a_uv_that_cannot_do_it_ends_the_run_with_its_reason() {
     sandbox.file("script.py", format!("{HEADER}{SCRIPT}"));
     environment_at(&sandbox.work().join(".venv"));
     for (uv, reason) in [
-        ("echo 'uv: no such option' >&2; exit 2", "caused by: what uv says above (exit status: 2)\n"),
-        ("case $1 in python) exit 3 ;; esac", "caused by: what uv says above (exit status: 3)\n"),
-        ("exit 0", "caused by: what uv says above (exit status: 0)\n"),
+        ("echo 'uv: no such option' >&2; exit 2", "caused by: see uv's own message above (exit status: 2)\n"),
+        ("case $1 in python) exit 3 ;; esac", "caused by: see uv's own message above (exit status: 3)\n"),
+        ("exit 0", "caused by: see uv's own message above (exit status: 0)\n"),
     ] {
         program(&sandbox.home().join("bin/uv"), uv);
         let ran = ran(&mut command(&sandbox, &["script.py"]));
@@ -248,7 +248,7 @@ fn an_interpreter_without_flyte_is_told_with_what_would_bring_it() {
     let made = ran(&mut command(&sandbox, &["header.py"]));
     let words = format!(
         "error: {} has no flyte package\ncaused by: it is the one that uv made for the file's header, which does not \
-         name flyte\nhint: add it: uv add --script header.py flyte\n",
+         name flyte\nhint: add flyte to the header: uv add --script header.py flyte\n",
         bare.display()
     );
     assert_eq!((made.code, made.stderr.as_str()), (1, words.as_str()));

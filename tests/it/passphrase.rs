@@ -54,7 +54,7 @@ fn an_identity_made_with_a_passphrase_is_text_that_age_opens_and_nothing_without
     let session = answering(&sandbox, &[PASSPHRASE, PASSPHRASE], &[FLYTE_LOCAL, "init", "--passphrase"]);
     assert_eq!(session.code, 0, "{session:?}");
     let identity = sandbox.identity();
-    let asked = format!("new passphrase of {}: \r\nthe same again: \r\n", identity.display());
+    let asked = format!("new passphrase of {}: \r\nrepeat the passphrase: \r\n", identity.display());
     assert!(session.shown.starts_with(&asked), "{session:?}");
     let text = std::fs::read_to_string(&identity).expect("text");
     assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"), "{text}");
@@ -183,11 +183,11 @@ fn a_new_passphrase_is_typed_twice_the_same_and_is_not_empty() {
     let init = [FLYTE_LOCAL, "init", "--passphrase"];
     let session = answering(&sandbox, &[PASSPHRASE, ANOTHER], &init);
     assert_eq!(session.code, 1, "{session:?}");
-    assert!(session.shown.contains("the two passphrases are not the same"), "{session:?}");
+    assert!(session.shown.contains("the two passphrases differ"), "{session:?}");
     let session = on_a_terminal(&sandbox, r"type:\r", &init[1..]);
     assert!(session.code == 1 && session.shown.contains("no passphrase was typed"), "{session:?}");
     let empty = sandbox.with_passphrases(&[""], &["init", "--passphrase"]);
-    assert!(empty.code == 1 && empty.stderr.contains("an empty passphrase is none"), "{empty:?}");
+    assert!(empty.code == 1 && empty.stderr.contains("the passphrase must not be empty"), "{empty:?}");
     let bytes = sandbox.pipe(&["--passphrase-fd", "0", "init", "--passphrase"], b"\xff\xfe\n");
     assert!(bytes.code == 1 && bytes.stderr.contains("not UTF-8"), "{bytes:?}");
     // Nobody to ask, and nothing is waited for.
@@ -213,7 +213,7 @@ fn without_a_terminal_it_is_said_what_to_do() {
     sandbox.ok(&["get", "secret"]);
     let check = sandbox.run(&["check"]);
     assert_eq!(check.code, 11, "{check:?}");
-    assert!(check.text().contains("1 with a sound header; not opened, as there is no identity"), "{check:?}");
+    assert!(check.text().contains("1 with an intact header; not opened, because there is no identity"), "{check:?}");
 }
 
 #[test]

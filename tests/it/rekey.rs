@@ -141,13 +141,13 @@ fn a_dry_run_lists_what_is_stale_and_changes_nothing() {
     let listed = ran.text();
     let names: BTreeSet<_> = listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)).collect();
     assert_eq!(names, BTreeSet::from(["s1", "s2", "s3", "s4"]), "{ran:?}");
-    assert!(ran.stderr.contains("4 to be encrypted anew, 1 as they should be"), "{ran:?}");
+    assert!(ran.stderr.contains("4 to re-encrypt, 1 up to date"), "{ran:?}");
     assert!(files().eq(before), "it wrote");
     let check = sandbox.run(&["check"]);
     assert_eq!(check.code, 13, "{check:?}");
-    assert!(check.stderr.contains("4 secrets are encrypted to others") && check.stderr.contains("rekey"), "{check:?}");
+    assert!(check.stderr.contains("the recipients of 4 secrets are out of date") && check.stderr.contains("rekey"), "{check:?}");
     assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 4 secrets anew"));
-    assert!(sandbox.run(&["rekey"]).stderr.contains("no secret had to be encrypted anew"));
+    assert!(sandbox.run(&["rekey"]).stderr.contains("no secret had to be re-encrypted"));
     assert_eq!(sandbox.run(&["check"]).code, 0);
 }
 
@@ -284,11 +284,11 @@ fn on_a_terminal_it_says_how_far_it_is() {
     let session =
         answering(&sandbox, &[], &["sh", "-c", "stty cols 80 rows 24 && TERM=xterm exec \"$0\" rekey", FLYTE_LOCAL]);
     assert_eq!(session.code, 0, "{}", session.shown);
-    for part in ["encrypting anew ", "/60 ", "/s, ", " left", "encrypted 60 secrets anew"] {
+    for part in ["re-encrypting ", "/60 ", "/s, ", " left", "re-encrypted 60 secrets"] {
         assert!(session.shown.contains(part), "{part}: {}", session.shown);
     }
     exchange(&sandbox, &Identity::generate(), None);
-    assert_eq!(sandbox.run(&["rekey"]).stderr, "encrypted 60 secrets anew\n", "and nowhere else");
+    assert_eq!(sandbox.run(&["rekey"]).stderr, "re-encrypted 60 secrets\n", "and nowhere else");
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn one_key_goes_when_no_vault_has_it_any_more() {
     let elsewhere = sandbox.run(&["--vault", "other", "update", "identity", "--rotate"]);
     assert_eq!(elsewhere.code, 1, "{elsewhere:?}");
     let here = sandbox.vault().canonicalize().expect("it exists");
-    let go_on = format!("go on with it first: flyte-local --vault {} update identity --rotate", here.display());
+    let go_on = format!("complete it first: flyte-local --vault {} update identity --rotate", here.display());
     assert!(elsewhere.stderr.contains(&go_on), "{elsewhere:?}");
     std::fs::write(&damaged, before).expect("written");
 

@@ -25,11 +25,11 @@ fn a_secret_in_no_scope_fails_the_task_that_declares_it_before_its_body_runs() {
         sandbox.secret("present", "here", &[]);
         sandbox.secret("absent", "elsewhere", &["-p", "beta"]);
         sandbox.secret("absent", "elsewhere", &["-p", "beta", "-d", "production"]);
-        let reason = "secret absent is in none of this run's scopes
+        let reason = "secret absent does not exist in this run's scopes
 tried: project alpha, domain production; project alpha; domain production; organization
 it exists in: project beta; project beta, domain production
 hint: create it: flyte-local create secret absent
-hint: or run where it is seen, with -p beta
+hint: or run in a project and domain that see it: -p beta
 ";
         let scope = ["-p", "alpha", "-d", "production"];
         let script = sandbox.flyte_run(sdk, &[&scope[..], &["lacking.py"]].concat());
@@ -71,7 +71,7 @@ fn the_command_that_creates_a_missing_secret_leads_to_the_same_vault() {
         let ran = sandbox.flyte_run(sdk, &["--vault", vault, "one_secret.py"]);
         let reason = |task| {
             format!(
-                "task {task}: secret my_secret is in none of this run's scopes\ntried: organization\n\
+                "task {task}: secret my_secret does not exist in this run's scopes\ntried: organization\n\
                  hint: create it: flyte-local --vault '{vault}' create secret my_secret"
             )
         };
@@ -132,7 +132,7 @@ fn without_a_vault_or_an_identity_nothing_is_started() {
     let vault = sandbox.vault();
     let no_vault = format!(
         "error: there is no vault at {}\nhint: make one: flyte-local init\n\
-         hint: or name another with --vault DIR or FLYTE_LOCAL_VAULT\n",
+         hint: or name another vault with --vault DIR or FLYTE_LOCAL_VAULT\n",
         vault.display()
     );
     let ran = sandbox.flyte_run("newest", &["arguments.py", "show"]);
@@ -142,8 +142,8 @@ fn without_a_vault_or_an_identity_nothing_is_started() {
     std::fs::remove_file(sandbox.identity()).expect("removed");
     let no_identity = format!(
         "error: there is no identity at {}\nhint: name another file with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
-         hint: or restore it from your copy: without it, no secret of this vault can be opened\n\
-         hint: if you never had one: flyte-local create identity, and have a recipient of the vault add it\n",
+         hint: or restore it from your copy: without it, you cannot open this vault's secrets\n\
+         hint: if you never had one, create it and ask a recipient of the vault to add you: flyte-local create identity\n",
         sandbox.identity().display()
     );
     let ran = sandbox.flyte_run("newest", &["arguments.py", "show"]);
@@ -167,10 +167,10 @@ fn the_wrong_identity_is_named_with_what_it_could_not_open() {
             format!(
                 "task {task}: cannot decrypt secret my_secret (organization), {}\n\
                  caused by: tried {identity}, the identity of {recipient}\n\
-                 caused by: the file is encrypted to: 1 X25519 key (age1…)\n\
+                 caused by: the file is encrypted to 1 X25519 key (age1…)\n\
                  a recipient of the vault is \"owner\" {owner}\n\
                  hint: name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
-                 hint: or have a recipient of the vault add you, by the key that you tell them: flyte-local get identity",
+                 hint: or ask a recipient of the vault to add you, and send them your public key: flyte-local get identity",
                 sandbox.secret_file("org/my_secret").display()
             )
         };
@@ -185,7 +185,7 @@ fn a_missing_file_and_a_directory_are_no_task_files() {
     let ran = sandbox.flyte_run("newest", &["missing.py", "main"]);
     assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (10, "", "error: there is no file missing.py\n"));
     let ran = sandbox.flyte_run("newest", &["pipeline"]);
-    let message = "error: pipeline is a directory, not a Python file\nhint: run a module or a package of it with -m\n";
+    let message = "error: pipeline is a directory, not a Python file\nhint: run a module or a package with -m\n";
     assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (2, "", message));
 }
 
@@ -249,7 +249,7 @@ fn a_python_without_the_sdk_is_told_how_to_get_it() {
     // As Flyte 1 has: a package of this name, but another one.
     sandbox.file("other/flyte/__init__.py", "");
     let other_package = format!(
-        "error: the flyte package of {shown} is not a Flyte SDK that flyte-local knows\n\
+        "error: the flyte package of {shown} is not a Flyte SDK version that flyte-local supports\n\
          hint: it needs flyte 2.0.0 or newer: {shown} -m pip install --upgrade flyte\n"
     );
     let other = sandbox.work().join("other");
@@ -331,7 +331,7 @@ fn a_missing_secret_is_shown_once_and_without_a_traceback() {
         sandbox.file("tasks.py", FAILING);
         for task in ["lacks", "calls"] {
             let script = sandbox.flyte_run(sdk, &["tasks.py", "--", task]);
-            let reason = "error: task env.lacks: secret absent is in none of this run's scopes\n\
+            let reason = "error: task env.lacks: secret absent does not exist in this run's scopes\n\
                           tried: organization\nhint: create it: flyte-local create secret absent\n";
             assert_eq!((script.code, script.stderr.as_str()), (1, reason), "{sdk} {task}: {script:?}");
             let named = sandbox.flyte_run(sdk, &["tasks.py", task]);

@@ -290,8 +290,8 @@ fn runs_at_once_do_not_see_each_others_files() {
     assert_eq!(other.said(), ["0 True"], "a file is found, and it is the first run's: {other:?}");
     let (code, said, stderr) = second.end();
     assert_eq!((code, said.as_str()), (0, "13"), "{stderr}");
-    let line = "flyte-local: another run was first: what is not Python finds that run's files in /etc/flyte/secrets, not \
-                this one's\n";
+    let line = "flyte-local: another run holds /etc/flyte/secrets: programs other than Python find that run's files there, \
+                not this run's\n";
     assert_eq!(ours(&stderr), line);
     let (code, said, stderr) = first.end();
     assert_eq!((code, said.as_str(), ours(&stderr).as_str()), (0, "8", ""));
@@ -412,7 +412,7 @@ fn a_base_that_is_not_the_users_alone_is_refused() {
         let before = world.left();
         let ran = world.run("newest", "cat");
         let reason = format!(
-            "my_secret cannot be mounted in {PLACE}: {LIMIT}; nor is there memory to keep it in: {base} {reason}"
+            "my_secret cannot be mounted in {PLACE}: {LIMIT}; and there is no directory in memory for it: {base} {reason}"
         );
         let words = ran.all().split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!((ran.code, ran.said()), (1, vec![]), "{script}: {ran:?}");
@@ -430,7 +430,7 @@ fn a_disk_is_never_used() {
     let ran = Ran::from(command.env("XDG_RUNTIME_DIR", world.sandbox.home()).output().expect("nsenter starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
     let reason =
-        format!("unavailable: {LIMIT}; nor is there memory to keep it in: /dev/shm is not on a memory file system");
+        format!("unavailable: {LIMIT}; and there is no directory in memory for it: /dev/shm is not on a memory file system");
     assert!(ran.text().contains(&format!("\nfile secrets  failed  {reason}\n")), "{ran:?}");
     assert!(ran.stderr.contains("\nhint: allow unprivileged user namespaces"), "{ran:?}");
     assert!(ran.stderr.contains("\nhint: or set XDG_RUNTIME_DIR"), "{ran:?}");

@@ -112,7 +112,7 @@ impl Session {
 const NOT_ITERABLE: &str = "Error invoking command: 'Secret' object is not iterable";
 
 const NOT_FOUND: &str = "Requested object NOT FOUND. Please check your input. Error: there is no secret";
-const HINT: &str = "hint: see what there is: flyte-local get secret";
+const HINT: &str = "hint: list the secrets: flyte-local get secret";
 
 /// The scopes, by their numbers, that a list shows with the options of each: without one, every scope; else what has that
 /// project, that domain.
@@ -658,7 +658,7 @@ fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
         let ran = sandbox.run(&[&["serve", "--port", &port], more].concat());
         let expected = format!(
             "error: cannot serve on port {port}\ncaused by: Address already in use (os error 98)\n\
-             hint: choose another one: --port N, or --port 0 for any that is free\n"
+             hint: choose another port: --port N, or --port 0 for a free one\n"
         );
         assert_eq!((ran.code, ran.stdout, ran.stderr), (1, Vec::new(), expected));
     }

@@ -187,7 +187,7 @@ fn what_a_former_author_signed_is_told_and_refused_until_it_is_adopted() {
     let mut signed: Vec<_> = removed
         .stderr
         .lines()
-        .filter_map(|line| line.strip_prefix("what they signed is refused from now on: "))
+        .filter_map(|line| line.strip_prefix("this secret is now refused, because they signed it: "))
         .collect();
     signed.sort_unstable();
     assert_eq!(signed, ["secret his (project p)", "secret other (organization)"], "{removed:?}");
@@ -239,5 +239,5 @@ fn one_secret_that_is_for_others_is_told_as_one() {
     std::fs::write(alice.secret_file("org/his"), before).expect("written");
     let found = alice.run(&["check"]);
     assert_eq!(found.code, 13, "{found:?}");
-    assert!(found.stderr.starts_with("error: 1 secret is encrypted to others than"), "{found:?}");
+    assert!(found.stderr.starts_with("error: the recipients of 1 secret are out of date"), "{found:?}");
 }

@@ -62,8 +62,8 @@ fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<UserIdenti
         return Ok(identities);
     }
     let message = match identities.are_locked() {
-        true => "the identity is locked, and no other opens the vault",
-        false => "the identity is none that the vault's secrets are encrypted to",
+        true => "your identity is locked, and no other opens this vault",
+        false => "your identity is not a recipient of this vault",
     };
     Err(CommandError::new(Exit::CannotDecrypt, message)
         .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")

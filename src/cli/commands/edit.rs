@@ -64,19 +64,19 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     if std::str::from_utf8(old.expose()).is_err() {
         return Err(CommandError::new(
             Exit::Failed,
-            format!("{id} is not text in UTF-8, and an editor could change more of it than you do"),
+            format!("{id} is not UTF-8 text, and an editor could damage it"),
         )
-        .hint(format!("give it another value from a file: {} --from-file FILE", type_at("update"))));
+        .hint(format!("set its value from a file: {} --from-file FILE", type_at("update"))));
     }
     let (new, is_shortened) = edited(context, &editor, &known, &old)?;
     if new.expose() == old.expose() {
-        context.ui.say(&format!("not changed: {id}"));
-        context.ui.hint("an editor that returns before you are done has to be told to wait: EDITOR='code --wait'");
+        context.ui.say(&format!("did not change {id}"));
+        context.ui.hint("if your editor returns before you are done, make it wait: EDITOR='code --wait'");
         return Ok(());
     }
     if new.expose().is_empty() {
-        return Err(CommandError::new(Exit::Failed, "the file is empty now, and nothing was changed")
-            .hint(format!("for an empty value, say so: {} --value ''", type_at("update"))));
+        return Err(CommandError::new(Exit::Failed, "the edited file is empty, so nothing was changed")
+            .hint(format!("for an empty value: {} --value ''", type_at("update"))));
     }
     write(context, &mut vault, known, &new)?;
     let how = if is_shortened { ", without the newline at the end of the file" } else { "" };
@@ -141,9 +141,9 @@ fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &Secr
         context.tell(&told);
         let question;
         (question, there) = match (overtaken, there) {
-            (Some(metadata), _) => ("write what you typed over it?", There::As(*metadata)),
-            (None, There::As(known)) if is_missing => ("create it again, with what you typed?", There::Gone(known)),
-            (None, there) => ("try once more to write what you typed?", there),
+            (Some(metadata), _) => ("overwrite it with your version?", There::As(*metadata)),
+            (None, There::As(known)) if is_missing => ("create it again with your version?", There::Gone(known)),
+            (None, there) => ("try to write it again?", there),
         };
         if !prompt::confirm(question)? {
             return Err(CommandError::new(Exit::Failed, "nothing was changed").with_code(told.code()));
@@ -177,8 +177,8 @@ fn editor() -> Result<OsString, CommandError> {
         Some(editor) => Ok(OsString::from_vec(editor.to_vec())),
         None if std::io::stdin().is_terminal() => Ok("vi".into()),
         None => {
-            Err(CommandError::new(Exit::Usage, "there is no terminal for vi, and neither VISUAL nor EDITOR is set")
-                .hint("to give the secret a value without an editor: flyte-local update secret NAME"))
+            Err(CommandError::new(Exit::Usage, "no editor to start: VISUAL and EDITOR are not set, and vi needs a terminal")
+                .hint("set the value without an editor: flyte-local update secret NAME"))
         }
     }
 }
@@ -195,11 +195,11 @@ fn command(spawner: &Spawner, editor: &OsStr, file: &Path) -> Command {
 fn no_memory(error: launch::DirectoryError) -> CommandError {
     CommandError::new(
         Exit::Failed,
-        "there is no memory to keep the value in while it is edited, and a disk is not used",
+        "found no directory in memory to edit the value in, and flyte-local does not write it to a disk",
     )
     .because(error.to_string())
-    .hint("set XDG_RUNTIME_DIR to a directory on a tmpfs that is yours, mode 0700")
-    .hint("or do without an editor: flyte-local update secret NAME")
+    .hint("set XDG_RUNTIME_DIR to a directory of mode 0700 on a tmpfs")
+    .hint("or set the value without an editor: flyte-local update secret NAME")
 }
 
 fn failed(error: &EditError) -> CommandError {

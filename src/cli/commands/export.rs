@@ -111,7 +111,7 @@ fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError>
 }
 
 fn exists(path: &Path) -> CommandError {
-    CommandError::new(Exit::Exists, format!("there is a {} already, and nothing is replaced", path.display()))
+    CommandError::new(Exit::Exists, format!("{} already exists, and export does not overwrite it", path.display()))
         .hint("name another file")
 }
 
@@ -152,10 +152,10 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
     };
     if let Some(name) = args.names.iter().find(|name| !ids.iter().any(|id| id.name == **name)) {
         return Err(CommandError::new(Exit::NotFound, format!("there is no secret {name} ({from})"))
-            .hint(format!("see what there is: {} get secret", context.command)));
+            .hint(format!("list the secrets: {} get secret", context.command)));
     }
     for name in left_out {
-        context.ui.say(&format!("flyte-local: left out {name}, an image pull secret; name it to have it"));
+        context.ui.say(&format!("flyte-local: left out {name}, an image pull secret; to export it, name it"));
     }
     if ids.is_empty() {
         context.ui.say(&format!("flyte-local: there are no secrets ({from})"));
@@ -169,7 +169,7 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
         ExportFormat::Json => json::render(secrets),
         ExportFormat::Shell => {
             let mut unfit = shell::render(secrets).err().unwrap_or_default();
-            let reason = "a variable of its name changes how programs load, and a shell would set it";
+            let reason = "a variable of this name changes how programs load, and a shell would set it";
             let is_told = |name: &SecretName, unfit: &[FormatError]| unfit.iter().any(|other| other.name == *name);
             for (name, _) in secrets.iter().filter(|(name, _)| changes_how_programs_load(name.as_str())) {
                 if !is_told(name, &unfit) {
@@ -185,14 +185,14 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
 fn unfit(unfit: Vec<FormatError>) -> CommandError {
     let error = CommandError::new(Exit::Failed, "cannot export: nothing was written");
     let error = unfit.iter().fold(error, |error, unfit| error.because(unfit.to_string()));
-    error.hint("name the others, or take another format: kubernetes holds any bytes, as base64")
+    error.hint("name the other secrets, or choose another format: kubernetes holds any bytes, as base64")
 }
 
 fn tell(context: &Context<'_>, args: &Args, secrets: &[(SecretName, SecretValue)]) {
     let is_expanded = |value: &SecretValue| std::str::from_utf8(value.expose()).is_ok_and(dotenv::is_expanded);
     for (name, _) in secrets.iter().filter(|(_, value)| args.format == ExportFormat::Dotenv && is_expanded(value)) {
         context.ui.say(&format!(
-            "flyte-local: {name} has a ${{…}}: python-dotenv reads it as it is only with interpolate=False"
+            "flyte-local: {name} contains ${{…}}: python-dotenv keeps it only with interpolate=False"
         ));
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
     let (_, made) = new_identity::make(context, &places, args.passphrase)?;
     let (_, made_key) = context.author_key()?;
     new_identity::tell(context, &places, made, made_key)?;
-    context.ui.say("For the public keys, which somebody adds to a vault: flyte-local get identity");
+    context.ui.say("To show the public keys, for the owner of a vault to add: flyte-local get identity");
     Ok(())
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), Comm
             let place = context.author_path()?.display().to_string();
             keys.push(PublicKey { what: "author", key: key.author().to_string(), place });
         }
-        None => context.ui.hint("there is no signing key yet; to make one: flyte-local create identity"),
+        None => context.ui.hint("there is no signing key yet; to create one: flyte-local create identity"),
     }
     table::print(context.ui, context.output_format, &keys)
 }

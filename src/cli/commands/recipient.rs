@@ -83,7 +83,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
     }
     let count = vault.recipients().iter().filter(|known| known.name == args.name).count();
     if count > keys.len() {
-        context.ui.say(&format!("{count} keys are called {:?} now: delete recipient removes them together", args.name));
+        context.ui.say(&format!("{count} keys now have the name {:?}: delete recipient removes them together", args.name));
     }
     let rekeyed = reencrypt::rekey(context, &mut vault, &identities);
     reencrypt::tell_others(context, &vault);
@@ -124,7 +124,7 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), Comm
     let rekeyed = reencrypt::rekey(context, &mut vault, &identities);
     for author in vault.authors().iter().filter(|author| removed.iter().any(|known| known.name == author.name)) {
         context.ui.say(&format!(
-            "{:?} is an author still, whose values are read; to take them out of the authors too: {} update vault --distrust-author {}",
+            "{:?} is still a trusted author; to stop trusting them: {} update vault --distrust-author {}",
             author.name, context.command, author.key
         ));
     }
@@ -133,20 +133,20 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), Comm
     if !secrets.is_empty() {
         context
             .ui
-            .say("what was encrypted to them before stays readable to them in every copy, backup and repository.");
-        context.ui.say("so change these where they are used, and then here, with update secret:");
+            .say("They can still read these secrets in every copy, backup and repository.");
+        context.ui.say("Change each of them where it is used, and then here with update secret:");
         listing::print(context, &secrets)?;
     }
     rekeyed
 }
 
-/// Whoever was stopped here types the same again: what is left to do then is told.
+/// Whoever was stopped here types repeat the passphrase: what is left to do then is told.
 fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> CommandError {
     let is_done = matches!(error, VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. });
     let refused = CommandError::from(error);
     match vault.encryption().map_or(0, |found| found.outdated.len()) {
         outdated if is_done && outdated > 0 => refused
-            .hint(format!("to encrypt anew what is not for the vault's recipients yet: {} rekey", context.command)),
+            .hint(format!("re-encrypt the secrets that are out of date: {} rekey", context.command)),
         _ => refused,
     }
 }
@@ -154,8 +154,8 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> Co
 fn parse(text: &str) -> Result<Recipient, CommandError> {
     let text = text.trim();
     if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") {
-        let error = CommandError::new(Exit::Usage, "one key is taken, and there is more than one line");
-        return Err(error.hint("for several keys, write them into a file: --from-file FILE"));
+        let error = CommandError::new(Exit::Usage, "this option takes one key, and there are several lines");
+        return Err(error.hint("to add several keys, write them into a file: --from-file FILE"));
     }
     text.parse().map_err(refused)
 }
@@ -165,16 +165,16 @@ fn refused(error: RecipientError) -> CommandError {
     if error == RecipientError::PrivateKey {
         return refused
             .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
-            .hint("take this one out of your shell's history, and out of use wherever it may have been seen");
+            .hint("remove this one from your shell's history, and stop using it if anyone may have seen it");
     }
     match error {
         RecipientError::Unsupported(_) => refused.hint(ANOTHER_KEY),
-        _ => refused.hint("the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
+        _ => refused.hint("print the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
     }
 }
 
 /// For whoever has only keys of kinds that age does not encrypt to.
-const ANOTHER_KEY: &str = "have its owner make another one: flyte-local create identity, or ssh-keygen -t ed25519";
+const ANOTHER_KEY: &str = "ask its owner to create another one: flyte-local create identity, or ssh-keygen -t ed25519";
 
 /// The keys of a file. Those of a kind that age cannot encrypt to are passed over, and told.
 fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CommandError> {
@@ -197,19 +197,19 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
         match key.parse::<Recipient>() {
             // It does not stand for a person, but for whom that authority will name.
             Ok(_) if options.split(',').any(|option| option.eq_ignore_ascii_case("cert-authority")) => {
-                context.ui.say(&format!("passed over {}: the key of a certificate authority", place()));
+                context.ui.say(&format!("skipped {}: the key of a certificate authority", place()));
             }
             Ok(key) if keys.contains(&key) => {}
             Ok(key) => keys.push(key),
             Err(error @ RecipientError::Unsupported(_)) => {
-                context.ui.say(&format!("passed over {}: {error}", place()));
+                context.ui.say(&format!("skipped {}: {error}", place()));
             }
             Err(error) => return Err(refused(error).because(place())),
         }
     }
     if keys.is_empty() {
         // As of a key that is given as an argument.
-        let message = format!("there is no key in {} to encrypt to", path.display());
+        let message = format!("{} has no key that age can encrypt to", path.display());
         return Err(CommandError::new(Exit::Usage, message).hint(ANOTHER_KEY));
     }
     Ok(keys)

@@ -151,7 +151,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     match (surveyed.try_recv(), ended) {
         // Where the import failed, it may be for a secret that is missing.
         (Ok(rows), ended) => dry_run::report(context, rows).map(|()| ExitCode::from(ended.exit_code())),
-        (Err(_), Ended::Code(0)) => Err(CommandError::new(Exit::Failed, "the file exited while it was imported")),
+        (Err(_), Ended::Code(0)) => Err(CommandError::new(Exit::Failed, "the file exited during its import")),
         (Err(_), ended) => Ok(ExitCode::from(ended.exit_code())),
     }
 }
@@ -189,7 +189,7 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool)
     }
     if path.is_dir() {
         let error = CommandError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));
-        return Err(error.hint("run a module or a package of it with -m"));
+        return Err(error.hint("run a module or a package with -m"));
     }
     if !path.exists() {
         return Err(CommandError::new(Exit::NotFound, format!("there is no file {file}")));

@@ -60,7 +60,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let port = args.port.unwrap_or(if args.command.is_empty() { DEFAULT_PORT } else { 0 });
     let server = Server::bind(port).map_err(|error| {
         let error = CommandError::from_io(&format!("serve on port {port}"), &error);
-        error.hint("choose another one: --port N, or --port 0 for any that is free")
+        error.hint("choose another port: --port N, or --port 0 for a free one")
     })?;
     let endpoint = format!("dns:///{}", server.address());
     let logs = args.log || args.command.is_empty();
@@ -68,11 +68,11 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let failed = |error| CommandError::from_io("serve", &error);
     let Some((program, arguments)) = args.command.split_first() else {
         context.ui.data(format!("{endpoint}\n").as_bytes())?;
-        context.ui.say(&format!("serving {} to you; to stop: Ctrl-C", vault.path().display()));
+        context.ui.say(&format!("serving {} to your user only; stop with Ctrl-C", vault.path().display()));
         context.ui.hint(&format!("in another terminal: flyte --endpoint {endpoint} --insecure get secret"));
         let variables = environment(&endpoint).into_iter().filter(|(name, _)| is_proxied() || !NO_PROXY.contains(name));
         let variables = variables.map(|(name, value)| format!(" {name}={}", quoted(Path::new(&value))));
-        context.ui.hint(&format!("or, for all it starts: export{}; unset {API_KEY}", variables.collect::<String>()));
+        context.ui.hint(&format!("or, for everything that a shell starts: export{}; unset {API_KEY}", variables.collect::<String>()));
         return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
     };
     let mut command = context.spawner().command(program);
@@ -160,10 +160,10 @@ impl Host for Log {
                 let about = about.map(|about| format!(" {about}")).unwrap_or_default();
                 format!("{method}{about}: {}", failed.unwrap_or("done"))
             }
-            Event::LeftOut(error) => format!("not in the list: {}", self.explain(error)),
+            Event::LeftOut(error) => format!("left out of the list: {}", self.explain(error)),
             Event::Stranger(Some(user)) => format!("refused a connection of user {user}"),
             Event::Stranger(None) => {
-                "refused a connection that was closed already, or is nobody's to be found".to_owned()
+                "refused a connection whose owner is unknown; it may be closed already".to_owned()
             }
             Event::Refused(reason) => format!("refused a request: {reason}"),
         };

@@ -104,11 +104,11 @@ fn distrust(context: &Context<'_>, name: &str) -> Result<(), CommandError> {
     }
     reencrypt::tell_others(context, &vault);
     for id in &signed {
-        context.ui.say(&format!("what they signed is refused from now on: {id}"));
+        context.ui.say(&format!("this secret is now refused, because they signed it: {id}"));
     }
     if let Some(SecretId { name, scope }) = signed.first() {
         let adopt = format!("{} update secret {name}{} --adopt", context.command, scope_flags(scope));
-        context.ui.hint(&format!("to make one yours, once you have looked at it: {adopt}"));
+        context.ui.hint(&format!("to sign one yourself after checking its value: {adopt}"));
     }
     Ok(())
 }

@@ -20,13 +20,13 @@ impl Context<'_> {
         let is_known = !self.identities.is_empty() || self.default_identity.path.is_some();
         let identities = if is_known { self.identity_places()? } else { Vec::new() };
         let identities = identities.iter().filter_map(IdentityPlace::path);
-        let identities = identities.map(|path| (path, "the identity that opens it", NAME_AN_IDENTITY));
-        let places = [(&self.author, "the key that signs it"), (&self.state, "what this machine remembers of it")];
+        let identities = identities.map(|path| (path, "your identity", NAME_AN_IDENTITY));
+        let places = [(&self.author, "your signing key"), (&self.state, "the state directory")];
         let places = places.iter().filter_map(|(place, what)| Some((place.path.as_deref()?, *what, place.option)));
         for (path, what, option) in identities.chain(places) {
             if real(path)?.starts_with(&vault) {
-                let message = format!("{}, {what}, would lie in the vault", path.display());
-                return Err(CommandError::new(Exit::Usage, message).hint(format!("name another place with {option}")));
+                let message = format!("{}, {what}, would be inside the vault", path.display());
+                return Err(CommandError::new(Exit::Usage, message).hint(format!("name another path with {option}")));
             }
         }
         Ok(())
@@ -50,7 +50,7 @@ impl Context<'_> {
         }
         let path = self.author_path()?;
         let key = AuthorKey::generate().map_err(|error| {
-            CommandError::new(Exit::Failed, format!("cannot make a key for {}", path.display()))
+            CommandError::new(Exit::Failed, format!("cannot create a key for {}", path.display()))
                 .because(error.to_string())
         })?;
         let made = self.write_key_file(path, key.to_file(&self.now()).as_bytes())?;

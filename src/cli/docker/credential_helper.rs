@@ -26,11 +26,11 @@ pub(super) fn credentials(
         CredentialSource::Helper(helper) => {
             // Of a path, another program than one in PATH.
             if !helper.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c)) {
-                return Err(format!("{helper:?} is no name of a credential helper"));
+                return Err(format!("{helper:?} is not the name of a credential helper"));
             }
             let program = format!("docker-credential-{helper}");
             let answer = ask_helper(spawner, &program, &["get"], registry, PATIENCE)?;
-            let answer = HelperAnswer::parse(&answer).ok_or_else(|| format!("{program} did not answer in its form"))?;
+            let answer = HelperAnswer::parse(&answer).ok_or_else(|| format!("{program} gave an answer that is not in the format of credential helpers"))?;
             Ok(auth(&answer.username, answer.secret.as_bytes()))
         }
     }
@@ -58,7 +58,7 @@ fn ask_helper(
         let _ = child.wait();
     }
     match answer.map_err(failed)? {
-        None => Err(format!("{program} took longer than {} s, or answered without an end", patience.as_secs())),
+        None => Err(format!("{program} took longer than {} s, or its answer was too long", patience.as_secs())),
         Some((_, status)) if !status.success() => Err(match status.code() {
             Some(code) => format!("{program} ended with code {code}"),
             None => format!("{program} was killed"),

@@ -152,7 +152,7 @@ pub(crate) fn assert_names_file_and_cause(bench: &Runner, call: &Call, stderr: &
     // These have no file.
     let has_none = ["error: cannot write to stdout", "error: cannot get random bytes"].contains(&first);
     // A passphrase's descriptor is the user's own.
-    let is_descriptor = first.starts_with("error: cannot read descriptor 0");
+    let is_descriptor = first.starts_with("error: cannot read file descriptor 0");
     assert!(has_none || is_descriptor || first.contains(place), "the file is named");
     let cause = std::io::Error::from(errno).to_string();
     // Not everybody adds the number in parentheses, and std does not say why its hash sets have no randomness.

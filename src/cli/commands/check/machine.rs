@@ -21,9 +21,9 @@ pub(super) fn leftovers(context: &Context<'_>) -> Vec<Finding> {
     let opened = directories.into_iter().filter_map(|directory| Directory::open(directory).ok());
     let left: BTreeSet<_> = opened.flat_map(|directory| directory.leftovers()).collect();
     let told = left.iter().map(|path| {
-        let message = format!("{} was left by a write that was stopped, and may hold a private key", path.display());
+        let message = format!("{} is a temporary file left by an interrupted write, and may hold a private key", path.display());
         let error = CommandError::new(Exit::Refused, message);
-        Finding::new(context, "leftover", Err(error.hint(format!("take it away: rm {}", quoted(path)))))
+        Finding::new(context, "leftover", Err(error.hint(format!("remove it: rm {}", quoted(path)))))
     });
     told.collect()
 }
@@ -31,10 +31,10 @@ pub(super) fn leftovers(context: &Context<'_>) -> Vec<Finding> {
 /// What the system does for the vault's files and for values in memory. None of it is needed.
 pub(super) fn system(context: &Context<'_>) -> Finding {
     let System { opens_beneath, open_swaps } = System::look();
-    let opens = if opens_beneath { "openat2" } else { "no openat2: paths are opened part by part" };
+    let opens = if opens_beneath { "openat2" } else { "no openat2: flyte-local opens paths one component at a time" };
     let swap = match &open_swaps[..] {
-        [] => "no swap in the clear".to_owned(),
-        swaps => format!("swap in the clear, to which values in memory may be written: {}", swaps.join(", ")),
+        [] => "no unencrypted swap".to_owned(),
+        swaps => format!("unencrypted swap, to which values in memory may be written: {}", swaps.join(", ")),
     };
     Finding::new(context, "system", Ok(format!("{opens}; {swap}")))
 }

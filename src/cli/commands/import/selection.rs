@@ -37,7 +37,7 @@ pub(super) struct Mapping {
 pub(super) enum MappingError {
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error("it is not of the form VAR=NAME")]
+    #[error("it must have the form VAR=NAME")]
     Form,
 }
 

@@ -48,7 +48,7 @@ impl ImportSource {
 
     /// That nothing of it is imported, and why.
     pub(super) fn refused(&self, reasons: impl IntoIterator<Item = String>) -> CommandError {
-        let error = CommandError::new(Exit::Failed, format!("cannot import {self}: nothing was written"));
+        let error = CommandError::new(Exit::Failed, format!("cannot import {self}, and nothing was written"));
         let mut reasons = reasons.into_iter();
         let mut error = reasons.by_ref().take(MOST_REASONS).fold(error, CommandError::because);
         let more = reasons.count();
@@ -114,7 +114,7 @@ fn format_of(path: &Path) -> ImportFormat {
 fn warn_of_readers(context: &Context<'_>, path: &Path) {
     let is_open = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o044 != 0);
     if is_open {
-        context.ui.say(&format!("flyte-local: others can read {}, and may have its values", path.display()));
+        context.ui.say(&format!("flyte-local: other users can read {}, and may have seen its values", path.display()));
     }
 }
 
@@ -133,7 +133,7 @@ fn from_file(
     let entries = parsed.map_err(|malformed| {
         let error = source.refused(malformed.iter().map(ToString::to_string));
         if format == ImportFormat::Dotenv {
-            error.hint("a value of more than one line stands in quotes")
+            error.hint("put a value of several lines in quotes")
         } else {
             error
         }
@@ -147,7 +147,7 @@ fn from_file(
             Err(reason) => reasons.push(format!("line {line}: {reason}")),
             Ok(new) => match places.insert(new.id.name.clone(), line) {
                 Some(other) => {
-                    reasons.push(format!("line {line}: secret {} is that of line {other} already", new.id.name))
+                    reasons.push(format!("line {line}: secret {} is already set in line {other}", new.id.name))
                 }
                 None => {
                     tell(context, format, &entry, &new);
@@ -159,20 +159,20 @@ fn from_file(
     if reasons.is_empty() {
         return Ok(incoming);
     }
-    Err(source.refused(reasons).hint("mend the file, or name a secret: --map VAR=NAME, or what to take: --only VAR"))
+    Err(source.refused(reasons).hint("correct the file, rename a secret with --map VAR=NAME, or choose with --only VAR"))
 }
 
 /// What of an entry is not as its author may think it is.
 fn tell(context: &Context<'_>, format: ImportFormat, entry: &Entry, new: &Incoming) {
     let (line, name) = (entry.line, &new.id.name);
     if let Some(replaced) = entry.replaces {
-        let told = format!("flyte-local: line {line}: {name} stands in line {replaced} too; the last one counts");
+        let told = format!("flyte-local: line {line}: {name} is also in line {replaced}; the last one wins");
         context.ui.say(&told);
     }
     let is_expanded = |value: &str| format == ImportFormat::Dotenv && dotenv::is_expanded(value);
     if entry.value.as_deref().is_some_and(|value| is_expanded(value)) {
         context.ui.say(&format!(
-            "flyte-local: line {line}: {name} has a ${{…}}, which is kept as it stands; python-dotenv would expand it"
+            "flyte-local: line {line}: {name} contains ${{…}}, which is kept unchanged; python-dotenv would expand it"
         ));
     }
 }
@@ -186,7 +186,7 @@ fn require_named(
     let mapped = selection.map.iter().map(|mapping| (&mapping.variable, "--map"));
     for (name, option) in selection.only.iter().map(|name| (name, "--only")).chain(mapped) {
         if !is_there(name) {
-            return Err(CommandError::new(Exit::NotFound, format!("{source} has no {name}, which {option} names")));
+            return Err(CommandError::new(Exit::NotFound, format!("{source} does not contain {name}, which {option} names")));
         }
     }
     Ok(())
@@ -199,7 +199,7 @@ fn is_chosen(selection: &Selection, name: &str) -> bool {
 /// The secret of an entry, or why there is none. What stands in the place of a name is not repeated: it may be a piece of a
 /// value.
 fn secret(selection: &Selection, scope: &Scope, entry: &Entry) -> Result<Incoming, String> {
-    let value = entry.value.as_ref().ok_or("there is a name without '=' and a value")?;
+    let value = entry.value.as_ref().ok_or("a name without '=' and a value")?;
     let mapped =
         selection.map.iter().find(|mapping| mapping.variable == *entry.name).map(|mapping| mapping.name.clone());
     let name = match (mapped, selection.lower) {

@@ -114,8 +114,8 @@ impl LeakSearch {
     fn say(&self, ui: &Ui) {
         for (path, LeakedFile { secrets, is_older }) in self.found.iter().take(MAX_LINES) {
             let plural = if secrets.len() == 1 { "" } else { "s" };
-            let since = if *is_older { " (the file is older than this run: perhaps of an earlier one)" } else { "" };
-            let line = format!("flyte-local: secret{plural} {} in plain text: {}", secrets.join(", "), path.display());
+            let since = if *is_older { " (the file is older than this run; an earlier run may have written it)" } else { "" };
+            let line = format!("flyte-local: secret{plural} {} in plain text in {}", secrets.join(", "), path.display());
             ui.say(&format!("{line}{since}"));
         }
         if let Some(more) = self.found.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
@@ -124,17 +124,17 @@ impl LeakSearch {
         let (cache, files): (Vec<_>, Vec<_>) = self.found.keys().take(MAX_LINES).partition(|path| is_cache(path));
         if !files.is_empty() {
             let files: Vec<_> = files.into_iter().map(|path| quoted(path)).collect();
-            ui.say(&format!("hint: Flyte keeps what a run returns; to remove it: rm {}", files.join(" ")));
+            ui.say(&format!("hint: Flyte keeps a run's results; to remove them: rm {}", files.join(" ")));
         }
         if !cache.is_empty() {
             let files: Vec<_> = cache.into_iter().map(|path| quoted(path)).collect();
             ui.say(
-                "hint: Flyte's cache holds what tasks returned in all local runs: replace the secret with a new one,",
+                "hint: Flyte's cache holds the results of all local runs: replace the secret with a new one,",
             );
             ui.say(&format!("hint: or empty the cache, so that cached tasks run again: rm {}", files.join(" ")));
         }
         for (path, reason) in self.skipped.iter().take(MAX_LINES) {
-            ui.say(&format!("flyte-local: not searched for secrets: {}: {reason}", path.display()));
+            ui.say(&format!("flyte-local: cannot search {} for secrets: {reason}", path.display()));
         }
         if let Some(more) = self.skipped.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
             ui.say(&format!("flyte-local: nor {more} more files"));

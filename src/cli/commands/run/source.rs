@@ -113,7 +113,7 @@ impl SecretSource for RunSecrets {
         }
         let short = self.injector.take_short();
         if self.masks {
-            let note = |key| format!("secret {key} is so short that hiding it spoils what is printed: see --no-mask");
+            let note = |key| format!("secret {key} is so short that masking it spoils the output: see --no-mask");
             provided.notes.extend(short.iter().map(note));
         }
         Ok(provided)

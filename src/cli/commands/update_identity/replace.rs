@@ -40,9 +40,9 @@ pub(super) fn replace(
         };
         let now = directory.read(name, limit).map_err(io::Error::other)?;
         match (opened, now) {
-            (false, _) => Err(io::Error::other("what was read back does not open")),
+            (false, _) => Err(io::Error::other("the file that was written does not open")),
             (true, Some(now)) if *now == *before => Ok(()),
-            (true, _) => Err(io::Error::other("it was changed meanwhile, and was left as it is")),
+            (true, _) => Err(io::Error::other("another process changed it; it was left as it is")),
         }
     };
     Ok(directory.replace(name, &bytes, check)?)

@@ -74,7 +74,7 @@ pub(super) fn rotate(
     if vault.recipients().iter().any(|known| known.key == rotation.old) {
         let exchanged = vault.writer().and_then(|mut writer| writer.exchange_recipient(&rotation.old, &rotation.new));
         exchanged?;
-        context.ui.say(&format!("in the place of {}, the vault has {}", rotation.old, rotation.new));
+        context.ui.say(&format!("replaced recipient {} by {}", rotation.old, rotation.new));
         reencrypt::tell_others(context, &vault);
     }
     finish(context, origin, &mut vault, &mut file, rotation)
@@ -98,8 +98,8 @@ fn go_on(
         Some((id, _)) if id == vault.id() => Ok(rotation),
         Some((_, path)) => {
             let command = format!("flyte-local --vault {} update identity --rotate", quoted(Path::new(path)));
-            Err(CommandError::new(Exit::Failed, format!("a rotation of {origin} was stopped in the vault at {path}"))
-                .hint(format!("go on with it first: {command}")))
+            Err(CommandError::new(Exit::Failed, format!("a rotation of {origin} was interrupted in the vault at {path}"))
+                .hint(format!("complete it first: {command}")))
         }
         None => {
             let rotation = Rotation { vault: place(vault), ..rotation };
@@ -122,12 +122,12 @@ fn begin(
     let old = match &own.iter().filter(|identity| is_in(identity)).collect::<Vec<_>>()[..] {
         [old] => old.recipient(),
         [] => {
-            let error = CommandError::new(Exit::CannotDecrypt, format!("{origin} has no recipient of this vault"));
-            return Err(error.hint(format!("see whom there is: {} get recipient", context.command)));
+            let error = CommandError::new(Exit::CannotDecrypt, format!("{origin} is not an identity of this vault's recipients"));
+            return Err(error.hint(format!("list the recipients: {} get recipient", context.command)));
         }
         _ => {
-            let error = CommandError::new(Exit::Usage, format!("{origin} has several recipients of this vault"));
-            return Err(error.hint("keep one, or give each a file of its own, and name it with --identity FILE"));
+            let error = CommandError::new(Exit::Usage, format!("{origin} has several identities that are recipients of this vault"));
+            return Err(error.hint("put each in a separate file, and name one with --identity FILE"));
         }
     };
     let new = Identity::try_generate().map_err(|error| CommandError::chain(Exit::Failed, &error))?;
@@ -147,7 +147,7 @@ fn finish(
 ) -> Result<(), CommandError> {
     let go_on = |error: CommandError| {
         let command = format!("{} update identity --rotate", context.command);
-        error.hint(format!("{origin} has both keys until every secret is for the new one; to go on: {command}"))
+        error.hint(format!("{origin} keeps both keys until every secret is encrypted to the new one; to continue: {command}"))
     };
     let identities = parsed(&file.text)?;
     reencrypt::rekey(context, vault, &identities).map_err(go_on)?;
@@ -156,7 +156,7 @@ fn finish(
     if !others.is_empty() {
         let text = Rotation { vault: None, ..rotation }.remark(&file.text);
         file.set(context, origin, text)?;
-        context.ui.say(&format!("{origin} has both keys, as other vaults have the old one. For each of them:"));
+        context.ui.say(&format!("{origin} keeps both keys, because other vaults still use the old one. For each of them:"));
         for path in others {
             context.ui.say(&format!("  flyte-local --vault {} update identity --rotate", quoted(&path)));
         }
@@ -166,9 +166,9 @@ fn finish(
     let retired = retired::path(file.path, &rotation.old);
     keep(context, &retired, &taken, file.passphrase.as_ref()).map_err(go_on)?;
     file.set(context, origin, left)?;
-    context.ui.say(&format!("{origin} has the new key alone: replace your copy of it, and on your other machines"));
+    context.ui.say(&format!("{origin} now has only the new key: replace your copies of it, also on your other machines"));
     context.ui.say(&format!(
-        "the old one is kept in {}: it opens backups, a repository's history, and vaults that this machine does not know. Once nothing needs it: rm {}",
+        "the old key is now in {}: it opens backups, a repository's history, and vaults that this machine does not know. When nothing needs it any more: rm {}",
         retired.display(),
         quoted(&retired)
     ));
@@ -202,5 +202,5 @@ fn keep(context: &Context<'_>, path: &Path, text: &str, passphrase: Option<&Pass
     if parsed(text)?.iter().all(has) {
         return Ok(());
     }
-    Err(CommandError::new(Exit::Exists, format!("there is another file at {}", path.display())).hint("move it away"))
+    Err(CommandError::new(Exit::Exists, format!("another file exists at {}", path.display())).hint("move it away"))
 }
