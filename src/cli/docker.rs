@@ -1,4 +1,4 @@
-//! Where an image pull secret comes from: options, prompts, Docker's configuration, and its credential helpers.
+//! The value of an image pull secret: from options, prompts, Docker's configuration or its credential helpers.
 
 mod credential_helper;
 
@@ -53,7 +53,7 @@ pub(crate) struct DockerArgs {
 }
 
 impl DockerArgs {
-    /// The first of them that is given.
+    /// Returns the first of these options that is given.
     pub(crate) fn given(&self) -> Option<&'static str> {
         let all = [
             (self.registry.is_some(), "--registry"),
@@ -65,10 +65,10 @@ impl DockerArgs {
         all.into_iter().find(|(is_given, _)| *is_given).map(|(_, name)| name)
     }
 
-    /// The document that the options ask for; `None` if they leave that to standard input.
+    /// Returns the document that the options ask for, or `None` if it comes from standard input.
     pub(crate) fn read(self, ui: &Ui, spawner: &Spawner) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         if self.from_docker_config {
-            return self.of_config(ui, spawner).map(Some);
+            return self.from_docker_configuration(ui, spawner).map(Some);
         }
         let is_asked = std::io::stdin().is_terminal();
         if self.given().is_none() && !is_asked {
@@ -77,9 +77,10 @@ impl DockerArgs {
         let part = |given: Option<String>, option: &str, question: &str| match given.filter(|text| !text.is_empty()) {
             Some(given) => Ok(given),
             None if is_asked => prompt::line(question),
-            None => {
-                Err(CommandError::new(Exit::Usage, format!("{option} is missing, and standard input is not a terminal to ask on")))
-            }
+            None => Err(CommandError::new(
+                Exit::Usage,
+                format!("{option} is missing, and standard input is not a terminal to ask on"),
+            )),
         };
         let registry = part(self.registry, "--registry", "Registry (e.g., ghcr.io, docker.io): ")?;
         let username = part(self.username, "--username", "Username: ")?;
@@ -100,7 +101,7 @@ impl DockerArgs {
         Ok(Some(document(&[(&registry, &auth(&username, &password))])))
     }
 
-    fn of_config(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    fn from_docker_configuration(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
             CommandError::new(Exit::Failed, "cannot find your home directory")
                 .hint("name Docker's configuration with --docker-config-path FILE")
@@ -138,7 +139,7 @@ impl DockerArgs {
         Ok(document(&auths))
     }
 
-    /// The registries that are asked for, else all; each once.
+    /// Returns the registries that the user names, or else all, each once.
     fn chosen(&self, config: &DockerConfig) -> Result<Vec<String>, CommandError> {
         let mut registries: Vec<String> = Vec::new();
         let mut add = |registry: &str| {
@@ -160,7 +161,7 @@ impl DockerArgs {
     }
 }
 
-/// That a value given whole is a document with which images can be pulled.
+/// Checks that a value is a document with which images can be pulled.
 pub(crate) fn check_document(bytes: &[u8]) -> Result<(), CommandError> {
     check(bytes).map_err(|error| {
         let refused =

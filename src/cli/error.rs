@@ -27,11 +27,11 @@ struct Facts {
     hints: Vec<String>,
     /// Instead of the failure's.
     code: Option<u8>,
-    /// What a hint begins with, for another vault than the command line's.
+    /// The beginning of hints, if the error is about another vault than the command line's.
     command: Option<String>,
 }
 
-/// What failed: the library's error, or what a command found out itself.
+/// The library's error, or one that a command found itself.
 #[derive(Debug, Clone)]
 enum Cause {
     Found(ErrorReport),

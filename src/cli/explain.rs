@@ -26,7 +26,10 @@ pub(crate) fn vault(error: &VaultError, command: &str) -> ErrorReport {
     }
     let mut report = ErrorReport::chain(vault_exit(error), error);
     if let VaultError::Locked { owner: Some(LockOwner { process, program, age }), .. } = error {
-        report = report.because(format!("process {process} ({program}) holds the lock; it has been running for {} s", age.as_secs()));
+        report = report.because(format!(
+            "process {process} ({program}) holds the lock; it has been running for {} s",
+            age.as_secs()
+        ));
     }
     vault_hints(error, command).into_iter().fold(report, ErrorReport::hint)
 }
@@ -149,14 +152,17 @@ pub(crate) fn storage(error: &StorageError) -> ErrorReport {
         return ErrorReport::chain(Exit::Refused, error).hint(mend).hint(NO_PERMISSIONS);
     }
     if error.is_no_directory() || error.is_no_regular_file() {
-        return ErrorReport::chain(Exit::Refused, error).hint("flyte-local did not create it; if you do not need it, remove it yourself");
+        return ErrorReport::chain(Exit::Refused, error)
+            .hint("flyte-local did not create it; if you do not need it, remove it yourself");
     }
     let chained = ErrorReport::chain(Exit::Failed, error);
     if error.action == "sync" {
         return chained.hint("the last change may not survive a power cut; try again");
     }
     match error.source.kind() {
-        Kind::ReadOnlyFilesystem => chained.hint("the file system is read-only: secrets can be read there, but not written"),
+        Kind::ReadOnlyFilesystem => {
+            chained.hint("the file system is read-only: secrets can be read there, but not written")
+        }
         Kind::StorageFull | Kind::QuotaExceeded => chained.hint("nothing was changed; free some space and try again"),
         Kind::PermissionDenied => chained.hint("check its owner and its permissions"),
         _ => chained,
@@ -165,7 +171,9 @@ pub(crate) fn storage(error: &StorageError) -> ErrorReport {
 
 fn exposure_hint(exposure: ExposureError, path: &str) -> String {
     match exposure {
-        ExposureError::Writable { .. } => format!("look at its contents, then take the permission away: chmod -R go-w {path}"),
+        ExposureError::Writable { .. } => {
+            format!("look at its contents, then take the permission away: chmod -R go-w {path}")
+        }
         ExposureError::Readable { .. } => format!("take the permission away: chmod 600 {path}"),
         ExposureError::Foreign { .. } => {
             format!("run flyte-local as that user, or make the files yours: sudo chown -R $(id -u) {path}")
@@ -183,9 +191,8 @@ pub(crate) fn config(error: &ConfigError) -> ErrorReport {
 pub(crate) fn keyring(error: &KeyringError) -> ErrorReport {
     let report = ErrorReport::chain(Exit::Failed, error);
     match error {
-        KeyringError::Unavailable(_) => {
-            report.hint("without a keyring, flyte-local asks for the passphrase each time, or reads it with --passphrase-fd")
-        }
+        KeyringError::Unavailable(_) => report
+            .hint("without a keyring, flyte-local asks for the passphrase each time, or reads it with --passphrase-fd"),
         KeyringError::Failed(_) => report,
     }
 }
@@ -224,7 +231,7 @@ impl Candidates {
         scopes.retain(|scope| *scope != id.scope);
         let ids = if scopes.is_empty() { vault.ids().unwrap_or_default() } else { Vec::new() };
         let names = near(id.name.as_str(), ids.iter().map(|known| known.name.as_str()));
-        // Of several secrets with that name, the one in the scope that was named.
+        // Among several secrets with that name, prefer the one in the scope that was named.
         let nearest = |name: &str| {
             let mut of_this_name = ids.iter().filter(|known| known.name.as_str() == name);
             of_this_name.clone().find(|known| known.scope == id.scope).or_else(|| of_this_name.next()).cloned()

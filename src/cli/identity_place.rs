@@ -11,8 +11,8 @@ use super::shell::quoted;
 use flyte_local::crypto::{IdentityError, IdentityFile};
 use flyte_local::storage::{Permissions, read_private_file};
 
-/// A variable that may hold an identity itself: what we start is not to have it. FLYTE_LOCAL_IDENTITY is the path of a file,
-/// which its permissions protect, and flyte-local may be started by what we start.
+/// A variable that may hold an identity itself, so child processes do not inherit it. FLYTE_LOCAL_IDENTITY is the path of a
+/// file that its permissions protect, and a child may start flyte-local again.
 pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
 
 /// Larger than any file of keys: the longest that `ssh-keygen` makes, of RSA, has 13 KiB. age takes time quadratic in their lines.
@@ -34,7 +34,7 @@ impl IdentityPlace {
         }
     }
 
-    /// The bytes that are there; `None` where there is no file.
+    /// Reads the bytes there; `None` if there is no file.
     pub(crate) fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         match self {
             Self::File(path) => read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| {
@@ -46,7 +46,7 @@ impl IdentityPlace {
         }
     }
 
-    /// What a file of identities holds that was read here.
+    /// Parses the bytes that were read from this place.
     pub(crate) fn parse(&self, bytes: &[u8]) -> Result<IdentityFile, CommandError> {
         IdentityFile::parse(bytes).map_err(|error| self.bad(&error))
     }
@@ -83,10 +83,12 @@ impl fmt::Display for IdentityPlace {
     }
 }
 
-/// That there is nothing at a place.
+/// The error for a place without an identity.
 pub(crate) fn none_at(origin: &IdentityPlace) -> CommandError {
     CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"))
         .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .hint("or restore it from your copy: without it, you cannot open this vault's secrets")
-        .hint("if you never had one, create it and ask a recipient of the vault to add you: flyte-local create identity")
+        .hint(
+            "if you never had one, create it and ask a recipient of the vault to add you: flyte-local create identity",
+        )
 }

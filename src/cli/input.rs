@@ -42,7 +42,7 @@ pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError>
             error
         });
     };
-    // A file may be empty; a pipe is when what should have written to it failed.
+    // A file may be empty; an empty pipe means that its writer failed.
     if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}")).hint(SAY_EMPTY)) } else { Ok(bytes) }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, Co
     Ok(bytes)
 }
 
-/// Standard input to its end, or to its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
+/// Reads standard input to its end, or its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
 /// first 8 KiB for the rest of the process.
 pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     passphrases::require_stdin()?;
@@ -77,7 +77,7 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CommandErro
     Ok(bytes)
 }
 
-/// `false | flyte-local update secret NAME` must not empty a secret.
+/// The error for an empty source: `false | flyte-local update secret NAME` must not empty a secret.
 pub(crate) fn nothing_came(whence: &str) -> CommandError {
     CommandError::new(Exit::Failed, format!("{whence} is empty"))
 }

@@ -31,12 +31,12 @@ fn named_by(interpreter: &Interpreter) -> String {
     format!("{} ({origin})", interpreter.program.display())
 }
 
-/// What to do without this interpreter; `verb` is the command that wants one.
+/// Hints at another interpreter; `verb` is the command that needs one.
 pub(crate) fn another(verb: &str) -> String {
     format!("name another interpreter: flyte-local {verb} --python PYTHON …")
 }
 
-/// Where the environment that a file's header asks for could not be had.
+/// Explains why the environment for a file's header could not be created.
 fn no_environment(error: &ScriptError) -> CommandError {
     let without = "or run without its environment: flyte-local run --python PYTHON …";
     match error {
@@ -60,7 +60,7 @@ pub(crate) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error, ve
 pub(crate) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> CommandError {
     let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
     let error = CommandError::new(Exit::Failed, message).because(format!("it ended with exit code {code}"));
-    // What a version manager's stand-in answers, and a script whose own command is missing.
+    // The exit code of a version manager's shim, and of a script whose command is missing.
     let shim = "the Python that pyenv or asdf has selected here is not installed: see pyenv versions, or asdf current";
     if code == 127 { error.hint(shim).hint(format!("or {}", another(verb))) } else { error.hint(another(verb)) }
 }
@@ -107,9 +107,10 @@ pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Type
 fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CommandError {
     let error = CommandError::new(Exit::Failed, format!("{python} has no flyte package"));
     if interpreter.origin == InterpreterOrigin::Script {
-        return error
-            .because("uv created it for the file's header, which does not list flyte")
-            .hint(format!("add flyte to the header: uv add --script {} flyte", typed.file.as_deref().map_or_else(String::new, quoted)));
+        return error.because("uv created it for the file's header, which does not list flyte").hint(format!(
+            "add flyte to the header: uv add --script {} flyte",
+            typed.file.as_deref().map_or_else(String::new, quoted)
+        ));
     }
     let error = error
         .hint(format!("install it: {} -m pip install flyte", quoted(Path::new(python))))

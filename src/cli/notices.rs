@@ -1,4 +1,4 @@
-//! What a vault tells that is no error: one line each, and each only once.
+//! Notices of a vault: one line each, each at most once.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use super::explain;
 use super::ui::Ui;
 use flyte_local::vault::{Listener, Notice, VaultError};
 
-/// Who prints them.
+/// Returns the listener that prints them.
 pub(super) fn listener(ui: Ui, command: String) -> Listener {
     let told = Mutex::new(BTreeSet::new());
     Listener::new(move |notice| {
@@ -33,7 +33,9 @@ fn words(notice: &Notice<'_>, command: &str) -> String {
             )
         }
         Notice::Stale(stale) => {
-            format!("flyte-local: {stale}; if you expect this, for example after a git checkout: {command} update vault --accept-older")
+            format!(
+                "flyte-local: {stale}; if you expect this, for example after a git checkout: {command} update vault --accept-older"
+            )
         }
         Notice::Unremembered(error) => format!(
             "flyte-local: cannot record this version; a later rollback would go unnoticed: {}",

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use flyte_local::crypto;
 use flyte_local::vault::{Rekeyed, Vault, VaultError};
 
-/// The identities, unlocked, if one of them is a recipient of the vault: else nothing could be encrypted anew.
+/// Returns the unlocked identities. Fails if none is a recipient of the vault, because then no secret could be re-encrypted.
 pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<UserIdentities, CommandError> {
     vault.require_writable()?;
     let identities = context.identities()?;
@@ -23,7 +23,7 @@ pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<UserIde
         .hint(GET_ADDED))
 }
 
-/// Encrypts anew what has to be, and says so.
+/// Re-encrypts the secrets that are out of date, and reports it.
 pub(crate) fn rekey(
     context: &Context<'_>,
     vault: &mut Vault,
@@ -36,8 +36,10 @@ pub(crate) fn rekey(
     let rekeyed = vault.writer().and_then(|mut writer| writer.rekey(identities, &mut step));
     drop(progress);
     let Rekeyed { done, failed } = rekeyed.map_err(|error| {
-        CommandError::from(error)
-            .hint(format!("every secret still opens, for the old recipients or for the new; to continue: {} rekey", context.command))
+        CommandError::from(error).hint(format!(
+            "every secret still opens, for the old recipients or for the new; to continue: {} rekey",
+            context.command
+        ))
     })?;
     context.ui.say(&match done {
         0 => "no secret had to be re-encrypted".to_owned(),
@@ -47,7 +49,7 @@ pub(crate) fn rekey(
     report(context, failed)
 }
 
-/// What the vault's other users will be asked.
+/// Prints the command with which other machines accept the change.
 pub(crate) fn tell_others(context: &Context<'_>, vault: &Vault) {
     context.ui.say(&format!(
         "on other machines, accept this change with: flyte-local update vault --accept --expect {}",
@@ -55,7 +57,7 @@ pub(crate) fn tell_others(context: &Context<'_>, vault: &Vault) {
     ));
 }
 
-/// Tells of the secrets that were left as they are; the first gives the exit code.
+/// Reports the secrets that were left as they are; the first gives the exit code.
 pub(crate) fn report(context: &Context<'_>, failed: Vec<VaultError>) -> Result<(), CommandError> {
     let mut errors = failed.into_iter().map(CommandError::from);
     let Some(first) = errors.next() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! Where a value comes from: an argument, a file, a prompt, or standard input.
+//! A secret's value from an argument, a file, a prompt or standard input.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;

@@ -342,7 +342,10 @@ fn who_is_no_author_is_told_how_to_become_one() {
     std::fs::copy(other.author(), sandbox.author()).expect("copied");
     let (found, ran) = checked(&sandbox, &[]);
     assert_eq!((ran.code, failed(&found).len()), (0, 0), "who reads needs to be none: {ran:?}");
-    assert!(detail(&found, "signing key").ends_with("author.key; it is not the key of one of the vault's authors"), "{ran:?}");
+    assert!(
+        detail(&found, "signing key").ends_with("author.key; it is not the key of one of the vault's authors"),
+        "{ran:?}"
+    );
     let hint = found.iter().find(|finding| finding["what"] == "signing key").expect("there")["hints"][0].clone();
     type_command(&sandbox, hint.as_str().expect("text"));
     sandbox.ok(&["update", "secret", "s", "new"]);

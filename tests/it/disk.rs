@@ -46,8 +46,7 @@ fn a_read_only_vault_is_read_and_not_written() {
         mount -o remount,bind,rw disk
         try update a new; try reveal a",
     );
-    let refused =
-        "caused by: Read-only file system (os error 30)\n  hint: the file system is read-only: secrets can be read there, but not written";
+    let refused = "caused by: Read-only file system (os error 30)\n  hint: the file system is read-only: secrets can be read there, but not written";
     let expected = format!(
         "create b: 1
   error: cannot open disk/vault/.lock

@@ -80,7 +80,7 @@ root         special  other     OTHER                        nowhere: missing
 ";
         let talk = "a line of the file's own
 error: secret other does not exist in this run's scopes
-  tried: project p, domain d; project p; domain d; organization
+  searched: project p, domain d; project p; domain d; organization
 hint: create it: flyte-local create secret other
 ";
         assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (10, table, talk), "{sdk}");
@@ -115,7 +115,7 @@ fn json_has_one_shape() {
         expected[2]["scope"] = json!({});
         expected[3]["scope"] = json!({ "project": "p", "domain": "d" });
         let error = "secret other does not exist in this run's scopes
-tried: project p, domain d; project p; domain d; organization
+searched: project p, domain d; project p; domain d; organization
 hint: create it: flyte-local create secret other";
         expected[4]["error"] = json!(error);
         assert_eq!(rows(&ran), expected, "{sdk}");

@@ -152,9 +152,14 @@ fn a_missing_secret_stops_the_command_from_starting() {
     sandbox.ok(&["create", "secret", "there", "one"]);
     sandbox.ok(&["create", "secret", "elsewhere", "two", "-p", "other", "-d", "d"]);
     let options = ["--secret", "there", "--secret", "gone", "-p", "p", "-d", "d"];
-    let tried = "tried: project p, domain d; project p; domain d; organization";
-    refused(&sandbox, &options, 10, &["secret gone is in none", tried, "create it: flyte-local create secret gone"]);
-    refused(&sandbox, &["--mount", "gone"], 10, &["secret gone is in none", "tried: organization"]);
+    let tried = "searched: project p, domain d; project p; domain d; organization";
+    refused(
+        &sandbox,
+        &options,
+        10,
+        &["secret gone does not exist", tried, "create it: flyte-local create secret gone"],
+    );
+    refused(&sandbox, &["--mount", "gone"], 10, &["secret gone does not exist", "searched: organization"]);
     let hint = "with -p other -d d";
     refused(&sandbox, &["--secret", "elsewhere"], 10, &["it exists in: project other, domain d", hint]);
     let followed = ["--secret", "elsewhere", "-p", "other", "-d", "d"];

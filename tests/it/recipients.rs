@@ -258,10 +258,7 @@ fn a_removal_that_was_stopped_says_what_is_left_to_do() {
     sandbox.open_vault().writer().expect("writable").remove_recipients("bob", &own).expect("removed");
     let ran = sandbox.run(&["delete", "recipient", "bob"]);
     assert_eq!(ran.code, 10, "{ran:?}");
-    assert!(
-        ran.stderr.contains("re-encrypt the secrets that are out of date: flyte-local rekey"),
-        "{ran:?}"
-    );
+    assert!(ran.stderr.contains("re-encrypt the secrets that are out of date: flyte-local rekey"), "{ran:?}");
 }
 
 #[test]

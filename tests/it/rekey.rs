@@ -145,7 +145,10 @@ fn a_dry_run_lists_what_is_stale_and_changes_nothing() {
     assert!(files().eq(before), "it wrote");
     let check = sandbox.run(&["check"]);
     assert_eq!(check.code, 13, "{check:?}");
-    assert!(check.stderr.contains("the recipients of 4 secrets are out of date") && check.stderr.contains("rekey"), "{check:?}");
+    assert!(
+        check.stderr.contains("the recipients of 4 secrets are out of date") && check.stderr.contains("rekey"),
+        "{check:?}"
+    );
     assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 4 secrets anew"));
     assert!(sandbox.run(&["rekey"]).stderr.contains("no secret had to be re-encrypted"));
     assert_eq!(sandbox.run(&["check"]).code, 0);

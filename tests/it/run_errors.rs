@@ -26,7 +26,7 @@ fn a_secret_in_no_scope_fails_the_task_that_declares_it_before_its_body_runs() {
         sandbox.secret("absent", "elsewhere", &["-p", "beta"]);
         sandbox.secret("absent", "elsewhere", &["-p", "beta", "-d", "production"]);
         let reason = "secret absent does not exist in this run's scopes
-tried: project alpha, domain production; project alpha; domain production; organization
+searched: project alpha, domain production; project alpha; domain production; organization
 it exists in: project beta; project beta, domain production
 hint: create it: flyte-local create secret absent
 hint: or run in a project and domain that see it: -p beta
@@ -71,7 +71,7 @@ fn the_command_that_creates_a_missing_secret_leads_to_the_same_vault() {
         let ran = sandbox.flyte_run(sdk, &["--vault", vault, "one_secret.py"]);
         let reason = |task| {
             format!(
-                "task {task}: secret my_secret does not exist in this run's scopes\ntried: organization\n\
+                "task {task}: secret my_secret does not exist in this run's scopes\nsearched: organization\n\
                  hint: create it: flyte-local --vault '{vault}' create secret my_secret"
             )
         };
@@ -332,13 +332,13 @@ fn a_missing_secret_is_shown_once_and_without_a_traceback() {
         for task in ["lacks", "calls"] {
             let script = sandbox.flyte_run(sdk, &["tasks.py", "--", task]);
             let reason = "error: task env.lacks: secret absent does not exist in this run's scopes\n\
-                          tried: organization\nhint: create it: flyte-local create secret absent\n";
+                          searched: organization\nhint: create it: flyte-local create secret absent\n";
             assert_eq!((script.code, script.stderr.as_str()), (1, reason), "{sdk} {task}: {script:?}");
             let named = sandbox.flyte_run(sdk, &["tasks.py", task]);
             assert!(named.stderr.ends_with(reason), "{sdk} {task}: {named:?}");
             for ran in [script, named] {
                 assert_eq!(ran.code, 1, "{sdk} {task}: {ran:?}");
-                for once in ["tried: organization", "hint: create it: flyte-local create secret absent"] {
+                for once in ["searched: organization", "hint: create it: flyte-local create secret absent"] {
                     assert_eq!(ran.all().matches(once).count(), 1, "{sdk} {task}: {once}: {ran:?}");
                 }
                 for frame in ["Traceback", "File \"", "<flyte-local>"] {

@@ -57,8 +57,7 @@ fn cache(sandbox: &Sandbox) -> PathBuf {
 
 fn hints_on_the_cache(cache: &Path) -> [String; 2] {
     [
-        "hint: Flyte's cache holds the results of all local runs: replace the secret with a new one,"
-            .to_owned(),
+        "hint: Flyte's cache holds the results of all local runs: replace the secret with a new one,".to_owned(),
         format!("hint: or empty the cache, so that cached tasks run again: rm {}", cache.display()),
     ]
 }
@@ -116,7 +115,8 @@ fn what_an_earlier_run_left_in_the_cache_is_not_laid_at_the_door_of_this_one() {
         let ran = sandbox.flyte_run(sdk, &["task.py", "main"]);
         let cache = cache(&sandbox);
         let line = format!("flyte-local: secret token in plain text in {}", cache.display());
-        let mut expected = vec![format!("{line} (the file is older than this run; an earlier run may have written it)")];
+        let mut expected =
+            vec![format!("{line} (the file is older than this run; an earlier run may have written it)")];
         expected.extend(hints_on_the_cache(&cache));
         assert_eq!((ran.code, told(&ran)), (0, expected.iter().map(String::as_str).collect()), "{sdk}: {ran:?}");
     }

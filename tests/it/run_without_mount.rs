@@ -429,8 +429,9 @@ fn a_disk_is_never_used() {
     let mut command = world.command(&["check"]);
     let ran = Ran::from(command.env("XDG_RUNTIME_DIR", world.sandbox.home()).output().expect("nsenter starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
-    let reason =
-        format!("unavailable: {LIMIT}; and there is no directory in memory for it: /dev/shm is not on a memory file system");
+    let reason = format!(
+        "unavailable: {LIMIT}; and there is no directory in memory for it: /dev/shm is not on a memory file system"
+    );
     assert!(ran.text().contains(&format!("\nfile secrets  failed  {reason}\n")), "{ran:?}");
     assert!(ran.stderr.contains("\nhint: allow unprivileged user namespaces"), "{ran:?}");
     assert!(ran.stderr.contains("\nhint: or set XDG_RUNTIME_DIR"), "{ran:?}");

@@ -48,12 +48,12 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CommandErr
     }
     let mut errors = findings.into_iter().filter_map(|finding| finding.state.err());
     let Some(first) = errors.next() else { return Ok(()) };
-    // The first is the one that gives the exit code, and is told by it.
+    // The first error gives the exit code, and the caller reports it.
     errors.for_each(|error| context.ui.error(&error));
     Err(first.into())
 }
 
-/// The identities, if one of them opens the vault.
+/// Returns the identities if one of them opens the vault.
 fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<UserIdentities, CommandError> {
     let identities = context.identities()?;
     let Some(vault) = vault else { return Ok(identities) };

@@ -94,7 +94,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     Ok(())
 }
 
-/// Before a secret is opened.
+/// Checks the destination before a secret is opened.
 fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError> {
     if args.name.is_some() && args.format != ExportFormat::Kubernetes {
         return Err(CommandError::new(Exit::Usage, "--name is for --format kubernetes"));
@@ -115,7 +115,7 @@ fn exists(path: &Path) -> CommandError {
         .hint("name another file")
 }
 
-/// Which secrets, by the scopes they are in.
+/// Returns the secrets to export, by scope.
 fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<SecretId>, CommandError> {
     let (project, domain) = (args.scope.project.clone(), args.scope.domain.clone());
     let mut ids = Vec::new();
@@ -135,7 +135,7 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
         let scope = Scope::new(project.clone(), domain.clone());
         if args.names.is_empty() {
             let listing = vault.list(&ScopeFilter { project, domain })?;
-            // The filter shows other scopes too, whose files are nothing to this one.
+            // The filter also lists other scopes, whose files do not matter here.
             let elsewhere = |error: &VaultError| matches!(error, VaultError::Refused { id, .. } if id.scope != scope);
             if let Some(refused) = listing.refused.into_iter().find(|error| !elsewhere(error)) {
                 return Err(refused.into());
@@ -191,9 +191,9 @@ fn unfit(unfit: Vec<FormatError>) -> CommandError {
 fn tell(context: &Context<'_>, args: &Args, secrets: &[(SecretName, SecretValue)]) {
     let is_expanded = |value: &SecretValue| std::str::from_utf8(value.expose()).is_ok_and(dotenv::is_expanded);
     for (name, _) in secrets.iter().filter(|(_, value)| args.format == ExportFormat::Dotenv && is_expanded(value)) {
-        context.ui.say(&format!(
-            "flyte-local: {name} contains ${{…}}: python-dotenv keeps it only with interpolate=False"
-        ));
+        context
+            .ui
+            .say(&format!("flyte-local: {name} contains ${{…}}: python-dotenv keeps it only with interpolate=False"));
     }
 }
 

@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     Ok(())
 }
 
-/// Writes what the plan says, one secret after another.
+/// Carries out the plan, one secret after another.
 fn write(context: &Context<'_>, vault: &mut Vault, plan: &ImportPlan) -> Result<(), CommandError> {
     let steps: Vec<&ImportStep> = plan.steps.iter().filter(|step| step.action.writes()).collect();
     let progress = Progress::start(context.ui, steps.len(), "importing");

@@ -134,7 +134,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     sent.report(context, &plan)
 }
 
-/// The secrets to send, and their types.
+/// Returns the secrets to send, and their types.
 fn chosen(vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CommandError> {
     let ScopeArgs { project, domain } = &args.scope;
     if args.names.is_empty() {
@@ -169,7 +169,7 @@ fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Res
     connected.map_err(|error| failure::unconnected(error, interpreter, context))
 }
 
-/// What the SDK says of the cluster, and whose SDK that is: both get the values.
+/// Introduces the cluster and the SDK, which both get the values.
 fn introduced(about: &About, interpreter: &Interpreter) -> String {
     let mut line = format!("the cluster is {}", about.endpoint);
     if let Some(organization) = &about.organization {

@@ -15,7 +15,7 @@ use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
 use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 
-/// Far more than anybody's keys.
+/// Far more than the keys of any user.
 const MAX_KEYS_BYTES: usize = 1 << 20;
 
 /// Add a recipient, who can then open all secrets
@@ -83,7 +83,9 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
     }
     let count = vault.recipients().iter().filter(|known| known.name == args.name).count();
     if count > keys.len() {
-        context.ui.say(&format!("{count} keys now have the name {:?}: delete recipient removes them together", args.name));
+        context
+            .ui
+            .say(&format!("{count} keys now have the name {:?}: delete recipient removes them together", args.name));
     }
     let rekeyed = reencrypt::rekey(context, &mut vault, &identities);
     reencrypt::tell_others(context, &vault);
@@ -131,22 +133,21 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), Comm
     reencrypt::tell_others(context, &vault);
     let secrets = vault.list(&ScopeFilter { project: None, domain: None })?.secrets;
     if !secrets.is_empty() {
-        context
-            .ui
-            .say("They can still read these secrets in every copy, backup and repository.");
+        context.ui.say("They can still read these secrets in every copy, backup and repository.");
         context.ui.say("Change each of them where it is used, and then here with update secret:");
         listing::print(context, &secrets)?;
     }
     rekeyed
 }
 
-/// Whoever was stopped here types repeat the passphrase: what is left to do then is told.
+/// Adds a hint to re-encrypt, for a user who repeats an interrupted command.
 fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> CommandError {
     let is_done = matches!(error, VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. });
     let refused = CommandError::from(error);
     match vault.encryption().map_or(0, |found| found.outdated.len()) {
-        outdated if is_done && outdated > 0 => refused
-            .hint(format!("re-encrypt the secrets that are out of date: {} rekey", context.command)),
+        outdated if is_done && outdated > 0 => {
+            refused.hint(format!("re-encrypt the secrets that are out of date: {} rekey", context.command))
+        }
         _ => refused,
     }
 }
@@ -173,10 +174,10 @@ fn refused(error: RecipientError) -> CommandError {
     }
 }
 
-/// For whoever has only keys of kinds that age does not encrypt to.
+/// A hint for keys of kinds that age cannot encrypt to.
 const ANOTHER_KEY: &str = "ask its owner to create another one: flyte-local create identity, or ssh-keygen -t ed25519";
 
-/// The keys of a file. Those of a kind that age cannot encrypt to are passed over, and told.
+/// Reads the keys of a file. Keys of a kind that age cannot encrypt to are skipped with a notice.
 fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CommandError> {
     let bytes = read_users_file(path, MAX_KEYS_BYTES)?
         .ok_or_else(|| CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
@@ -195,7 +196,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
             return Err(refused(RecipientError::Unknown).because(place()));
         }
         match key.parse::<Recipient>() {
-            // It does not stand for a person, but for whom that authority will name.
+            // It is not a user's key, but one that certifies others.
             Ok(_) if options.split(',').any(|option| option.eq_ignore_ascii_case("cert-authority")) => {
                 context.ui.say(&format!("skipped {}: the key of a certificate authority", place()));
             }
@@ -215,8 +216,8 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
     Ok(keys)
 }
 
-/// The options of a line of `authorized_keys`, and what follows them, as sshd(8) tells them apart: options end at the first blank
-/// outside of quotes, in which a backslash takes a quote its meaning. A line that begins with a key has none.
+/// Splits a line of `authorized_keys` into its options and the rest, as sshd(8) does: options end at the first blank outside
+/// quotes, in which a backslash escapes a quote. A line that begins with a key has no options.
 fn split_options(line: &str) -> (&str, &str) {
     let is_key =
         ["age1", "ssh-", "ecdsa-", "sk-", "AGE-SECRET-KEY-", "-----BEGIN"].iter().any(|start| line.starts_with(start));
@@ -232,8 +233,8 @@ fn split_options(line: &str) -> (&str, &str) {
     }
 }
 
-/// Whether this is what sshd(8) takes before a key, by its first option: else the line is of another kind of file, as
-/// `known_hosts`, whose keys are no person's.
+/// Tells by the first option whether this is what sshd(8) accepts before a key. If not, the line is from another kind of file,
+/// such as `known_hosts`, whose keys belong to hosts.
 fn is_options(options: &str) -> bool {
     const OTHERS: [&str; 18] = [
         "",

@@ -149,14 +149,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         surroundings,
     )?;
     match (surveyed.try_recv(), ended) {
-        // Where the import failed, it may be for a secret that is missing.
+        // If the import failed, a missing secret may be the reason.
         (Ok(rows), ended) => dry_run::report(context, rows).map(|()| ExitCode::from(ended.exit_code())),
         (Err(_), Ended::Code(0)) => Err(CommandError::new(Exit::Failed, "the file exited during its import")),
         (Err(_), ended) => Ok(ExitCode::from(ended.exit_code())),
     }
 }
 
-/// Runs the interpreter with its bootstrap, to its end; how it ended, and where Flyte keeps what the run made.
+/// Runs the interpreter with its bootstrap; returns how it ended, and where Flyte keeps its results.
 fn execute(
     spawner: &Spawner,
     interpreter: &Interpreter,
@@ -196,7 +196,7 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool)
     }
     let (project, domain) = (chosen.project.clone().map(String::from), chosen.domain.clone().map(String::from));
     if dry_run {
-        // What follows a task is for the task, and this one does not run.
+        // The arguments after a task are for the task, which a dry run does not start.
         let task = arguments.first().filter(|argument| !argument.starts_with('-')).cloned();
         return Ok(Job::Survey { file: file.clone(), task, project, domain });
     }

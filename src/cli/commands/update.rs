@@ -50,12 +50,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let known = known.map_err(|error| CommandError::from(error).or_elsewhere(&vault, &id, VERB))?;
     let secret_type = known.secret_type;
     if args.secret_type.is_some_and(|given| given != secret_type) {
-        let error =
-            CommandError::new(Exit::Failed, format!("{id} has type {secret_type}, and an update cannot change the type"));
-        let flags = scope_flags(&id.scope);
-        return Err(
-            error.hint(format!("delete it, then create it again: {} delete secret {}{flags}", context.command, id.name))
+        let error = CommandError::new(
+            Exit::Failed,
+            format!("{id} has type {secret_type}, and an update cannot change the type"),
         );
+        let flags = scope_flags(&id.scope);
+        return Err(error
+            .hint(format!("delete it, then create it again: {} delete secret {}{flags}", context.command, id.name)));
     }
     let value = args.value.read(context.ui, context.spawner(), &id.name, secret_type)?;
     vault.writer().and_then(|mut writer| writer.update_secret(&id, &value))?;

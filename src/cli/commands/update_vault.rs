@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
                 .collect::<Vec<_>>(),
         };
         lines.iter().for_each(|line| context.ui.say(line));
-        // One that is new was shown, as its first use was told.
+        // The first-use notice has shown a new vault already.
         let is_new = args.accept && vault.is_new();
         context.ui.say(if lines.is_empty() && !is_new { "nothing had changed" } else { "accepted" });
         return Ok(());

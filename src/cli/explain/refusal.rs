@@ -25,17 +25,23 @@ pub(super) fn hints(id: &SecretId, path: &Path, refusal: &SecretFileError, comma
     }
 }
 
-/// The command that shows the value of a file that is refused here.
+/// Returns the command that shows the value of a refused file.
 fn look(path: &Path) -> String {
     format!("age -d -i IDENTITY {}", quoted(path))
 }
 
-/// `delete` is the command that deletes the secret: it works on a file that is refused too.
+/// `delete` is the command that deletes the secret; it also works on a refused file.
 fn removal(refusal: &SecretFileError, delete: &str) -> String {
     match refusal {
-        SecretFileError::OtherSecret(_) => format!("the file was renamed, swapped or copied: move it back, or delete it: {delete}"),
-        SecretFileError::OtherVault => format!("it was copied from another vault; delete it, then create it here: {delete}"),
-        SecretFileError::NoFile => "flyte-local did not create it; if you do not need it, remove it yourself".to_owned(),
+        SecretFileError::OtherSecret(_) => {
+            format!("the file was renamed, swapped or copied: move it back, or delete it: {delete}")
+        }
+        SecretFileError::OtherVault => {
+            format!("it was copied from another vault; delete it, then create it here: {delete}")
+        }
+        SecretFileError::NoFile => {
+            "flyte-local did not create it; if you do not need it, remove it yourself".to_owned()
+        }
         SecretFileError::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
             format!("flyte-local did not write it; restore it from a backup, or delete it: {delete}")
         }

@@ -1,4 +1,4 @@
-//! What is said of a push that does not succeed, or not with all.
+//! Errors of a push that fails, in whole or in part.
 
 use super::plan::{PushAction, PushPlan, PushStep};
 use crate::cli::context::Context;
@@ -12,7 +12,7 @@ use flyte_local::secret::{Scope, SecretValue};
 
 const FLYTE: &str = "check whether Flyte's own command works: flyte get secret";
 
-/// There is no cluster to ask.
+/// The cluster could not be connected to.
 pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, context: &Context<'_>) -> CommandError {
     let typed = Typed { run: format!("{} push secret", context.command), verb: "push secret", file: None };
     match error {
@@ -48,7 +48,7 @@ pub(super) fn unseen(fault: &CallError, about: &About) -> CommandError {
     error.because(told(fault)).hint("nothing was sent").hint(FLYTE)
 }
 
-/// Whether the call did not come to the cluster, or not to an end there.
+/// Tells whether the call did not reach the cluster, or did not complete there.
 pub(super) fn is_unreached(fault: &CallError) -> bool {
     matches!(fault.code.as_deref(), None | Some("gone" | "unavailable" | "unauthenticated" | "deadline_exceeded"))
 }
@@ -60,16 +60,14 @@ pub(super) fn unsent(step: &PushStep, fault: &CallError, mask: &Watchlist) -> Co
             "it exists now: another user created it, or this command did and lost the answer; --update overwrites it"
                 .to_owned()
         }
-        (Some("not_found"), PushAction::Update) => {
-            "it no longer exists; without --update it is created".to_owned()
-        }
+        (Some("not_found"), PushAction::Update) => "it no longer exists; without --update it is created".to_owned(),
         // A value may have several lines.
         _ => one_line(&masked(&words(fault), mask)),
     };
     CommandError::new(Exit::Failed, format!("{}: {reason}", step.to))
 }
 
-/// In the end: what was not sent that was to be, or cannot be.
+/// Sums up the secrets that were not sent.
 pub(super) fn not_all(failed: &[ErrorReport], plan: &PushPlan, untried: usize) -> CommandError {
     let refused: Vec<&PushStep> = plan.refused().collect();
     let count = failed.len() + refused.len() + untried;
@@ -86,7 +84,7 @@ pub(super) fn not_all(failed: &[ErrorReport], plan: &PushPlan, untried: usize) -
     if untried > 0 {
         error = error.because(format!("{untried} were not tried, because the cluster could no longer be reached"));
     }
-    // What helps with one that could not be opened may help with the others.
+    // Hints for one secret that could not be opened may help with the others.
     let hints = failed.iter().find(|failed| !failed.hints().is_empty());
     let error = hints.into_iter().flat_map(ErrorReport::hints).fold(error, |error, hint| error.hint(hint));
     let error = if failed.len() + untried > 0 { error.hint("to continue, run the same command again") } else { error };
@@ -111,11 +109,11 @@ fn words(fault: &CallError) -> String {
 /// Has what is sent not be shown.
 pub(super) fn watch(mask: &Watchlist, value: &SecretValue) {
     mask.add("value", value.expose());
-    // As whoever takes it for text would show it.
+    // As a program shows it that takes it for text.
     mask.add("value", String::from_utf8_lossy(value.expose()).as_bytes());
 }
 
-/// What a cluster says, without the values.
+/// Returns a cluster's message with the values masked.
 fn masked(message: &str, mask: &Watchlist) -> String {
     let mut masker = Masker::new(mask.clone());
     let mut shown = Vec::new();

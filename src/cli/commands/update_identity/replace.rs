@@ -11,7 +11,7 @@ use crate::cli::paths::split;
 use flyte_local::crypto::{self, IdentityFile, Passphrase};
 use flyte_local::storage::Directory;
 
-/// Puts the identities into the place of what was there `before`, locked if there is a passphrase.
+/// Replaces the file, whose bytes were `before`, by the identities, locked if there is a passphrase.
 pub(super) fn replace(
     path: &Path,
     before: &[u8],
@@ -25,7 +25,7 @@ pub(super) fn replace(
         Some(passphrase) => crypto::lock(text, passphrase).map_err(|error| failed(&error))?.into(),
         None => Zeroizing::new(text.to_vec()),
     };
-    // Where a link leads: the link stays.
+    // Replace the target of a symlink: the link stays.
     let target = path.canonicalize().map_err(|error| failed(&error))?;
     let (directory, name) = split(&target).ok_or_else(|| failed(&"it has no name"))?;
     let directory = Directory::open(directory)?;
