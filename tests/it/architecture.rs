@@ -92,6 +92,145 @@ fn modules_use_only_what_the_table_allows() {
     }
 }
 
+/// The modules of the command line, by path (`cli::commands::run`), with their code. A file is a module.
+fn modules_of_the_command_line() -> BTreeMap<String, String> {
+    let sources = sources().into_iter().filter(|(path, _)| path.starts_with("src/cli"));
+    let named = sources.map(|(path, text)| {
+        let path = path.with_extension("");
+        let parts = path.components().skip(1).map(|part| part.as_os_str().to_string_lossy().into_owned());
+        (parts.filter(|part| part != "mod").collect::<Vec<_>>().join("::"), code(&text))
+    });
+    named.collect()
+}
+
+/// The paths in `use` declarations and elsewhere that begin with one of these words; a group counts as several paths.
+fn paths(code: &str, first_words: &[String]) -> Vec<String> {
+    fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
+        let (mut depth, mut start) = (0, 0);
+        let mut parts = Vec::new();
+        for (index, character) in tree.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => parts.push(&tree[std::mem::replace(&mut start, index + 1)..index]),
+                _ => {}
+            }
+        }
+        parts.push(&tree[start..]);
+        for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
+            match part.split_once('{') {
+                Some((head, rest)) => expand(&format!("{prefix}{head}"), rest.trim_end_matches('}'), found),
+                None => found.push(format!("{prefix}{part}")),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for word in first_words {
+        let start = format!("{word}::");
+        for (index, _) in code.match_indices(&start) {
+            if code[..index].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            let rest = &code[index..];
+            let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            let plain = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
+            let end = if rest[plain..].starts_with('{') { rest.find(';').unwrap_or(plain) } else { plain };
+            expand("", &rest[..end], &mut found);
+        }
+    }
+    found
+}
+
+/// Which modules each module uses. A `mod` declaration uses nothing, and neither does a test.
+fn uses(modules: &BTreeMap<String, String>) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut graph = BTreeMap::new();
+    for (module, code) in modules {
+        let children = modules.keys().filter_map(|other| other.strip_prefix(&format!("{module}::")));
+        let children: Vec<String> = children.filter(|child| !child.contains("::")).map(str::to_owned).collect();
+        let roots = ["crate", "super", "self"].map(str::to_owned);
+        let words: Vec<String> = roots.into_iter().chain(children.iter().cloned()).collect();
+        let mut used = BTreeSet::new();
+        for path in paths(code, &words) {
+            let mut full: Vec<&str> = match path.split("::").next() {
+                Some("crate") => Vec::new(),
+                _ => module.split("::").collect(),
+            };
+            for part in path.split("::").map(str::trim) {
+                match part {
+                    "crate" | "self" => {}
+                    "super" => drop(full.pop()),
+                    part => full.push(part),
+                }
+            }
+            let longest = (1..=full.len()).rev().map(|length| full[..length].join("::"));
+            let found = longest.filter_map(|name| modules.get_key_value(&name)).map(|(name, _)| name.as_str()).next();
+            used.extend(found.filter(|found| found != module));
+        }
+        graph.insert(module.as_str(), used);
+    }
+    graph
+}
+
+/// The modules on a way from `start` back to itself.
+fn cycle<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>, start: &'a str) -> Option<Vec<&'a str>> {
+    let mut ways = vec![vec![start]];
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop() {
+        for &next in &graph[way.last().expect("it begins at the start")] {
+            if next == start {
+                return Some(way);
+            }
+            if seen.insert(next) {
+                ways.push(way.iter().copied().chain([next]).collect());
+            }
+        }
+    }
+    None
+}
+
+/// The command that a module belongs to: `run` of `cli::commands::run::leaks`.
+fn command(module: &str) -> Option<&str> {
+    module.strip_prefix("cli::commands::")?.split("::").next()
+}
+
+#[test]
+fn no_module_of_the_command_line_uses_itself_through_others() {
+    let modules = modules_of_the_command_line();
+    let graph = uses(&modules);
+    assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 100, "the uses were not found: {graph:?}");
+    let cycles: BTreeSet<_> = graph.keys().filter_map(|module| cycle(&graph, module)).collect();
+    assert!(cycles.is_empty(), "{cycles:#?}");
+}
+
+#[test]
+fn no_command_uses_another() {
+    let modules = modules_of_the_command_line();
+    for (module, used) in uses(&modules) {
+        let Some(own) = command(module) else { continue };
+        let others: Vec<_> = used.iter().filter(|used| command(used).is_some_and(|other| other != own)).collect();
+        assert!(others.is_empty(), "{module} uses {others:?}");
+    }
+}
+
+#[test]
+fn a_cycle_and_the_use_of_another_command_are_found() {
+    let sources = [
+        ("cli", "mod a; use a::A;"),
+        ("cli::a", "use super::{b::{self, B}, commands::run};"),
+        ("cli::b", "fn f() { crate::cli::a::f() }"),
+        ("cli::commands", "mod run; mod push;"),
+        ("cli::commands::run", "use crate::cli::commands::push::Plan;"),
+        ("cli::commands::push", ""),
+    ];
+    let modules = sources.map(|(module, code)| (module.to_owned(), code.to_owned())).into_iter().collect();
+    let graph = uses(&modules);
+    assert_eq!(graph["cli::a"], BTreeSet::from(["cli::b", "cli::commands::run"]));
+    assert_eq!(cycle(&graph, "cli::b"), Some(vec!["cli::b", "cli::a"]));
+    assert_eq!(cycle(&graph, "cli"), None);
+    assert_eq!(graph["cli::commands::run"], BTreeSet::from(["cli::commands::push"]));
+    assert_eq!(command("cli::commands::run::leaks"), Some("run"));
+}
+
 #[test]
 fn the_table_has_a_row_for_each_module_and_no_more() {
     let mut modules: BTreeSet<String> = sources().iter().map(|(path, _)| module(path)).collect();
@@ -110,7 +249,7 @@ fn what_has_one_place_is_only_there() {
         ("hyper::", "src/service/"),
         ("connectrpc::", "src/service/"),
         ("env::var", "src/cli/environment.rs"),
-        ("rpassword::", "src/cli/prompt.rs"),
+        ("rpassword::", "src/cli/prompt"),
         ("io::stdout", "src/cli/ui.rs"),
         ("Spawner::new", "src/cli/context.rs"),
         ("Spawner::for_supervisor", "src/launch/supervisor.rs"),
