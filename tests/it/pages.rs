@@ -32,8 +32,7 @@ const BEFORE: [(&str, &str, &str); 3] = [
 ];
 
 /// Lines of `sh` blocks that are not run here: the page, the beginning of the line, and the reason.
-const NOT_RUN: [(&str, &str, &str); 27] = [
-    ("docs/json-output.md", "flyte-local --output-format", "it needs jq; the suite json_output compares what it reads"),
+const NOT_RUN: [(&str, &str, &str); 26] = [
     ("README.md", "cargo install", "it builds"),
     ("README.md", "scripts/demo", "it builds; CI runs it"),
     ("README.md", "scripts/test", "it is what runs this test"),
