@@ -24,7 +24,10 @@ fn words(notice: &Notice<'_>, command: &str) -> String {
     match notice {
         Notice::FirstUse { path, changes } => {
             let keys: String = changes.iter().map(|key| format!("\n  {key}")).collect();
-            format!("flyte-local: first use of {} on this machine; its keys are now remembered:{keys}", path.display())
+            format!(
+                "flyte-local: first use of {} on this machine; its keys are accepted as they are:{keys}",
+                path.display()
+            )
         }
         Notice::Changed { path } => {
             format!(

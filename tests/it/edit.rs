@@ -11,7 +11,7 @@ use crate::support::{FLYTE_LOCAL, MARK, Ran, Sandbox, marked, require, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-const NOT_CHANGED: &str = "not changed: secret s (organization)
+const NOT_CHANGED: &str = "did not change secret s (organization)
 hint: if your editor returns before you are done, make it wait: EDITOR='code --wait'
 ";
 
@@ -174,7 +174,7 @@ fn what_cannot_be_edited_is_refused_before_the_editor_starts() {
     };
     let ran = edit(&["s"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("not text in UTF-8") && ran.stderr.contains("secret s --from-file FILE"), "{ran:?}");
+    assert!(ran.stderr.contains("not UTF-8 text") && ran.stderr.contains("secret s --from-file FILE"), "{ran:?}");
     let ran = edit(&["none", "-p", "p"]);
     assert_eq!(ran.code, 10);
     assert!(ran.stderr.contains("\nhint: or create it: flyte-local create secret none -p p\n"), "{ran:?}");
@@ -191,7 +191,7 @@ fn without_memory_nothing_is_edited() {
     command.args(["--map-root-user", "--mount", "sh", "-c", script]).env("XDG_RUNTIME_DIR", desk.sandbox.home());
     let ran = Ran::from(command.output().expect("unshare starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.starts_with("error: there is no memory to keep the value in while it is edited"), "{ran:?}");
+    assert!(ran.stderr.starts_with("error: found no directory in memory to edit the value in"), "{ran:?}");
     assert!(ran.stderr.contains("\ncaused by: /dev/shm is not on a memory file system\n"), "{ran:?}");
     assert!(!desk.sandbox.work().join("touched").exists());
 }

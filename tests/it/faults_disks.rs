@@ -64,7 +64,7 @@ impl Step {
         assert_eq!(self.code, 0, "{self:?}");
         let lines: Vec<_> = self.stderr.lines().collect();
         assert!(lines.contains(&said.trim_end()), "{self:?}");
-        let told = lines.iter().find(|line| line.contains("is not remembered")).expect("it is told");
+        let told = lines.iter().find(|line| line.contains("cannot record this version")).expect("it is told");
         assert!(told.contains(Memory.path()) && told.ends_with("No space left on device (os error 28)"), "{self:?}");
     }
 }
@@ -269,5 +269,5 @@ fn a_limit_on_the_size_of_files_leaves_the_old_value() {
     assert_eq!(sandbox.sound_but_for_leftovers(), 0);
     let delete = limited(0, ignored, &["delete", "secret", "s"]);
     assert!(delete.code == 0 && delete.stderr.ends_with("\ndeleted secret s (organization)\n"), "{delete:?}");
-    assert!(delete.stderr.contains("is not remembered"), "{delete:?}");
+    assert!(delete.stderr.contains("cannot record this version"), "{delete:?}");
 }

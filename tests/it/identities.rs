@@ -206,7 +206,7 @@ fn an_identity_that_others_can_read_or_that_lies_in_the_vault_is_refused() {
         assert_eq!(ran.code, 2, "{file}: {ran:?}");
         configure(&sandbox, &format!("identity = ['~/work/right.txt', '{inside}']"));
         let ran = sandbox.run(&create);
-        assert!(ran.code == 2 && ran.stderr.contains("would lie in the vault"), "{file}: {ran:?}");
+        assert!(ran.code == 2 && ran.stderr.contains("would be inside the vault"), "{file}: {ran:?}");
         configure(&sandbox, "");
         std::fs::remove_file(inside).expect("there");
     }

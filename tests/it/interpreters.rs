@@ -237,8 +237,8 @@ fn an_interpreter_without_flyte_fails_with_install_hints() {
     let plain = ran(&mut command(&sandbox, &["plain.py"]));
     assert_eq!((plain.code, plain.stderr.as_str()), (1, install.as_str()));
     let header = ran(&mut command(&sandbox, &["header.py"]));
-    let uv = "hint: or install uv (https://docs.astral.sh/uv): \
-              it makes the environment that the header of the file asks for\n";
+    let uv = "hint: or install uv (https://docs.astral.sh/uv), \
+              which creates the environment that the file's header asks for\n";
     assert_eq!((header.code, header.stderr.as_str()), (1, format!("{install}{uv}").as_str()));
     // The hint does not name uv if the interpreter was named by `--python`.
     let named = ran(&mut command(&sandbox, &["--python", bare.to_str().expect("UTF-8"), "header.py"]));
@@ -247,8 +247,8 @@ fn an_interpreter_without_flyte_fails_with_install_hints() {
     fake_uv(&sandbox, &environment("uv"));
     let made = ran(&mut command(&sandbox, &["header.py"]));
     let words = format!(
-        "error: {} has no flyte package\ncaused by: it is the one that uv made for the file's header, which does not \
-         name flyte\nhint: add flyte to the header: uv add --script header.py flyte\n",
+        "error: {} has no flyte package\ncaused by: uv created it for the file's header, which does not \
+         list flyte\nhint: add flyte to the header: uv add --script header.py flyte\n",
         bare.display()
     );
     assert_eq!((made.code, made.stderr.as_str()), (1, words.as_str()));

@@ -205,8 +205,8 @@ fn without_a_terminal_it_is_said_what_to_do() {
         let mut command = sandbox.program("setsid");
         let ran = Ran::from(command.arg("-w").arg(FLYTE_LOCAL).args(arguments).output().expect("it starts"));
         assert_eq!(ran.code, 11, "{arguments:?}: {ran:?}");
-        assert!(ran.stderr.contains("standard input is no terminal"), "{ran:?}");
-        assert!(ran.stderr.contains("hint: give it on a descriptor: --passphrase-fd 3"), "{ran:?}");
+        assert!(ran.stderr.contains("standard input is not a terminal"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: give it on a file descriptor: --passphrase-fd 3"), "{ran:?}");
     }
     // What needs no identity does without.
     sandbox.ok(&["update", "secret", "s", "another"]);
@@ -261,7 +261,7 @@ fn a_passphrase_on_standard_input_does_not_become_a_value() {
     ] {
         let refused = piped(arguments, "correct=horse\nB=battery\n");
         assert_eq!(refused.code, 2, "{refused:?}");
-        assert!(refused.stderr.contains("standard input is where the passphrase comes from"), "{refused:?}");
+        assert!(refused.stderr.contains("standard input supplies the passphrase"), "{refused:?}");
     }
     let script = r#"printf 'correct\nhorse\n' | "$0" --passphrase-fd 3 create secret a 3<&0"#;
     let ran = Ran::from(sandbox.program("bash").args(["-c", script, FLYTE_LOCAL]).output().expect("bash starts"));
@@ -363,7 +363,7 @@ fn many_secrets_take_one_question() {
     let session = answering(&sandbox, &[PASSPHRASE], &printed);
     assert!(session.code == 0 && session.shown.contains("abcd"), "{session:?}");
     let session = answering(&sandbox, &[PASSPHRASE], &[FLYTE_LOCAL, "check"]);
-    assert!(session.shown.contains("5 opened to the end"), "{session:?}");
+    assert!(session.shown.contains("5 opened and intact"), "{session:?}");
     // With a private mount, which no process with two threads may have, and a wrong guess before.
     let mounted = [FLYTE_LOCAL, "exec", "--mount", "a", "--mount", "b", "--", "cat", "/etc/flyte/secrets/a"];
     let session = answering(&sandbox, &["another guess", PASSPHRASE], &mounted);
@@ -381,7 +381,7 @@ fn a_run_asks_before_it_begins_and_never_after() {
     assert!(session.code == 0 && session.shown.contains("it has 9"), "{session:?}");
     assert!(session.shown.starts_with("passphrase of "), "{session:?}");
     let nobody = sandbox.run(&run[1..]);
-    assert!(nobody.code != 0 && nobody.all().contains("standard input is no terminal"), "{nobody:?}");
+    assert!(nobody.code != 0 && nobody.all().contains("standard input is not a terminal"), "{nobody:?}");
     let session = answering(&sandbox, &["one guess", "two guesses", "three guesses"], &run);
     assert_eq!(session.code, 11, "{session:?}");
 }
@@ -410,7 +410,7 @@ fn nothing_is_asked_while_a_run_has_the_terminal() {
     let both = [FLYTE_LOCAL, "--identity", "locked.txt", "--identity", "own.txt"];
     let session = answering(&sandbox, &[], &[&both[..], &["run", "--python", python, "task.py", "main"]].concat());
     assert_ne!(session.code, 0, "{session:?}");
-    assert!(session.shown.contains("nothing is asked during a run"), "{session:?}");
+    assert!(session.shown.contains("does not ask for a passphrase during a run"), "{session:?}");
     // Where nothing runs beside, it is.
     let session = answering(&sandbox, &[PASSPHRASE], &[&both[..], &READ].concat());
     assert_eq!(session.code, 0, "{session:?}");
@@ -431,7 +431,7 @@ fn a_file_that_somebody_changed_meanwhile_is_left_as_they_made_it() {
     std::fs::rename(sandbox.work().join("theirs"), sandbox.identity()).expect("moved");
     writeln!(lines, "{ANOTHER}").expect("it reads");
     let ran = Ran::from(child.wait_with_output().expect("it ends"));
-    assert!(ran.code == 1 && ran.stderr.contains("it was changed meanwhile"), "{ran:?}");
+    assert!(ran.code == 1 && ran.stderr.contains("another process changed it"), "{ran:?}");
     assert_eq!(std::fs::read(sandbox.identity()).expect("there"), theirs);
 }
 
@@ -448,7 +448,7 @@ fn a_locked_one_is_not_asked_for_when_another_opens_the_file() {
     for (arguments, shown) in [
         (&READ[..], "its value"),
         (&["exec", "--secret", "s", "--", "printenv", "S"], "its value\r\n"),
-        (&["check"], "1 opened to the end"),
+        (&["check"], "1 opened and intact"),
     ] {
         let session = answering(&sandbox, &[], &[&both[..], arguments].concat());
         assert!(session.code == 0 && session.shown.contains(shown), "{session:?}");

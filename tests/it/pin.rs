@@ -90,10 +90,7 @@ fn a_second_writer_is_an_author_once_both_say_so() {
     let ran = both.bob(&["create", "secret", "b", "of bob"]);
     assert_eq!(ran.code, 13, "{ran:?}");
     let bob = both.bob.author_key().author().to_string();
-    assert!(
-        ran.stderr.contains("author.key, the key that signs what you write") && ran.stderr.contains(&bob),
-        "{ran:?}"
-    );
+    assert!(ran.stderr.contains("author.key, the key that signs your secrets") && ran.stderr.contains(&bob), "{ran:?}");
     assert_eq!(tree(&both.alice.vault()), before, "nothing was written");
     assert_eq!(both.bob.type_hint(&ran, "--trust-author").code, 0);
     let ran = both.bob(&["create", "secret", "b", "of bob"]);
@@ -353,7 +350,7 @@ fn what_is_remembered_counts_where_nothing_more_can_be() {
     let ran = sandbox.run(&["--vault", "moved", "get", "secret", "s", "--reveal"]);
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
     assert!(ran.stderr.contains("has changed since it was accepted on this machine"), "{ran:?}");
-    assert!(ran.stderr.contains("what was seen is not remembered"), "{ran:?}");
+    assert!(ran.stderr.contains("cannot record this version"), "{ran:?}");
     let strict = sandbox.run(&["--vault", "moved", "--strict", "get", "secret", "s", "--reveal"]);
     assert!(strict.code != 0 && strict.stdout.is_empty(), "{strict:?}");
 }
@@ -501,7 +498,7 @@ fn without_a_place_to_remember_a_vault_is_read_but_not_written() {
     };
     let ran = run(&["get", "secret", "s", "--reveal"]);
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
-    assert_eq!(ran.stderr.matches("this vault is not remembered").count(), 1, "{ran:?}");
+    assert_eq!(ran.stderr.matches("cannot remember this vault").count(), 1, "{ran:?}");
     for command in [&["update", "secret", "s", "v"][..], &["delete", "secret", "s"], &["create", "secret", "t", "v"]] {
         let ran = run(command);
         assert_eq!(ran.code, 1, "{ran:?}");

@@ -323,7 +323,7 @@ fn what_is_there_is_left_alone_and_updated_when_that_is_asked_for() {
     let ran = cluster.push(&sandbox, &["--yes"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stderr.contains("\ncreated 1, updated 0, left 2 alone\n"), "{ran:?}");
-    assert!(ran.stderr.contains("\nwhat is there was left alone, whatever its value"), "{ran:?}");
+    assert!(ran.stderr.contains("\nexisting secrets were left unchanged"), "{ran:?}");
     let ran = cluster.push(&sandbox, &["--yes"]);
     assert!(ran.code == 0 && ran.stderr.contains("\nthere is nothing to send\n") && written(3), "{ran:?}");
 
@@ -431,8 +431,8 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
         let expected = [
             format!("secret bytes (organization): {message} (internal)"),
             format!("secret gone (organization): {message} (failed_precondition)"),
-            "secret taken (organization): it is there by now: somebody else created it, or this did and its answer was \
-             lost; with --update it gets this value"
+            "secret taken (organization): it exists now: another user created it, or this command did and lost \
+             the answer; --update overwrites it"
                 .to_owned(),
             format!("secret told (organization): {message} (invalid_argument)"),
         ];
@@ -447,7 +447,7 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
         // One that is deleted meanwhile is not created unasked.
         let cluster = Cluster::start(&sandbox, sdk, &json!({ "write": { "a": "not_found" } }));
         let ran = cluster.push(&sandbox, &["--yes", "--update", "a"]);
-        assert!(ran.stderr.contains("secret a (organization): it is not there any more"), "{ran:?}");
+        assert!(ran.stderr.contains("secret a (organization): it no longer exists"), "{ran:?}");
     }
 }
 
@@ -507,7 +507,7 @@ fn a_cluster_that_goes_away_is_told_and_typing_it_again_goes_on() {
         // What was taken last may not have been answered any more.
         let count = ran.stderr.split("error: ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an error");
         assert!((25..=30).contains(&count.parse::<usize>().expect("a number")), "{ran:?}");
-        assert!(ran.stderr.contains("were not tried, as the cluster could not be reached any more\n"), "{ran:?}");
+        assert!(ran.stderr.contains("were not tried, because the cluster could no longer be reached\n"), "{ran:?}");
         assert!(ran.stderr.contains("hint: to continue, run the same command again\n"), "{ran:?}");
 
         let cluster = Cluster::start(&sandbox, sdk, &json!({}));

@@ -61,7 +61,7 @@ fn a_new_recipient_of_each_kind_opens_every_secret_with_stock_age() {
         }
         let ran = sandbox.run(&["create", "recipient", &key, "--name", "them"]);
         assert_eq!(ran.code, 0, "{ran:?}");
-        assert!(ran.stderr.contains("encrypted 3 secrets anew"), "{ran:?}");
+        assert!(ran.stderr.contains("re-encrypted 3 secrets"), "{ran:?}");
         for file in &files {
             assert!(opens(&sandbox, identity, file), "{} with {}", file.display(), identity.display());
         }
@@ -134,7 +134,7 @@ fn whoever_is_removed_opens_nothing_and_what_they_saw_is_listed() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(!files.iter().any(|file| opens(&sandbox, &bob, file)));
     assert!(files.iter().all(|file| opens(&sandbox, &sandbox.identity(), file)));
-    assert!(ran.stderr.contains("stays readable to them in every copy"), "{ran:?}");
+    assert!(ran.stderr.contains("They can still read these secrets in every copy"), "{ran:?}");
     let names: Vec<_> =
         ran.text().lines().skip(1).filter_map(|line| line.split_whitespace().nth(2).map(str::to_owned)).collect();
     assert_eq!(names, ["a", "b", "c"]);
@@ -327,11 +327,11 @@ fn what_is_no_new_recipient_is_refused_and_changes_nothing() {
         (&openssh, "bob", 2, "this is a private key"),
         (own.text().trim(), "bob", 12, "is a recipient already, \"owner\""),
         (&key, &long, 2, "more than 64 characters"),
-        (&key, "", 2, "--name takes a name"),
-        (&key, " bob", 2, "--name takes a name"),
-        (&key, "b\u{200b}ob", 2, "--name takes a name"),
-        (&key, &key, 2, "--name takes a name"),
-        (&format!("{key}\n{key}"), "bob", 2, "one key is taken"),
+        (&key, "", 2, "--name must be a visible name"),
+        (&key, " bob", 2, "--name must be a visible name"),
+        (&key, "b\u{200b}ob", 2, "--name must be a visible name"),
+        (&key, &key, 2, "--name must be a visible name"),
+        (&format!("{key}\n{key}"), "bob", 2, "this option takes one key"),
     ] {
         let ran = sandbox.run(&["create", "recipient", "--name", name, "--", key]);
         assert_eq!(ran.code, code, "{ran:?}");

@@ -149,7 +149,7 @@ fn a_dry_run_lists_what_is_stale_and_changes_nothing() {
         check.stderr.contains("the recipients of 4 secrets are out of date") && check.stderr.contains("rekey"),
         "{check:?}"
     );
-    assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 4 secrets anew"));
+    assert!(sandbox.run(&["rekey"]).stderr.contains("re-encrypted 4 secrets"));
     assert!(sandbox.run(&["rekey"]).stderr.contains("no secret had to be re-encrypted"));
     assert_eq!(sandbox.run(&["check"]).code, 0);
 }
@@ -179,7 +179,7 @@ fn times_and_types_stay_and_an_older_file_is_left_as_it_is() {
     assert!(std::fs::read(&file).expect("there") == old);
     assert!(std::fs::read(sandbox.secret_file("org/b")).expect("there") == deleted);
     sandbox.ok(&["update", "vault", "--accept-older"]);
-    assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 2 secrets anew"));
+    assert!(sandbox.run(&["rekey"]).stderr.contains("re-encrypted 2 secrets"));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn what_cannot_be_opened_is_told_and_does_not_keep_the_others() {
     let cut = damage(&places[4], &|bytes| bytes.truncate(40));
     let ran = sandbox.run(&["rekey"]);
     assert_eq!(ran.code, 13, "{ran:?}");
-    assert!(ran.stderr.contains("encrypted 10 secrets anew"), "{ran:?}");
+    assert!(ran.stderr.contains("re-encrypted 10 secrets"), "{ran:?}");
     for (file, bytes) in [flipped, cut] {
         assert!(ran.stderr.contains(&file.display().to_string()), "{ran:?}");
         assert!(std::fs::read(&file).expect("there") == bytes, "{} was written", file.display());
@@ -249,7 +249,7 @@ fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
     command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=fchmod:error=ENOSPC:when=12+", FLYTE_LOCAL, "rekey"]);
     let ran = Ran::from(command.output().expect("strace starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
-    for told in ["No space left on device", "make room and try again", "to go on: flyte-local rekey"] {
+    for told in ["No space left on device", "free some space and try again", "to continue: flyte-local rekey"] {
         assert!(ran.stderr.contains(told), "{told}: {ran:?}");
     }
     assert_each_opens(&sandbox, &places, &[]);

@@ -131,7 +131,7 @@ fn without_a_vault_or_an_identity_nothing_is_started() {
     let sandbox = Sandbox::empty().with_tasks();
     let vault = sandbox.vault();
     let no_vault = format!(
-        "error: there is no vault at {}\nhint: make one: flyte-local init\n\
+        "error: there is no vault at {}\nhint: create one: flyte-local init\n\
          hint: or name another vault with --vault DIR or FLYTE_LOCAL_VAULT\n",
         vault.display()
     );

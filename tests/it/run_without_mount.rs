@@ -570,12 +570,12 @@ fn check_finds_what_is_missing() {
     let ran = empty.run(&["check"]);
     assert_eq!(ran.code, 10, "{ran:?}");
     assert!(ran.text().starts_with("vault         failed  there is no vault at "), "{ran:?}");
-    assert!(ran.stderr.contains("\nhint: make one: flyte-local init\n"), "{ran:?}");
+    assert!(ran.stderr.contains("\nhint: create one: flyte-local init\n"), "{ran:?}");
 
     let (sandbox, other) = (Sandbox::new(), Sandbox::new());
     let ran = sandbox.run(&["--identity", other.identity().to_str().expect("UTF-8"), "check"]);
     assert_eq!(ran.code, 11, "{ran:?}");
-    assert!(ran.text().contains("\nidentity      failed  the identity is none that the vault's secrets"), "{ran:?}");
+    assert!(ran.text().contains("\nidentity      failed  your identity is not a recipient of this vault"), "{ran:?}");
     assert!(ran.stderr.contains("caused by: tried "), "{ran:?}");
     let ran = sandbox.run(&["--identity", "/none", "--output-format", "json", "check"]);
     assert_eq!(ran.code, 10, "{ran:?}");

@@ -621,7 +621,10 @@ fn what_it_says_to_type_leads_there_without_any_configuration_and_past_a_proxy()
     // It is said after the endpoint.
     until("it says what to type", || serving.log().contains("unset FLYTE_API_KEY\n"));
     let log = serving.log();
-    let typed = log.lines().find_map(|line| line.strip_prefix("hint: or, for all it starts: ")).expect("a hint");
+    let typed = log
+        .lines()
+        .find_map(|line| line.strip_prefix("hint: or, for everything that a shell starts: "))
+        .expect("a hint");
     let list = "import os, flyte; flyte.init_from_config(); from flyte.remote import Secret; \
                 print([secret.name for secret in Secret.listall()], flush=True); os._exit(0)";
     for sdk in SDKS {

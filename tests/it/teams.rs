@@ -191,7 +191,7 @@ fn what_a_former_author_signed_is_told_and_refused_until_it_is_adopted() {
         .collect();
     signed.sort_unstable();
     assert_eq!(signed, ["secret his (project p)", "secret other (organization)"], "{removed:?}");
-    assert!(removed.stderr.contains("hint: to make one yours"), "{removed:?}");
+    assert!(removed.stderr.contains("hint: to sign one yourself"), "{removed:?}");
 
     for name in ["", " bob", "a\nb", &key] {
         let named = alice.run(&["update", "vault", "--trust-author", &key, "--name", name]);
@@ -221,7 +221,7 @@ fn a_rekey_before_an_author_is_removed_keeps_what_they_wrote() {
     alice.ok(&["create", "recipient", &recipient, "--name", "carol"]);
     let removed = alice.run(&["update", "vault", "--distrust-author", &key]);
     assert_eq!(removed.code, 0, "{removed:?}");
-    assert!(!removed.stderr.contains("what they signed"), "{removed:?}");
+    assert!(!removed.stderr.contains("this secret is now refused"), "{removed:?}");
     assert_eq!(alice.ok(&["get", "secret", "his", "--reveal"]), b"value");
     assert_eq!(alice.run(&["check"]).code, 0);
 }
