@@ -255,6 +255,7 @@ fn an_interpreter_without_flyte_is_told_with_what_would_bring_it() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_stand_in_without_its_python_is_explained() {
     let sandbox = Sandbox::new();
     sandbox.file("script.py", SCRIPT);

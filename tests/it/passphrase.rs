@@ -197,6 +197,7 @@ fn a_new_passphrase_is_typed_twice_the_same_and_is_not_empty() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn without_a_terminal_it_is_said_what_to_do() {
     let sandbox = locked_vault();
     // Not even a session that has one.

@@ -29,6 +29,7 @@ fn ran(command: &mut Command) -> Ran {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn every_byte_passes_and_the_streams_stay_apart() {
     let script = "
 import os
@@ -43,6 +44,7 @@ os.write(2, every[::-1])
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn fifty_megabytes_arrive_on_each() {
     let script = "
 import os, threading
@@ -79,6 +81,7 @@ threads = [threading.Thread(target=fill, args=args) for args in [(1, b'a-long-se
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_value_in_many_writes_is_masked() {
     let script = "
 import os, sys, time
@@ -138,6 +141,7 @@ for line in sys.stdin:
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn what_was_held_back_is_shown_when_the_stream_is_idle() {
     let sandbox = sandbox();
     let mut told = Told::start(&sandbox);
@@ -155,6 +159,7 @@ fn what_was_held_back_is_shown_when_the_stream_is_idle() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_reader_that_has_gone_is_the_childs_to_notice() {
     let sandbox = sandbox();
     for (script, ends) in [
@@ -176,6 +181,7 @@ fn a_reader_that_has_gone_is_the_childs_to_notice() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn it_goes_where_the_shell_says() {
     let sandbox = sandbox();
     sandbox.file("script.sh", "echo \"out $A\"; echo \"err $A\" >&2");
@@ -224,6 +230,7 @@ print(sum(iter(lambda: len(os.read(read, 65536)), 0)), run.wait())
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn standard_input_is_the_childs_own() {
     let sandbox = sandbox();
     let input: Vec<u8> = (0..10_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -287,6 +294,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_command_has_the_descriptors_it_would_have_without_us() {
     let sandbox = sandbox();
     let list = "ls /proc/self/fd";
@@ -300,6 +308,7 @@ fn a_command_has_the_descriptors_it_would_have_without_us() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_reader_that_takes_nothing_does_not_keep_it_alive() {
     let sandbox = sandbox();
     let script = "
