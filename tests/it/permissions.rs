@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::support::permissions::{chmod, do_as_told, mode, reachable_binary, under};
+use crate::support::permissions::{chmod, mode, reachable_binary, run_the_hint, under};
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require};
 
 /// The umasks: none, the usual, the strict, and one that takes even the owner's own permissions away.
@@ -119,7 +119,7 @@ fn an_identity_that_others_can_read_is_refused_until_the_hint_is_followed() {
             assert_eq!(ran.code, 13, "{mode:o} {arguments:?}: {ran:?}");
             assert!(ran.stderr.contains(&format!("others can read it (its mode is 0{mode:o})\n")), "{ran:?}");
             assert!(!sandbox.work().join("another").exists() && !sandbox.work().join("started").exists());
-            do_as_told(&sandbox, &ran, ": chmod 600 ");
+            run_the_hint(&sandbox, &ran, ": chmod 600 ");
         }
         assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"value", "{mode:o}");
     }
@@ -164,7 +164,7 @@ fn a_vault_that_others_can_write_to_is_refused_until_the_hint_is_followed() {
                 let ran = sandbox.run(&[verb, &scope, rest].concat());
                 assert_eq!(ran.code, 13, "{place} {open:o} {verb:?}: {ran:?}");
                 assert!(ran.stderr.contains("others can write to it"), "{ran:?}");
-                do_as_told(&sandbox, &ran, ": chmod -R go-w ");
+                run_the_hint(&sandbox, &ran, ": chmod -R go-w ");
             }
             chmod(&path, good);
         }
@@ -174,7 +174,7 @@ fn a_vault_that_others_can_write_to_is_refused_until_the_hint_is_followed() {
     let reveal = [&["get", "secret", "s", "--reveal"][..], &scope].concat();
     let ran = sandbox.run(&reveal);
     assert_eq!(ran.code, 13, "{ran:?}");
-    do_as_told(&sandbox, &ran, ": chmod -R go-w ");
+    run_the_hint(&sandbox, &ran, ": chmod -R go-w ");
     assert_eq!(sandbox.ok(&reveal), b"value");
     // An existing directory that others can write to does not become a vault either.
     let place = sandbox.work().join("place");
