@@ -28,7 +28,10 @@ fn a_command_killed_before_any_system_call_leaves_the_old_state_or_the_new_one()
     let counts = on_two_threads(&runs, |&(verb, seed)| kill(verb, Random::from_seed(seed)));
     let total = |part: fn(&Count) -> usize| counts.iter().map(part).sum::<usize>();
     for (count, verb) in counts.iter().zip(VERBS) {
-        println!("{verb:?}: {} points, {} old, {} new, {} leftovers", count.points, count.old, count.new, count.leftovers);
+        println!(
+            "{verb:?}: {} points, {} old, {} new, {} leftovers",
+            count.points, count.old, count.new, count.leftovers
+        );
         // For a read and an adoption, the old and the new state look the same.
         let both = count.old > 0 && count.new > 0;
         assert!(
