@@ -1,11 +1,11 @@
-//! The one error of all commands. It carries facts: a [`Report`] in words is made of it where the command line is known.
+//! The one error of all commands. It carries facts: a [`ErrorReport`] in words is made of it where the command line is known.
 
 use std::error::Error;
 use std::sync::Arc;
 
 use super::explain::{self, Candidates};
+use super::report::ErrorReport;
 pub(crate) use super::report::Exit;
-use super::report::Report;
 use flyte_local::config::ConfigError;
 use flyte_local::keyring::KeyringError;
 use flyte_local::launch::{ChildError, DirectoryError};
@@ -19,7 +19,7 @@ pub(crate) struct CommandError(Box<Facts>);
 
 #[derive(Debug, Clone)]
 struct Facts {
-    failure: Failure,
+    failure: Cause,
     tried: Option<Tried>,
     missing: Option<Missing>,
     /// In addition to those of the failure.
@@ -33,8 +33,8 @@ struct Facts {
 
 /// What failed: the library's error, or what a command found out itself.
 #[derive(Debug, Clone)]
-enum Failure {
-    Found(Report),
+enum Cause {
+    Found(ErrorReport),
     Vault(Arc<VaultError>),
     Storage(Arc<StorageError>),
     Config(Arc<ConfigError>),
@@ -59,16 +59,16 @@ struct Missing {
 
 impl CommandError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Report::new(exit, message).into()
+        ErrorReport::new(exit, message).into()
     }
 
     /// An error with the chain of causes below it.
     pub(crate) fn chain(exit: Exit, error: &(dyn Error + 'static)) -> Self {
-        Report::chain(exit, error).into()
+        ErrorReport::chain(exit, error).into()
     }
 
     pub(crate) fn from_io(action: &str, error: &std::io::Error) -> Self {
-        Report::new(Exit::Failed, format!("cannot {action}")).because(error.to_string()).into()
+        ErrorReport::new(Exit::Failed, format!("cannot {action}")).because(error.to_string()).into()
     }
 
     #[must_use]
@@ -94,7 +94,7 @@ impl CommandError {
     #[must_use]
     pub(crate) fn tried(mut self, tried: Tried) -> Self {
         let is_other =
-            matches!(&self.0.failure, Failure::Vault(error) if !matches!(**error, VaultError::CannotDecrypt { .. }));
+            matches!(&self.0.failure, Cause::Vault(error) if !matches!(**error, VaultError::CannotDecrypt { .. }));
         self.0.tried = (!is_other).then_some(tried);
         self
     }
@@ -102,7 +102,7 @@ impl CommandError {
     /// Adds where else in the vault the secret may be, if this says that it is missing; `verb` as in `get secret`.
     #[must_use]
     pub(crate) fn or_elsewhere(mut self, vault: &Vault, id: &SecretId, verb: &'static str) -> Self {
-        if matches!(&self.0.failure, Failure::Vault(error) if matches!(**error, VaultError::SecretMissing { .. })) {
+        if matches!(&self.0.failure, Cause::Vault(error) if matches!(**error, VaultError::SecretMissing { .. })) {
             self.0.missing = Some(Missing { candidates: Candidates::find(vault, id), verb });
         }
         self
@@ -116,30 +116,30 @@ impl CommandError {
     }
 
     /// Puts the error into words. `command` is `flyte-local` with the options that lead to the vault.
-    pub(crate) fn report(&self, command: &str) -> Report {
+    pub(crate) fn report(&self, command: &str) -> ErrorReport {
         let facts = &*self.0;
         let command = facts.command.as_deref().unwrap_or(command);
         let mut report = match &facts.failure {
-            Failure::Found(report) => report.clone(),
-            Failure::Vault(error) => explain::vault(error, command),
-            Failure::Storage(error) => explain::storage(error),
-            Failure::Config(error) => explain::config(error),
-            Failure::Keyring(error) => explain::keyring(error),
-            Failure::Child(error) => explain::child(error),
+            Cause::Found(report) => report.clone(),
+            Cause::Vault(error) => explain::vault(error, command),
+            Cause::Storage(error) => explain::storage(error),
+            Cause::Config(error) => explain::config(error),
+            Cause::Keyring(error) => explain::keyring(error),
+            Cause::Child(error) => explain::child(error),
         };
         if let Some(Missing { candidates, verb }) = &facts.missing {
             report = report.first_hints(&candidates.hints(command, verb));
         }
         if let Some(Tried { causes, hints }) = &facts.tried {
-            report = causes.iter().fold(report, Report::because).first_hints(hints);
+            report = causes.iter().fold(report, ErrorReport::because).first_hints(hints);
         }
-        if let (Some(_), Failure::Vault(error)) = (&facts.tried, &facts.failure)
+        if let (Some(_), Cause::Vault(error)) = (&facts.tried, &facts.failure)
             && let VaultError::CannotDecrypt { needs, .. } = &**error
         {
             report = report.because(explain::needed(needs));
         }
-        report = facts.causes.iter().fold(report, Report::because);
-        report = facts.hints.iter().fold(report, Report::hint);
+        report = facts.causes.iter().fold(report, ErrorReport::because);
+        report = facts.hints.iter().fold(report, ErrorReport::hint);
         facts.code.map_or(report.clone(), |code| report.with_code(code))
     }
 
@@ -153,46 +153,46 @@ impl CommandError {
     }
 }
 
-impl From<Failure> for CommandError {
-    fn from(failure: Failure) -> Self {
+impl From<Cause> for CommandError {
+    fn from(failure: Cause) -> Self {
         let (tried, missing, code, command) = (None, None, None, None);
         Self(Box::new(Facts { failure, tried, missing, causes: Vec::new(), hints: Vec::new(), code, command }))
     }
 }
 
-impl From<Report> for CommandError {
-    fn from(report: Report) -> Self {
-        Failure::Found(report).into()
+impl From<ErrorReport> for CommandError {
+    fn from(report: ErrorReport) -> Self {
+        Cause::Found(report).into()
     }
 }
 
 impl From<VaultError> for CommandError {
     fn from(error: VaultError) -> Self {
-        Failure::Vault(Arc::new(error)).into()
+        Cause::Vault(Arc::new(error)).into()
     }
 }
 
 impl From<StorageError> for CommandError {
     fn from(error: StorageError) -> Self {
-        Failure::Storage(Arc::new(error)).into()
+        Cause::Storage(Arc::new(error)).into()
     }
 }
 
 impl From<ConfigError> for CommandError {
     fn from(error: ConfigError) -> Self {
-        Failure::Config(Arc::new(error)).into()
+        Cause::Config(Arc::new(error)).into()
     }
 }
 
 impl From<KeyringError> for CommandError {
     fn from(error: KeyringError) -> Self {
-        Failure::Keyring(Arc::new(error)).into()
+        Cause::Keyring(Arc::new(error)).into()
     }
 }
 
 impl From<ChildError> for CommandError {
     fn from(error: ChildError) -> Self {
-        Failure::Child(Arc::new(error)).into()
+        Cause::Child(Arc::new(error)).into()
     }
 }
 

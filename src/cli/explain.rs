@@ -3,7 +3,7 @@
 mod refusal;
 
 use super::near::near;
-use super::report::{Exit, Report};
+use super::report::{ErrorReport, Exit};
 use super::shell::{quoted, scope_flags};
 use flyte_local::config::ConfigError;
 use flyte_local::keyring::KeyringError;
@@ -20,15 +20,15 @@ const NO_PERMISSIONS: &str =
     "or, on a file system that has no permissions, do without that check: FLYTE_LOCAL_PERMISSIONS=ignore";
 
 /// Explains a vault's error. `command` is `flyte-local` with the options that lead to the vault.
-pub(crate) fn vault(error: &VaultError, command: &str) -> Report {
+pub(crate) fn vault(error: &VaultError, command: &str) -> ErrorReport {
     if let VaultError::Storage(error) = error {
         return storage(error);
     }
-    let mut report = Report::chain(vault_exit(error), error);
+    let mut report = ErrorReport::chain(vault_exit(error), error);
     if let VaultError::Locked { owner: Some(LockOwner { process, program, age }), .. } = error {
         report = report.because(format!("process {process} ({program}) has it, running for {} s", age.as_secs()));
     }
-    vault_hints(error, command).into_iter().fold(report, Report::hint)
+    vault_hints(error, command).into_iter().fold(report, ErrorReport::hint)
 }
 
 fn vault_exit(error: &VaultError) -> Exit {
@@ -142,16 +142,16 @@ pub(crate) fn needed(needs: &Needs) -> String {
     needed
 }
 
-pub(crate) fn storage(error: &StorageError) -> Report {
+pub(crate) fn storage(error: &StorageError) -> ErrorReport {
     use std::io::ErrorKind as Kind;
     if let Some(exposure) = error.exposure() {
         let mend = exposure_hint(exposure, &quoted(&error.path));
-        return Report::chain(Exit::Refused, error).hint(mend).hint(NO_PERMISSIONS);
+        return ErrorReport::chain(Exit::Refused, error).hint(mend).hint(NO_PERMISSIONS);
     }
     if error.is_no_directory() || error.is_no_regular_file() {
-        return Report::chain(Exit::Refused, error).hint("flyte-local did not make it: remove it by hand");
+        return ErrorReport::chain(Exit::Refused, error).hint("flyte-local did not make it: remove it by hand");
     }
-    let chained = Report::chain(Exit::Failed, error);
+    let chained = ErrorReport::chain(Exit::Failed, error);
     if error.action == "sync" {
         return chained.hint("what was changed last may not survive a power cut: try again");
     }
@@ -173,15 +173,15 @@ fn exposure_hint(exposure: ExposureError, path: &str) -> String {
     }
 }
 
-pub(crate) fn config(error: &ConfigError) -> Report {
+pub(crate) fn config(error: &ConfigError) -> ErrorReport {
     match error {
         ConfigError::Storage(error) => storage(error),
-        ConfigError::Syntax { .. } => Report::chain(Exit::Failed, error),
+        ConfigError::Syntax { .. } => ErrorReport::chain(Exit::Failed, error),
     }
 }
 
-pub(crate) fn keyring(error: &KeyringError) -> Report {
-    let report = Report::chain(Exit::Failed, error);
+pub(crate) fn keyring(error: &KeyringError) -> ErrorReport {
+    let report = ErrorReport::chain(Exit::Failed, error);
     match error {
         KeyringError::Unavailable(_) => {
             report.hint("without one, the passphrase is asked for each time, or read with --passphrase-fd")
@@ -191,16 +191,16 @@ pub(crate) fn keyring(error: &KeyringError) -> Report {
 }
 
 /// Explains why a command did not start or did not end. The exit codes are those of a shell.
-pub(crate) fn child(error: &ChildError) -> Report {
+pub(crate) fn child(error: &ChildError) -> ErrorReport {
     match error {
         ChildError::Start { program, source } => {
             let exit = match source.kind() {
                 std::io::ErrorKind::NotFound => Exit::CommandNotFound,
                 _ => Exit::NotExecutable,
             };
-            Report::new(exit, format!("cannot run {}", program.display())).because(source.to_string())
+            ErrorReport::new(exit, format!("cannot run {}", program.display())).because(source.to_string())
         }
-        ChildError::Step { .. } => Report::chain(Exit::Failed, error),
+        ChildError::Step { .. } => ErrorReport::chain(Exit::Failed, error),
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) enum Files {
 }
 
 /// What [`Files`] will be, found out without changing anything for good.
-pub(crate) enum Place {
+pub(crate) enum FileSupport {
     Mount,
     Memory(InMemory),
     Nowhere { reason: String, hints: Vec<&'static str> },
@@ -58,10 +58,10 @@ const HOW_TO_HAVE_MEMORY: &str = "or set XDG_RUNTIME_DIR to a directory on a tmp
 impl Files {
     /// Makes the directory. Call it before any thread starts.
     pub(crate) fn open(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Result<Self, CommandError> {
-        match Place::find(spawner, user, runtime) {
-            Place::Memory(directory) => return Ok(Files::InMemory(directory)),
-            Place::Nowhere { reason, hints } => return Ok(Files::Unavailable { reason, hints }),
-            Place::Mount => {}
+        match FileSupport::probe(spawner, user, runtime) {
+            FileSupport::Memory(directory) => return Ok(Files::InMemory(directory)),
+            FileSupport::Nowhere { reason, hints } => return Ok(Files::Unavailable { reason, hints }),
+            FileSupport::Mount => {}
         }
         match PrivateDirectory::enter(Path::new(SECRETS_DIRECTORY)) {
             Ok(directory) => Ok(Files::Mounted(directory)),
@@ -73,22 +73,22 @@ impl Files {
     }
 }
 
-impl Place {
+impl FileSupport {
     /// Has a child of ours try to mount: what it cannot, we must not begin.
-    pub(crate) fn find(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Self {
-        let Err(reason) = try_mount(spawner) else { return Place::Mount };
+    pub(crate) fn probe(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Self {
+        let Err(reason) = try_mount(spawner) else { return FileSupport::Mount };
         if user == User::Command {
-            return Place::Nowhere { reason, hints: vec![HOW_TO_ALLOW] };
+            return FileSupport::Nowhere { reason, hints: vec![HOW_TO_ALLOW] };
         }
         let found = MemoryBase::find(runtime, Path::new(SECRETS_DIRECTORY));
         match found.and_then(|base| base.create_directory()) {
             Ok(directory) => {
                 let (has_link, has_told) = (Cell::new(false), Cell::new(false));
-                Place::Memory(InMemory { directory, reason, has_link, has_told })
+                FileSupport::Memory(InMemory { directory, reason, has_link, has_told })
             }
             Err(error) => {
                 let reason = format!("{reason}; nor is there memory to keep it in: {}", in_words(&error));
-                Place::Nowhere { reason, hints: vec![HOW_TO_ALLOW, HOW_TO_HAVE_MEMORY] }
+                FileSupport::Nowhere { reason, hints: vec![HOW_TO_ALLOW, HOW_TO_HAVE_MEMORY] }
             }
         }
     }

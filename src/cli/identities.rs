@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::error::{CommandError, Exit, Tried};
-use super::identity_source::{Origin, none_at};
+use super::identity_place::{IdentityPlace, none_at};
 use super::passphrases::Passphrases;
 use super::retired;
 use super::span::Span;
@@ -15,15 +15,15 @@ use flyte_local::storage::Permissions;
 use flyte_local::vault::Vault;
 
 /// All identities that may open a file. Those that are locked stay so until one is needed.
-pub(crate) struct Identities {
-    sources: Vec<Source>,
+pub(crate) struct UserIdentities {
+    sources: Vec<LoadedPlace>,
     passphrases: Arc<Passphrases>,
     /// Whether nothing may be asked any more: the terminal is another's.
     is_closed: AtomicBool,
 }
 
-struct Source {
-    origin: Origin,
+struct LoadedPlace {
+    origin: IdentityPlace,
     content: Content,
 }
 
@@ -41,10 +41,10 @@ struct Locked {
     unlocked: OnceLock<Result<Vec<Identity>, CommandError>>,
 }
 
-impl Identities {
+impl UserIdentities {
     /// What these places hold; `None` if there is nothing at any of them.
     pub(crate) fn read(
-        origins: &[Origin],
+        origins: &[IdentityPlace],
         permissions: Permissions,
         passphrases: &Arc<Passphrases>,
     ) -> Result<Option<Self>, CommandError> {
@@ -63,7 +63,7 @@ impl Identities {
                     Content::Locked(Box::new(Locked { file, name, kept, unlocked: OnceLock::new() }))
                 }
             };
-            sources.push(Source { origin: origin.clone(), content });
+            sources.push(LoadedPlace { origin: origin.clone(), content });
         }
         match missing.first() {
             _ if sources.is_empty() => Ok(None),
@@ -96,12 +96,12 @@ impl Identities {
 
     /// The public halves that are known without unlocking anything.
     pub(crate) fn recipients(&self) -> Vec<Recipient> {
-        self.sources.iter().flat_map(Source::recipients).collect()
+        self.sources.iter().flat_map(LoadedPlace::recipients).collect()
     }
 
     /// The public halves of those that can be used by now.
     pub(crate) fn usable(&self) -> Vec<Recipient> {
-        self.sources.iter().flat_map(Source::opened).map(Identity::recipient).collect()
+        self.sources.iter().flat_map(LoadedPlace::opened).map(Identity::recipient).collect()
     }
 
     /// The public half of each, and where it is; what does not tell it is unlocked.
@@ -156,7 +156,7 @@ impl Identities {
     }
 
     /// Unlocks all that are locked, and keeps them so for a while; where they are.
-    pub(crate) fn keep(&self, time: Duration) -> Result<Vec<&Origin>, CommandError> {
+    pub(crate) fn keep(&self, time: Duration) -> Result<Vec<&IdentityPlace>, CommandError> {
         let mut kept = Vec::new();
         for (origin, locked) in self.locked() {
             // Before anything is asked for.
@@ -171,7 +171,7 @@ impl Identities {
         Ok(kept)
     }
 
-    fn locked(&self) -> impl Iterator<Item = (&Origin, &Locked)> {
+    fn locked(&self) -> impl Iterator<Item = (&IdentityPlace, &Locked)> {
         self.sources.iter().filter_map(|source| match &source.content {
             Content::Open(_) => None,
             Content::Locked(locked) => Some((&source.origin, &**locked)),
@@ -183,7 +183,7 @@ impl Identities {
         self.is_closed.store(true, Ordering::Relaxed);
     }
 
-    fn unlock<'a>(&'a self, source: &'a Source) -> Result<&'a [Identity], CommandError> {
+    fn unlock<'a>(&'a self, source: &'a LoadedPlace) -> Result<&'a [Identity], CommandError> {
         let locked = match &source.content {
             Content::Open(identities) => return Ok(identities),
             Content::Locked(locked) => locked,
@@ -204,7 +204,7 @@ impl Identities {
     /// What was tried on a file that nothing opened, in words.
     pub(crate) fn tried(&self) -> Tried {
         let mut tried = Tried { causes: Vec::new(), hints: Vec::new() };
-        for Source { origin, content } in &self.sources {
+        for LoadedPlace { origin, content } in &self.sources {
             let tried_it = |identities: &[Identity]| {
                 let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
                 format!("tried {origin}, the identity of {}", recipients.join(", "))
@@ -232,7 +232,7 @@ impl Identities {
     }
 }
 
-impl Source {
+impl LoadedPlace {
     /// Those that can be used by now.
     fn opened(&self) -> &[Identity] {
         match &self.content {
@@ -269,7 +269,7 @@ impl Source {
     }
 }
 
-impl crypto::Identities for Identities {
+impl crypto::Identities for UserIdentities {
     fn find(&self, wanted: &Wanted, opens: &mut dyn FnMut(&Identity) -> bool) {
         let (cheap, mut locked): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| !source.opened().is_empty());
         if cheap.iter().any(|source| source.opened().iter().any(&mut *opens)) {
@@ -298,7 +298,7 @@ fn kept_under(file: &[u8]) -> String {
     format!("{KEPT}{}", crypto::digest(file))
 }
 
-/// What the names begin with of all that [`Identities::keep`] keeps.
+/// What the names begin with of all that [`UserIdentities::keep`] keeps.
 const KEPT: &str = "flyte-local:";
 
 /// Drops all that is kept, whatever became of the files that it unlocks; how many there were.

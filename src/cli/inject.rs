@@ -10,9 +10,9 @@ use super::context::Context;
 use super::environment::runtime_directory;
 use super::error::{CommandError, Exit};
 use super::files::{Files, User};
-use super::identities::Identities;
+use super::identities::UserIdentities;
 use super::near::near;
-use super::report::Report;
+use super::report::ErrorReport;
 use super::sanitize::harmless;
 use super::shell::scope_flags;
 use flyte_local::flyte::SECRETS_DIRECTORY;
@@ -24,7 +24,7 @@ use flyte_local::vault::{Resolved, Vault};
 /// An open vault, the identities to read it with, and the directory for files.
 pub(crate) struct Injector {
     vault: Vault,
-    identities: Identities,
+    identities: UserIdentities,
     files: Files,
     user: User,
     /// Each value goes here before it goes anywhere else.
@@ -82,7 +82,7 @@ impl Injector {
     }
 
     /// Puts an error into words, for a reader other than the terminal.
-    pub(crate) fn report(&self, error: &CommandError) -> Report {
+    pub(crate) fn report(&self, error: &CommandError) -> ErrorReport {
         error.report(&self.command)
     }
 

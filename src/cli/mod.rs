@@ -13,14 +13,15 @@ mod files;
 mod help;
 mod hidden;
 mod identities;
-mod identity_source;
+mod identity_place;
 mod inject;
+mod input;
 mod interpreter;
 mod listing;
 mod near;
 mod new_identity;
 mod notices;
-mod opener;
+
 mod passphrases;
 mod paths;
 mod progress;
@@ -30,6 +31,7 @@ mod report;
 mod retired;
 mod reveal;
 mod sanitize;
+mod secret_reader;
 mod shell;
 mod span;
 mod table;
@@ -47,7 +49,7 @@ use commands::{check, create, delete, edit, exec, export, get, identity, import,
 use commands::{rekey, run, serve, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
 use error::CommandError;
-use report::Report;
+use report::ErrorReport;
 use ui::Ui;
 
 /// Secrets for Flyte tasks that run on this machine
@@ -159,12 +161,12 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Puts an error into words where no command line leads to a vault.
-fn in_words(error: CommandError) -> Report {
+fn in_words(error: CommandError) -> ErrorReport {
     error.report("flyte-local")
 }
 
 /// Runs the command, and puts its error into words: here it is known what a hint begins with.
-fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, Report> {
+fn dispatch(cli: Cli, ui: &Ui) -> Result<ExitCode, ErrorReport> {
     let context = Context::new(cli.global, ui).map_err(in_words)?;
     perform(&context, cli.command).map_err(|error| error.report(&context.command))
 }

@@ -4,11 +4,16 @@ use zeroize::Zeroizing;
 
 use super::context::Context;
 use super::error::{CommandError, Exit};
-use super::identity_source::Origin;
+use super::identity_place::IdentityPlace;
 use flyte_local::crypto::{self, Identity, Recipient};
 
 /// Says where they are.
-pub(crate) fn tell(context: &Context<'_>, places: &[Origin], made: bool, made_key: bool) -> Result<(), CommandError> {
+pub(crate) fn tell(
+    context: &Context<'_>,
+    places: &[IdentityPlace],
+    made: bool,
+    made_key: bool,
+) -> Result<(), CommandError> {
     let there = |made: bool| if made { "" } else { " (it was there already)" };
     for place in places {
         context.ui.say(&format!("identity: {place}{}", there(made)));
@@ -23,7 +28,7 @@ pub(crate) fn tell(context: &Context<'_>, places: &[Origin], made: bool, made_ke
 /// The public halves of the identities that are there, or of the one that was made; whether it was.
 pub(crate) fn make(
     context: &Context<'_>,
-    places: &[Origin],
+    places: &[IdentityPlace],
     passphrase: bool,
 ) -> Result<(Vec<Recipient>, bool), CommandError> {
     if let Some(found) = context.read_identities(places)? {

@@ -5,23 +5,22 @@
 //! characters, bytes that are not text, a line that a hang-up cut short, and all lines but the first of a paste, which the
 //! shell would run next.
 
+mod quiet;
+mod typed_input;
+
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::error::{CommandError, Exit};
+use quiet::Quiet;
+use typed_input::TypedInput;
 
 use rpassword::ConfigBuilder;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
-};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTOU};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::{emulate_default_handler, raise};
+use rustix::termios::{QueueSelector, tcflush};
 use zeroize::Zeroizing;
 
 /// How long the rest of a paste may take to arrive after its first line.
@@ -60,7 +59,7 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
     terminal.write_all(question.as_bytes()).map_err(failed)?;
 
     let refused = Rc::new(Cell::new(false));
-    let keyboard = Keyboard {
+    let keyboard = TypedInput {
         terminal: terminal.try_clone().map_err(failed)?,
         refused: Rc::clone(&refused),
         asked_again: Arc::clone(&quiet.asked_again),
@@ -112,162 +111,4 @@ fn shown(question: &str) -> Result<String, CommandError> {
     let text = String::from_utf8(answer).ok().filter(|text| !text.chars().any(char::is_control));
     let text = text.ok_or_else(|| CommandError::new(Exit::Failed, "the prompt takes text alone"))?;
     Ok(text.trim().to_owned())
-}
-
-/// What is typed, byte by byte, so that nothing is read ahead.
-struct Keyboard {
-    terminal: File,
-    refused: Rc<Cell<bool>>,
-    asked_again: Arc<AtomicBool>,
-    /// A byte that was read, and waits until what was typed before it is taken back.
-    held: Option<u8>,
-}
-
-/// Takes back the whole line.
-const CTRL_U: u8 = 0x15;
-
-impl Read for Keyboard {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(first) = buffer.first_mut() else { return Ok(0) };
-        let byte = match self.held.take() {
-            Some(byte) => byte,
-            None => {
-                let mut byte = [0];
-                if self.terminal.read(&mut byte)? == 0 {
-                    return Err(io::Error::other("the terminal was closed"));
-                }
-                if self.asked_again.swap(false, Ordering::Relaxed) {
-                    self.refused.set(false);
-                    self.held = Some(byte[0]);
-                    *first = CTRL_U;
-                    return Ok(1);
-                }
-                byte[0]
-            }
-        };
-        // Those that rpassword edits the line with, and Escape, which begins an arrow key.
-        let edits = matches!(byte, b'\n' | b'\r' | 0x04 | 0x08 | CTRL_U | 0x17 | 0x1b | 0x7f);
-        if byte.is_ascii_control() && !edits {
-            self.refused.set(true);
-        }
-        *first = byte;
-        Ok(1)
-    }
-}
-
-/// A terminal with its echo off, put back as it was when this is dropped, also by a panic; when a signal ends the process;
-/// and for as long as one stops it.
-struct Quiet {
-    terminal: File,
-    before: Termios,
-    /// Set when the question was asked once more, after a stop: what was typed before counts no more.
-    asked_again: Arc<AtomicBool>,
-    signals: signal_hook::iterator::Handle,
-    guard: Option<std::thread::JoinHandle<Thread>>,
-}
-
-impl Quiet {
-    fn start(terminal: &File, question: &str) -> io::Result<Self> {
-        let before = tcgetattr(terminal)?;
-        let mut quiet = before.clone();
-        quiet.local_modes -= LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON;
-        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
-        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
-
-        let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT])?;
-        let handle = signals.handle();
-        let asked_again = Arc::new(AtomicBool::new(false));
-        let mut guarded = terminal.try_clone()?;
-        let (settings, again) = ((before.clone(), quiet.clone()), (question.to_owned(), Arc::clone(&asked_again)));
-        let guard = std::thread::spawn(move || {
-            let ((before, quiet), (question, asked_again)) = (settings, again);
-            for signal in signals.forever() {
-                // It may have been stopped by what nobody can catch, and the shell have its own settings there now.
-                if signal == SIGCONT {
-                    let _ = tcsetattr(&guarded, OptionalActions::Now, &quiet);
-                    continue;
-                }
-                let _ = tcsetattr(&guarded, OptionalActions::Flush, &before);
-                if signal != SIGTSTP {
-                    // The process ends here.
-                    let _ = emulate_default_handler(signal);
-                    break;
-                }
-                // SIGTSTP would be caught again, and SIGSTOP stop it where no shell could continue it. In the background
-                // the next line stops it too, until it is in the foreground.
-                let _ = raise(SIGTTOU);
-                let _ = tcsetattr(&guarded, OptionalActions::Flush, &quiet);
-                asked_again.store(true, Ordering::Relaxed);
-                let _ = guarded.write_all(question.as_bytes());
-            }
-            Thread::this()
-        });
-        let started =
-            Self { terminal: terminal.try_clone()?, before, asked_again, signals: handle, guard: Some(guard) };
-        // What was typed before the question was not meant for it.
-        tcsetattr(terminal, OptionalActions::Flush, &quiet)?;
-        Ok(started)
-    }
-}
-
-/// A thread that was joined may be there for a moment yet, and the kernel lets nobody into a user namespace who has two: what
-/// was asked may be for a run, which enters one next.
-struct Thread(#[cfg(target_os = "linux")] rustix::thread::Pid);
-
-impl Thread {
-    #[cfg(target_os = "linux")]
-    fn this() -> Self {
-        Self(rustix::thread::gettid())
-    }
-
-    #[cfg(target_os = "linux")]
-    fn wait_until_gone(&self) {
-        let directory = format!("/proc/self/task/{}", self.0);
-        let started = std::time::Instant::now();
-        while std::path::Path::new(&directory).exists() && started.elapsed().as_secs() < 1 {
-            std::thread::yield_now();
-        }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn this() -> Self {
-        Self()
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn wait_until_gone(&self) {}
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        // First, or a signal that comes now would turn the echo off again.
-        self.signals.close();
-        if let Some(Ok(thread)) = self.guard.take().map(std::thread::JoinHandle::join) {
-            thread.wait_until_gone();
-        }
-        // Flushed, so that the rest of a paste does not reach the shell.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Flush, &self.before);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-    #[test]
-    fn a_panic_puts_the_settings_back() {
-        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pty");
-        grantpt(&keyboard).and_then(|()| unlockpt(&keyboard)).expect("ours");
-        let name = ptsname(&keyboard, Vec::new()).expect("it has a name").into_string().expect("UTF-8");
-        let terminal = File::options().read(true).write(true).open(name).expect("its other end");
-        let before = tcgetattr(&terminal).expect("a terminal").local_modes;
-        let asked = std::panic::catch_unwind(|| {
-            let _quiet = Quiet::start(&terminal, "").expect("a terminal");
-            assert!(!tcgetattr(&terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO));
-            panic!("as rpassword might");
-        });
-        assert!(asked.is_err());
-        assert_eq!(tcgetattr(&terminal).expect("a terminal").local_modes, before);
-    }
 }

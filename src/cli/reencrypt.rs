@@ -3,13 +3,13 @@
 use super::context::Context;
 use super::error::{CommandError, Exit};
 use super::explain::GET_ADDED;
-use super::identities::Identities;
+use super::identities::UserIdentities;
 use super::progress::Progress;
 use flyte_local::crypto;
 use flyte_local::vault::{Rekeyed, Vault, VaultError};
 
 /// The identities, unlocked, if one of them is a recipient of the vault: else nothing could be encrypted anew.
-pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<Identities, CommandError> {
+pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<UserIdentities, CommandError> {
     vault.require_writable()?;
     let identities = context.identities()?;
     identities.unlock_for(vault)?;

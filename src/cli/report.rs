@@ -20,14 +20,14 @@ pub(crate) enum Exit {
 
 /// A message with its causes and hints: lower case, without a full stop, and never a value.
 #[derive(Debug, Clone)]
-pub(crate) struct Report {
+pub(crate) struct ErrorReport {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
     code: u8,
 }
 
-impl Report {
+impl ErrorReport {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { message: message.into(), causes: Vec::new(), hints: Vec::new(), code: exit as u8 }
     }

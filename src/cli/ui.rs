@@ -10,7 +10,7 @@ use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr, tcgetwinsize};
 
 use super::error::CommandError;
-use super::report::Report;
+use super::report::ErrorReport;
 use super::sanitize::harmless;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Ui {
         self.talk(&format!("{text}\n"));
     }
 
-    pub(crate) fn error(&self, error: &Report) {
+    pub(crate) fn error(&self, error: &ErrorReport) {
         let mut text = format!("{} {}\n", self.paint(Color::Red, "error:"), lines(error.message()));
         for cause in error.causes() {
             text.push_str(&format!("caused by: {}\n", lines(cause)));

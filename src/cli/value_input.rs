@@ -1,19 +1,18 @@
 //! Where a value comes from: an argument, a file, a prompt, or standard input.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use zeroize::Zeroizing;
 
 use super::docker::{DockerArgs, check_document};
 use super::error::{CommandError, Exit};
-use super::passphrases;
+use super::input::{Hidden, SAY_EMPTY, from_file, from_stdin, too_large};
 use super::prompt::{self, Asked};
 use super::ui::Ui;
 use flyte_local::process::Spawner;
-use flyte_local::secret::{MAX_VALUE_BYTES, Recipe, SecretName, SecretType, SecretValue};
-use flyte_local::storage::read_users_file;
+use flyte_local::secret::{Recipe, SecretName, SecretType, SecretValue};
 
 #[derive(Args)]
 pub(crate) struct ValueArgs {
@@ -42,22 +41,6 @@ pub(crate) struct ValueArgs {
     generate: Option<Recipe>,
     #[command(flatten)]
     docker: DockerArgs,
-}
-
-/// A value on its way from the command line: nothing prints it, and it is wiped.
-#[derive(Clone)]
-pub(super) struct Hidden(Zeroizing<String>);
-
-impl Hidden {
-    pub(super) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Hidden {
-    fn from(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
 }
 
 impl ValueArgs {
@@ -89,7 +72,7 @@ impl ValueArgs {
         }
         let given = self.value.or(self.value_option);
         let bytes = match (given, self.from_file) {
-            (Some(text), _) => Zeroizing::new(text.0.as_bytes().to_vec()),
+            (Some(text), _) => Zeroizing::new(text.expose().as_bytes().to_vec()),
             (None, Some(path)) => from_file(&path)?,
             (None, None) if is_image_pull => match self.docker.read(ui, spawner)? {
                 Some(document) => document,
@@ -106,71 +89,4 @@ impl ValueArgs {
         }
         Ok(value)
     }
-}
-
-fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-    let shown = path.display();
-    if path.is_dir() {
-        return Err(CommandError::new(Exit::Failed, format!("{shown} is a directory, and a value is one file")));
-    }
-    let bytes = read_users_file(path, MAX_VALUE_BYTES).map_err(|error| match error.is_too_large() {
-        true => too_large(),
-        false => CommandError::from(error),
-    })?;
-    let Some(bytes) = bytes else {
-        let error = CommandError::new(Exit::NotFound, format!("there is no file {shown}"));
-        return Err(if path == Path::new("-") {
-            error.hint("to read standard input, leave --from-file out")
-        } else {
-            error
-        });
-    };
-    // A file may be empty; a pipe is when what should have written to it failed.
-    if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}")).hint(SAY_EMPTY)) } else { Ok(bytes) }
-}
-
-/// Reads standard input; `hint` is for when there is nothing.
-pub(super) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-    // One byte over the limit, and one for the newline, are enough to know that it is too long.
-    let mut bytes = read_stdin(MAX_VALUE_BYTES + 2)?;
-    if bytes.is_empty() {
-        return Err(nothing_came("standard input").hint(hint));
-    }
-    if !raw && bytes.ends_with(b"\n") {
-        bytes.pop();
-    }
-    Ok(bytes)
-}
-
-/// Standard input to its end, or to its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
-/// first 8 KiB for the rest of the process.
-pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-    passphrases::require_stdin()?;
-    let mut bytes = Zeroizing::new(vec![0; limit]);
-    let mut length = 0;
-    while length < bytes.len() {
-        match rustix::io::read(rustix::stdio::stdin(), &mut bytes[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(CommandError::from_io("read standard input", &error.into())),
-        }
-    }
-    bytes.truncate(length);
-    Ok(bytes)
-}
-
-/// `false | flyte-local update secret NAME` must not empty a secret.
-pub(crate) fn nothing_came(whence: &str) -> CommandError {
-    CommandError::new(Exit::Failed, format!("nothing came from {whence}"))
-}
-
-const SAY_EMPTY: &str = "for an empty value, say so: --value ''";
-
-pub(super) fn too_large() -> CommandError {
-    CommandError::new(
-        Exit::Failed,
-        format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most a secret holds"),
-    )
-    .hint("nothing was changed")
 }

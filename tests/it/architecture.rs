@@ -1,12 +1,13 @@
-//! The rules of `docs/architecture.md`, read from it and compared with the code, so that neither can rot.
+//! The rules of `docs/architecture.md`, read from that document and compared with the code, so that the two stay in
+//! step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Made by a program, of what lies beside it.
+/// A generated file, which the rules on size and place do not cover.
 const GENERATED: &str = "src/service/generated.rs";
 
-/// The most lines a file may have, not counting its tests.
+/// The most lines that a file may have, not counting its unit tests.
 const MAX_LINES: usize = 400;
 
 fn root() -> &'static Path {
@@ -31,13 +32,13 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The first path component below `src`, without its extension.
+/// Returns the first path component below `src`, without its extension.
 fn module(path: &Path) -> String {
     let first = path.components().nth(1).expect("below src").as_os_str().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The rows of the table: a module and what it may use.
+/// Returns the rows of the document's table: each module and the modules that it may use.
 fn table() -> BTreeMap<String, BTreeSet<String>> {
     let text = std::fs::read_to_string(root().join("docs/architecture.md")).expect("the document");
     let mut table = BTreeMap::new();
@@ -51,14 +52,15 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
     table
 }
 
-/// The code before its unit tests, without comments.
+/// Returns the code before the unit tests, without comments.
 fn code(text: &str) -> String {
     let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let lines = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// The modules that follow `prefix` in the code: `crate::vault::x`, and each of `crate::{vault, secret::y}`.
+/// Returns the modules that follow `prefix` in the code, in both forms: `crate::vault::x` and `crate::{vault,
+/// secret::y}`.
 fn named_after(code: &str, prefix: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for rest in code.split(prefix).skip(1) {
@@ -84,12 +86,152 @@ fn modules_use_only_what_the_table_allows() {
             continue;
         }
         let allowed = table.get(&module).unwrap_or_else(|| panic!("{} has no row in the table", path.display()));
-        // In the binary `crate::` is the binary itself, and the library goes by its name.
+        // In the binary, `crate::` means the binary itself, and the library goes by its name.
         let prefix = if module == "cli" { "flyte_local::" } else { "crate::" };
         for used in named_after(&code, prefix).difference(allowed) {
             assert!(*used == module, "{} may not use {used}", path.display());
         }
     }
+}
+
+/// Returns the modules of the command line, by path (`cli::commands::run`), with their code. Each file is a module.
+fn modules_of_the_command_line() -> BTreeMap<String, String> {
+    let sources = sources().into_iter().filter(|(path, _)| path.starts_with("src/cli"));
+    let named = sources.map(|(path, text)| {
+        let path = path.with_extension("");
+        let parts = path.components().skip(1).map(|part| part.as_os_str().to_string_lossy().into_owned());
+        (parts.filter(|part| part != "mod").collect::<Vec<_>>().join("::"), code(&text))
+    });
+    named.collect()
+}
+
+/// Returns the paths that begin with one of these words, in `use` declarations and elsewhere. A group counts as several
+/// paths.
+fn paths(code: &str, first_words: &[String]) -> Vec<String> {
+    fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
+        let (mut depth, mut start) = (0, 0);
+        let mut parts = Vec::new();
+        for (index, character) in tree.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 0 => parts.push(&tree[std::mem::replace(&mut start, index + 1)..index]),
+                _ => {}
+            }
+        }
+        parts.push(&tree[start..]);
+        for part in parts.into_iter().map(str::trim).filter(|part| !part.is_empty()) {
+            match part.split_once('{') {
+                Some((head, rest)) => expand(&format!("{prefix}{head}"), rest.trim_end_matches('}'), found),
+                None => found.push(format!("{prefix}{part}")),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for word in first_words {
+        let start = format!("{word}::");
+        for (index, _) in code.match_indices(&start) {
+            if code[..index].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':') {
+                continue;
+            }
+            let rest = &code[index..];
+            let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+            let plain = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
+            let end = if rest[plain..].starts_with('{') { rest.find(';').unwrap_or(plain) } else { plain };
+            expand("", &rest[..end], &mut found);
+        }
+    }
+    found
+}
+
+/// Returns the modules that each module uses. `mod` declarations and unit tests do not count.
+fn uses(modules: &BTreeMap<String, String>) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut graph = BTreeMap::new();
+    for (module, code) in modules {
+        let children = modules.keys().filter_map(|other| other.strip_prefix(&format!("{module}::")));
+        let children: Vec<String> = children.filter(|child| !child.contains("::")).map(str::to_owned).collect();
+        let roots = ["crate", "super", "self"].map(str::to_owned);
+        let words: Vec<String> = roots.into_iter().chain(children.iter().cloned()).collect();
+        let mut used = BTreeSet::new();
+        for path in paths(code, &words) {
+            let mut full: Vec<&str> = match path.split("::").next() {
+                Some("crate") => Vec::new(),
+                _ => module.split("::").collect(),
+            };
+            for part in path.split("::").map(str::trim) {
+                match part {
+                    "crate" | "self" => {}
+                    "super" => drop(full.pop()),
+                    part => full.push(part),
+                }
+            }
+            let longest = (1..=full.len()).rev().map(|length| full[..length].join("::"));
+            let found = longest.filter_map(|name| modules.get_key_value(&name)).map(|(name, _)| name.as_str()).next();
+            used.extend(found.filter(|found| found != module));
+        }
+        graph.insert(module.as_str(), used);
+    }
+    graph
+}
+
+/// Returns the modules on a cycle from `start` back to itself, if there is one.
+fn cycle<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>, start: &'a str) -> Option<Vec<&'a str>> {
+    let mut routes = vec![vec![start]];
+    let mut seen = BTreeSet::new();
+    while let Some(route) = routes.pop() {
+        for &next in &graph[route.last().expect("it begins at the start")] {
+            if next == start {
+                return Some(route);
+            }
+            if seen.insert(next) {
+                routes.push(route.iter().copied().chain([next]).collect());
+            }
+        }
+    }
+    None
+}
+
+/// Returns the command that a module belongs to: `run` for `cli::commands::run::leaks`.
+fn command(module: &str) -> Option<&str> {
+    module.strip_prefix("cli::commands::")?.split("::").next()
+}
+
+#[test]
+fn modules_of_the_command_line_have_no_cycles() {
+    let modules = modules_of_the_command_line();
+    let graph = uses(&modules);
+    assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 100, "the uses were not found: {graph:?}");
+    let cycles: BTreeSet<_> = graph.keys().filter_map(|module| cycle(&graph, module)).collect();
+    assert!(cycles.is_empty(), "{cycles:#?}");
+}
+
+#[test]
+fn no_command_uses_another() {
+    let modules = modules_of_the_command_line();
+    for (module, used) in uses(&modules) {
+        let Some(own) = command(module) else { continue };
+        let others: Vec<_> = used.iter().filter(|used| command(used).is_some_and(|other| other != own)).collect();
+        assert!(others.is_empty(), "{module} uses {others:?}");
+    }
+}
+
+#[test]
+fn a_cycle_and_the_use_of_another_command_are_found() {
+    let sources = [
+        ("cli", "mod a; use a::A;"),
+        ("cli::a", "use super::{b::{self, B}, commands::run};"),
+        ("cli::b", "fn f() { crate::cli::a::f() }"),
+        ("cli::commands", "mod run; mod push;"),
+        ("cli::commands::run", "use crate::cli::commands::push::Plan;"),
+        ("cli::commands::push", ""),
+    ];
+    let modules = sources.map(|(module, code)| (module.to_owned(), code.to_owned())).into_iter().collect();
+    let graph = uses(&modules);
+    assert_eq!(graph["cli::a"], BTreeSet::from(["cli::b", "cli::commands::run"]));
+    assert_eq!(cycle(&graph, "cli::b"), Some(vec!["cli::b", "cli::a"]));
+    assert_eq!(cycle(&graph, "cli"), None);
+    assert_eq!(graph["cli::commands::run"], BTreeSet::from(["cli::commands::push"]));
+    assert_eq!(command("cli::commands::run::leaks"), Some("run"));
 }
 
 #[test]
@@ -100,7 +242,7 @@ fn the_table_has_a_row_for_each_module_and_no_more() {
 }
 
 #[test]
-fn what_has_one_place_is_only_there() {
+fn restricted_code_is_only_in_its_place() {
     let only = [
         ("age::", "src/crypto/"),
         ("age_core::", "src/crypto/"),
@@ -110,7 +252,7 @@ fn what_has_one_place_is_only_there() {
         ("hyper::", "src/service/"),
         ("connectrpc::", "src/service/"),
         ("env::var", "src/cli/environment.rs"),
-        ("rpassword::", "src/cli/prompt.rs"),
+        ("rpassword::", "src/cli/prompt"),
         ("io::stdout", "src/cli/ui.rs"),
         ("Spawner::new", "src/cli/context.rs"),
         ("Spawner::for_supervisor", "src/launch/supervisor.rs"),
@@ -140,7 +282,7 @@ fn files_stay_small_and_have_a_purpose() {
     for (path, text) in sources().into_iter().filter(|(path, _)| path != Path::new(GENERATED)) {
         let lines = code(&text).lines().count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
-        assert!(text.starts_with("//!"), "{} does not say what it is", path.display());
+        assert!(text.starts_with("//!"), "{} has no module documentation", path.display());
         let stem = path.file_stem().expect("a file").to_string_lossy().into_owned();
         assert!(!["util", "utils", "common", "helpers", "manager", "misc"].contains(&stem.as_str()), "{stem}");
     }
@@ -187,7 +329,7 @@ fn every_file_of_tests_is_a_module_of_its_binary() {
             "tests/{binary}"
         );
     }
-    // A file beside these directories would be a binary of its own.
+    // Cargo would build a separate binary from a file beside these directories.
     let stray: Vec<_> = listed(&root().join("tests")).into_iter().filter(|name| name.ends_with(".rs")).collect();
     assert_eq!(stray, Vec::<String>::new(), "move these into tests/it");
 }

@@ -1,4 +1,4 @@
-//! Where identities come from: the nearest level that names any wins, and an error lists all that were tried.
+//! Sources of identities: the nearest level that sets any wins, and an error lists all that were tried.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
 
@@ -10,8 +10,8 @@ use flyte_local::crypto::Identity;
 
 const READ: [&str; 4] = ["get", "secret", "s", "--reveal"];
 
-/// A vault with a secret, whose identity is in the file `right.txt` of the working directory and nowhere else, beside one that
-/// opens nothing in `wrong.txt`.
+/// A vault with a secret, whose identity is only in the file `right.txt` of the working directory. The file `wrong.txt` beside
+/// it holds an identity that opens nothing.
 fn two_identities() -> (Sandbox, String) {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "its value"]);
@@ -45,7 +45,7 @@ fn the_nearest_level_that_names_an_identity_wins_and_within_it_all_are_tried() {
     let [right_key, wrong_key] = [&*keys[0], &*keys[1]];
     let [right, wrong] = [right.to_str().expect("UTF-8"), wrong.to_str().expect("UTF-8")];
     let option = |file| vec!["--identity", file];
-    // What the options, the variables and the configuration name, and whether the secret opens.
+    // The options, the variables, the configured paths, and whether the secret opens.
     type Case<'a> = (Vec<&'a str>, Vec<(&'a str, &'a str)>, Option<&'a str>, bool);
     let cases: [Case<'_>; 14] = [
         (option(right), vec![(FILE, wrong), (KEY, wrong_key)], Some(wrong), true),
@@ -60,12 +60,12 @@ fn the_nearest_level_that_names_an_identity_wins_and_within_it_all_are_tried() {
         // The two variables are one level.
         (vec![], vec![(FILE, wrong), (KEY, right_key)], None, true),
         (vec![], vec![(FILE, right), (KEY, wrong_key)], None, true),
-        // Empty ones name nothing.
+        // Empty variables set nothing.
         (vec![], vec![(FILE, ""), (KEY, "")], Some(right), true),
         (vec![], vec![], Some(right), true),
         (vec![], vec![], Some(wrong), false),
     ];
-    // What is at the default place counts where nothing is named, and nowhere else.
+    // The default identity counts only if nothing else is set.
     for default in [None, Some(right_key), Some(wrong_key)] {
         for (options, variables, configured, opens) in &cases {
             let _ = std::fs::remove_file(sandbox.identity());
@@ -91,7 +91,7 @@ fn the_nearest_level_that_names_an_identity_wins_and_within_it_all_are_tried() {
 }
 
 #[test]
-fn the_configuration_takes_one_path_or_several_from_where_it_lies() {
+fn the_configuration_takes_one_path_or_several_relative_to_itself() {
     let (sandbox, _) = two_identities();
     let directory = sandbox.identity().parent().expect("it has one").to_owned();
     std::fs::copy(sandbox.work().join("right.txt"), directory.join("key")).expect("copied");
@@ -100,7 +100,7 @@ fn the_configuration_takes_one_path_or_several_from_where_it_lies() {
         ("identity = '~/work/right.txt'", 0),
         ("identity = ['~/work/wrong.txt', 'key']", 0),
         ("identity = '~/work/wrong.txt'", 11),
-        // One that is named is to be there.
+        // A named file must exist.
         ("identity = ['key', 'none']", 10),
         ("identity = []", 10),
         ("identity = 7", 1),
@@ -114,7 +114,7 @@ fn the_configuration_takes_one_path_or_several_from_where_it_lies() {
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
-fn an_error_lists_each_that_was_tried_and_what_the_file_needs() {
+fn an_error_lists_each_identity_tried_and_what_the_file_needs() {
     let (sandbox, wrong) = two_identities();
     sandbox.ssh_key("ssh", &["ed25519"], "");
     sandbox.ssh_key("locked-ssh", &["ed25519"], "its passphrase");
@@ -142,7 +142,7 @@ fn an_error_lists_each_that_was_tried_and_what_the_file_needs() {
     ] {
         assert!(ran.stderr.lines().any(|said| said == line), "{line}: {ran:?}");
     }
-    // One that was unlocked and does not open it is told as the others are.
+    // An identity that was unlocked but does not open the secret is listed like the others.
     let ran = sandbox.with_passphrases(&["its passphrase"], &[&options[..], &READ].concat());
     let line = ran.stderr.lines().find(|line| line.contains("locked.txt")).unwrap_or_else(|| panic!("{ran:?}"));
     assert!(line.starts_with("caused by: tried locked.txt, the identity of age1"), "{ran:?}");
@@ -151,7 +151,7 @@ fn an_error_lists_each_that_was_tried_and_what_the_file_needs() {
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
-fn a_vault_is_made_with_the_key_in_the_variable_which_no_child_has() {
+fn init_uses_the_key_in_the_variable_and_children_do_not_inherit_it() {
     let sandbox = Sandbox::empty();
     let identity = Identity::generate();
     let key = identity.to_file("now");
@@ -167,7 +167,7 @@ fn a_vault_is_made_with_the_key_in_the_variable_which_no_child_has() {
     assert_eq!(with_key(&READ).stdout, b"its value");
     let ran = with_key(&["exec", "--secret", "s", "--", "env"]);
     assert!(ran.text().contains("S=its value") && !ran.text().contains("AGE-SECRET-KEY"), "{ran:?}");
-    // One of OpenSSH's, of several lines; and what is none, which is not shown.
+    // An OpenSSH key, of several lines; and a value that is not a key, which is not shown.
     sandbox.ssh_key("ssh", &["ed25519"], "");
     let ssh = content(&sandbox.work().join("ssh"));
     sandbox.ok(&["--vault", "other", "--identity", "ssh", "init"]);
@@ -184,7 +184,7 @@ fn a_vault_is_made_with_the_key_in_the_variable_which_no_child_has() {
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
-fn no_source_may_be_read_by_others_or_lie_in_the_vault() {
+fn an_identity_that_others_can_read_or_that_lies_in_the_vault_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let (sandbox, _) = two_identities();
     sandbox.ssh_key("ssh", &["ed25519"], "");

@@ -1,5 +1,5 @@
-//! Image pull secrets: byte for byte what the SDK's own functions make of the same inputs, whatever Docker's configuration and
-//! its credential helpers say; what they refuse is refused, and no password is shown.
+//! Image pull secrets are byte for byte what the SDK's own functions make of the same inputs, for any Docker configuration
+//! and credential helpers. Inputs that the SDK refuses are refused, and no password is shown.
 
 #![allow(clippy::disallowed_methods, reason = "tests write files as any program could")]
 
@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::support::{FLYTE_LOCAL, Ran, Random, SDKS, Sandbox, executable, python, require, tally};
 use serde_json::{Value, json};
 
-/// Reads a list of cases, and answers with the document of each in base64, or null for one that is refused.
+/// Python code that reads a list of cases and answers with each case's document in base64, or null for a refused case.
 const SDKS_OWN: &str = r#"
 import base64, json, logging, sys
 from flyte._utils import docker_credentials as docker
@@ -32,8 +32,8 @@ for number, case in enumerate(json.load(open("cases.json"))):
 json.dump(answers, sys.stdout)
 "#;
 
-/// Credential helpers, as scripts: one that knows every registry, one that knows none and says so as Docker's do, one
-/// that answers otherwise, and one whose answer stands for a token.
+/// Credential helpers, as scripts: one knows every registry, one knows none and says so as Docker's helpers do, one
+/// answers in another form, and one answers with a token.
 const HELPERS: [(&str, &str); 4] = [
     (
         "good",
@@ -59,7 +59,7 @@ impl Docker {
         Self { sandbox }
     }
 
-    /// With the helpers in PATH.
+    /// Adds the helpers to the command's PATH.
     fn prepared(&self, mut command: Command) -> Command {
         let path = std::env::var_os("PATH").expect("PATH is set");
         let helpers = std::iter::once(self.sandbox.work().join("bin")).chain(std::env::split_paths(&path));
@@ -73,7 +73,7 @@ impl Docker {
         Ran::from(command.output().expect("flyte-local starts"))
     }
 
-    /// What the SDK makes of these cases.
+    /// Returns the documents that the SDK makes of these cases.
     fn sdks_own(&self, sdk: &str, cases: &[Value]) -> Vec<Option<Vec<u8>>> {
         use base64::Engine;
         self.sandbox.file("cases.json", Value::from(cases.to_vec()).to_string());
@@ -85,7 +85,7 @@ impl Docker {
         answers.into_iter().map(|answer| answer.map(decoded)).collect()
     }
 
-    /// What flyte-local makes of a case.
+    /// Returns the document that flyte-local makes of a case.
     fn ours(&self, name: &str, case: &Value) -> (Ran, Option<Vec<u8>>) {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let mut options = vec!["create".to_owned(), "secret".into(), name.into(), "--type=image_pull".into()];
@@ -103,7 +103,7 @@ impl Docker {
         (ran, self.sandbox.value(&format!("org/{name}")))
     }
 
-    /// That both make the same of each case; how many there were, and how many of them were refused.
+    /// Asserts that both make the same document of each case. Returns the number of cases, and of those that were refused.
     fn compare(&self, cases: &[Value]) -> (usize, usize) {
         let ours: Vec<_> =
             cases.iter().enumerate().map(|(number, case)| self.ours(&format!("c{number}"), case)).collect();
@@ -120,7 +120,7 @@ impl Docker {
     }
 }
 
-/// Of every kind of character that is written otherwise in JSON.
+/// Every kind of character that JSON escapes.
 const REGISTRIES: [&str; 9] = [
     "ghcr.io",
     "https://index.docker.io/v1/",
@@ -135,7 +135,7 @@ const REGISTRIES: [&str; 9] = [
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_is_typed_becomes_the_sdks_document() {
+fn typed_credentials_become_the_sdks_document() {
     let mut cases: Vec<Value> = Vec::new();
     for registry in REGISTRIES {
         for (username, password) in [("me", "hunter2"), ("日本", "hunter2:ü\u{1f511}\"\\\n"), ("<token>", "-hunter2")]
@@ -150,7 +150,7 @@ fn what_is_typed_becomes_the_sdks_document() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_docker_has_becomes_the_sdks_document() {
+fn docker_credentials_become_the_sdks_document() {
     let count = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 600 } else { 40 };
     let mut random = Random::seeded();
     let cases: Vec<Value> = (0..count).map(|_| random_config(&mut random)).collect();
@@ -168,7 +168,7 @@ fn random_config(random: &mut Random) -> Value {
     const ENTRIES: [&str; 8] = [
         r#"{"auth": "bWU6aHVudGVyMg=="}"#,
         r#"{"email": "x@y", "auth": "bWU6\u0061HVudGVyMg=="}"#,
-        // Bytes that are no text; and with a token.
+        // Credentials that are not UTF-8, and credentials with a token.
         r#"{"auth": "/zr//w=="}"#,
         r#"{"auth": "MDAwOg==", "identitytoken": "hunter2"}"#,
         r#"{"auth": ""}"#,
@@ -201,7 +201,7 @@ fn random_config(random: &mut Random) -> Value {
 }
 
 #[test]
-fn what_is_left_out_is_told_with_its_reason() {
+fn left_out_registries_are_listed_with_the_reason() {
     let docker = Docker::new();
     let config = r#"{"auths": {"a": {"auth": "YTpi"}, "b": {}, "c": {}, "d": {}, "e": {}, "f": {},
         "g": {"auth": "YTo=", "identitytoken": "hunter2"}},
@@ -222,7 +222,7 @@ fn what_is_left_out_is_told_with_its_reason() {
 }
 
 #[test]
-fn dockers_configuration_is_found_where_docker_has_it() {
+fn dockers_configuration_is_found_where_docker_keeps_it() {
     let docker = Docker::new();
     let sandbox = &docker.sandbox;
     let from = |name: &str, directory: Option<&Path>| {
@@ -243,7 +243,7 @@ fn dockers_configuration_is_found_where_docker_has_it() {
     assert_eq!(from("other", Some(&elsewhere)).1.as_deref(), Some(r#"{"auths": {"elsewhere": {"auth": "YTpi"}}}"#));
 }
 
-/// What came of a session on a terminal: what it showed, and the code.
+/// Runs a command on a terminal. Returns its screen and its exit code.
 fn play(sandbox: &Sandbox, steps: &Value, command: &[&str]) -> (String, i64) {
     require("python3", "python3");
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
@@ -257,7 +257,7 @@ fn play(sandbox: &Sandbox, steps: &Value, command: &[&str]) -> (String, i64) {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn on_a_terminal_what_is_missing_is_asked_for() {
+fn missing_inputs_are_prompted_for_on_a_terminal() {
     let sandbox = Sandbox::new();
     let asked = json!([
         ["expect", "Registry (e.g., ghcr.io, docker.io): "],
@@ -288,7 +288,7 @@ fn on_a_terminal_what_is_missing_is_asked_for() {
 }
 
 #[test]
-fn a_password_on_standard_input_is_in_no_list_of_processes() {
+fn a_password_on_standard_input_does_not_show_in_the_process_list() {
     let sandbox = Sandbox::new();
     let options = ["create", "secret", "a", "--type=image_pull", "--registry=ghcr.io", "--username=me"];
     for (name, more) in [("a", &[][..]), ("b", &["--password-stdin"])] {
@@ -300,10 +300,10 @@ fn a_password_on_standard_input_is_in_no_list_of_processes() {
     }
 }
 
-/// A cluster gives one that a task declares to the task as any other, besides pulling with it.
+/// A cluster gives a declared image pull secret to the task like any other secret, besides using it to pull the image.
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_task_that_declares_one_gets_the_document() {
+fn a_task_that_declares_an_image_pull_secret_gets_its_document() {
     let sandbox = Sandbox::new();
     let document = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}}}"#;
     sandbox.ok(&["create", "secret", "pull", document, "--type", "image_pull"]);

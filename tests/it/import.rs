@@ -1,4 +1,4 @@
-//! Importing: what is whole after a failure or a kill, what is never shown, and what comes from another vault.
+//! Importing: secrets stay whole after a failure or a kill, values are never shown, and another vault can be the source.
 
 #![allow(clippy::disallowed_methods, reason = "tests look at files as any program could")]
 
@@ -9,12 +9,12 @@ use crate::support::{FLYTE_LOCAL, Ran, Random, Sandbox, python, require, secret_
 use flyte_local::secret::{SecretType, SecretValue};
 use flyte_local::transfer::{Entry, yaml};
 
-/// A `.env` file of so many variables, N0 to the last.
+/// Returns a `.env` file with `count` variables, from N0 on.
 fn env_file(count: usize) -> String {
     (0..count).map(|index| format!("N{index}='hunter{index}'\n")).collect()
 }
 
-/// How many of them are there, each with its value.
+/// Returns how many of the variables are in the vault. Fails if one of them has another value.
 fn imported(sandbox: &Sandbox, count: usize) -> usize {
     let value = |index: usize| sandbox.value(&format!("org/N{index}"));
     let found: Vec<_> = (0..count).filter_map(|index| value(index).map(|value| (index, value))).collect();
@@ -33,10 +33,10 @@ fn create(sandbox: &Sandbox, place: &str, secret_type: SecretType, value: &[u8])
 }
 
 #[test]
-fn a_write_that_fails_says_how_far_it_came_and_typing_it_again_goes_on() {
+fn a_failed_import_says_how_far_it_came_and_a_second_one_continues() {
     let sandbox = Sandbox::new();
     sandbox.file("x.env", format!("A=1\nB=2\nLARGE={}\nC=3\n", "x".repeat(100_000)));
-    // The third is larger than a file may be.
+    // The third value exceeds the limit on file sizes.
     let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" import x.env";
     let ran = Ran::from(sandbox.program("sh").args(["-c", script, FLYTE_LOCAL]).output().expect("sh starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -52,7 +52,7 @@ fn a_write_that_fails_says_how_far_it_came_and_typing_it_again_goes_on() {
 }
 
 #[test]
-fn one_that_is_killed_leaves_whole_secrets_and_can_be_typed_again() {
+fn a_killed_import_leaves_whole_secrets_and_can_be_repeated() {
     const COUNT: usize = 25;
     let mut random = Random::seeded();
     let rounds = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 100 } else { 5 };
@@ -78,7 +78,7 @@ fn one_that_is_killed_leaves_whole_secrets_and_can_be_typed_again() {
         assert_eq!((imported(&sandbox, COUNT), sandbox.sound_but_for_leftovers()), (COUNT, 0));
     }
     tally(&format!(
-        "import: killed {rounds} times, with {total} of {} secrets written; typed again, all were there",
+        "import: killed {rounds} times, with {total} of {} secrets written; after a second import, all were there",
         rounds * COUNT
     ));
 }
@@ -128,7 +128,7 @@ fn another_vaults_secrets_keep_their_scopes_and_types() {
     assert_eq!(read("org/pull"), (SecretType::ImagePull, b"{}".to_vec()));
     assert_eq!(read("project/p/domain/d/bytes"), (SecretType::Regular, b"a\0\xff\n".to_vec()));
 
-    // A secret that is there keeps its type, so one of another type is refused, before anything is written.
+    // An existing secret keeps its type, so a value of another type is refused before anything is written.
     sandbox.file("x.env", "new=1\npull={}\n");
     let ran = sandbox.run(&["import", "x.env", "--overwrite"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -138,7 +138,7 @@ fn another_vaults_secrets_keep_their_scopes_and_types() {
 
 #[test]
 #[ignore = "needs script: scripts/test"]
-fn a_bar_is_shown_on_a_terminal_for_many_and_taken_away() {
+fn a_long_import_shows_a_progress_bar_on_a_terminal_and_removes_it() {
     require("script", "bsdutils");
     for (count, is_shown) in [(40, true), (3, false)] {
         let sandbox = Sandbox::new();
@@ -152,17 +152,17 @@ fn a_bar_is_shown_on_a_terminal_for_many_and_taken_away() {
         assert_eq!(bar.contains("importing "), is_shown, "{text:?}");
         assert!(!is_shown || after.contains("\u{1b}[2K"), "{text:?}");
         assert!(text.contains(&format!("created {count}, changed 0, left 0 alone")), "{text:?}");
-        // On a pipe, nothing of it.
+        // A pipe gets no progress bar.
         std::fs::remove_dir_all(sandbox.vault().join("secrets")).expect("removed");
         let ran = sandbox.run(&["import", "x.env"]);
         assert!(!ran.all().contains("importing"), "{ran:?}");
     }
 }
 
-/// A task declares `api_key` and reads API_KEY: what `--lower` makes of the variable is what the SDK makes back of it.
+/// A task declares `api_key` and reads API_KEY: the SDK turns the name that `--lower` made back into the variable's name.
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_lower_makes_of_a_variable_the_sdk_makes_the_variable_of() {
+fn the_sdk_restores_the_variable_name_that_lower_changed() {
     let sandbox = Sandbox::new();
     sandbox.file("x.env", "API_KEY=1\n_X9=2\nOPENAI_API_KEY_2=3\n");
     sandbox.ok(&["import", "x.env", "--lower"]);
@@ -175,15 +175,15 @@ fn what_lower_makes_of_a_variable_the_sdk_makes_the_variable_of() {
 }
 
 #[test]
-fn who_else_can_read_the_file_is_told() {
+fn an_import_warns_if_others_can_read_the_file() {
     use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();
     let path = sandbox.file("x.env", "A=1\n");
-    for (mode, is_told) in [(0o600, false), (0o640, true), (0o604, true), (0o700, false)] {
+    for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o700, false)] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("changed");
         let ran = sandbox.run(&["import", "x.env"]);
-        assert_eq!(ran.stderr.contains("others can read x.env"), is_told, "{mode:o}: {ran:?}");
-        // Where permissions say nothing, nothing is said of them.
+        assert_eq!(ran.stderr.contains("others can read x.env"), warns, "{mode:o}: {ran:?}");
+        // If permissions are ignored, there is no warning.
         let mut command = sandbox.command(&["import", "x.env"]);
         let ran = Ran::from(command.env("FLYTE_LOCAL_PERMISSIONS", "ignore").output().expect("it starts"));
         assert!(!ran.stderr.contains("others can read"), "{mode:o}: {ran:?}");
@@ -191,7 +191,7 @@ fn who_else_can_read_the_file_is_told() {
 }
 
 #[test]
-fn the_lines_of_the_page_do_what_they_say() {
+fn the_commands_of_the_page_work() {
     let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/import-export-push.md");
     let page = std::fs::read_to_string(page).expect("the page");
     let section = page.split("## Import\n").nth(1).and_then(|rest| rest.split("\n## Push").next());
@@ -208,7 +208,7 @@ fn the_lines_of_the_page_do_what_they_say() {
     let ours = std::path::Path::new(FLYTE_LOCAL).parent().expect("a directory").to_str().expect("UTF-8");
     let path = format!("{ours}:{}", std::env::var("PATH").expect("PATH is set"));
     for line in lines {
-        // The .env file of the export is a new one.
+        // The export writes a new .env file.
         let line = line.replace("-o .env ", "-o new.env ");
         let ran = Ran::from(sandbox.program("sh").args(["-c", &line]).env("PATH", &path).output().expect("sh starts"));
         assert!(ran.code == 0 && !ran.stderr.contains("error:"), "{line}: {ran:?}");
@@ -219,7 +219,7 @@ fn the_lines_of_the_page_do_what_they_say() {
     assert!(sandbox.work().join("secret.yaml").exists());
 }
 
-/// Text that styles of YAML treat in different ways.
+/// Returns random text that YAML's styles treat in different ways.
 fn text(random: &mut Random) -> String {
     const PIECES: [&str; 30] = [
         "a", "Z", "0", "10", ".5", "true", "null", "~", "yes", " ", " ", "  ", "\n", "\n\n", "\t", "'", "\"", "\\",
@@ -258,5 +258,5 @@ fn yaml_is_read_in_every_style_that_pyyaml_writes() {
             read += 1;
         }
     }
-    tally(&format!("import: {read} YAML documents in 15 styles of PyYAML, read as they were meant"));
+    tally(&format!("import: {read} YAML documents in 15 styles of PyYAML, read correctly"));
 }

@@ -1,4 +1,4 @@
-//! `init`, when several run at once. How it goes alone is in `tests/cmd/init*.txt`.
+//! Several `init`s at the same time. `tests/cmd/init*.txt` has the cases of a single one.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -8,13 +8,13 @@ use crate::support::{FLYTE_LOCAL, Ran, Sandbox, secret_id};
 use flyte_local::crypto::Identity;
 use flyte_local::secret::{SecretType, SecretValue};
 
-/// How many run at once, and how often: an `init` that reads the identity before another has written it is rare.
+/// The number of processes at a time, and of rounds: an `init` rarely reads the identity before another has written it.
 const PROCESSES: usize = 4;
 const ROUNDS: usize = 25;
 
-/// Starts an `init` for each of these vaults, as nearly at once as can be.
+/// Starts an `init` for each of these vaults, as nearly at the same time as possible.
 fn at_once(sandbox: &Sandbox, vaults: &[String]) -> Vec<Ran> {
-    // Each waits for a line, so that all of them have started before the first one begins.
+    // Each waits for a line, so all have started before the first one proceeds.
     let start = |vault: &String| {
         let mut command = sandbox.program("sh");
         command.args(["-c", "read line && exec \"$0\" \"$@\" </dev/null", FLYTE_LOCAL, "--vault", vault, "init"]);
@@ -28,7 +28,7 @@ fn at_once(sandbox: &Sandbox, vaults: &[String]) -> Vec<Ran> {
 }
 
 #[test]
-fn vaults_made_at_once_share_the_identity_that_is_on_the_disk() {
+fn vaults_made_at_the_same_time_share_one_identity() {
     let vaults: Vec<_> = (0..PROCESSES).map(|index| format!("vault{index}")).collect();
     for round in 0..ROUNDS {
         let sandbox = Sandbox::empty();
@@ -45,7 +45,7 @@ fn vaults_made_at_once_share_the_identity_that_is_on_the_disk() {
             vault.writer().expect("writable").create_secret(&id, SecretType::Regular, &value).expect("created");
             assert!(vault.value(&id, &identities).expect("it opens") == value, "round {round}");
         }
-        // Exactly one says that it made the identity, and asks to keep a copy of it.
+        // Exactly one says that it made the identity and asks the user to keep a copy.
         let made = all_ran.iter().filter(|ran| ran.stderr.contains("Keep a copy of the identity")).count();
         assert_eq!(made, 1, "round {round}: {all_ran:?}");
         let directory = sandbox.identity().parent().expect("it has one").read_dir().expect("listed");

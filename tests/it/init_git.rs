@@ -1,5 +1,5 @@
-//! `init --git`, judged by git: secrets come out of a clone as they went in, whatever git does to line ends, and what is of one
-//! machine stays there.
+//! `init --git`, judged by git: a clone has the secrets byte for byte, whatever git does to line ends, and files that belong
+//! to one machine stay out of it.
 
 #![allow(clippy::disallowed_methods, reason = "tests write files as any program could")]
 
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{Ran, Sandbox, require};
 
-/// So many that some have no zero byte, and git would take them for text.
+/// Enough secrets that some have no zero byte, so that git takes them for text.
 const SECRETS: usize = 12;
 
-/// Git that converts line ends wherever it may.
+/// Runs git with line end conversion wherever possible.
 fn git(sandbox: &Sandbox, directory: &Path, arguments: &[&str]) -> Ran {
     require("git", "git");
     let mut command = sandbox.program("git");
@@ -31,11 +31,11 @@ fn ok(sandbox: &Sandbox, directory: &Path, arguments: &[&str]) -> String {
     ran.text()
 }
 
-/// A repository whose directory `vault` is one, made with `options`, and its clone.
+/// A repository with a vault in its directory `vault`, made with `options`, and a clone of the repository.
 fn cloned(sandbox: &Sandbox, options: &[&str]) -> (PathBuf, PathBuf) {
     let (repository, clone) = (sandbox.work().join("repository"), sandbox.work().join("clone"));
     ok(sandbox, &sandbox.work(), &["init", "--quiet", "repository"]);
-    // No program is needed to make it.
+    // `init --git` needs no other program.
     let mut init = sandbox.command(&["--vault", "repository/vault", "init"]);
     let ran = Ran::from(init.args(options).env("PATH", "/nonexistent").output().expect("it starts"));
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -50,7 +50,7 @@ fn cloned(sandbox: &Sandbox, options: &[&str]) -> (PathBuf, PathBuf) {
     (repository, clone)
 }
 
-/// How many secrets of the clone open.
+/// Returns how many secrets of the clone open.
 fn open(sandbox: &Sandbox) -> usize {
     let reveal = |number| sandbox.run(&["--vault", "clone/vault", "get", "secret", &format!("s{number}"), "--reveal"]);
     (0..SECRETS).map(reveal).filter(|ran| ran.code == 0 && ran.stdout == b"value").count()
@@ -58,7 +58,7 @@ fn open(sandbox: &Sandbox) -> usize {
 
 #[test]
 #[ignore = "needs Git: scripts/test"]
-fn a_clone_has_every_secret_as_it_was_and_nothing_else() {
+fn a_clone_has_every_secret_unchanged_and_nothing_else() {
     let sandbox = Sandbox::in_memory();
     let (repository, clone) = cloned(&sandbox, &["--git"]);
     assert_eq!(open(&sandbox), SECRETS);
@@ -73,10 +73,10 @@ fn a_clone_has_every_secret_as_it_was_and_nothing_else() {
     assert_eq!(ok(&sandbox, &repository, &["status", "--porcelain"]), "");
 }
 
-/// Without the attributes, git does harm: the test above can fail.
+/// Without the attributes, git damages secrets, so the test above can fail.
 #[test]
 #[ignore = "needs Git: scripts/test"]
-fn a_clone_of_a_vault_that_git_was_not_told_of_is_damaged() {
+fn a_clone_of_a_vault_made_without_git_is_damaged() {
     let sandbox = Sandbox::in_memory();
     cloned(&sandbox, &[]);
     assert!(open(&sandbox) < SECRETS);
@@ -84,7 +84,7 @@ fn a_clone_of_a_vault_that_git_was_not_told_of_is_damaged() {
 
 #[test]
 #[ignore = "needs Git: scripts/test"]
-fn two_changes_of_one_secret_are_a_conflict_and_not_a_mixture() {
+fn two_changes_of_one_secret_conflict_and_are_not_mixed() {
     let sandbox = Sandbox::in_memory();
     let (repository, _) = cloned(&sandbox, &["--git"]);
     let update = |value: &str| {
@@ -105,7 +105,7 @@ fn two_changes_of_one_secret_are_a_conflict_and_not_a_mixture() {
 
 #[test]
 #[ignore = "needs Git: scripts/test"]
-fn what_is_there_is_kept_and_what_is_no_file_refused() {
+fn existing_lines_are_kept_and_a_symlink_is_refused() {
     let sandbox = Sandbox::in_memory();
     sandbox.file("v/.gitignore", "mine\n*.tmp");
     let init = |options: &[&str]| sandbox.run(&[&["--vault", "v", "init"][..], options].concat());
@@ -113,7 +113,7 @@ fn what_is_there_is_kept_and_what_is_no_file_refused() {
     let ignore = || std::fs::read_to_string(sandbox.work().join("v/.gitignore")).expect("there");
     let first = ignore();
     assert!(first.starts_with("mine\n*.tmp\n# ") && first.contains("\n/.lock\n.tmp\n"), "{first}");
-    // Of a vault that is there, too; and once.
+    // An existing vault gets the files too, and their lines only once.
     assert_eq!(init(&[]).code, 12);
     assert_eq!(init(&["--git"]).code, 0);
     assert_eq!(ignore(), first);

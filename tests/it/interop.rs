@@ -1,4 +1,4 @@
-//! Stock age opens what we write, and we open what stock age's keys were made for: nobody is locked in.
+//! Stock age opens the files that we write, and keys made by stock age open our vaults, so there is no lock-in.
 
 use std::path::Path;
 
@@ -97,9 +97,9 @@ fn another_identity_opens_nothing() {
 
 #[test]
 #[ignore = "needs age: scripts/test"]
-fn a_file_that_age_encrypted_to_the_vault_is_foreign() {
+fn a_file_that_age_encrypted_to_the_vault_is_refused() {
     let sandbox = Sandbox::new();
-    // So that the scope has a directory.
+    // This secret creates the directory of the scope.
     sandbox.ok(&["create", "secret", "ours", "a value"]);
     let recipient = sandbox.identities()[0].recipient().to_string();
     let (plain, file) = (sandbox.file("plain", "planted"), sandbox.secret_file("org/s"));

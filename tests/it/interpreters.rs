@@ -1,4 +1,4 @@
-//! Which Python `flyte-local run` takes: by option, by the file's PEP 723 header, by environment, by `PATH`.
+//! The Python that `flyte-local run` uses: from the option, the file's PEP 723 header, an environment, or `PATH`.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -8,28 +8,28 @@ use std::process::Command;
 
 use crate::support::{Ran, Sandbox, executable, python};
 
-/// Prints the environment it runs in.
+/// A script that prints the environment it runs in.
 const SCRIPT: &str = "import sys\nif __name__ == '__main__':\n    print(sys.prefix)\n";
 
 const HEADER: &str = "# /// script\n# dependencies = []\n# ///\n";
 
-/// The directory of one of the tests' environments.
+/// Returns the directory of one of the tests' environments.
 fn environment(name: &str) -> PathBuf {
     python(name).ancestors().nth(2).expect("bin/python lies two below").to_owned()
 }
 
-/// A name of its own, at `path`, for the newest SDK's environment: Python takes its prefix from where it was called.
+/// Makes another environment for the newest SDK at `path`: Python derives its prefix from the path it was called by.
 fn environment_at(path: &Path) -> PathBuf {
     std::fs::create_dir_all(path.join("bin")).expect("made");
     for part in ["lib", "pyvenv.cfg", "bin/python"] {
         let target = environment("newest").join(part);
-        // A link to a link, of which Python follows none to find `pyvenv.cfg`.
+        // The links lead to the real files, since Python follows no link to find `pyvenv.cfg`.
         symlink(std::fs::canonicalize(&target).expect("it is there"), path.join(part)).expect("linked");
     }
     path.to_owned()
 }
 
-/// An executable shell script.
+/// Writes an executable shell script.
 fn program(path: &Path, commands: &str) {
     executable(path, format!("#!/bin/sh\n{commands}\n"));
 }
@@ -45,7 +45,7 @@ fn ran(command: &mut Command) -> Ran {
     Ran::from(command.output().expect("flyte-local starts"))
 }
 
-/// A `uv` that makes nothing, writes down what it was asked and names this environment.
+/// Installs a fake `uv` that makes nothing, logs its arguments and answers with this environment.
 fn fake_uv(sandbox: &Sandbox, environment: &Path) {
     let log = sandbox.home().join("uv.log");
     let answer = format!(
@@ -58,7 +58,7 @@ fn fake_uv(sandbox: &Sandbox, environment: &Path) {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn the_first_that_there_is_in_the_documented_order() {
+fn the_first_interpreter_in_the_documented_order_runs() {
     let sandbox = Sandbox::new();
     let (home, work) = (sandbox.home().canonicalize().expect("it is there"), sandbox.work());
     let work = work.canonicalize().expect("it is there");
@@ -73,7 +73,7 @@ fn the_first_that_there_is_in_the_documented_order() {
     let project = environment_at(&work.join("project/.venv"));
     let here = environment_at(&work.join(".venv"));
     fake_uv(&sandbox, &made);
-    // What a version manager puts in PATH: it starts the interpreter in its place.
+    // A version manager puts a script like this in PATH. It starts the interpreter.
     program(&home.join("bin/python3"), &format!("exec '{}' \"$@\"", python("newest").display()));
 
     let prefix = |virtual_env: Option<&Path>, arguments: &[&str]| {
@@ -89,29 +89,29 @@ fn the_first_that_there_is_in_the_documented_order() {
     let given = given.to_str().expect("UTF-8");
     let with_header = with_header.to_str().expect("UTF-8");
     assert_eq!(prefix(Some(&active), &["--python", given, with_header]), environment("oldest"));
-    assert_eq!(asked(), "", "uv is asked although an interpreter was named");
+    assert_eq!(asked(), "", "uv is asked, but an interpreter was named");
 
     assert_eq!(prefix(Some(&active), &[with_header]), made);
     let script = format!("--script {with_header}");
     let quietly = "--offline --quiet";
     let questions = format!("sync --check {script} {quietly} \nsync {script} {quietly} \npython find {script} \n");
-    assert_eq!(asked(), questions, "with the active environment out of uv's sight");
+    assert_eq!(asked(), questions, "uv does not see the active environment");
 
     assert_eq!(prefix(Some(&active), &["project/src/script.py"]), active);
     assert_eq!(asked(), questions, "uv is asked about a file without a header");
     assert_eq!(prefix(None, &["project/src/script.py"]), project);
-    assert_eq!(prefix(None, &["link.py"]), project, "of the file, not of a link to it");
-    assert_eq!(prefix(None, &["../elsewhere/script.py"]), here, "of the working directory");
+    assert_eq!(prefix(None, &["link.py"]), project, "the environment beside the file, not beside the link");
+    assert_eq!(prefix(None, &["../elsewhere/script.py"]), here, "the environment in the working directory");
     sandbox.file("module.py", SCRIPT);
     assert_eq!(prefix(None, &["-m", "module"]), here);
     std::fs::remove_dir_all(&here).expect("removed");
-    assert_eq!(prefix(None, &["../elsewhere/script.py"]), environment("newest"), "of PATH");
+    assert_eq!(prefix(None, &["../elsewhere/script.py"]), environment("newest"), "the interpreter in PATH");
 
     std::fs::remove_file(home.join("bin/uv")).expect("removed");
-    assert_eq!(prefix(None, &[with_header]), project, "without uv, the header says nothing");
+    assert_eq!(prefix(None, &[with_header]), project, "without uv, the header is ignored");
 }
 
-/// A wheel of one module, which needs nothing to be built and no network to be installed.
+/// A wheel of one module, which can be installed without a build and without a network.
 fn wheel(sandbox: &Sandbox) -> PathBuf {
     let wheel = sandbox.home().join("marker-1.0-py3-none-any.whl");
     let make = "
@@ -128,7 +128,7 @@ with zipfile.ZipFile(sys.argv[1], 'w') as wheel:
     wheel
 }
 
-/// With the real uv, which is not to reach for a network: the SDK comes from the newest environment, by a path.
+/// Has the command use the real uv without a network: the SDK comes from the newest environment, by a path.
 fn with_real_uv(command: &mut Command) -> &mut Command {
     let sdk = "import sysconfig; print(sysconfig.get_path('purelib'))";
     let path = Ran::from(Command::new(python("newest")).args(["-c", sdk]).output().expect("Python starts")).text();
@@ -165,21 +165,21 @@ if __name__ == '__main__':
     let run = |options: &[&str]| ran(with_real_uv(&mut command(&sandbox, &[options, &["script.py"]].concat())));
     let first = run(&[]);
     assert_eq!(first.code, 0, "{first:?}");
-    assert!(first.stderr.contains("+ marker==1.0"), "what uv does is shown: {first:?}");
+    assert!(first.stderr.contains("+ marker==1.0"), "uv's output is shown: {first:?}");
     let cache = sandbox.home().canonicalize().expect("it is there").join(".cache/uv");
     let expected = format!("42 True {}", cache.display());
     assert!(first.text().starts_with(&expected), "{first:?}");
-    // Once it is made, uv has nothing to say, also to a dry run.
+    // Once the environment exists, uv prints nothing, not even in a dry run.
     let second = run(&[]);
     assert_eq!((second.code, second.text(), second.stderr.as_str()), (0, first.text(), ""));
     let dry = run(&["--dry-run"]);
     assert_eq!((dry.code, dry.stderr.as_str()), (0, ""), "{dry:?}");
 
-    // Another interpreter does without it.
+    // An interpreter named by `--python` does not get uv's environment.
     let named = ran(&mut sandbox.flyte_command("newest", &["script.py"]));
     assert!(named.code != 0 && named.all().contains("No module named 'marker'"), "{named:?}");
 
-    // An environment of nothing is one too.
+    // A header without dependencies gets an environment too.
     sandbox.file("nothing.py", format!("{HEADER}{SCRIPT}"));
     let nothing = ran(with_real_uv(&mut command(&sandbox, &["nothing.py"])));
     assert_eq!(nothing.code, 0, "{nothing:?}");
@@ -201,7 +201,7 @@ hint: or do without its environment: flyte-local run --python PYTHON …
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_uv_that_cannot_do_it_ends_the_run_with_its_reason() {
+fn a_failing_uv_ends_the_run_and_its_reason_is_shown() {
     let sandbox = Sandbox::new();
     sandbox.file("script.py", format!("{HEADER}{SCRIPT}"));
     environment_at(&sandbox.work().join(".venv"));
@@ -223,7 +223,7 @@ fn a_uv_that_cannot_do_it_ends_the_run_with_its_reason() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn an_interpreter_without_flyte_is_told_with_what_would_bring_it() {
+fn an_interpreter_without_flyte_fails_with_install_hints() {
     let sandbox = Sandbox::new();
     sandbox.file("plain.py", SCRIPT);
     sandbox.file("header.py", format!("{HEADER}{SCRIPT}"));
@@ -240,7 +240,7 @@ fn an_interpreter_without_flyte_is_told_with_what_would_bring_it() {
     let uv = "hint: or install uv (https://docs.astral.sh/uv): \
               it makes the environment that the header of the file asks for\n";
     assert_eq!((header.code, header.stderr.as_str()), (1, format!("{install}{uv}").as_str()));
-    // Named by hand, it is not for uv to mend.
+    // The hint does not name uv if the interpreter was named by `--python`.
     let named = ran(&mut command(&sandbox, &["--python", bare.to_str().expect("UTF-8"), "header.py"]));
     assert_eq!((named.code, named.stderr.as_str()), (1, install.as_str()));
 
@@ -256,10 +256,10 @@ fn an_interpreter_without_flyte_is_told_with_what_would_bring_it() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_stand_in_without_its_python_is_explained() {
+fn a_version_manager_without_the_selected_python_is_explained() {
     let sandbox = Sandbox::new();
     sandbox.file("script.py", SCRIPT);
-    // What pyenv's answers where the version that is selected lacks it.
+    // pyenv answers like this if the selected version is not installed.
     program(&sandbox.home().join("bin/python3"), "echo 'pyenv: python3: command not found' >&2\nexit 127");
     let ran = ran(&mut command(&sandbox, &["script.py"]));
     let words = "pyenv: python3: command not found
@@ -273,7 +273,7 @@ hint: or name another interpreter: flyte-local run --python PYTHON …
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn the_python3_of_this_machine_starts_whatever_stands_in_for_it() {
+fn the_python3_of_this_machine_starts_even_through_a_wrapper() {
     let sandbox = Sandbox::new();
     sandbox.file("script.py", "import sys\nif __name__ == '__main__':\n    print(sys.executable)\n");
     let plain = Ran::from(

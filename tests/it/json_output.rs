@@ -1,6 +1,6 @@
 //! `docs/json-output.md` has each member that a command prints as JSON, and no other.
 
-#![allow(clippy::disallowed_methods, reason = "what is done to the files here makes the rows")]
+#![allow(clippy::disallowed_methods, reason = "the test changes files to get every row")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -12,21 +12,21 @@ use serde_json::Value;
 use crate::support::pages::blocks;
 use crate::support::{Ran, Sandbox, python};
 
-/// A row of the page's tables: a member, its type, and whether it is always there.
+/// A row of the page's tables: a member, its type, and whether it is always present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
     kind: String,
     is_always_there: bool,
 }
 
-/// The members of a command, by their paths.
+/// The members of a command's output, by their paths.
 type Members = BTreeMap<String, Member>;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The page's sections about commands, by their headings.
+/// Returns the page's sections on commands, by heading.
 fn sections() -> BTreeMap<String, String> {
     let page = std::fs::read_to_string(root().join("docs/json-output.md")).expect("the page");
     let sections = page.split("\n## ").skip(1).filter_map(|section| section.split_once('\n'));
@@ -51,7 +51,7 @@ fn documented(section: &str) -> Members {
     rows.map(member).collect()
 }
 
-/// Adds the members below `path`: their types, how often they were there, and how often they could have been.
+/// Records the members below `path`: their types, how often they occurred, and how often they could have occurred.
 fn walk(
     path: &str,
     value: &Value,
@@ -84,7 +84,7 @@ fn walk(
     }
 }
 
-/// The members of all these rows.
+/// Returns the members of all these rows.
 fn printed(rows: &[Value]) -> Members {
     let (mut seen, mut parents) = (BTreeMap::new(), BTreeMap::new());
     rows.iter().for_each(|row| walk("", row, &mut seen, &mut parents));
@@ -96,8 +96,8 @@ fn printed(rows: &[Value]) -> Members {
     seen.into_iter().map(member).collect()
 }
 
-/// Fails unless the section has the members of these rows, and no other. Every member that can be left out must be left out of
-/// one of the rows.
+/// Fails unless the section has exactly the members of these rows. Every member that can be left out must be left out of one
+/// of the rows.
 fn compare(heading: &str, rows: &[Value]) {
     let section = section(heading);
     assert_eq!(printed(rows), documented(&section), "docs/json-output.md, {heading}");
@@ -161,7 +161,7 @@ fn check_import_and_rekey_print_the_documented_members() {
     imported.extend(json(&sandbox, &["import", "--dry-run", "--from-vault", &vault]));
     compare("import", &imported);
 
-    // Files from before there was another recipient.
+    // These files predate the second recipient.
     let before: Vec<_> = ["org/a", "project/p/a", "domain/d/a"].map(|place| sandbox.secret_file(place)).into();
     let before: Vec<_> = before.into_iter().map(|file| (std::fs::read(&file).expect("there"), file)).collect();
     let bob = flyte_local::crypto::Identity::generate().recipient().to_string();
@@ -173,7 +173,7 @@ fn check_import_and_rekey_print_the_documented_members() {
     assert_eq!(removed, json(&sandbox, &["get", "secret"]), "delete recipient lists what get secret lists");
 }
 
-/// A process, until it is dropped.
+/// A process that is killed when dropped.
 struct Served(Child);
 
 impl Drop for Served {

@@ -1,5 +1,4 @@
-//! A value shows up nowhere but where it was asked for: not in what a command says, not in an argument list, not in a
-//! file.
+//! A value appears only where it was asked for: not in a command's messages, in an argument list or in another file.
 
 #![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
@@ -12,7 +11,7 @@ use flyte_local::crypto::Identity;
 
 const MARKER: &str = "hunter2-c0ffee";
 
-/// Runs `flyte-local` with the marker on standard input and in the file `value`; nothing it says may hold the marker.
+/// Runs `flyte-local` with the marker on standard input and in the file `value`. Its output must not contain the marker.
 fn silent(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
     let mut command = sandbox.command(arguments);
     command
@@ -22,7 +21,7 @@ fn silent(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
-    // It may refuse before it has read everything.
+    // The command may refuse before it has read everything.
     let _ = child.stdin.take().expect("piped").write_all(MARKER.as_bytes());
     let ran = Ran::from(child.wait_with_output().expect("it ends"));
     assert!(!ran.all().contains(MARKER), "{arguments:?}: {ran:?}");
@@ -30,10 +29,10 @@ fn silent(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn no_command_says_a_value() {
+fn no_command_prints_a_value() {
     let sandbox = Sandbox::new();
     let value = sandbox.file("value", MARKER);
-    // Some cases take it for an identity, and one that others can read would not be looked at.
+    // Some cases use the file as an identity, and an identity that others can read is refused unread.
     std::fs::set_permissions(value, PermissionsExt::from_mode(0o600)).expect("our own file");
     sandbox.file("too_large", MARKER.repeat(100_000));
     sandbox.file("not_utf8", [MARKER.as_bytes(), b"\xff"].concat());
@@ -78,7 +77,7 @@ fn no_command_says_a_value() {
         (2, &["create", "recipient", MARKER, "--name", "x"]),
         (2, &["create", "recipient", &format!("AGE-SECRET-KEY-1{MARKER}"), "--name", "x"]),
         (2, &["create", "recipient", "--from-file", "value", "--name", "x"]),
-        // The passphrase on a descriptor.
+        // Cases with the passphrase on a descriptor.
         (11, &["--passphrase-fd=0", "--identity=locked", "get", "secret", "s", "--reveal"]),
         (11, &["--passphrase-fd=0", "--identity=locked", "unlock"]),
         (11, &["--passphrase-fd=0", "--identity=locked", "update", "identity", "--no-passphrase"]),
@@ -93,11 +92,11 @@ fn no_command_says_a_value() {
         let ran = silent(&sandbox, arguments);
         assert_eq!(ran.code, *code, "{arguments:?}: {ran:?}");
     }
-    assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), MARKER.as_bytes(), "the one place");
+    assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), MARKER.as_bytes(), "only --reveal prints it");
 }
 
 #[test]
-fn a_value_in_the_wrong_place_is_not_repeated() {
+fn an_error_does_not_repeat_a_value_in_the_wrong_place() {
     let sandbox = Sandbox::new();
     let spaced = format!("{MARKER} ");
     let cases: &[&[&str]] = &[
@@ -138,7 +137,7 @@ fn a_value_in_the_wrong_place_is_not_repeated() {
 }
 
 #[test]
-fn what_follows_the_equals_sign_of_any_option_is_not_repeated() {
+fn an_error_does_not_repeat_the_text_after_an_options_equals_sign() {
     let sandbox = Sandbox::new();
     for option in ["--raw", "--type"] {
         let ran = silent(&sandbox, &["create", "secret", "s", "one", &format!("{option}={MARKER}")]);
@@ -158,7 +157,7 @@ fn a_value_that_begins_like_the_help_flag_is_not_taken_for_it() {
 }
 
 #[test]
-fn a_damaged_file_gives_nothing_away() {
+fn a_damaged_file_reveals_nothing() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", MARKER]);
     let path = sandbox.secret_file("org/s");

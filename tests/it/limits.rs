@@ -1,4 +1,4 @@
-//! What is many: a vault with more scopes than a process may have files open.
+//! Large numbers: a vault with more scopes than a process may have open files, and a header of the maximum size.
 
 #![allow(clippy::disallowed_methods, reason = "tests change files as any program could")]
 
@@ -6,14 +6,14 @@ use crate::support::{FLYTE_LOCAL, Ran, Sandbox, secret_id};
 use flyte_local::crypto::MAX_HEADER_BYTES;
 use flyte_local::secret::{SecretType, SecretValue};
 
-/// Each has a directory for itself and one for its domain.
+/// The number of projects. Each has a directory for itself and one for its domain.
 const PROJECTS: usize = 300;
 
-/// The most files that may be open: far fewer than there are scopes.
+/// The limit on open files: far fewer than there are scopes.
 const FILES: usize = 64;
 
 #[test]
-fn a_vault_with_more_scopes_than_files_may_be_open_is_read() {
+fn a_vault_with_more_scopes_than_allowed_open_files_is_read() {
     let sandbox = Sandbox::new();
     let mut vault = sandbox.open_vault();
     let value = SecretValue::new(b"a value".to_vec().into()).expect("small enough");
@@ -37,7 +37,7 @@ fn a_vault_with_more_scopes_than_files_may_be_open_is_read() {
     assert_eq!((list.code, list.stderr.as_str()), (0, ""));
     assert_eq!(list.text().lines().count(), 1 + 2 * PROJECTS, "a heading and a line each");
 
-    // The hint of a missing secret looks into every scope too.
+    // The hint for a missing secret searches every scope too.
     let missing = limited(&["exec", "--secret", "s", "--", "true"]);
     assert_eq!(missing.code, 10, "{missing:?}");
     assert!(missing.stderr.contains("\n  it exists in: project p0; project p1; "), "{missing:?}");
@@ -46,7 +46,7 @@ fn a_vault_with_more_scopes_than_files_may_be_open_is_read() {
 }
 
 #[test]
-fn a_header_of_the_most_bytes_is_read_without_the_value() {
+fn a_header_of_the_maximum_size_is_read_without_the_value() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "v"]);
     let (vault, id, file) = (sandbox.open_vault(), secret_id("org/s"), sandbox.secret_file("org/s"));
@@ -54,7 +54,7 @@ fn a_header_of_the_most_bytes_is_read_without_the_value() {
     let mac = good.windows(5).position(|window| window == b"\n--- ").expect("it has one") + 1;
     let header = mac + good[mac..].iter().position(|&byte| byte == b'\n').expect("its end") + 1;
     for (length, is_read) in [(MAX_HEADER_BYTES, true), (MAX_HEADER_BYTES + 1, false)] {
-        // A stanza of another kind, which age's clients pass over.
+        // A stanza of another kind, which age clients ignore.
         let stanza = format!("-> x {}\n\n", "a".repeat(length - header - "-> x \n\n".len()));
         std::fs::write(&file, [&good[..mac], stanza.as_bytes(), &good[mac..]].concat()).expect("written");
         assert_eq!(vault.metadata(&id).is_ok(), is_read, "{length}");

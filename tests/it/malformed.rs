@@ -1,4 +1,4 @@
-//! Whatever lies in a vault: no wrong value comes out of it, nothing outside it is read or written, and nothing hangs.
+//! Damaged and hostile vaults: no wrong value comes out, nothing outside the vault is read or written, and nothing hangs.
 
 #![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
@@ -13,13 +13,13 @@ use crate::support::{FLYTE_LOCAL, Ran, Sandbox, secret_id};
 use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
 use rustix::fs::{CWD, FileType, Mode, RenameFlags};
 
-/// Far beyond what any file takes on the slowest machine; a parser that is quadratic, or waits, takes longer.
+/// Far longer than any file takes on the slowest machine. A quadratic parser, or one that waits, takes longer still.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// What a process may use, in KiB.
+/// The memory that a process may use, in KiB.
 const MEMORY: &str = "262144";
 
-/// A command that must come to its end within the bound, and in the memory.
+/// Runs a command, which must end within the limits on time and memory.
 fn bounded(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
     let mut command = sandbox.program("timeout");
     let script = format!("ulimit -v {MEMORY} && exec \"$0\" \"$@\"");
@@ -29,7 +29,7 @@ fn bounded(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
     ran
 }
 
-/// The commands that look at the secret `s` of the organization, and what they do that is not to be seen outside.
+/// Commands on the organization's secret `s`. None of them may have an effect outside the vault.
 const COMMANDS: [&[&str]; 8] = [
     &["get", "secret", "s", "--reveal"],
     &["get", "secret", "s"],
@@ -41,7 +41,7 @@ const COMMANDS: [&[&str]; 8] = [
     &["check"],
 ];
 
-/// Each file with one bit turned, and cut to each length.
+/// Returns the file with each single bit flipped, and cut to each length.
 fn damaged(good: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
     let cuts = (0..good.len()).map(|length| (format!("cut to {length}"), good[..length].to_vec()));
     let flips = (0..good.len() * 8).map(|bit| {
@@ -53,7 +53,7 @@ fn damaged(good: &[u8]) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
 }
 
 #[test]
-fn no_cut_and_no_bit_of_a_file_gives_a_wrong_value() {
+fn a_cut_or_a_flipped_bit_of_a_file_never_gives_a_wrong_value() {
     let sandbox = Sandbox::new();
     let identities = sandbox.identities();
     let look_at = &|place: &str, length: usize| {
@@ -62,13 +62,13 @@ fn no_cut_and_no_bit_of_a_file_gives_a_wrong_value() {
         vault.writer().expect("writable").create_secret(&id, SecretType::Regular, &sealed).expect("created");
         let file = sandbox.secret_file(place);
         let good = std::fs::read(&file).expect("just written");
-        assert_eq!(sandbox.value(place), Some(value), "what is damaged below is good");
+        assert_eq!(sandbox.value(place), Some(value), "the file is good before it is damaged");
         let mut looks = 0;
         for (what, bytes) in damaged(&good) {
             std::fs::write(&file, &bytes).expect("damaged");
             let started = Instant::now();
             assert!(vault.value(&id, &identities).is_err(), "{place} {what}");
-            // Without a key, a list cannot tell; it must do no more than show the place it is in.
+            // Without a key, a list cannot detect the damage. It must only show the secret's own place.
             if let Ok(metadata) = vault.metadata(&id) {
                 assert_eq!(metadata.id, id, "{place} {what}");
             }
@@ -90,7 +90,7 @@ fn no_cut_and_no_bit_of_a_file_gives_a_wrong_value() {
 }
 
 #[test]
-fn no_cut_and_no_bit_of_a_vault_toml_gives_a_wrong_value() {
+fn a_cut_or_a_flipped_bit_of_vault_toml_never_gives_a_wrong_value() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
     let (id, identities) = (secret_id("org/s"), sandbox.identities());
@@ -106,7 +106,7 @@ fn no_cut_and_no_bit_of_a_vault_toml_gives_a_wrong_value() {
 }
 
 #[test]
-fn no_header_is_too_large_to_be_refused() {
+fn oversized_headers_are_refused_within_the_limits() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
     let file = sandbox.secret_file("org/s");
@@ -120,7 +120,7 @@ fn no_header_is_too_large_to_be_refused() {
         bombs.push((format!("{count} stanzas"), stanza.repeat(count).into_bytes()));
         bombs.push((format!("{count} bindings"), ours.repeat(count).into_bytes()));
     }
-    // As much as is allowed, of lines and of bytes.
+    // As many bytes as allowed, and as many lines.
     bombs.push(("60 long stanzas".to_owned(), format!("-> x {}\n\n", "a".repeat(2_000)).repeat(60).into_bytes()));
     bombs.push(("240 lines".to_owned(), format!("-> x\n{}\n", ("A".repeat(64) + "\n").repeat(230)).into_bytes()));
     for length in [130_000, 131_072, 1_000_000] {
@@ -135,7 +135,7 @@ fn no_header_is_too_large_to_be_refused() {
         std::fs::write(&file, [start, &bomb, rest].concat()).expect("written");
         for arguments in COMMANDS.iter().filter(|arguments| matches!(arguments[0], "get" | "exec" | "update")) {
             let ran = bounded(&sandbox, arguments);
-            // Within the limits, only the MAC tells that stanzas were added, and who has no key does not see that.
+            // Within the limits, only the MAC reveals added stanzas, and checking it needs the key.
             let sees = arguments[0] == "exec" || arguments.contains(&"--reveal");
             assert!(ran.code == 13 || ran.code == 0 && !sees, "{what} {arguments:?}: {ran:?}");
             assert!(!String::from_utf8_lossy(&ran.stdout).contains("value"), "{what} {arguments:?}: {ran:?}");
@@ -170,7 +170,7 @@ fn a_file_of_a_gigabyte_is_not_read() {
     assert_eq!(sandbox.value("org/s").as_deref(), Some(&b"value"[..]));
 }
 
-/// Every file below a directory, with its bytes.
+/// Returns every file below a directory, with its bytes.
 fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(directory).expect("listed").map(|entry| entry.expect("listed")) {
@@ -186,8 +186,8 @@ fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// A vault whose secret `s` is `inside`, and a copy of it outside in which the same secret is `outside`: whoever follows
-/// a link to that would find it good.
+/// A vault whose secret `s` is `inside`, and a valid copy of the vault elsewhere whose `s` is `outside`. A process that follows
+/// a link to the copy would accept it.
 fn with_a_twin() -> (Sandbox, PathBuf) {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "outside"]);
@@ -199,7 +199,7 @@ fn with_a_twin() -> (Sandbox, PathBuf) {
 }
 
 #[test]
-fn what_is_no_file_or_no_directory_leads_nowhere_and_keeps_nobody_waiting() {
+fn links_and_special_files_are_not_followed_and_nothing_hangs() {
     let mut cases = 0;
     for place in ["vault.toml", ".lock", "secrets", "secrets/org", "secrets/org/s.age", "secrets/org/.tmp"] {
         for kind in
@@ -209,7 +209,7 @@ fn what_is_no_file_or_no_directory_leads_nowhere_and_keeps_nobody_waiting() {
             let path = sandbox.vault().join(place);
             let before = tree(&twin);
             let is_directory = path.is_dir();
-            // Aside, whatever it is.
+            // Moves the file or directory aside.
             let _ = std::fs::rename(&path, sandbox.work().join("aside"));
             match kind {
                 "a link" => symlink(twin.join(place), &path).expect("a link"),
@@ -220,7 +220,7 @@ fn what_is_no_file_or_no_directory_leads_nowhere_and_keeps_nobody_waiting() {
                 "a device" => {
                     let zero = rustix::fs::makedev(1, 5);
                     if rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, Mode::RWXU, zero).is_err() {
-                        continue; // Only root makes one.
+                        continue; // Only root can make a device.
                     }
                 }
                 _ if is_directory => continue,
@@ -231,7 +231,7 @@ fn what_is_no_file_or_no_directory_leads_nowhere_and_keeps_nobody_waiting() {
                 let said = ran.all();
                 assert!(!said.contains("outside"), "{place} is {kind}, {arguments:?}: {ran:?}");
                 assert_eq!(tree(&twin), before, "{place} is {kind}, {arguments:?}");
-                // `.tmp` is cleared away by the next writer; nothing else may pass for what it is not.
+                // The next writer removes `.tmp`. A wrong type of file is an error everywhere else.
                 let may_be = place == "secrets/org/.tmp" || arguments[0] == "check" && place != "vault.toml";
                 let reads = matches!(arguments[0], "get" | "exec") && place == ".lock";
                 let elsewhere = arguments[0] == "create" && place == "secrets/org/s.age";
@@ -249,9 +249,9 @@ fn what_is_no_file_or_no_directory_leads_nowhere_and_keeps_nobody_waiting() {
     assert!(cases > 200, "{cases}");
 }
 
-/// Somebody exchanges a directory or a file for a link, over and over, while we read and write.
+/// A thread swaps a directory or a file for a link, over and over, while we read and write.
 #[test]
-fn an_exchange_at_any_moment_leads_nowhere() {
+fn a_link_swapped_in_at_any_moment_is_not_followed() {
     let rounds = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 7000 } else { 700 };
     for place in ["secrets", "secrets/org", "secrets/org/s.age"] {
         let (sandbox, twin) = with_a_twin();

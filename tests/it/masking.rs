@@ -14,7 +14,7 @@ use crate::support::{Ran, Random, SDKS, Sandbox, python};
 
 const CASES: u32 = 100_000;
 
-/// How many cases one list of values serves: making the list takes longer than masking a stream.
+/// The number of cases per list of values: making the list takes longer than masking a stream.
 const CASES_A_LIST: u32 = 20;
 
 impl Random {
@@ -22,7 +22,7 @@ impl Random {
         usize::try_from(self.below(limit as u64)).expect("less than the limit")
     }
 
-    /// From few letters, so that values overlap, repeat and contain each other.
+    /// Returns bytes of a small alphabet, so that values overlap, repeat and contain each other.
     fn bytes(&mut self, alphabet: &[u8], length: usize) -> Vec<u8> {
         (0..length).map(|_| alphabet[self.up_to(alphabet.len())]).collect()
     }
@@ -32,7 +32,7 @@ fn cases() -> u32 {
     if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * CASES } else { CASES }
 }
 
-/// None has the mask's `*`, so that a mask cannot become a part of an occurrence.
+/// No alphabet has the mask's `*`, so that a mask cannot become part of an occurrence.
 const ALPHABETS: [&[u8]; 5] = [b"a", b"ab", b"ab\n", b"abc\r\n ", b"\xff\xc3\xa9\0=Y"];
 
 fn base64(bytes: &[u8], url_safe: bool) -> Vec<u8> {
@@ -43,7 +43,7 @@ fn base64(bytes: &[u8], url_safe: bool) -> Vec<u8> {
     bits.chunks(6).map(digit).collect()
 }
 
-/// What is to be masked of a value, by the words of the documentation.
+/// Returns everything that must be masked of a value, according to the documentation.
 fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
     let mut text = value;
     while let [rest @ .., b'\n' | b'\r'] = text {
@@ -73,12 +73,12 @@ fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
             broken.push(line.to_vec());
         }
     }
-    // Any 12 bytes of a line of 24 or more, as a program may break it anywhere; not of rules.
+    // Any 12 bytes of a line of 24 or more, since a program may break the line anywhere. Runs of one character are left alone.
     for line in broken.iter().filter(|line| line.len() >= 24) {
         let rule = |part: &[u8]| blank(part) || part.iter().all(|byte| *byte == part[0]);
         patterns.extend((0..=line.len() - 12).map(|at| line[at..at + 12].to_vec()).filter(|part| !rule(part)));
     }
-    // As JSON and Python show it. The alphabets have no quotes and no backslash.
+    // The value as JSON and Python show it. The alphabets have no quotes and no backslash.
     let by_byte = |show: &dyn Fn(u8) -> String| text.iter().map(|byte| show(*byte)).collect::<String>().into_bytes();
     patterns.push(by_byte(&|byte| match byte {
         b'\n' => "\\n".to_owned(),
@@ -103,7 +103,7 @@ fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
         }
         if text.len() >= 8 {
             for before in 0..3 {
-                // Without the digits of which a neighbour has a part; then also with the last, as it is where nothing follows.
+                // Without the digits that share bits with a neighbour; then also with the last digit, as at the end of a text.
                 let shifted = base64(&[&[0; 2][..before], text].concat(), url_safe);
                 let (first, certain) = ([0, 2, 3][before], 8 * (before + text.len()) / 6);
                 patterns.push(shifted[first..certain].to_vec());
@@ -114,13 +114,14 @@ fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
     patterns
 }
 
-/// What may be shown of a stream of which this much is known: all of it, or all that cannot change any more.
+/// Returns what may be shown of a stream of which this much is known: all of it if the stream has ended, otherwise the part
+/// that cannot change any more.
 fn oracle(patterns: &[Vec<u8>], stream: &[u8], ended: bool) -> Vec<u8> {
     let starts_one = |end: &&[u8]| patterns.iter().any(|pattern| pattern.len() > end.len() && pattern.starts_with(end));
     let held = (0..stream.len()).map(|at| &stream[at..]).find(starts_one).map_or(0, <[u8]>::len);
     let limit = if ended { stream.len() } else { stream.len() - held };
 
-    // How far the longest occurrence at each position goes.
+    // The end of the longest occurrence at each position.
     let mut ends = vec![0; stream.len()];
     for pattern in patterns {
         for at in 0..stream.len() {
@@ -174,7 +175,7 @@ impl Values {
         Self { list, alphabet, values, patterns }
     }
 
-    /// Noise, values, parts of what is masked, and base64 of texts that hold a value.
+    /// Returns a mixture of noise, values, parts of masked patterns, and base64 of texts that contain a value.
     fn stream(&self, random: &mut Random) -> Vec<u8> {
         let mut stream = Vec::new();
         for _ in 0..random.up_to(6) {
@@ -224,7 +225,7 @@ fn a_stream_is_masked_the_same_however_it_is_split() {
     for case in 0..cases() / CASES_A_LIST {
         let values = Values::random(&mut random);
         for _ in 0..CASES_A_LIST / 2 {
-            // Standard output and standard error: two streams of one list, in turn.
+            // Two streams with one list, fed in turns, like standard output and standard error.
             let streams = [values.stream(&mut random), values.stream(&mut random)];
             let mut maskers = [Masker::new(values.list.clone()), Masker::new(values.list.clone())];
             let mut rest = [pieces(&mut random, &streams[0]), pieces(&mut random, &streams[1])].map(Vec::into_iter);
@@ -253,12 +254,12 @@ fn a_stream_is_masked_the_same_however_it_is_split() {
             }
         }
     }
-    // The cases are worth their time only if many hold a value.
+    // The test proves something only if many cases contain a value.
     assert!(masks > cases() as usize / 4, "only {masks} cases had something to mask");
 }
 
 #[test]
-fn values_that_are_added_and_flushes_let_nothing_through() {
+fn added_values_and_flushes_let_nothing_through() {
     let mut random = Random::seeded();
     for case in 0..cases() / CASES_A_LIST {
         let values = Values::random(&mut random);
@@ -267,7 +268,7 @@ fn values_that_are_added_and_flushes_let_nothing_through() {
         let mut masker = Masker::new(list.clone());
         let (mut output, mut known) = (Vec::new(), Vec::new());
         let mut unknown = values.values.iter().enumerate();
-        // Since the last addition or flush, no value may come through.
+        // No value may come through after the last addition or flush.
         let mut since = 0;
         for piece in pieces(&mut random, &stream) {
             match random.up_to(6) {
@@ -306,20 +307,20 @@ fn letters(random: &mut Random, length: usize) -> String {
     String::from_utf8(random.bytes(&alphabet, length)).expect("ASCII")
 }
 
-/// Whether some 12 bytes that follow each other in the value are in the text.
+/// Returns whether any 12 consecutive bytes of the value are in the text.
 fn holds_a_part(text: &str, value: &str) -> bool {
     (0..=value.len() - 12).any(|at| text.contains(&value[at..at + 12]))
 }
 
 #[test]
-fn of_a_value_that_is_broken_into_lines_no_long_part_stays() {
+fn no_long_part_stays_of_a_value_broken_into_lines() {
     let mut random = Random::seeded();
     for _ in 0..200 {
         let length = 24 + random.up_to(400);
         let value = letters(&mut random, length);
         let encoded = String::from_utf8(base64(value.as_bytes(), false)).expect("ASCII");
         for shown in [&value, &encoded] {
-            // As in a panel: the lines have a frame, and the first one begins anywhere.
+            // As in a panel: the lines are framed, and the first one begins at any column.
             let width = 12 + random.up_to(80);
             let first = random.up_to(width);
             let (head, rest) = shown.split_at(first.min(shown.len()));
@@ -331,7 +332,7 @@ fn of_a_value_that_is_broken_into_lines_no_long_part_stays() {
             assert!(output.starts_with("│ token: "), "{panel}\n{output}");
         }
     }
-    // The lines of a key as well, and a value between others; and what is like none is left alone.
+    // The lines of a key are masked too, also among other values. Other text is left alone.
     let lines: Vec<String> = (0..50).map(|_| letters(&mut random, 64)).collect();
     let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
     let output = masked(
@@ -352,7 +353,7 @@ fn of_a_value_that_is_broken_into_lines_no_long_part_stays() {
 }
 
 #[test]
-fn the_parts_of_a_large_value_are_looked_for_up_to_a_bound() {
+fn parts_of_a_large_value_are_searched_up_to_a_limit() {
     let mut random = Random::seeded();
     let value = letters(&mut random, 1 << 20);
     let shown = |at: usize| masked(&[&value], &format!("<{}>", &value[at..at + 40]));
@@ -360,13 +361,13 @@ fn the_parts_of_a_large_value_are_looked_for_up_to_a_bound() {
     assert_eq!((shown(0), shown(last - 28)), ("<*****>".to_owned(), "<*****>".to_owned()));
     assert_eq!(shown(last + 1), format!("<{}>", &value[last + 1..last + 41]));
     assert_eq!(masked(&[&value], &value), "*****");
-    // Other values have their share of it.
+    // The limit leaves room for the parts of other values.
     let token = letters(&mut random, 93);
     assert_eq!(masked(&[&value, &token], &format!("{}\n{}", &token[..40], &token[40..])), "*****\n*****");
 }
 
 #[test]
-fn the_strings_in_a_value_that_is_json_are_masked_by_themselves() {
+fn strings_in_a_json_value_are_masked_separately() {
     let lines = ["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcw", "ggSjAgEAAoIBAQC7VJTUt9Us8cKjMzEfYyji"];
     let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"));
     let account = format!(
@@ -380,10 +381,10 @@ fn the_strings_in_a_value_that_is_json_are_masked_by_themselves() {
     assert_eq!(shown(&format!("{}\n{}", &lines[0][..15], &lines[0][15..])), "*****\n*****");
     let encoded = String::from_utf8(base64(key.as_bytes(), false)).expect("ASCII");
     assert_eq!(shown(&encoded), "*****");
-    // As it is, and as JSON and Python write it again.
+    // The string as it is, and as JSON and Python quote it.
     assert_eq!(shown("<café \"secret> <caf\\u00e9 \\\"secret> <café \\\"secret>"), "<*****> <*****> <*****>");
     assert_eq!(shown("private_key password account 12345678 short"), "private_key password account 12345678 short");
-    // The names of members are in other output too, and so are numbers. Neither is half of JSON any.
+    // Names of members and numbers occur in other output too, so they are not masked. Incomplete JSON counts as plain text.
     for value in [&account[..account.len() - 1], r#""a string""#, "[1, 2, 3]", "{}"] {
         assert_eq!(masked(&[value], "a string 1, 2 caf\u{e9} \"secret"), "a string 1, 2 caf\u{e9} \"secret", "{value}");
     }
@@ -404,7 +405,7 @@ fn a_value_is_masked_as_json_and_python_quote_it() {
 }
 
 #[test]
-fn of_a_short_value_only_the_padded_base64_is_masked() {
+fn only_the_padded_base64_of_a_short_value_is_masked() {
     assert_eq!(masked(&["1", "a"], "MQ MQo YQ MQ== YQ=="), "MQ MQo YQ ***** *****");
     assert_eq!(masked(&["7 bytes"], "NyBieXRlcw NyBieXRlcw=="), "NyBieXRlcw *****");
     assert_eq!(masked(&["8 bytes."], "OCBieXRlcy4 OCBieXRlcy4="), "***** *****");

@@ -1,25 +1,25 @@
-//! A private mount that fails half-way. The faults are strace's; a system that forbids it from the start is in
-//! `tests/ordinary_user.rs`.
+//! A private mount that fails half-way, by faults that strace injects. `tests/it/ordinary_user.rs` covers systems that forbid
+//! the mount from the start.
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, python, require};
 
-/// Every mount fails; all but the first two do, which leaves `/etc` half prepared.
+/// Two faults: every mount fails, or every mount after the second, which leaves `/etc` half prepared.
 const FAULTS: [&str; 2] = ["mount:error=EPERM", "mount:error=EPERM:when=3+"];
 
-/// What `exec` says.
+/// The beginning of `exec`'s error.
 const CANNOT: &str = "secret a cannot be mounted in /etc/flyte/secrets: cannot ";
 
-/// `flyte-local`, whose mounts fail as told; `follow` decides whether those of its children do too.
+/// Runs `flyte-local` with this fault in its own mounts, and with `follow` also in those of its children.
 fn with_fault(sandbox: &Sandbox, follow: bool, fault: &str, arguments: &[&str]) -> Ran {
     require("strace", "strace");
     let log = sandbox.work().join("strace.log");
     let mut command = sandbox.program("strace");
-    // The second option only makes it fast.
+    // The second option only makes strace faster.
     command.args(follow.then_some(["-f", "--seccomp-bpf"]).into_iter().flatten()).arg("-o").arg(&log);
     command.args(["-e", "trace=mount", "-e", &format!("inject={fault}"), FLYTE_LOCAL]).args(arguments);
     let ran = Ran::from(command.output().expect("strace starts"));
     let log = std::fs::read_to_string(&log).expect("strace's log");
-    // What a command that mounts nothing shows is that it mounts nothing.
+    // A command that needs no mount must not try one.
     let mounts = arguments.contains(&"--mount") || arguments.contains(&"run");
     assert_eq!(log.contains("(INJECTED)"), mounts, "{fault}: {ran:?}\n{log}");
     ran
@@ -33,7 +33,7 @@ fn sandbox() -> Sandbox {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn where_etc_cannot_be_prepared_no_command_runs_that_wants_a_file() {
+fn a_command_that_needs_a_file_secret_fails_if_etc_cannot_be_prepared() {
     let sandbox = sandbox();
     for fault in FAULTS {
         let ran = with_fault(&sandbox, true, fault, &["exec", "--mount", "a", "--", "touch", "started"]);
@@ -41,7 +41,7 @@ fn where_etc_cannot_be_prepared_no_command_runs_that_wants_a_file() {
         assert!(ran.stderr.starts_with(&format!("error: {CANNOT}")), "{fault}: {ran:?}");
         assert!(ran.stderr.contains("Operation not permitted"), "{fault}: {ran:?}");
         assert!(ran.stderr.contains("\nhint: allow unprivileged user namespaces"), "{fault}: {ran:?}");
-        // It could in the child that tried, and cannot here, where there is no way back.
+        // Here the mount works in the child that tries it first, and fails in the process itself, which cannot undo it.
         let ran = with_fault(&sandbox, false, fault, &["exec", "--mount", "a", "--", "touch", "started"]);
         assert_eq!((ran.code, ran.text().as_str()), (1, ""), "{fault}: {ran:?}");
         assert!(ran.stderr.starts_with("error: cannot "), "{fault}: {ran:?}");
@@ -52,7 +52,7 @@ fn where_etc_cannot_be_prepared_no_command_runs_that_wants_a_file() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and strace: scripts/test"]
-fn where_etc_cannot_be_prepared_a_run_goes_on() {
+fn a_run_continues_if_etc_cannot_be_prepared() {
     let tasks = "
 import os
 import flyte
@@ -77,7 +77,7 @@ def file() -> None:
         assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (0, "one\n", ""), "{fault}");
         let ran = with_fault(&sandbox, true, fault, &["run", "--no-mask", "--python", python, "tasks.py", "variable"]);
         assert_eq!((ran.code, ran.said()), (0, vec!["one True".to_owned()]), "{fault}: {ran:?}");
-        // In a directory in memory; tests/run_without_mount.rs shows the rest of it.
+        // The file is in a directory in memory. `tests/it/run_without_mount.rs` tests the rest.
         let ran = with_fault(&sandbox, true, fault, &["run", "--no-mask", "--python", python, "tasks.py", "file"]);
         assert_eq!((ran.code, ran.said()), (0, vec!["True".to_owned()]), "{fault}: {ran:?}");
         let differs =

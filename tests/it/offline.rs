@@ -1,4 +1,4 @@
-//! The session of `docs/offline.md`, executed where there is no network: in a namespace with a loopback alone.
+//! The session of `docs/offline.md`, run without a network: in a namespace with only a loopback.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -8,19 +8,19 @@ use std::process::Command;
 use crate::support::pages::{Step, blocks, steps, without_times};
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, executable, python, require};
 
-/// Whoever types inside of the session.
+/// The user's name in the prompts inside the session.
 const INSIDE: &str = "offline";
 
-/// Ends what a command of the session printed; no text has it.
+/// Marks the end of a command's output. No text contains it.
 const END: char = '\u{1}';
 
-/// Runs each argument as a command of one shell, and says how it ended.
+/// A script that runs each argument as a command of one shell and prints its exit code.
 const SESSION: &str = r#"for typed; do eval "$typed"; printf '\001%d\n' $?; done 2>&1"#;
 
-/// Has the loopback up before anything else; as root, or as a user who is root of the namespace.
+/// A script that brings up the loopback first, as root or as a user who is root of the namespace.
 const WITHOUT_NETWORK: &str = r#"ip link set lo up && exec "$@""#;
 
-/// `flyte` and `python` of the newest SDK.
+/// Makes commands `flyte` and `python` of the newest SDK, and returns a PATH that has them.
 fn programs(sandbox: &Sandbox) -> String {
     let bin = sandbox.home().join("bin");
     std::fs::create_dir(&bin).expect("a directory");
@@ -46,7 +46,7 @@ fn without_network(sandbox: &Sandbox, path: &str, arguments: &[&str]) -> Command
     command
 }
 
-/// As it stands on the page, where the room between columns is what is in them.
+/// Returns the output as the page shows it, with a single space between columns.
 fn shown(sandbox: &Sandbox, output: &str) -> String {
     let output = output.replace(&sandbox.home().display().to_string(), "/home/you");
     let lines = output.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -55,7 +55,7 @@ fn shown(sandbox: &Sandbox, output: &str) -> String {
 
 #[test]
 #[ignore = "needs the Flyte SDKs, iproute2 and util-linux: scripts/test"]
-fn the_session_does_what_it_says() {
+fn the_session_of_the_page_works() {
     require("unshare", "util-linux");
     require("ip", "iproute2");
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/offline.md");
@@ -97,7 +97,7 @@ fn the_session_does_what_it_says() {
         }
         assert_eq!((output, ran.code), ("", 0), "{ran:?}");
     }
-    assert!(differences.is_empty(), "what happened otherwise than the page says:\n{differences}");
+    assert!(differences.is_empty(), "the page differs from what happened:\n{differences}");
     assert!(inside > 8, "the session was not found");
     crate::support::tally(&format!("docs/offline.md: {} commands without a network", all.len()));
 }

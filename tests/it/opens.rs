@@ -27,7 +27,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// How often `flyte-local run` with these arguments opens the secret's file.
+/// Returns how often `flyte-local run` with these arguments opens the secret's file.
 fn count_opens(sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> usize {
     require("strace", "strace");
     let log = sandbox.work().join("strace.log");
@@ -51,7 +51,7 @@ fn a_secret_is_opened_once_for_the_import_and_once_for_the_task() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_task_gets_the_value_of_its_start_and_the_import_one_value() {
+fn an_import_sees_one_value_and_a_task_the_value_at_its_start() {
     for sdk in SDKS {
         let sandbox = sandbox();
         let mut command = sandbox.flyte_command(sdk, &["task.py", "main"]);

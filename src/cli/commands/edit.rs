@@ -14,10 +14,10 @@ use crate::cli::docker::check_document;
 use crate::cli::environment::{inherited, runtime_directory};
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::hidden;
-use crate::cli::opener::Opener;
+use crate::cli::input::too_large;
 use crate::cli::prompt;
+use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::scope_flags;
-use crate::cli::value_input::too_large;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{self, EditError, EditedFile, Ended, MemoryBase};
 use flyte_local::process::Spawner;
@@ -60,7 +60,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         let error = CommandError::from(error).or_elsewhere(&vault, &id, "edit secret");
         if is_missing { error.hint(format!("or create it: {}", type_at("create"))) } else { error }
     })?;
-    let old = Opener::new(context).value(&vault, &id)?;
+    let old = SecretReader::new(context).value(&vault, &id)?;
     if std::str::from_utf8(old.expose()).is_err() {
         return Err(CommandError::new(
             Exit::Failed,

@@ -73,7 +73,7 @@ struct SecretVariable {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum BadSecretVariable {
+enum SecretVariableError {
     #[error(transparent)]
     Key(#[from] NameError),
     #[error("a variable name has only letters, digits and '_', and does not start with a digit")]
@@ -81,9 +81,9 @@ enum BadSecretVariable {
 }
 
 impl FromStr for SecretVariable {
-    type Err = BadSecretVariable;
+    type Err = SecretVariableError;
 
-    fn from_str(text: &str) -> Result<Self, BadSecretVariable> {
+    fn from_str(text: &str) -> Result<Self, SecretVariableError> {
         let (key, variable) = match text.split_once('=') {
             Some((key, variable)) => (key, Some(variable)),
             None => (text, None),
@@ -94,7 +94,7 @@ impl FromStr for SecretVariable {
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         };
         if variable.is_some_and(|name| !good(name)) {
-            return Err(BadSecretVariable::Variable);
+            return Err(SecretVariableError::Variable);
         }
         Ok(Self { key: key.parse()?, variable: variable.map(str::to_owned) })
     }

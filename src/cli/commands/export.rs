@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::opener::Opener;
 use crate::cli::paths::split;
 use crate::cli::reveal::reveal;
+use crate::cli::secret_reader::SecretReader;
 use flyte_local::launch::changes_how_programs_load;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::Directory;
@@ -36,9 +36,9 @@ pub(crate) struct Args {
     /// The secrets [default: all of the scope]
     #[arg(value_name = "NAME")]
     names: Vec<SecretName>,
-    #[arg(long, value_enum, default_value_t = Format::Dotenv, hide_possible_values = true)]
+    #[arg(long, value_enum, default_value_t = ExportFormat::Dotenv, hide_possible_values = true)]
     /// dotenv, json, shell or kubernetes
-    format: Format,
+    format: ExportFormat,
     #[command(flatten)]
     scope: ScopeArgs,
     /// Export what a task in the project and domain sees
@@ -58,7 +58,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ExportFormat {
     Dotenv,
     Json,
     Shell,
@@ -78,10 +78,10 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     require_place(context, &args)?;
     let vault = context.open_vault()?;
     let ids = chosen(context, &vault, &args)?;
-    let opener = Opener::new(context);
+    let reader = SecretReader::new(context);
     let mut secrets = Vec::with_capacity(ids.len());
     for id in ids {
-        let value = opener.value(&vault, &id)?;
+        let value = reader.value(&vault, &id)?;
         secrets.push((id.name, value));
     }
     secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -96,7 +96,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
 
 /// Before a secret is opened.
 fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError> {
-    if args.name.is_some() && args.format != Format::Kubernetes {
+    if args.name.is_some() && args.format != ExportFormat::Kubernetes {
         return Err(CommandError::new(Exit::Usage, "--name is for --format kubernetes"));
     }
     match &args.output {
@@ -165,9 +165,9 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
 
 fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     match args.format {
-        Format::Dotenv => dotenv::render(secrets),
-        Format::Json => json::render(secrets),
-        Format::Shell => {
+        ExportFormat::Dotenv => dotenv::render(secrets),
+        ExportFormat::Json => json::render(secrets),
+        ExportFormat::Shell => {
             let mut unfit = shell::render(secrets).err().unwrap_or_default();
             let reason = "a variable of its name changes how programs load, and a shell would set it";
             let is_told = |name: &SecretName, unfit: &[FormatError]| unfit.iter().any(|other| other.name == *name);
@@ -178,7 +178,7 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
             }
             if unfit.is_empty() { shell::render(secrets) } else { Err(unfit) }
         }
-        Format::Kubernetes => kubernetes::render(args.name.as_deref().unwrap_or("flyte-local"), secrets),
+        ExportFormat::Kubernetes => kubernetes::render(args.name.as_deref().unwrap_or("flyte-local"), secrets),
     }
 }
 
@@ -190,7 +190,7 @@ fn unfit(unfit: Vec<FormatError>) -> CommandError {
 
 fn tell(context: &Context<'_>, args: &Args, secrets: &[(SecretName, SecretValue)]) {
     let is_expanded = |value: &SecretValue| std::str::from_utf8(value.expose()).is_ok_and(dotenv::is_expanded);
-    for (name, _) in secrets.iter().filter(|(_, value)| args.format == Format::Dotenv && is_expanded(value)) {
+    for (name, _) in secrets.iter().filter(|(_, value)| args.format == ExportFormat::Dotenv && is_expanded(value)) {
         context.ui.say(&format!(
             "flyte-local: {name} has a ${{…}}: python-dotenv reads it as it is only with interpolate=False"
         ));

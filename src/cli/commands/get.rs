@@ -6,8 +6,8 @@ use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing;
-use crate::cli::opener::Opener;
 use crate::cli::reveal::reveal;
+use crate::cli::secret_reader::SecretReader;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretName};
 use flyte_local::vault::Listing;
 
@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let id = secret_id(name, args.scope);
     let elsewhere = |error: CommandError| error.or_elsewhere(&vault, &id, "get secret");
     if args.reveal {
-        let value = Opener::new(context).value(&vault, &id).map_err(elsewhere)?;
+        let value = SecretReader::new(context).value(&vault, &id).map_err(elsewhere)?;
         return reveal(context.ui, value.expose());
     }
     let metadata = vault.metadata(&id).map_err(|error| elsewhere(error.into()))?;

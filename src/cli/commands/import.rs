@@ -1,22 +1,21 @@
 //! `import`
 
 mod plan;
+mod selection;
 mod source;
 
 use std::path::PathBuf;
-use std::str::FromStr;
-
-use clap::ValueEnum;
 
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::opener::Opener;
 use crate::cli::progress::Progress;
+use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::quoted;
-use flyte_local::secret::{NameError, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::vault::Vault;
-use plan::{Action, Plan, Step};
+use plan::{ImportAction, ImportPlan, ImportStep};
+use selection::{ImportFormat, Mapping, Selection};
+use source::ImportSource;
 
 /// Import secrets from a file or another vault
 ///
@@ -47,7 +46,7 @@ pub(crate) struct Args {
     from_vault: Option<PathBuf>,
     /// The file's format [default: by its name, or dotenv]
     #[arg(long, value_enum, conflicts_with = "from_vault")]
-    format: Option<Format>,
+    format: Option<ImportFormat>,
     #[command(flatten)]
     scope: ScopeArgs,
     /// Show what would be done; write nothing
@@ -69,37 +68,6 @@ pub(crate) struct Args {
     lower: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Dotenv,
-    Json,
-    Yaml,
-}
-
-/// `VAR=NAME`.
-#[derive(Debug, Clone)]
-struct Mapping {
-    variable: String,
-    name: SecretName,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum BadMapping {
-    #[error(transparent)]
-    Name(#[from] NameError),
-    #[error("it is not of the form VAR=NAME")]
-    Form,
-}
-
-impl FromStr for Mapping {
-    type Err = BadMapping;
-
-    fn from_str(text: &str) -> Result<Self, BadMapping> {
-        let (variable, name) = text.split_once('=').ok_or(BadMapping::Form)?;
-        Ok(Self { variable: variable.to_owned(), name: name.parse()? })
-    }
-}
-
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let mut vault = if args.dry_run {
         context.open_vault()?
@@ -109,16 +77,19 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         vault.require_writable()?;
         vault
     };
-    let opener = Opener::new(context);
-    let source = source::Source::of(&args);
-    let incoming = source::read(context, &args, &source, &opener)?;
-    let plan = Plan::make(&vault, incoming, args.overwrite, &opener, &source)?;
+    let reader = SecretReader::new(context);
+    let source = ImportSource::of(args.from_vault, args.file);
+    let ScopeArgs { project, domain } = args.scope;
+    let Args { format, only, map, lower, .. } = args;
+    let selection = Selection { project, domain, format, only, map, lower };
+    let incoming = source::read(context, &selection, &source, &reader)?;
+    let plan = ImportPlan::make(&vault, incoming, args.overwrite, &reader, &source)?;
     plan.print(context)?;
     if !args.dry_run {
         write(context, &mut vault, &plan)?;
     }
     context.ui.say(&plan.summary(args.dry_run));
-    let kept = plan.count(Action::Keep);
+    let kept = plan.count(ImportAction::Keep);
     if kept > 0 {
         let message = match kept {
             1 => "one secret has another value, and was left alone".to_owned(),
@@ -127,7 +98,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         return Err(CommandError::new(Exit::Exists, message)
             .hint("to change them: --overwrite; to pass them over, name the others: --only VAR"));
     }
-    let all_is_there = !args.dry_run && args.only.is_empty() && !plan.steps.is_empty();
+    let all_is_there = !args.dry_run && selection.only.is_empty() && !plan.steps.is_empty();
     if let Some(file) = source.plaintext().filter(|_| all_is_there) {
         context.ui.hint(&format!(
             "{} still has the values in plain text; to delete it: rm {}",
@@ -139,12 +110,12 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
 }
 
 /// Writes what the plan says, one secret after another.
-fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), CommandError> {
-    let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.action.writes()).collect();
+fn write(context: &Context<'_>, vault: &mut Vault, plan: &ImportPlan) -> Result<(), CommandError> {
+    let steps: Vec<&ImportStep> = plan.steps.iter().filter(|step| step.action.writes()).collect();
     let progress = Progress::start(context.ui, steps.len(), "importing");
-    for (done, Step { incoming, action, .. }) in steps.iter().enumerate() {
+    for (done, ImportStep { incoming, action, .. }) in steps.iter().enumerate() {
         let written = vault.writer().and_then(|mut writer| match action {
-            Action::Create => writer.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
+            ImportAction::Create => writer.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
             _ => writer.update_secret(&incoming.id, &incoming.value),
         });
         written.map_err(|error| {
@@ -155,15 +126,4 @@ fn write(context: &Context<'_>, vault: &mut Vault, plan: &Plan) -> Result<(), Co
         progress.step();
     }
     Ok(())
-}
-
-/// A secret that is to be there.
-struct Incoming {
-    id: SecretId,
-    secret_type: SecretType,
-    value: SecretValue,
-    /// Where in the file it stands.
-    line: Option<usize>,
-    /// What the file calls it.
-    variable: Option<String>,
 }

@@ -11,13 +11,13 @@ use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter;
-use crate::cli::opener::Opener;
 use crate::cli::prompt;
 use crate::cli::sanitize::harmless;
+use crate::cli::secret_reader::SecretReader;
 use flyte_local::flyte::{About, Cluster, Interpreter, Target};
 use flyte_local::secret::{Domain, Project, ScopeFilter, SecretName};
 use flyte_local::vault::{Metadata, Vault};
-use plan::{Action, Destination, Plan};
+use plan::{Destination, PushAction, PushPlan};
 use send::Sent;
 
 /// Send secrets to a cluster
@@ -98,15 +98,15 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     let vault = context.open_vault()?;
     let chosen = chosen(&vault, &args)?;
     let destination = Destination { project: args.to_project.clone(), domain: args.to_domain.clone() };
-    let mut plan = Plan::new(chosen, &destination)?;
+    let mut plan = PushPlan::new(chosen, &destination)?;
     if plan.steps.is_empty() {
         context.ui.say("there are no secrets to send");
         return plan.print(context);
     }
-    let opener = Opener::new(context);
+    let reader = SecretReader::new(context);
     if !args.dry_run {
         // Before Python starts, which takes the passphrase's descriptor away.
-        opener.identities()?.unlock_for(&vault)?;
+        reader.identities()?.unlock_for(&vault)?;
     }
 
     let interpreter = interpreter::find(context.spawner(), args.python.clone(), None)?;
@@ -124,10 +124,10 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
         if !args.yes && !prompt::confirm(&format!("{} at {}?", plan.question(), harmless(&about.endpoint)))? {
             return Err(CommandError::new(Exit::Failed, "nothing was sent"));
         }
-        sent = send::send(context, &mut cluster, &vault, &opener, &plan);
-        context.ui.say(&sent.summary(plan.count(Action::Skip)));
+        sent = send::send(context, &mut cluster, &vault, &reader, &plan);
+        context.ui.say(&sent.summary(plan.count(PushAction::Skip)));
     }
-    if plan.count(Action::Skip) > 0 {
+    if plan.count(PushAction::Skip) > 0 {
         context.ui.say("what is there was left alone, whatever its value: the cluster gives none back to compare with");
         context.ui.hint("to give it the vault's values: --update");
     }

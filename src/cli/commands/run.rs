@@ -24,7 +24,7 @@ use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
 use flyte_local::process::Spawner;
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::RunScope;
-use source::Source;
+use source::RunSecrets;
 
 /// Run a Flyte task with the secrets it declares
 ///
@@ -119,7 +119,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         leaks: args.leaks.into(),
         secrets_directory: injector.is_redirected().then(|| injector.secrets_directory().to_owned()),
     };
-    let source = Source::new(injector, chosen, fallback, !args.no_mask);
+    let source = RunSecrets::new(injector, chosen, fallback, !args.no_mask);
     let surroundings = Surroundings {
         mask: (!args.no_mask).then_some(&watchlist),
         directory: removal.as_ref().map(Removal::directory),

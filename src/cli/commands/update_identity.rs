@@ -1,20 +1,15 @@
 //! `update identity`
 
+mod replace;
 mod rotate;
-
-use std::io;
-use std::path::Path;
-
-use zeroize::Zeroizing;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::identities;
-use crate::cli::identity_source::{MAX_KEY_FILE_BYTES, Origin, none_at};
-use crate::cli::paths::split;
+use crate::cli::identity_place::{IdentityPlace, none_at};
 use crate::cli::shell::quoted;
-use flyte_local::crypto::{self, IdentityFile, Passphrase};
-use flyte_local::storage::{Directory, WriteError};
+use flyte_local::crypto::IdentityFile;
+use replace::replace;
 
 /// Change your identity's passphrase, or rotate its key
 ///
@@ -46,7 +41,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let origin = only_file(context)?;
     let path = origin.path().expect("a file");
-    let before = context.read_origin(&origin)?.ok_or_else(|| none_at(&origin))?;
+    let before = context.read_identity_place(&origin)?.ok_or_else(|| none_at(&origin))?;
     let file = origin.parse(&before)?;
     if file.is_open_ssh() {
         let error = CommandError::new(Exit::Failed, format!("{origin} is a key of OpenSSH's"));
@@ -75,49 +70,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
 }
 
 /// The file of the identity, if one is named.
-fn only_file(context: &Context<'_>) -> Result<Origin, CommandError> {
+fn only_file(context: &Context<'_>) -> Result<IdentityPlace, CommandError> {
     let mut places = context.identity_places()?;
     match (places.pop(), places.is_empty()) {
-        (Some(origin @ Origin::File(_)), true) => Ok(origin),
-        (Some(Origin::Variable), true) => {
-            Err(CommandError::new(Exit::Usage, format!("{} is a variable, not a file", Origin::Variable)))
+        (Some(origin @ IdentityPlace::File(_)), true) => Ok(origin),
+        (Some(IdentityPlace::Variable), true) => {
+            Err(CommandError::new(Exit::Usage, format!("{} is a variable, not a file", IdentityPlace::Variable)))
         }
         _ => Err(CommandError::new(Exit::Usage, "several identities are in use, and one is to be changed")
             .hint("name it: --identity FILE")),
     }
-}
-
-/// Puts the identities into the place of what was there `before`, locked if there is a passphrase.
-fn replace(path: &Path, before: &[u8], text: &[u8], passphrase: Option<&Passphrase>) -> Result<(), CommandError> {
-    let failed = |error: &dyn std::fmt::Display| {
-        CommandError::new(Exit::Failed, format!("cannot write {}", path.display())).because(error.to_string())
-    };
-    let bytes = match passphrase {
-        Some(passphrase) => crypto::lock(text, passphrase).map_err(|error| failed(&error))?.into(),
-        None => Zeroizing::new(text.to_vec()),
-    };
-    // Where a link leads: the link stays.
-    let target = path.canonicalize().map_err(|error| failed(&error))?;
-    let (directory, name) = split(&target).ok_or_else(|| failed(&"it has no name"))?;
-    let directory = Directory::open(directory)?;
-    let limit = MAX_KEY_FILE_BYTES;
-    let check = |read_back: &[u8]| {
-        let opened = match (IdentityFile::parse(read_back), passphrase) {
-            (Ok(IdentityFile::Open(_)), None) => read_back == text,
-            (Ok(IdentityFile::Locked(locked)), Some(passphrase)) => {
-                locked.unlock(passphrase).is_ok_and(|unlocked| *unlocked.kept == *text)
-            }
-            _ => false,
-        };
-        let now = directory.read(name, limit).map_err(io::Error::other)?;
-        match (opened, now) {
-            (false, _) => Err(io::Error::other("what was read back does not open")),
-            (true, Some(now)) if *now == *before => Ok(()),
-            (true, _) => Err(io::Error::other("it was changed meanwhile, and was left as it is")),
-        }
-    };
-    directory.replace(name, &bytes, check).map_err(|error| match error {
-        WriteError::Storage(error) => CommandError::from(error),
-        error => CommandError::chain(Exit::Failed, &error),
-    })
 }

@@ -3,7 +3,7 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{Cell, Column, Layout};
+use super::cell::{Cell, Column, Layout};
 use crate::cli::ui::{Color, paint};
 
 const GAP: &str = "  ";

@@ -2,18 +2,18 @@
 
 use serde::Serialize;
 
-use super::Incoming;
-use super::source::Source;
+use super::selection::Incoming;
+use super::source::ImportSource;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing::{Id, action_cell, scope_cell};
-use crate::cli::opener::Opener;
+use crate::cli::secret_reader::SecretReader;
 use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::secret::SecretId;
 use flyte_local::vault::{Vault, VaultError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum ImportAction {
     Create,
     Change,
     /// It has that value.
@@ -22,7 +22,7 @@ pub(super) enum Action {
     Keep,
 }
 
-impl Action {
+impl ImportAction {
     pub(super) fn writes(self) -> bool {
         matches!(self, Self::Create | Self::Change)
     }
@@ -46,53 +46,53 @@ impl Action {
     }
 }
 
-pub(super) struct Step {
+pub(super) struct ImportStep {
     pub(super) incoming: Incoming,
-    pub(super) action: Action,
+    pub(super) action: ImportAction,
 }
 
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
+pub(super) struct ImportPlan {
+    pub(super) steps: Vec<ImportStep>,
 }
 
-impl Plan {
+impl ImportPlan {
     pub(super) fn make(
         vault: &Vault,
         incoming: Vec<Incoming>,
         overwrite: bool,
-        opener: &Opener<'_>,
-        source: &Source,
+        reader: &SecretReader<'_>,
+        source: &ImportSource,
     ) -> Result<Self, CommandError> {
         let (mut steps, mut reasons) = (Vec::with_capacity(incoming.len()), Vec::new());
         for incoming in incoming {
             let id = &incoming.id;
             let action = match vault.require_absent(id) {
-                Ok(()) => Action::Create,
+                Ok(()) => ImportAction::Create,
                 Err(VaultError::SecretExists { .. }) => {
-                    let value = opener.value(vault, id)?;
+                    let value = reader.value(vault, id)?;
                     let found = vault.metadata(id)?.secret_type;
                     if found != incoming.secret_type {
                         reasons.push(format!("{id} is of type {found}, not {}", incoming.secret_type));
                     }
                     match (value == incoming.value, overwrite) {
-                        (true, _) => Action::Same,
-                        (false, true) => Action::Change,
-                        (false, false) => Action::Keep,
+                        (true, _) => ImportAction::Same,
+                        (false, true) => ImportAction::Change,
+                        (false, false) => ImportAction::Keep,
                     }
                 }
                 Err(error) => return Err(error.into()),
             };
-            steps.push(Step { incoming, action });
+            steps.push(ImportStep { incoming, action });
         }
         if reasons.is_empty() { Ok(Self { steps }) } else { Err(source.refused(reasons)) }
     }
 
-    pub(super) fn count(&self, action: Action) -> usize {
+    pub(super) fn count(&self, action: ImportAction) -> usize {
         self.steps.iter().filter(|step| step.action == action).count()
     }
 
     pub(super) fn summary(&self, dry_run: bool) -> String {
-        let [create, change] = [Action::Create, Action::Change].map(|action| self.count(action));
+        let [create, change] = [ImportAction::Create, ImportAction::Change].map(|action| self.count(action));
         let left = self.steps.len() - create - change;
         match dry_run {
             true => format!("would create {create}, change {change} and leave {left} alone; nothing was written"),
@@ -101,14 +101,14 @@ impl Plan {
     }
 
     pub(super) fn print(&self, context: &Context<'_>) -> Result<(), CommandError> {
-        let rows: Vec<_> = self.steps.iter().map(StepRow::from).collect();
+        let rows: Vec<_> = self.steps.iter().map(ImportRow::from).collect();
         table::print(context.ui, context.output_format, &rows)
     }
 }
 
 /// A secret that is imported, or left alone.
 #[derive(Serialize)]
-struct StepRow<'a> {
+struct ImportRow<'a> {
     #[serde(flatten)]
     id: Id<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,17 +117,17 @@ struct StepRow<'a> {
     variable: Option<&'a str>,
     action: &'static str,
     #[serde(skip)]
-    step: &'a Step,
+    step: &'a ImportStep,
 }
 
-impl<'a> From<&'a Step> for StepRow<'a> {
-    fn from(step: &'a Step) -> Self {
+impl<'a> From<&'a ImportStep> for ImportRow<'a> {
+    fn from(step: &'a ImportStep) -> Self {
         let Incoming { id, line, variable, .. } = &step.incoming;
         Self { id: id.into(), line: *line, variable: variable.as_deref(), action: step.action.word(), step }
     }
 }
 
-impl Row for StepRow<'_> {
+impl Row for ImportRow<'_> {
     const COLUMNS: &'static [Column] =
         &[Column::new("name"), Column::new("scope"), Column::new("from"), Column::new("action")];
 

@@ -5,13 +5,13 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Args, Format, Incoming};
+use super::selection::{ImportFormat, Incoming, Selection};
 use crate::cli::context::Context;
 use crate::cli::environment::permissions;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::opener::Opener;
+use crate::cli::input::{nothing_came, read_stdin};
+use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::quoted;
-use crate::cli::value_input::{nothing_came, read_stdin};
 use flyte_local::secret::{MAX_VALUE_BYTES, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::{Permissions, read_users_file};
 use flyte_local::transfer::{Entry, dotenv, json, yaml};
@@ -23,17 +23,17 @@ const MAX_FILE_BYTES: usize = 16 * MAX_VALUE_BYTES;
 const MOST_REASONS: usize = 20;
 
 /// Where it comes from.
-pub(super) enum Source {
+pub(super) enum ImportSource {
     File(PathBuf),
     Stdin,
     Vault(PathBuf),
 }
 
-impl Source {
-    pub(super) fn of(args: &Args) -> Self {
-        match (&args.from_vault, &args.file) {
-            (Some(vault), _) => Self::Vault(vault.clone()),
-            (None, Some(file)) if file != Path::new("-") => Self::File(file.clone()),
+impl ImportSource {
+    pub(super) fn of(vault: Option<PathBuf>, file: Option<PathBuf>) -> Self {
+        match (vault, file) {
+            (Some(vault), _) => Self::Vault(vault),
+            (None, Some(file)) if file != Path::new("-") => Self::File(file),
             (None, _) => Self::Stdin,
         }
     }
@@ -59,7 +59,7 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ImportSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
@@ -72,13 +72,13 @@ impl fmt::Display for Source {
 /// Everything that is to be there, each secret once.
 pub(super) fn read(
     context: &Context<'_>,
-    args: &Args,
-    source: &Source,
-    opener: &Opener<'_>,
+    selection: &Selection,
+    source: &ImportSource,
+    reader: &SecretReader<'_>,
 ) -> Result<Vec<Incoming>, CommandError> {
     match source {
-        Source::Vault(path) => from_vault(context, args, path, opener),
-        Source::File(path) => {
+        ImportSource::Vault(path) => from_vault(context, selection, path, reader),
+        ImportSource::File(path) => {
             let bytes = read_users_file(path, MAX_FILE_BYTES)?;
             let missing = || CommandError::new(Exit::NotFound, format!("there is no file {}", path.display()));
             let bytes = bytes.ok_or_else(missing)?;
@@ -88,9 +88,9 @@ pub(super) fn read(
             if permissions()? == Permissions::Checked {
                 warn_of_readers(context, path);
             }
-            from_file(context, args, source, args.format.unwrap_or_else(|| format_of(path)), &bytes)
+            from_file(context, selection, source, selection.format.unwrap_or_else(|| format_of(path)), &bytes)
         }
-        Source::Stdin => {
+        ImportSource::Stdin => {
             let bytes = read_stdin(MAX_FILE_BYTES + 1)?;
             if bytes.is_empty() {
                 return Err(nothing_came(&source.to_string()));
@@ -98,16 +98,16 @@ pub(super) fn read(
             if bytes.len() > MAX_FILE_BYTES {
                 return Err(source.refused([format!("it is larger than {MAX_FILE_BYTES} bytes")]));
             }
-            from_file(context, args, source, args.format.unwrap_or(Format::Dotenv), &bytes)
+            from_file(context, selection, source, selection.format.unwrap_or(ImportFormat::Dotenv), &bytes)
         }
     }
 }
 
-fn format_of(path: &Path) -> Format {
+fn format_of(path: &Path) -> ImportFormat {
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("json") => Format::Json,
-        Some("yaml" | "yml") => Format::Yaml,
-        _ => Format::Dotenv,
+        Some("json") => ImportFormat::Json,
+        Some("yaml" | "yml") => ImportFormat::Yaml,
+        _ => ImportFormat::Dotenv,
     }
 }
 
@@ -120,26 +120,30 @@ fn warn_of_readers(context: &Context<'_>, path: &Path) {
 
 fn from_file(
     context: &Context<'_>,
-    args: &Args,
-    source: &Source,
-    format: Format,
+    selection: &Selection,
+    source: &ImportSource,
+    format: ImportFormat,
     bytes: &[u8],
 ) -> Result<Vec<Incoming>, CommandError> {
     let parsed = match format {
-        Format::Dotenv => dotenv::parse(bytes),
-        Format::Json => json::parse(bytes),
-        Format::Yaml => yaml::parse(bytes),
+        ImportFormat::Dotenv => dotenv::parse(bytes),
+        ImportFormat::Json => json::parse(bytes),
+        ImportFormat::Yaml => yaml::parse(bytes),
     };
     let entries = parsed.map_err(|malformed| {
         let error = source.refused(malformed.iter().map(ToString::to_string));
-        if format == Format::Dotenv { error.hint("a value of more than one line stands in quotes") } else { error }
+        if format == ImportFormat::Dotenv {
+            error.hint("a value of more than one line stands in quotes")
+        } else {
+            error
+        }
     })?;
-    require_named(args, source, |name| entries.iter().any(|entry| *entry.name == name))?;
-    let scope = Scope::new(args.scope.project.clone(), args.scope.domain.clone());
+    require_named(selection, source, |name| entries.iter().any(|entry| *entry.name == name))?;
+    let scope = Scope::new(selection.project.clone(), selection.domain.clone());
     let (mut incoming, mut reasons, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
-    for entry in entries.into_iter().filter(|entry| is_chosen(args, &entry.name)) {
+    for entry in entries.into_iter().filter(|entry| is_chosen(selection, &entry.name)) {
         let line = entry.line;
-        match secret(args, &scope, &entry) {
+        match secret(selection, &scope, &entry) {
             Err(reason) => reasons.push(format!("line {line}: {reason}")),
             Ok(new) => match places.insert(new.id.name.clone(), line) {
                 Some(other) => {
@@ -159,13 +163,13 @@ fn from_file(
 }
 
 /// What of an entry is not as its author may think it is.
-fn tell(context: &Context<'_>, format: Format, entry: &Entry, new: &Incoming) {
+fn tell(context: &Context<'_>, format: ImportFormat, entry: &Entry, new: &Incoming) {
     let (line, name) = (entry.line, &new.id.name);
     if let Some(replaced) = entry.replaces {
         let told = format!("flyte-local: line {line}: {name} stands in line {replaced} too; the last one counts");
         context.ui.say(&told);
     }
-    let is_expanded = |value: &str| format == Format::Dotenv && dotenv::is_expanded(value);
+    let is_expanded = |value: &str| format == ImportFormat::Dotenv && dotenv::is_expanded(value);
     if entry.value.as_deref().is_some_and(|value| is_expanded(value)) {
         context.ui.say(&format!(
             "flyte-local: line {line}: {name} has a ${{…}}, which is kept as it stands; python-dotenv would expand it"
@@ -174,9 +178,13 @@ fn tell(context: &Context<'_>, format: Format, entry: &Entry, new: &Incoming) {
 }
 
 /// That what the options name is there: a mistyped one would have no effect.
-fn require_named(args: &Args, source: &Source, is_there: impl Fn(&str) -> bool) -> Result<(), CommandError> {
-    let mapped = args.map.iter().map(|mapping| (&mapping.variable, "--map"));
-    for (name, option) in args.only.iter().map(|name| (name, "--only")).chain(mapped) {
+fn require_named(
+    selection: &Selection,
+    source: &ImportSource,
+    is_there: impl Fn(&str) -> bool,
+) -> Result<(), CommandError> {
+    let mapped = selection.map.iter().map(|mapping| (&mapping.variable, "--map"));
+    for (name, option) in selection.only.iter().map(|name| (name, "--only")).chain(mapped) {
         if !is_there(name) {
             return Err(CommandError::new(Exit::NotFound, format!("{source} has no {name}, which {option} names")));
         }
@@ -184,16 +192,17 @@ fn require_named(args: &Args, source: &Source, is_there: impl Fn(&str) -> bool) 
     Ok(())
 }
 
-fn is_chosen(args: &Args, name: &str) -> bool {
-    args.only.is_empty() || args.only.iter().any(|only| only == name)
+fn is_chosen(selection: &Selection, name: &str) -> bool {
+    selection.only.is_empty() || selection.only.iter().any(|only| only == name)
 }
 
 /// The secret of an entry, or why there is none. What stands in the place of a name is not repeated: it may be a piece of a
 /// value.
-fn secret(args: &Args, scope: &Scope, entry: &Entry) -> Result<Incoming, String> {
+fn secret(selection: &Selection, scope: &Scope, entry: &Entry) -> Result<Incoming, String> {
     let value = entry.value.as_ref().ok_or("there is a name without '=' and a value")?;
-    let mapped = args.map.iter().find(|mapping| mapping.variable == *entry.name).map(|mapping| mapping.name.clone());
-    let name = match (mapped, args.lower) {
+    let mapped =
+        selection.map.iter().find(|mapping| mapping.variable == *entry.name).map(|mapping| mapping.name.clone());
+    let name = match (mapped, selection.lower) {
         (Some(name), _) => Ok(name),
         (None, true) => entry.name.to_ascii_lowercase().parse(),
         (None, false) => entry.name.parse::<SecretName>(),
@@ -207,22 +216,22 @@ fn secret(args: &Args, scope: &Scope, entry: &Entry) -> Result<Incoming, String>
 
 fn from_vault(
     context: &Context<'_>,
-    args: &Args,
+    selection: &Selection,
     path: &Path,
-    opener: &Opener<'_>,
+    reader: &SecretReader<'_>,
 ) -> Result<Vec<Incoming>, CommandError> {
     let command = format!("flyte-local --vault {}", quoted(path));
     let vault = context.open_other_vault(path, &command)?;
-    let filter = ScopeFilter { project: args.scope.project.clone(), domain: args.scope.domain.clone() };
+    let filter = ScopeFilter { project: selection.project.clone(), domain: selection.domain.clone() };
     let listing = vault.list(&filter).map_err(|error| CommandError::from(error).in_vault_of(&command))?;
     if let Some(refused) = listing.refused.into_iter().next() {
         return Err(CommandError::from(refused).in_vault_of(&command));
     }
     let is_there = |name: &str| listing.secrets.iter().any(|known| known.id.name.as_str() == name);
-    require_named(args, &Source::Vault(path.to_owned()), is_there)?;
-    let chosen = listing.secrets.into_iter().filter(|known| is_chosen(args, known.id.name.as_str()));
+    require_named(selection, &ImportSource::Vault(path.to_owned()), is_there)?;
+    let chosen = listing.secrets.into_iter().filter(|known| is_chosen(selection, known.id.name.as_str()));
     let incoming = chosen.map(|known| {
-        let value = opener.value(&vault, &known.id).map_err(|error| error.in_vault_of(&command))?;
+        let value = reader.value(&vault, &known.id).map_err(|error| error.in_vault_of(&command))?;
         Ok(Incoming { id: known.id, secret_type: known.secret_type, value, line: None, variable: None })
     });
     incoming.collect()

@@ -1,10 +1,11 @@
 //! What is said of a push that does not succeed, or not with all.
 
-use super::plan::{Action, Plan, Step};
+use super::plan::{PushAction, PushPlan, PushStep};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter::{Typed, another, cannot_start, explain, not_python};
-use crate::cli::report::Report;
+use crate::cli::report::ErrorReport;
+use crate::cli::sanitize::one_line;
 use flyte_local::flyte::{About, CallError, ConnectError, Interpreter, RunError};
 use flyte_local::redact::{Masker, Watchlist};
 use flyte_local::secret::{Scope, SecretValue};
@@ -53,13 +54,13 @@ pub(super) fn is_unreached(fault: &CallError) -> bool {
 }
 
 /// One secret was not taken.
-pub(super) fn unsent(step: &Step, fault: &CallError, mask: &Watchlist) -> CommandError {
+pub(super) fn unsent(step: &PushStep, fault: &CallError, mask: &Watchlist) -> CommandError {
     let reason = match (fault.code.as_deref(), step.action) {
-        (Some("already_exists"), Action::Create) => {
+        (Some("already_exists"), PushAction::Create) => {
             "it is there by now: somebody else created it, or this did and its answer was lost; with --update it gets this value"
                 .to_owned()
         }
-        (Some("not_found"), Action::Update) => {
+        (Some("not_found"), PushAction::Update) => {
             "it is not there any more: without --update it is created".to_owned()
         }
         // A value may have several lines.
@@ -69,8 +70,8 @@ pub(super) fn unsent(step: &Step, fault: &CallError, mask: &Watchlist) -> Comman
 }
 
 /// In the end: what was not sent that was to be, or cannot be.
-pub(super) fn not_all(failed: &[Report], plan: &Plan, untried: usize) -> CommandError {
-    let refused: Vec<&Step> = plan.refused().collect();
+pub(super) fn not_all(failed: &[ErrorReport], plan: &PushPlan, untried: usize) -> CommandError {
+    let refused: Vec<&PushStep> = plan.refused().collect();
     let count = failed.len() + refused.len() + untried;
     let message =
         if count == 1 { "one secret was not sent".to_owned() } else { format!("{count} secrets were not sent") };
@@ -79,7 +80,7 @@ pub(super) fn not_all(failed: &[Report], plan: &Plan, untried: usize) -> Command
         let causes = failed.causes().iter().map(|cause| format!("\n{cause}"));
         error = error.because(failed.message().to_owned() + &causes.collect::<String>());
     }
-    for Step { to, reason, .. } in &refused {
+    for PushStep { to, reason, .. } in &refused {
         error = error.because(format!("{to} cannot be: {reason}"));
     }
     if untried > 0 {
@@ -87,9 +88,9 @@ pub(super) fn not_all(failed: &[Report], plan: &Plan, untried: usize) -> Command
     }
     // What helps with one that could not be opened may help with the others.
     let hints = failed.iter().find(|failed| !failed.hints().is_empty());
-    let error = hints.into_iter().flat_map(Report::hints).fold(error, |error, hint| error.hint(hint));
+    let error = hints.into_iter().flat_map(ErrorReport::hints).fold(error, |error, hint| error.hint(hint));
     let error = if failed.len() + untried > 0 { error.hint("to go on: type the same again") } else { error };
-    let is_project_only = |step: &&Step| matches!(step.to.scope, Scope::Project(_));
+    let is_project_only = |step: &&PushStep| matches!(step.to.scope, Scope::Project(_));
     if refused.iter().any(is_project_only) {
         return error.hint("for a cluster without secrets of a project in all domains, name one: --to-domain DOMAIN");
     }
@@ -105,11 +106,6 @@ fn words(fault: &CallError) -> String {
         None | Some("gone") => fault.message.clone(),
         Some(code) => format!("{} ({code})", fault.message),
     }
-}
-
-/// What begins another line could pass for ours.
-pub(super) fn one_line(message: &str) -> String {
-    message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Has what is sent not be shown.

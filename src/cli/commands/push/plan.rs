@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::failure::one_line;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::listing::{Id, InScope, action_cell, scope_cell};
 use crate::cli::progress::Progress;
+use crate::cli::sanitize::one_line;
 use crate::cli::table::{self, Cell, Column, Row};
 use crate::cli::ui::Color;
 use flyte_local::flyte::{Call, CallError, CallResult, Calls, Cluster};
@@ -30,7 +30,7 @@ impl Destination {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum PushAction {
     Create,
     Update,
     /// It is there, and is not to be updated.
@@ -39,35 +39,35 @@ pub(super) enum Action {
     Refuse,
 }
 
-pub(super) struct Step {
+pub(super) struct PushStep {
     pub(super) from: SecretId,
     pub(super) to: SecretId,
     pub(super) secret_type: SecretType,
-    pub(super) action: Action,
+    pub(super) action: PushAction,
     /// Why it cannot be.
     pub(super) reason: String,
 }
 
-impl Step {
+impl PushStep {
     fn refuse(&mut self, reason: impl Into<String>) {
-        (self.action, self.reason) = (Action::Refuse, reason.into());
+        (self.action, self.reason) = (PushAction::Refuse, reason.into());
     }
 
     fn words(&self) -> String {
         match self.action {
-            Action::Create => "create".to_owned(),
-            Action::Update => "update".to_owned(),
-            Action::Skip => "left alone: is there".to_owned(),
-            Action::Refuse => format!("cannot be: {}", self.reason),
+            PushAction::Create => "create".to_owned(),
+            PushAction::Update => "update".to_owned(),
+            PushAction::Skip => "left alone: is there".to_owned(),
+            PushAction::Refuse => format!("cannot be: {}", self.reason),
         }
     }
 }
 
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
+pub(super) struct PushPlan {
+    pub(super) steps: Vec<PushStep>,
 }
 
-impl Plan {
+impl PushPlan {
     /// Before the cluster was asked. An error where two would become one.
     pub(super) fn new(secrets: Vec<Metadata>, destination: &Destination) -> Result<Self, CommandError> {
         let (mut steps, mut known) = (Vec::with_capacity(secrets.len()), BTreeMap::new());
@@ -77,7 +77,7 @@ impl Plan {
             if let Some(other) = known.insert(to.clone(), from.clone()) {
                 collisions.push(format!("{other} and {from} would both be {to}"));
             }
-            let mut step = Step { from, to, secret_type, action: Action::Create, reason: String::new() };
+            let mut step = PushStep { from, to, secret_type, action: PushAction::Create, reason: String::new() };
             if secret_type == SecretType::ImagePull && step.to.scope != Scope::Organization {
                 step.refuse("an image pull secret is the organization's");
             }
@@ -94,35 +94,36 @@ impl Plan {
     /// Asks the cluster for each secret. An answer about one secret marks that secret; any other fault ends the push.
     pub(super) fn look(&mut self, context: &Context<'_>, cluster: &mut Cluster, update: bool) -> Result<(), CallError> {
         let asked: Vec<usize> =
-            (0..self.steps.len()).filter(|&step| self.steps[step].action != Action::Refuse).collect();
+            (0..self.steps.len()).filter(|&step| self.steps[step].action != PushAction::Refuse).collect();
         let progress = Progress::start(context.ui, asked.len(), "looking");
         let mut look = Look { steps: &mut self.steps, asked, begun: 0, update, fault: None, progress };
         cluster.call(&mut look);
         look.fault.map_or(Ok(()), Err)
     }
 
-    pub(super) fn count(&self, action: Action) -> usize {
+    pub(super) fn count(&self, action: PushAction) -> usize {
         self.steps.iter().filter(|step| step.action == action).count()
     }
 
-    pub(super) fn refused(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| step.action == Action::Refuse)
+    pub(super) fn refused(&self) -> impl Iterator<Item = &PushStep> {
+        self.steps.iter().filter(|step| step.action == PushAction::Refuse)
     }
 
     pub(super) fn count_sent(&self) -> usize {
-        self.count(Action::Create) + self.count(Action::Update)
+        self.count(PushAction::Create) + self.count(PushAction::Update)
     }
 
     pub(super) fn forecast(&self) -> String {
         let [create, update, skip, refuse] =
-            [Action::Create, Action::Update, Action::Skip, Action::Refuse].map(|action| self.count(action));
+            [PushAction::Create, PushAction::Update, PushAction::Skip, PushAction::Refuse]
+                .map(|action| self.count(action));
         let cannot = if refuse > 0 { format!(" ({refuse} cannot be)") } else { String::new() };
         format!("would create {create}, update {update} and leave {skip} alone{cannot}; nothing was sent")
     }
 
     pub(super) fn question(&self) -> String {
         let secrets = |count| if count == 1 { "one secret".to_owned() } else { format!("{count} secrets") };
-        match (self.count(Action::Create), self.count(Action::Update)) {
+        match (self.count(PushAction::Create), self.count(PushAction::Update)) {
             (create, 0) => format!("create {}", secrets(create)),
             (0, update) => format!("give {} another value", secrets(update)),
             (create, update) => format!("create {}, and give {} another value,", secrets(create), secrets(update)),
@@ -130,14 +131,14 @@ impl Plan {
     }
 
     pub(super) fn print(&self, context: &Context<'_>) -> Result<(), CommandError> {
-        let rows: Vec<_> = self.steps.iter().map(StepRow::from).collect();
+        let rows: Vec<_> = self.steps.iter().map(PushRow::from).collect();
         table::print(context.ui, context.output_format, &rows)
     }
 }
 
 /// Asking for each secret.
 struct Look<'a> {
-    steps: &'a mut [Step],
+    steps: &'a mut [PushStep],
     asked: Vec<usize>,
     begun: usize,
     update: bool,
@@ -160,11 +161,11 @@ impl Calls for Look<'_> {
                 Some(found) if self.update && found != step.secret_type => {
                     step.refuse(format!("it is of type {found} there"));
                 }
-                Some(_) if self.update => step.action = Action::Update,
-                _ => step.action = Action::Skip,
+                Some(_) if self.update => step.action = PushAction::Update,
+                _ => step.action = PushAction::Skip,
             },
             Err(fault) => match fault.code.as_deref() {
-                Some("not_found") => step.action = Action::Create,
+                Some("not_found") => step.action = PushAction::Create,
                 // Others may be.
                 Some("invalid_argument" | "permission_denied") => step.refuse(one_line(&fault.message)),
                 _ => {
@@ -177,7 +178,7 @@ impl Calls for Look<'_> {
 
 /// A secret that is sent, or left alone.
 #[derive(Serialize)]
-struct StepRow<'a> {
+struct PushRow<'a> {
     #[serde(flatten)]
     id: Id<'a>,
     #[serde(rename = "type")]
@@ -187,18 +188,18 @@ struct StepRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip)]
-    step: &'a Step,
+    step: &'a PushStep,
 }
 
-impl<'a> From<&'a Step> for StepRow<'a> {
-    fn from(step: &'a Step) -> Self {
+impl<'a> From<&'a PushStep> for PushRow<'a> {
+    fn from(step: &'a PushStep) -> Self {
         let action = match step.action {
-            Action::Create => "create",
-            Action::Update => "update",
-            Action::Skip => "skip",
-            Action::Refuse => "cannot",
+            PushAction::Create => "create",
+            PushAction::Update => "update",
+            PushAction::Skip => "skip",
+            PushAction::Refuse => "cannot",
         };
-        let reason = (step.action == Action::Refuse).then_some(step.reason.as_str());
+        let reason = (step.action == PushAction::Refuse).then_some(step.reason.as_str());
         Self {
             id: (&step.from).into(),
             secret_type: step.secret_type,
@@ -210,15 +211,15 @@ impl<'a> From<&'a Step> for StepRow<'a> {
     }
 }
 
-impl Row for StepRow<'_> {
+impl Row for PushRow<'_> {
     const COLUMNS: &'static [Column] =
         &[Column::new("name"), Column::spare("type"), Column::new("scope"), Column::new("to"), Column::new("action")];
 
     fn cells(&self) -> Vec<Cell> {
-        let Step { from, to, secret_type, .. } = self.step;
+        let PushStep { from, to, secret_type, .. } = self.step;
         let action = match self.step.action {
-            Action::Refuse => Cell::new(self.step.words()).color(Color::Red),
-            action => action_cell(&self.step.words(), action == Action::Skip),
+            PushAction::Refuse => Cell::new(self.step.words()).color(Color::Red),
+            action => action_cell(&self.step.words(), action == PushAction::Skip),
         };
         vec![Cell::new(&from.name), Cell::new(secret_type), scope_cell(&from.scope), scope_cell(&to.scope), action]
     }

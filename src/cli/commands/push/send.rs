@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::failure;
-use super::plan::{Action, Plan, Step};
+use super::plan::{PushAction, PushPlan, PushStep};
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
-use crate::cli::opener::Opener;
 use crate::cli::progress::Progress;
-use crate::cli::report::Report;
+use crate::cli::report::ErrorReport;
+use crate::cli::secret_reader::SecretReader;
 use flyte_local::flyte::{Call, CallResult, Calls, Cluster};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::SecretId;
@@ -33,8 +33,8 @@ impl Sent {
     }
 
     /// An error, if anything was not sent that was to be.
-    pub(super) fn report(self, context: &Context<'_>, plan: &Plan) -> Result<(), CommandError> {
-        let failed: Vec<Report> = self.failed.values().map(|error| error.report(&context.command)).collect();
+    pub(super) fn report(self, context: &Context<'_>, plan: &PushPlan) -> Result<(), CommandError> {
+        let failed: Vec<ErrorReport> = self.failed.values().map(|error| error.report(&context.command)).collect();
         if failed.len() + plan.refused().count() + self.untried == 0 {
             return Ok(());
         }
@@ -46,16 +46,16 @@ pub(super) fn send(
     context: &Context<'_>,
     cluster: &mut Cluster,
     vault: &Vault,
-    opener: &Opener<'_>,
-    plan: &Plan,
+    reader: &SecretReader<'_>,
+    plan: &PushPlan,
 ) -> Sent {
-    let sends = |step: &Step| matches!(step.action, Action::Create | Action::Update);
+    let sends = |step: &PushStep| matches!(step.action, PushAction::Create | PushAction::Update);
     let left: Vec<usize> = (0..plan.steps.len()).rev().filter(|&step| sends(&plan.steps[step])).collect();
     let progress = Progress::start(context.ui, left.len(), "sending");
     let mut sending = Sending {
         plan,
         vault,
-        opener,
+        reader,
         left,
         begun: Vec::new(),
         mask: Watchlist::new(),
@@ -69,9 +69,9 @@ pub(super) fn send(
 }
 
 struct Sending<'a> {
-    plan: &'a Plan,
+    plan: &'a PushPlan,
     vault: &'a Vault,
-    opener: &'a Opener<'a>,
+    reader: &'a SecretReader<'a>,
     /// What is yet to be sent, the next one last.
     left: Vec<usize>,
     /// The place in the plan of each call.
@@ -87,8 +87,8 @@ impl Calls for Sending<'_> {
     fn next(&mut self) -> Option<(SecretId, Call)> {
         while self.unreached < MOST_UNREACHED {
             let place = self.left.pop()?;
-            let Step { from, to, secret_type, action, .. } = &self.plan.steps[place];
-            let value = match self.opener.value(self.vault, from) {
+            let PushStep { from, to, secret_type, action, .. } = &self.plan.steps[place];
+            let value = match self.reader.value(self.vault, from) {
                 Ok(value) => value,
                 Err(error) => {
                     self.sent.failed.insert(place, error);
@@ -99,7 +99,7 @@ impl Calls for Sending<'_> {
             failure::watch(&self.mask, &value);
             self.begun.push(place);
             let call = match action {
-                Action::Update => Call::Update(*secret_type, value),
+                PushAction::Update => Call::Update(*secret_type, value),
                 _ => Call::Create(*secret_type, value),
             };
             return Some((to.clone(), call));
@@ -114,7 +114,7 @@ impl Calls for Sending<'_> {
         let is_reached = !answer.as_ref().is_err_and(failure::is_unreached);
         self.unreached = if is_reached { 0 } else { self.unreached + 1 };
         match (answer, step.action) {
-            (Ok(_), Action::Update) => self.sent.updated += 1,
+            (Ok(_), PushAction::Update) => self.sent.updated += 1,
             (Ok(_), _) => self.sent.created += 1,
             (Err(fault), _) => {
                 self.sent.failed.insert(place, failure::unsent(step, &fault, &self.mask));

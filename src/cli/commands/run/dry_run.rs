@@ -4,11 +4,11 @@ use std::sync::mpsc::Sender;
 
 use serde::Serialize;
 
-use super::source::Source;
+use super::source::RunSecrets;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing::{InScope, scope_cell};
-use crate::cli::report::Report;
+use crate::cli::report::ErrorReport;
 use crate::cli::table::{self, Cell, Column, Row};
 use crate::cli::ui::Color;
 use flyte_local::flyte::{Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
@@ -19,20 +19,20 @@ pub(super) struct Declaration {
     environment: String,
     task: Option<String>,
     secret: Declared,
-    from: Place,
+    from: Provenance,
 }
 
 /// The source of a secret.
-enum Place {
+enum Provenance {
     Scope(Scope),
     /// The vault lacks it, and the shell has the variable.
     Shell,
-    Nowhere(Report),
+    Nowhere(ErrorReport),
 }
 
 /// Answers a file's import as a run does, and sends on what the file declares.
 pub(super) struct Survey {
-    pub(super) source: Source,
+    pub(super) source: RunSecrets,
     pub(super) rows: Sender<Vec<Declaration>>,
 }
 
@@ -54,9 +54,11 @@ impl SecretSource for Survey {
         for Surveyed { environment, task, secrets } in declared {
             for secret in secrets {
                 let from = match self.source.scope_of(&secret) {
-                    Ok(scope) => Place::Scope(scope),
-                    Err(error) if error.is_not_found() && secret.variable.is_some() && secret.shell => Place::Shell,
-                    Err(error) => Place::Nowhere(self.source.report(&error)),
+                    Ok(scope) => Provenance::Scope(scope),
+                    Err(error) if error.is_not_found() && secret.variable.is_some() && secret.shell => {
+                        Provenance::Shell
+                    }
+                    Err(error) => Provenance::Nowhere(self.source.report(&error)),
                 };
                 rows.push(Declaration { environment: environment.clone(), task: task.clone(), secret, from });
             }
@@ -71,15 +73,15 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<()
     let printed: Vec<_> = rows.iter().map(DeclarationRow::from).collect();
     table::print(context.ui, context.output_format, &printed)?;
     // An error that several environments share is reported once.
-    let mut errors: Vec<Report> = Vec::new();
+    let mut errors: Vec<ErrorReport> = Vec::new();
     for row in rows {
-        if let Place::Nowhere(error) = row.from
+        if let Provenance::Nowhere(error) = row.from
             && errors.iter().all(|other| other.plain() != error.plain())
         {
             errors.push(error);
         }
     }
-    let code = errors.first().map(Report::code);
+    let code = errors.first().map(ErrorReport::code);
     let last = errors.pop();
     errors.iter().for_each(|error| context.ui.error(error));
     match (last, code) {
@@ -109,16 +111,16 @@ struct DeclarationRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
-    from: &'a Place,
+    from: &'a Provenance,
 }
 
 impl<'a> From<&'a Declaration> for DeclarationRow<'a> {
     fn from(Declaration { environment, task, secret, from }: &'a Declaration) -> Self {
         let (status, scope, error) = match from {
-            Place::Scope(scope) => ("found", Some(scope.into()), None),
-            Place::Shell => ("shell", None, None),
-            Place::Nowhere(error) if error.is_not_found() => ("missing", None, Some(error.plain())),
-            Place::Nowhere(error) => ("refused", None, Some(error.plain())),
+            Provenance::Scope(scope) => ("found", Some(scope.into()), None),
+            Provenance::Shell => ("shell", None, None),
+            Provenance::Nowhere(error) if error.is_not_found() => ("missing", None, Some(error.plain())),
+            Provenance::Nowhere(error) => ("refused", None, Some(error.plain())),
         };
         let variable = secret.variable.as_deref();
         let path = variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{}", secret.key));
@@ -138,10 +140,10 @@ impl Row for DeclarationRow<'_> {
 
     fn cells(&self) -> Vec<Cell> {
         let from = match self.from {
-            Place::Scope(scope) => scope_cell(scope),
-            Place::Shell => Cell::new("the shell, not the vault").color(Color::Yellow),
-            Place::Nowhere(error) if error.is_not_found() => Cell::new("nowhere: missing").color(Color::Red),
-            Place::Nowhere(_) => Cell::new("nowhere: refused").color(Color::Red),
+            Provenance::Scope(scope) => scope_cell(scope),
+            Provenance::Shell => Cell::new("the shell, not the vault").color(Color::Yellow),
+            Provenance::Nowhere(error) if error.is_not_found() => Cell::new("nowhere: missing").color(Color::Red),
+            Provenance::Nowhere(_) => Cell::new("nowhere: refused").color(Color::Red),
         };
         let becomes = Cell::new(self.variable.or(self.path.as_deref()).unwrap_or_default());
         vec![Cell::new(self.environment), Cell::or_dash(self.task), Cell::new(self.key), becomes, from]

@@ -26,29 +26,29 @@ const COARSENESS: Duration = Duration::from_secs(2);
 pub(super) fn report(ui: &Ui, list: &Watchlist, directories: BTreeSet<PathBuf>, began: SystemTime) {
     let Some(finder) = ValueFinder::new(list) else { return };
     let since = began.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(COARSENESS);
-    let mut search = Search { finder, since, began, found: BTreeMap::new(), skipped: BTreeMap::new() };
+    let mut search = LeakSearch { finder, since, began, found: BTreeMap::new(), skipped: BTreeMap::new() };
     search.look_below(directories);
     search.say(ui);
 }
 
-struct Search {
+struct LeakSearch {
     finder: ValueFinder,
     /// Since 1970.
     since: Duration,
     began: SystemTime,
-    found: BTreeMap<PathBuf, Found>,
+    found: BTreeMap<PathBuf, LeakedFile>,
     /// What could not be looked into, and why.
     skipped: BTreeMap<PathBuf, String>,
 }
 
 /// What is in a file.
-struct Found {
+struct LeakedFile {
     secrets: Vec<String>,
     /// The file was there before the run, as the cache is after the first: it may hold them since then.
     is_older: bool,
 }
 
-impl Search {
+impl LeakSearch {
     /// Follows no symbolic link below the directories.
     fn look_below(&mut self, directories: BTreeSet<PathBuf>) {
         let mut rest: Vec<PathBuf> = directories.into_iter().collect();
@@ -99,7 +99,7 @@ impl Search {
         if !secrets.is_empty() {
             // Where the file system does not tell, it is the run's.
             let is_older = metadata.created().is_ok_and(|created| created < self.began);
-            self.found.insert(path, Found { secrets, is_older });
+            self.found.insert(path, LeakedFile { secrets, is_older });
         }
         Ok(None)
     }
@@ -112,7 +112,7 @@ impl Search {
     }
 
     fn say(&self, ui: &Ui) {
-        for (path, Found { secrets, is_older }) in self.found.iter().take(MAX_LINES) {
+        for (path, LeakedFile { secrets, is_older }) in self.found.iter().take(MAX_LINES) {
             let plural = if secrets.len() == 1 { "" } else { "s" };
             let since = if *is_older { " (the file is older than this run: perhaps of an earlier one)" } else { "" };
             let line = format!("flyte-local: secret{plural} {} in plain text: {}", secrets.join(", "), path.display());

@@ -6,12 +6,12 @@ use crate::cli::arguments::merged;
 use crate::cli::environment::inherited;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::inject::Injector;
-use crate::cli::report::Report;
+use crate::cli::report::ErrorReport;
 use flyte_local::flyte::{Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, file_markers};
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
 /// Answers the broker from the vault.
-pub(super) struct Source {
+pub(super) struct RunSecrets {
     injector: Injector,
     /// By flag or variable.
     chosen: RunScope,
@@ -23,7 +23,7 @@ pub(super) struct Source {
     masks: bool,
 }
 
-impl Source {
+impl RunSecrets {
     pub(super) fn new(injector: Injector, chosen: RunScope, fallback: RunScope, masks: bool) -> Self {
         Self { injector, chosen, flyte: RunScope::default(), fallback, masks }
     }
@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// Puts an error into words.
-    pub(super) fn report(&self, error: &CommandError) -> Report {
+    pub(super) fn report(&self, error: &CommandError) -> ErrorReport {
         self.injector.report(error)
     }
 
@@ -82,7 +82,7 @@ fn key_of(secret: &Declared) -> Result<SecretName, CommandError> {
     secret.key.parse().map_err(|error: NameError| CommandError::new(Exit::Failed, error.to_string()))
 }
 
-impl SecretSource for Source {
+impl SecretSource for RunSecrets {
     fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
         let refused = |error: NameError| SourceError(format!("Flyte's configuration: {error}"));
         let project = project.map(str::parse::<Project>).transpose().map_err(refused)?;

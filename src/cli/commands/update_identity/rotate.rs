@@ -8,11 +8,11 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::replace;
+use super::replace::replace;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::identities;
-use crate::cli::identity_source::{Origin, none_at};
+use crate::cli::identity_place::{IdentityPlace, none_at};
 use crate::cli::reencrypt;
 use crate::cli::retired;
 use crate::cli::shell::quoted;
@@ -21,7 +21,7 @@ use flyte_local::crypto::{self, Identity, IdentityFile, Passphrase};
 use flyte_local::vault::Vault;
 
 /// An identity file as it is, and how to write it.
-struct File<'a> {
+struct RotatedFile<'a> {
     path: &'a Path,
     /// Its bytes.
     before: Zeroizing<Vec<u8>>,
@@ -31,13 +31,18 @@ struct File<'a> {
     passphrase: Option<Passphrase>,
 }
 
-impl File<'_> {
+impl RotatedFile<'_> {
     /// Puts another text into its place, protected as it was.
-    fn set(&mut self, context: &Context<'_>, origin: &Origin, text: Zeroizing<String>) -> Result<(), CommandError> {
+    fn set(
+        &mut self,
+        context: &Context<'_>,
+        origin: &IdentityPlace,
+        text: Zeroizing<String>,
+    ) -> Result<(), CommandError> {
         replace(self.path, &self.before, text.as_bytes(), self.passphrase.as_ref())?;
         // It was kept for a file that is no more.
         let _ = identities::drop_kept(&self.before);
-        self.before = context.read_origin(origin)?.ok_or_else(|| none_at(origin))?;
+        self.before = context.read_identity_place(origin)?.ok_or_else(|| none_at(origin))?;
         self.text = text;
         Ok(())
     }
@@ -45,7 +50,7 @@ impl File<'_> {
 
 pub(super) fn rotate(
     context: &Context<'_>,
-    origin: &Origin,
+    origin: &IdentityPlace,
     before: &Zeroizing<Vec<u8>>,
     file: &IdentityFile,
 ) -> Result<(), CommandError> {
@@ -61,7 +66,7 @@ pub(super) fn rotate(
     };
     // It was parsed, so it is text.
     let text = Zeroizing::new(std::str::from_utf8(&text).unwrap_or_default().to_owned());
-    let mut file = File { path, before: before.clone(), text, passphrase };
+    let mut file = RotatedFile { path, before: before.clone(), text, passphrase };
     let rotation = match Rotation::find(&file.text) {
         Some(rotation) => go_on(context, origin, &vault, &mut file, rotation)?,
         None => begin(context, origin, &vault, &mut file)?,
@@ -84,9 +89,9 @@ fn place(vault: &Vault) -> Option<(String, String)> {
 /// Takes up a rotation in this vault, that was stopped here or is done in another.
 fn go_on(
     context: &Context<'_>,
-    origin: &Origin,
+    origin: &IdentityPlace,
     vault: &Vault,
-    file: &mut File<'_>,
+    file: &mut RotatedFile<'_>,
     rotation: Rotation,
 ) -> Result<Rotation, CommandError> {
     match &rotation.vault {
@@ -106,7 +111,12 @@ fn go_on(
 }
 
 /// Makes the new key.
-fn begin(context: &Context<'_>, origin: &Origin, vault: &Vault, file: &mut File<'_>) -> Result<Rotation, CommandError> {
+fn begin(
+    context: &Context<'_>,
+    origin: &IdentityPlace,
+    vault: &Vault,
+    file: &mut RotatedFile<'_>,
+) -> Result<Rotation, CommandError> {
     let own = parsed(&file.text)?;
     let is_in = |identity: &Identity| vault.recipients().iter().any(|known| known.key == identity.recipient());
     let old = match &own.iter().filter(|identity| is_in(identity)).collect::<Vec<_>>()[..] {
@@ -130,9 +140,9 @@ fn begin(context: &Context<'_>, origin: &Origin, vault: &Vault, file: &mut File<
 /// Encrypts every secret anew, and then takes the old key out of use.
 fn finish(
     context: &Context<'_>,
-    origin: &Origin,
+    origin: &IdentityPlace,
     vault: &mut Vault,
-    file: &mut File<'_>,
+    file: &mut RotatedFile<'_>,
     rotation: Rotation,
 ) -> Result<(), CommandError> {
     let go_on = |error: CommandError| {
@@ -179,8 +189,8 @@ fn keep(context: &Context<'_>, path: &Path, text: &str, passphrase: Option<&Pass
     if context.write_key_file(path, &bytes)? {
         return Ok(());
     }
-    let place = Origin::File(path.to_owned());
-    let kept = context.read_origin(&place)?.unwrap_or_default();
+    let place = IdentityPlace::File(path.to_owned());
+    let kept = context.read_identity_place(&place)?.unwrap_or_default();
     let kept = match (place.parse(&kept)?, passphrase) {
         (IdentityFile::Open(kept), _) => kept,
         (IdentityFile::Locked(locked), Some(passphrase)) => {

@@ -20,13 +20,13 @@ pub(crate) const MAX_KEY_FILE_BYTES: usize = 32 << 10;
 
 /// A place where identities may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum IdentityPlace {
     File(PathBuf),
     /// The variable [`IDENTITY_KEY`].
     Variable,
 }
 
-impl Origin {
+impl IdentityPlace {
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -74,7 +74,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for IdentityPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
@@ -84,7 +84,7 @@ impl fmt::Display for Origin {
 }
 
 /// That there is nothing at a place.
-pub(crate) fn none_at(origin: &Origin) -> CommandError {
+pub(crate) fn none_at(origin: &IdentityPlace) -> CommandError {
     CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"))
         .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .hint("or restore it from your copy: without it, no secret of this vault can be opened")

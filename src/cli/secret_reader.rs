@@ -4,23 +4,23 @@ use std::cell::OnceCell;
 
 use super::context::Context;
 use super::error::CommandError;
-use super::identities::Identities;
+use super::identities::UserIdentities;
 use flyte_local::secret::{SecretId, SecretValue};
 use flyte_local::vault::Vault;
 
 /// Reads values; the identities are looked for when the first one is.
-pub(crate) struct Opener<'a> {
+pub(crate) struct SecretReader<'a> {
     pub(crate) context: &'a Context<'a>,
-    identities: OnceCell<Identities>,
+    identities: OnceCell<UserIdentities>,
 }
 
-impl<'a> Opener<'a> {
+impl<'a> SecretReader<'a> {
     pub(crate) fn new(context: &'a Context<'a>) -> Self {
         Self { context, identities: OnceCell::new() }
     }
 
     /// The identities, looked for once.
-    pub(crate) fn identities(&self) -> Result<&Identities, CommandError> {
+    pub(crate) fn identities(&self) -> Result<&UserIdentities, CommandError> {
         if self.identities.get().is_none() {
             let _ = self.identities.set(self.context.identities()?);
         }

@@ -1,0 +1,120 @@
+//! What `check` finds in a vault that could be opened.
+
+use super::finding::Finding;
+use crate::cli::context::Context;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::identities::UserIdentities;
+use crate::cli::shell::quoted;
+use flyte_local::crypto::{Author, AuthorKey};
+use flyte_local::vault::{InspectionError, Vault, VaultError};
+
+/// Everything about a vault that could be opened.
+pub(super) fn look_over(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentities>) -> Vec<Finding> {
+    let key = context.read_author_file();
+    let own = key.as_ref().ok().and_then(|key| key.as_ref().map(AuthorKey::author));
+    let mut findings = vec![signing_key(context, vault, key)];
+    findings.extend(keys(context, vault, identities, own.as_ref()));
+    findings.push(Finding::new(context, "fingerprint", Ok(vault.fingerprint())));
+    findings.push(Finding::new(context, "trust", known(context, vault)));
+    findings.extend(secrets(context, vault, identities));
+    findings
+}
+
+/// The key that signs what the user writes. Who only reads needs none.
+fn signing_key(context: &Context<'_>, vault: &Vault, key: Result<Option<AuthorKey>, CommandError>) -> Finding {
+    const WHAT: &str = "signing key";
+    let found = key.and_then(|key| Ok((key.map(|key| key.author()), context.author_path()?.display())));
+    let (key, path) = match found {
+        Ok((Some(key), path)) => (key, path),
+        Ok((None, path)) => return Finding::new(context, WHAT, Ok(format!("none yet: the first write makes {path}"))),
+        Err(error) => return Finding::new(context, WHAT, Err(error)),
+    };
+    if vault.authors().iter().any(|author| author.key == key) {
+        return Finding::new(context, WHAT, Ok(path.to_string()));
+    }
+    let hint = format!(
+        "to write secrets that are read, become an author: {} update vault --trust-author {key}",
+        context.command
+    );
+    Finding { hint: Some(hint), ..Finding::new(context, WHAT, Ok(format!("{path}, of none of the vault's authors"))) }
+}
+
+/// What lies in the vault: how many secrets are sound, and each thing that is not.
+fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentities>) -> Vec<Finding> {
+    let found = match vault.inspect(identities.map(|identities| identities as _)) {
+        Ok(found) => found,
+        Err(error) => return vec![Finding::new(context, "all secrets", Err(error.into()))],
+    };
+    let sound = match (found.sound, identities) {
+        (0, _) if found.flaws.is_empty() => "none yet".to_owned(),
+        (sound, None) => format!("{sound} with a sound header; not opened, as there is no identity"),
+        (sound, Some(_)) => format!("{sound} opened to the end, each by an author known here"),
+    };
+    let flaws = found.flaws.into_iter().map(|flaw| {
+        let refused = CommandError::chain(Exit::Refused, &flaw);
+        match flaw {
+            InspectionError::Secret(error) => Finding::new(context, "secret", Err(error.into())),
+            InspectionError::Directory(error) => Finding::new(context, "directory", Err(error.into())),
+            InspectionError::Stray { path } => {
+                let hint = format!("look at it, and take it away: rm -r {}", quoted(&path));
+                Finding::new(context, "stray file", Err(refused.hint(hint)))
+            }
+            InspectionError::Leftover { path } => {
+                let hint = format!("take it away: rm {}", quoted(&path));
+                Finding::new(context, "leftover", Err(refused.hint(hint)))
+            }
+        }
+    });
+    let all = [encryption(context, found.outdated), Finding::new(context, "all secrets", Ok(sound))];
+    all.into_iter().chain(flaws).collect()
+}
+
+/// That the vault is the one that this machine knows, and none of its secrets older than it was, or gone.
+fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CommandError> {
+    if !vault.is_remembered() {
+        return Err(VaultError::NoState.into());
+    }
+    vault.require_unchanged()?;
+    let stale = vault.stale()?;
+    if !stale.is_empty() {
+        let lines: Vec<_> = stale.iter().map(ToString::to_string).collect();
+        return Err(CommandError::new(Exit::Refused, lines.join("\n"))
+            .hint(format!("if that is as it should be: {} update vault --accept-older", context.command)));
+    }
+    Ok("recipients and authors as accepted here, no secret older than seen here".to_owned())
+}
+
+/// That each secret is encrypted to those whom the vault names, and to nobody else.
+fn encryption(context: &Context<'_>, outdated: usize) -> Finding {
+    let state = match outdated {
+        0 => Ok("each secret to the vault's recipients, and nobody else".to_owned()),
+        count => {
+            let secrets = if count == 1 { "1 secret is".to_owned() } else { format!("{count} secrets are") };
+            let message = format!("{secrets} encrypted to others than the vault's recipients");
+            Err(CommandError::new(Exit::Refused, message).hint(format!("encrypt them anew: {} rekey", context.command)))
+        }
+    };
+    Finding::new(context, "encryption", state)
+}
+
+/// Whom the vault is encrypted to and who writes it: what somebody compares who sees it for the first time.
+fn keys(
+    context: &Context<'_>,
+    vault: &Vault,
+    identities: Option<&UserIdentities>,
+    own: Option<&Author>,
+) -> Vec<Finding> {
+    let finding = |what, name: &str, key: String, is_own: bool| {
+        Finding::new(context, what, Ok(format!("{name:?} {key}{}", if is_own { " (yours)" } else { "" })))
+    };
+    let ours = identities.map(UserIdentities::recipients).unwrap_or_default();
+    let recipients = vault.recipients().iter().map(|known| {
+        let is_own = ours.contains(&known.key);
+        finding("recipient", &known.name, known.key.to_string(), is_own)
+    });
+    let authors = vault
+        .authors()
+        .iter()
+        .map(|known| finding("author", &known.name, known.key.to_string(), own == Some(&known.key)));
+    recipients.chain(authors).collect()
+}

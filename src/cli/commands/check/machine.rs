@@ -1,0 +1,58 @@
+//! What `check` finds on this machine, outside of the vault.
+
+use super::finding::Finding;
+use crate::cli::context::Context;
+use crate::cli::environment::runtime_directory;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::files::{FileSupport, User};
+use crate::cli::identity_place::IdentityPlace;
+use crate::cli::paths::split;
+use crate::cli::shell::quoted;
+use flyte_local::flyte::SECRETS_DIRECTORY;
+use flyte_local::storage::{Directory, System};
+use std::collections::BTreeSet;
+
+/// What writes of identities and of the key that signs left when they were stopped: perhaps a private key that its owner believes
+/// to be gone, or protected by a passphrase.
+pub(super) fn leftovers(context: &Context<'_>) -> Vec<Finding> {
+    let identities = context.identity_places().unwrap_or_default();
+    let files = identities.iter().filter_map(IdentityPlace::path).chain(context.author_path());
+    let directories: BTreeSet<_> = files.filter_map(split).map(|(directory, _)| directory).collect();
+    let opened = directories.into_iter().filter_map(|directory| Directory::open(directory).ok());
+    let left: BTreeSet<_> = opened.flat_map(|directory| directory.leftovers()).collect();
+    let told = left.iter().map(|path| {
+        let message = format!("{} was left by a write that was stopped, and may hold a private key", path.display());
+        let error = CommandError::new(Exit::Refused, message);
+        Finding::new(context, "leftover", Err(error.hint(format!("take it away: rm {}", quoted(path)))))
+    });
+    told.collect()
+}
+
+/// What the system does for the vault's files and for values in memory. None of it is needed.
+pub(super) fn system(context: &Context<'_>) -> Finding {
+    let System { opens_beneath, open_swaps } = System::look();
+    let opens = if opens_beneath { "openat2" } else { "no openat2: paths are opened part by part" };
+    let swap = match &open_swaps[..] {
+        [] => "no swap in the clear".to_owned(),
+        swaps => format!("swap in the clear, to which values in memory may be written: {}", swaps.join(", ")),
+    };
+    Finding::new(context, "system", Ok(format!("{opens}; {swap}")))
+}
+
+pub(super) fn file_secrets(context: &Context<'_>) -> Finding {
+    const WHAT: &str = "file secrets";
+    match FileSupport::probe(context.spawner(), User::Task, runtime_directory().as_deref()) {
+        FileSupport::Mount => Finding::new(context, WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
+        FileSupport::Memory(directory) => {
+            let _removal = directory.removal();
+            let (base, is_linked) = directory.base();
+            let link = if is_linked { "link made" } else { "link not made" };
+            let state = format!("memory-backed directory in {} ({link})", base.display());
+            Finding { hint: directory.lacks_link(), ..Finding::new(context, WHAT, Ok(state)) }
+        }
+        FileSupport::Nowhere { reason, hints } => {
+            let error = CommandError::new(Exit::Failed, format!("unavailable: {reason}"));
+            Finding::new(context, WHAT, Err(hints.iter().fold(error, |error, hint| error.hint(*hint))))
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The project and domain of a run.
+
+use super::Context;
+use crate::cli::arguments::RunScopeArgs;
+use crate::cli::environment::variable;
+use crate::cli::error::CommandError;
+use flyte_local::config::Config;
+use flyte_local::secret::{Domain, Project, RunScope};
+
+impl Context<'_> {
+    /// The run's project and domain: by flag, else by variable.
+    pub(crate) fn chosen_scope(&self, scope: &RunScopeArgs) -> Result<RunScope, CommandError> {
+        Ok(RunScope {
+            project: match scope.project.clone() {
+                None => variable::<Project>("FLYTE_LOCAL_PROJECT", "a project")?,
+                project => project,
+            },
+            domain: match scope.domain.clone() {
+                None => variable::<Domain>("FLYTE_LOCAL_DOMAIN", "a domain")?,
+                domain => domain,
+            },
+        })
+    }
+
+    /// The project and domain of `config.toml`.
+    pub(crate) fn config_scope(&self) -> Result<RunScope, CommandError> {
+        let config = match &self.configuration {
+            Some(directory) => Config::load(directory)?,
+            None => Config::default(),
+        };
+        Ok(RunScope { project: config.project, domain: config.domain })
+    }
+}
