@@ -65,7 +65,7 @@ impl SecretSource for Source {
         if project.is_some_and(str::is_empty) { Err(SourceError("no project".to_owned())) } else { Ok(()) }
     }
 
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, PythonVersion, SourceError> {
+    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
         self.note(json!({"op": "secrets", "task": task, "secrets": secrets.iter().map(declared).collect::<Vec<_>>()}));
         let mut provided = Provided::default();
         for secret in secrets {

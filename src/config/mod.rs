@@ -1,4 +1,4 @@
-//! `config.toml`: what a user sets once. It lies in the configuration directory, and every member of it is optional.
+//! `config.toml`: settings that a user makes once. It is in the configuration directory, and every member is optional.
 
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,11 @@ const MAX_BYTES: usize = 1 << 20;
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The project of a run where nothing nearer names one.
+    /// The project of a run, unless an option, a variable or the file names one.
     pub project: Option<Project>,
-    /// The domain of a run where nothing nearer names one.
+    /// The domain of a run, unless an option, a variable or the file names one.
     pub domain: Option<Domain>,
-    /// The files of identities, where nothing nearer names any: one, or a list.
+    /// The identity files, unless an option or a variable names some: one, or a list.
     #[serde(default)]
     pub identity: IdentityPaths,
 }
@@ -29,9 +29,9 @@ pub struct Config {
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "the path of an identity file, or a list of such")]
 pub enum IdentityPaths {
-    /// One.
+    /// One file.
     File(PathBuf),
-    /// Several, or none.
+    /// A list of files, which may be empty.
     Files(Vec<PathBuf>),
 }
 
@@ -42,7 +42,7 @@ impl Default for IdentityPaths {
 }
 
 impl IdentityPaths {
-    /// The paths, with `~/` as the directory `home`, and relative to `directory`, where the configuration lies.
+    /// Returns the paths. `~/` stands for the directory `home`; relative paths start at `directory`, the configuration's.
     pub fn paths(&self, directory: &Path, home: Option<&Path>) -> Vec<PathBuf> {
         let written = match self {
             Self::File(path) => std::slice::from_ref(path),
@@ -56,27 +56,27 @@ impl IdentityPaths {
     }
 }
 
-/// Why the settings were not read.
+/// The reason why the settings could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The system refused.
+    /// The file could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// It is not UTF-8, not TOML, or has a member we do not know.
+    /// The file is not UTF-8 or not TOML, or has an unknown member.
     #[error("cannot read {}: {reason}", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The place in the file, and the reason.
+        /// The position in the file, and the reason.
         reason: String,
     },
 }
 
 impl Config {
-    /// Reads `config.toml` in `directory`; the defaults where there is none.
+    /// Reads `config.toml` in `directory`; returns the defaults if the file does not exist.
     ///
     /// # Errors
-    /// A file that cannot be read or is not understood.
+    /// The file cannot be read or parsed.
     pub fn load(directory: &Path) -> Result<Self, ConfigError> {
         let path = directory.join(FILE);
         let Some(bytes) = read_users_file(&path, MAX_BYTES)? else { return Ok(Self::default()) };
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_it_does_not_know_is_an_error() {
+    fn an_unknown_member_is_an_error() {
         assert_eq!(load("project = \"p\"").expect("good").project.expect("set").as_str(), "p");
         assert!(matches!(load("projekt = \"p\""), Err(ConfigError::Syntax { .. })));
         assert!(matches!(load("project = \"a/b\""), Err(ConfigError::Syntax { .. })));

@@ -1,8 +1,8 @@
-//! Docker's credentials: its configuration file, what its credential helpers answer, and the `.dockerconfigjson` documents
-//! that Flyte's image pull secrets are.
+//! Docker's credentials: its configuration file, the answers of its credential helpers, and the `.dockerconfigjson`
+//! documents that Flyte uses as image pull secrets.
 //!
-//! A document is made byte for byte as the SDK makes it, which is as Python's `json.dumps` writes. What is told of a file
-//! that is not understood is the place in it, as the rest may be a password.
+//! A document has the same bytes as one that the SDK makes with Python's `json.dumps`. An error names the position in
+//! the file and repeats nothing else, because the rest may be a password.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::json_escape::unicode_escape;
 
-/// Docker's configuration, as far as it says where credentials are.
+/// The parts of Docker's configuration that say where credentials are.
 #[derive(serde::Deserialize)]
 pub struct DockerConfig {
     #[serde(default)]
@@ -28,7 +28,7 @@ pub struct DockerConfig {
     store: Option<String>,
 }
 
-/// What the configuration has for a registry.
+/// A registry's entry in the configuration.
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct RegistryEntry {
@@ -38,44 +38,44 @@ struct RegistryEntry {
     identitytoken: Option<Zeroizing<String>>,
 }
 
-/// Where a registry's credentials are.
+/// The place where a registry's credentials are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum CredentialSource<'a> {
-    /// In the configuration: a user name and a password, as the document has them.
+    /// In the configuration: a user name and a password, encoded as the document has them.
     Stored(&'a str),
-    /// With the helper of this name.
+    /// In the credential helper of this name.
     Helper(&'a str),
     /// Nowhere.
     Nowhere,
 }
 
-/// Why bytes are no configuration or no document. Nothing of them is in it but the names of registries.
+/// The reason why bytes are not a configuration or a document. It repeats only the names of registries.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DockerError {
-    /// They are not JSON.
+    /// The bytes are not JSON.
     #[error("it is not JSON: line {line}, column {column}")]
     Syntax {
-        /// Where it ends to be.
+        /// The line of the error.
         line: usize,
-        /// The byte of that line.
+        /// The byte within that line.
         column: usize,
     },
-    /// They are JSON of another form.
+    /// The bytes are JSON, but not of the right form.
     #[error("it is not of the form {{\"auths\": {{REGISTRY: {{\"auth\": …}}}}}}: line {line}, column {column}")]
     Form {
-        /// Where it begins to be something else.
+        /// The line where the form is wrong.
         line: usize,
-        /// The byte of that line.
+        /// The byte within that line.
         column: usize,
     },
-    /// No registry is named.
+    /// The document names no registry.
     #[error("it names no registry")]
     Empty,
-    /// A registry has no credentials in it.
+    /// The document has no credentials for this registry.
     #[error("it has no credentials for {0:?}")]
     NoCredentials(String),
-    /// What a registry has is no user name and password.
-    #[error("what it has for {0:?} is not a user name and a password in base64")]
+    /// The credentials of this registry are not a user name and a password in base64.
+    #[error("its entry for {0:?} is not a user name and a password in base64")]
     NotBase64(String),
 }
 
@@ -93,7 +93,7 @@ impl DockerConfig {
     /// Reads Docker's `config.json`.
     ///
     /// # Errors
-    /// It is not JSON, or not of that form.
+    /// The bytes are not JSON, or not of that form.
     pub fn parse(bytes: &[u8]) -> Result<Self, DockerError> {
         // serde would also take an array of the members.
         if bytes.trim_ascii_start().starts_with(b"[") {
@@ -102,18 +102,18 @@ impl DockerConfig {
         Ok(serde_json::from_slice(bytes)?)
     }
 
-    /// The registries that it names, in its order.
+    /// Returns the registries that the configuration names, in its order.
     pub fn registries(&self) -> impl Iterator<Item = &str> {
         self.auths.0.iter().map(|(registry, _)| registry.as_str())
     }
 
-    /// Where the SDK would look for a registry's credentials.
+    /// Returns the place where the SDK would look for a registry's credentials.
     pub fn source(&self, registry: &str) -> CredentialSource<'_> {
         let entry = self.auths.get(registry);
         if let Some(auth) = entry.and_then(|entry| entry.auth.as_deref()).filter(|auth| !auth.is_empty()) {
             return CredentialSource::Stored(auth);
         }
-        // A registry's own helper goes before the store, also where it is nothing.
+        // A registry's own helper takes precedence over the store, even if the helper is `null` or empty.
         let helper = match self.helpers.get(registry).filter(|_| !registry.is_empty()) {
             Some(helper) => helper.as_deref(),
             None => self.store.as_deref(),
@@ -121,40 +121,40 @@ impl DockerConfig {
         helper.filter(|helper| !helper.is_empty()).map_or(CredentialSource::Nowhere, CredentialSource::Helper)
     }
 
-    /// Whether what it has for a registry is a token that no document carries.
+    /// Returns true if the configuration has an identity token for a registry. A document cannot carry one.
     pub fn has_identity_token(&self, registry: &str) -> bool {
         let token = self.auths.get(registry).and_then(|entry| entry.identitytoken.as_deref());
         token.is_some_and(|token| !token.is_empty())
     }
 }
 
-/// What a credential helper answers to `get`.
+/// The answer of a credential helper to `get`.
 #[derive(serde::Deserialize)]
 pub struct HelperAnswer {
     /// The user's name.
     #[serde(rename = "Username")]
     pub username: Zeroizing<String>,
-    /// The password, or what stands for it.
+    /// The password, or a token in its place.
     #[serde(rename = "Secret")]
     pub secret: Zeroizing<String>,
 }
 
 impl HelperAnswer {
-    /// Reads it; `None` if it is none.
+    /// Reads an answer; `None` if the bytes are not one.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 }
 
-/// A user name and a password, as a document has them.
+/// Encodes a user name and a password as a document has them.
 pub fn auth(username: &str, password: &[u8]) -> Zeroizing<String> {
     let pair = Zeroizing::new([username.as_bytes(), b":", password].concat());
     Zeroizing::new(STANDARD.encode(&*pair))
 }
 
-/// The document for registries, each with its [`auth`].
+/// Returns the document for some registries, each with its [`auth`].
 pub fn document(auths: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
-    // All of it at once: a vector that grows leaves a copy behind.
+    // Allocated once: a vector that grows leaves a copy behind.
     let length = auths.iter().map(|(registry, auth)| 6 * (registry.len() + auth.len()) + 32).sum::<usize>();
     let mut text = Zeroizing::new(String::with_capacity(length + 16));
     text.push_str("{\"auths\": {");
@@ -169,7 +169,7 @@ pub fn document(auths: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(text.as_bytes().to_vec())
 }
 
-/// A string as Python writes it in JSON: in ASCII.
+/// Appends a string in the form that Python writes in JSON: in ASCII.
 fn push_string(text: &mut String, string: &str) {
     text.push('"');
     for character in string.chars() {
@@ -188,12 +188,12 @@ fn push_string(text: &mut String, string: &str) {
     text.push('"');
 }
 
-/// That bytes are a document with which images can be pulled: there are registries, and each has its credentials.
+/// Checks that images can be pulled with a document: it names registries, and has credentials for each.
 ///
 /// # Errors
 /// See [`DockerError`].
 pub fn check(document: &[u8]) -> Result<(), DockerError> {
-    /// As Kubernetes reads it.
+    /// Base64 as Kubernetes reads it.
     const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
         &ALPHABET,
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -216,8 +216,8 @@ pub fn check(document: &[u8]) -> Result<(), DockerError> {
     Ok(())
 }
 
-/// An object's members in their order. Of two with one name, the place of the first and the value of the last, as in
-/// Python.
+/// An object's members in their order. If a name occurs twice, the first determines the place and the last the value, as
+/// in Python.
 struct Ordered<V>(Vec<(String, V)>);
 
 impl<V> Default for Ordered<V> {
@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registrys_own_helper_goes_before_the_store_and_what_is_stored_before_both() {
+    fn stored_credentials_precede_a_registrys_helper_and_that_precedes_the_store() {
         let text = r#"{"auths": {"stored": {"auth": "YTpi"}, "empty": {"auth": ""}, "own": {}, "none": {}},
             "credHelpers": {"stored": "h", "own": "h", "none": ""}, "credsStore": "s"}"#;
         let config = DockerConfig::parse(text.as_bytes()).expect("a configuration");

@@ -1,20 +1,20 @@
 //! `.env` files, as `python-dotenv` reads them with `interpolate=False`. A test compares the two.
 //!
-//! It differs where `python-dotenv` would go on with less than there is: a line that it warns of and skips is refused.
-//! Its default is to expand `${VAR}`, in single quotes too, and there is no way to write those characters; expanded, a
-//! secret would hold what happened to be in somebody's environment. So they are kept, and [`is_expanded`] tells.
+//! It differs in two ways. A line that `python-dotenv` skips with a warning is an error here. And `python-dotenv` expands
+//! `${VAR}` by default, even in single quotes, so that a secret would depend on the user's environment; here the
+//! characters are kept, and [`is_expanded`] reports them.
 
 use zeroize::Zeroizing;
 
 use super::entry::{self, Entry, FormatError, SyntaxError};
 use crate::secret::{SecretName, SecretValue};
 
-/// Reads a file. Of entries with one name the last counts, in the place of the first.
+/// Reads a file. If a name occurs twice, the last value counts, in the place of the first.
 ///
 /// # Errors
-/// Each line that is not understood.
+/// Each line that cannot be parsed.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
-    // As Python opens a text file.
+    // Line ends are translated as Python does when it opens a text file.
     let text = Zeroizing::new(entry::text(bytes).map_err(|error| vec![error])?.replace("\r\n", "\n"));
     let text = Zeroizing::new(text.replace('\r', "\n"));
     let (mut entries, mut malformed) = (Vec::<Entry>::new(), Vec::new());
@@ -51,17 +51,17 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     if malformed.is_empty() { Ok(entries) } else { Err(malformed) }
 }
 
-/// What is left of a file.
+/// The rest of a file.
 struct DotenvReader<'a> {
     rest: &'a str,
     line: usize,
 }
 
-/// A name, and its value unless it stands alone.
+/// A name, and its value unless the name is alone on the line.
 type Assignment<'a> = (&'a str, Option<Zeroizing<String>>);
 
 impl<'a> DotenvReader<'a> {
-    /// What stands from here to the end of a line: nothing, if it is a comment.
+    /// Parses to the end of a line: `None` for a comment.
     fn assignment(&mut self) -> Result<Option<Assignment<'a>>, &'static str> {
         if let Some(after) = self.rest.strip_prefix("export").filter(|after| after.starts_with(is_blank)) {
             self.rest = after;
@@ -70,13 +70,13 @@ impl<'a> DotenvReader<'a> {
         let name = self.name()?;
         self.take(is_blank);
         let value = if self.take_one("=") { Some(self.value()?) } else { None };
-        // A comment may follow anything but an unquoted value, in whose place it was dealt with.
+        // A comment may follow anything but an unquoted value, which has already dropped its own.
         self.take(is_blank);
         if self.rest.starts_with('#') {
             self.take(|c| c != '\n');
         }
         if !self.rest.is_empty() && !self.take_one("\n") {
-            return Err("after the name or its value there is something else");
+            return Err("unexpected text after the name or its value");
         }
         Ok(name.map(|name| (name, value)))
     }
@@ -86,9 +86,9 @@ impl<'a> DotenvReader<'a> {
             return Ok(None);
         }
         let name = if let Some(after) = self.rest.strip_prefix('\'') {
-            // What is not understood is not consumed: the next line may be.
+            // Nothing is consumed on an error, because the next line may be good.
             if !after.contains('\'') {
-                return Err("a quoted name has no end");
+                return Err("a quoted name is not closed");
             }
             self.rest = after;
             let name = self.take(|c| c != '\'');
@@ -97,10 +97,10 @@ impl<'a> DotenvReader<'a> {
         } else {
             self.take(|c| !is_space(c) && c != '=' && c != '#')
         };
-        if name.is_empty() { Err("there is no name") } else { Ok(Some(name)) }
+        if name.is_empty() { Err("the name is missing") } else { Ok(Some(name)) }
     }
 
-    /// What follows the `=`.
+    /// Parses the value after the `=`.
     fn value(&mut self) -> Result<Zeroizing<String>, &'static str> {
         let is_apart = !self.take(is_blank).is_empty();
         match self.rest.chars().next() {
@@ -113,7 +113,7 @@ impl<'a> DotenvReader<'a> {
 
     fn quoted(&mut self, quote: char) -> Result<Zeroizing<String>, &'static str> {
         let start = &self.rest[1..];
-        // Large enough from the start: no copy is left behind by growth.
+        // Large enough from the start: a string that grows leaves a copy behind.
         let mut value = Zeroizing::new(String::with_capacity(end_of_quotes(start, quote).ok_or(NO_END)?));
         let mut characters = start.chars();
         loop {
@@ -135,7 +135,7 @@ impl<'a> DotenvReader<'a> {
         Ok(value)
     }
 
-    /// The characters from here on that pass.
+    /// Takes the characters that pass, up to the first that does not.
     fn take(&mut self, passes: impl Fn(char) -> bool) -> &'a str {
         let (taken, rest) = self.rest.split_at(self.rest.find(|c| !passes(c)).unwrap_or(self.rest.len()));
         self.line += entry::lines_in(taken.as_bytes());
@@ -143,7 +143,7 @@ impl<'a> DotenvReader<'a> {
         taken
     }
 
-    /// Whether this stood here.
+    /// Takes this text, and returns true, if the rest begins with it.
     fn take_one(&mut self, what: &str) -> bool {
         let Some(rest) = self.rest.strip_prefix(what) else { return false };
         self.line += entry::lines_in(what.as_bytes());
@@ -152,9 +152,9 @@ impl<'a> DotenvReader<'a> {
     }
 }
 
-const NO_END: &str = "a quoted value has no end";
+const NO_END: &str = "a quoted value is not closed";
 
-/// How many bytes there are before the quote that ends a value.
+/// Returns the number of bytes before the quote that ends a value.
 fn end_of_quotes(text: &str, quote: char) -> Option<usize> {
     let mut characters = text.char_indices();
     while let Some((index, character)) = characters.next() {
@@ -167,7 +167,7 @@ fn end_of_quotes(text: &str, quote: char) -> Option<usize> {
     None
 }
 
-/// What a backslash before this character makes of it; `None` where both stay.
+/// Returns the character that a backslash and this character stand for; `None` if both are kept.
 fn unescaped(character: char, quote: char) -> Option<char> {
     match (character, quote) {
         ('\\' | '\'', _) => Some(character),
@@ -184,7 +184,7 @@ fn unescaped(character: char, quote: char) -> Option<char> {
     }
 }
 
-/// A value without quotes ends before a comment, which white space precedes.
+/// Returns an unquoted value. It ends before a comment, which follows white space.
 fn unquoted(line: &str) -> &str {
     let begins_comment = |&(index, _): &(usize, &str)| line[..index].ends_with(is_space);
     let end = line.match_indices('#').find(begins_comment).map_or(line.len(), |(index, _)| index);
@@ -200,7 +200,7 @@ fn is_blank(c: char) -> bool {
     is_space(c) && c != '\n'
 }
 
-/// Whether `python-dotenv` would expand something in the value, as it does by default: `${NAME}` or `${NAME:-text}`.
+/// Returns true if `python-dotenv` would expand part of the value, as it does by default: `${NAME}` or `${NAME:-text}`.
 pub fn is_expanded(value: &str) -> bool {
     let Some(last) = value.rfind('}') else { return false };
     let mut rest = &value[..=last];
@@ -215,7 +215,7 @@ pub fn is_expanded(value: &str) -> bool {
     false
 }
 
-/// Writes a file. Quotes are single, which the most other readers take as they stand.
+/// Writes a file. It uses single quotes, because most other readers take their content literally.
 ///
 /// # Errors
 /// Each secret that a `.env` file cannot hold.
@@ -237,7 +237,7 @@ fn push_value(file: &mut String, value: &str) {
     if value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c)) {
         return file.push_str(value);
     }
-    // A carriage return of the file itself becomes a line feed when Python reads it.
+    // Python reads a carriage return in the file as a line feed, so it is escaped.
     let quote = if value.contains('\r') { '"' } else { '\'' };
     file.push(quote);
     for character in value.chars() {

@@ -1,4 +1,4 @@
-//! What a file holds, one by one; why it cannot be read, and why it cannot be written.
+//! The entries of a file, and the errors of reading and writing one.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -7,26 +7,26 @@ use zeroize::Zeroizing;
 
 use crate::secret::{SecretName, SecretValue};
 
-/// One of what a file holds. It has no `Debug`: also what stands in the place of a name may be a piece of a value.
+/// An entry of a file. It has no `Debug`: even a name may be a piece of a value, if the file is malformed.
 pub struct Entry {
-    /// Where it begins, from 1.
+    /// The line where it begins, from 1.
     pub line: usize,
-    /// As it stands in the file: not yet a secret's name.
+    /// The name as the file has it, not yet checked as a secret's name.
     pub name: Zeroizing<String>,
-    /// `None` for a name alone, which dotenv files may have.
+    /// The value, or `None` for a name alone, which dotenv files may have.
     pub value: Option<Zeroizing<String>>,
-    /// The line of an entry of the same name, which this one takes the place of.
+    /// The line of an earlier entry of the same name, which this one replaces.
     pub replaces: Option<usize>,
 }
 
-/// Why a place of a file is not understood, without what stands there.
+/// A syntax error at a position in a file. It does not repeat the file's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// From 1, where a line is not telling enough.
+    /// The column, from 1, for formats in which a line is not precise enough.
     pub column: Option<usize>,
-    /// In words.
+    /// The reason, in words.
     pub reason: &'static str,
 }
 
@@ -40,12 +40,12 @@ impl fmt::Display for SyntaxError {
     }
 }
 
-/// Why a format cannot hold a secret.
+/// The reason why a format cannot hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormatError {
     /// The secret.
     pub name: SecretName,
-    /// In words.
+    /// The reason, in words.
     pub reason: &'static str,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for FormatError {
     }
 }
 
-/// The text of a file; a byte order mark at its beginning is not part of it.
+/// Returns the text of a file, without a byte order mark at its beginning.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, SyntaxError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = 1 + lines_in(&bytes[..error.valid_up_to()]);
@@ -68,22 +68,26 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, SyntaxError> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// How many lines end in this.
+/// Counts the line ends in some bytes.
 pub(super) fn lines_in(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte == b'\n').count()
 }
 
-/// Refuses a name that another entry has: which one counts, readers disagree.
+/// Refuses a name that occurs twice, because readers disagree which one counts.
 pub(super) fn refuse_repeated(entries: &[Entry]) -> Result<(), Vec<SyntaxError>> {
     let mut seen = BTreeSet::new();
     let repeated = entries.iter().filter(|entry| !seen.insert(entry.name.as_str()));
     let repeated: Vec<_> = repeated
-        .map(|entry| SyntaxError { line: entry.line, column: None, reason: "its name stands in the file already" })
+        .map(|entry| SyntaxError {
+            line: entry.line,
+            column: None,
+            reason: "the file already has an entry of this name",
+        })
         .collect();
     if repeated.is_empty() { Ok(()) } else { Err(repeated) }
 }
 
-/// A value as text, for a format that holds nothing else.
+/// Returns a value as text, for a format that holds nothing else.
 pub(super) fn as_text<'a>(name: &SecretName, value: &'a SecretValue) -> Result<&'a str, FormatError> {
     std::str::from_utf8(value.expose()).map_err(|_| FormatError {
         name: name.clone(),
@@ -91,7 +95,7 @@ pub(super) fn as_text<'a>(name: &SecretName, value: &'a SecretValue) -> Result<&
     })
 }
 
-/// Refuses what no variable can hold.
+/// Refuses a value that no variable can hold.
 pub(super) fn refuse_nul(name: &SecretName, value: &SecretValue) -> Result<(), FormatError> {
     match value.expose().contains(&0) {
         true => {
@@ -101,7 +105,7 @@ pub(super) fn refuse_nul(name: &SecretName, value: &SecretValue) -> Result<(), F
     }
 }
 
-/// Writes each secret, or says of each that does not fit why.
+/// Writes each secret. Returns an error for each one that does not fit.
 pub(super) fn each<'a>(
     secrets: &'a [(SecretName, SecretValue)],
     mut write: impl FnMut(&'a SecretName, &'a SecretValue) -> Result<(), FormatError>,

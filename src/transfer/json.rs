@@ -1,7 +1,7 @@
 //! A JSON object of names and values.
 //!
-//! A number, `true` and `false` are taken as they are written, so that nothing is lost. What has no one text is refused:
-//! `null`, an array, an object in the object, a name that stands there twice.
+//! A number, `true` and `false` are taken literally, so that nothing is lost. A value without one obvious text is refused:
+//! `null`, an array or a nested object. So is a name that occurs twice.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ use crate::secret::{SecretName, SecretValue};
 /// Reads a file.
 ///
 /// # Errors
-/// Each value that is refused, or the place at which it is not JSON.
+/// Each refused value, or the position of the JSON syntax error.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     let text = entry::text(bytes).map_err(|error| vec![error])?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let members = deserializer.deserialize_map(MembersVisitor).and_then(|members| deserializer.end().map(|()| members));
     let members = members.map_err(|error| {
         let reason = if error.is_data() { "it is not a JSON object" } else { "it is not JSON" };
-        // The message may repeat what stands there.
+        // The parser's message is dropped, because it may repeat the file's text.
         vec![SyntaxError {
             line: error.line().max(1),
             column: Some(error.column()).filter(|&column| column > 0),
@@ -33,7 +33,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     let (mut entries, mut malformed) = (Vec::new(), Vec::new());
     let (mut at, mut line) = (0, 1);
     for (name, raw) in members {
-        // Where in the text it lies.
+        // The value's position in the text.
         let offset = raw.get().as_ptr().addr() - text.as_ptr().addr();
         line += entry::lines_in(&text.as_bytes()[at..offset]);
         at = offset;
@@ -52,13 +52,13 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
 fn value(raw: &RawValue) -> Result<Zeroizing<String>, &'static str> {
     match raw.get().as_bytes()[0] {
         b'"' => serde_json::from_str(raw.get()).map(Zeroizing::new).map_err(|_| "its value is not text"),
-        b'{' | b'[' => Err("its value is not one value, but an object or an array"),
+        b'{' | b'[' => Err("its value is an object or an array, not a single value"),
         b'n' => Err("its value is null: write \"\" for an empty one, or leave it out"),
         _ => Ok(Zeroizing::new(raw.get().to_owned())),
     }
 }
 
-/// The members of an object, also those of one name.
+/// Collects the members of an object, including repeated names.
 struct MembersVisitor;
 
 impl<'de> Visitor<'de> for MembersVisitor {
@@ -80,7 +80,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 /// Writes an object.
 ///
 /// # Errors
-/// Each secret whose value is no text.
+/// Each secret whose value is not text.
 pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut members = std::collections::BTreeMap::new();
     entry::each(secrets, |name, value| {

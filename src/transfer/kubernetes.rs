@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 use super::entry::FormatError;
 use crate::secret::{MAX_VALUE_BYTES, SecretName, SecretValue};
 
-/// Writes the manifest of a Secret that is called `name`, a good name for one.
+/// Writes the manifest of a Secret called `name`, which must satisfy [`is_name`].
 ///
 /// # Errors
-/// The first secret that is too much: a Kubernetes Secret holds 1 MiB, as one of ours does.
+/// The first secret that makes the total exceed 1 MiB, the most that a Kubernetes Secret holds, and also a secret here.
 pub fn render(name: &str, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut manifest = Zeroizing::new(format!(
         "apiVersion: v1\nkind: Secret\nmetadata:\n  name: \"{name}\"\ntype: Opaque\ndata:{}\n",
@@ -20,10 +20,10 @@ pub fn render(name: &str, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroi
     for (name, value) in secrets {
         size += value.expose().len();
         if size > MAX_VALUE_BYTES {
-            let reason = "with it, the values are more than the 1 MiB that a Kubernetes Secret holds";
+            let reason = "with this secret, the values exceed the 1 MiB that a Kubernetes Secret holds";
             return Err(vec![FormatError { name: name.clone(), reason }]);
         }
-        // Quoted: without quotes, `null` and `1` are no text in YAML.
+        // Quoted: without quotes, YAML would not read `null` and `1` as text.
         manifest.push_str(&format!("  \"{name}\": \""));
         BASE64_STANDARD.encode_string(value.expose(), &mut manifest);
         manifest.push_str("\"\n");
@@ -31,7 +31,7 @@ pub fn render(name: &str, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroi
     Ok(Zeroizing::new(manifest.as_bytes().to_vec()))
 }
 
-/// Whether Kubernetes takes it as the name of a Secret: a DNS subdomain.
+/// Returns true if Kubernetes accepts the name for a Secret: a DNS subdomain.
 pub fn is_name(name: &str) -> bool {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_label =

@@ -1,6 +1,6 @@
-//! From what other programs keep secrets in, to entries, and back. Pure: bytes in, bytes out.
+//! Conversion between secrets and the files in which other programs keep them. Pure: bytes in, bytes out.
 //!
-//! No error here repeats what a file holds: it says the line.
+//! An error gives the line, and never repeats the file's content.
 
 pub mod docker;
 pub mod dotenv;

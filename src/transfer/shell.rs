@@ -5,11 +5,11 @@ use zeroize::Zeroizing;
 use super::entry::{self, FormatError};
 use crate::secret::{SecretName, SecretValue};
 
-/// Variables that a shell acts on itself: bash, dash, zsh or another. Some run what they hold (PS1, PROMPT_COMMAND), some change
-/// what a command does (CDPATH, IFS) or where things lie (HOME, HISTFILE), and those that cannot be set end the script midway (UID).
-/// It covers what is common; names that are usual elsewhere and that a shell no more than shows (HOST, USER, LANG) are not in it.
+/// Variables that have a meaning to a shell: bash, dash, zsh or another. Some run their value (PS1, PROMPT_COMMAND), some change
+/// what a command does (CDPATH, IFS) or where files are (HOME, HISTFILE), and read-only ones end the script midway (UID).
+/// The list covers the common ones. It leaves out names that are usual elsewhere and that a shell only displays (HOST, USER, LANG).
 const SHELLS_OWN: &[&str] = &[
-    // Any shell's.
+    // Any shell.
     "CDPATH",
     "COLUMNS",
     "EDITOR",
@@ -49,7 +49,7 @@ const SHELLS_OWN: &[&str] = &[
     "TMPDIR",
     "VISUAL",
     "_",
-    // What many programs that are started from one run.
+    // Read by many programs that a shell starts.
     "BROWSER",
     "GIT_EDITOR",
     "GIT_PROXY_COMMAND",
@@ -62,7 +62,7 @@ const SHELLS_OWN: &[&str] = &[
     "SSH_ASKPASS",
     "SUDO_ASKPASS",
     "SUDO_EDITOR",
-    // bash's.
+    // bash.
     "CHILD_MAX",
     "COMPREPLY",
     "COMP_CWORD",
@@ -108,7 +108,7 @@ const SHELLS_OWN: &[&str] = &[
     "UID",
     "auto_resume",
     "histchars",
-    // zsh's, where many have two names.
+    // zsh, which has two names for many.
     "ARGC",
     "ARGV0",
     "CORRECT_IGNORE",
@@ -154,7 +154,7 @@ const SHELLS_OWN: &[&str] = &[
     "TRY_BLOCK_INTERRUPT",
     "TTY",
     "TTYIDLE",
-    // To set it is to become that user.
+    // Setting it changes the user.
     "USERNAME",
     "VENDOR",
     "WATCH",
@@ -208,7 +208,7 @@ const SHELLS_OWN: &[&str] = &[
     "zsh_scheduled_events",
 ];
 
-/// How names begin that are a shell's own, all of them.
+/// Prefixes of names that all belong to a shell.
 const SHELLS_PREFIXES: &[&str] = &["BASH", "READLINE_", "ZLE_", "ZSH_"];
 
 fn is_a_shells_own(name: &str) -> bool {
@@ -218,22 +218,19 @@ fn is_a_shells_own(name: &str) -> bool {
 /// Writes a script.
 ///
 /// # Errors
-/// Each secret whose name is no variable's or one that a shell acts on, or whose value no variable can hold.
+/// Each secret whose name is not a variable's or has a meaning to a shell, or whose value no variable can hold.
 pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut script = Zeroizing::new(Vec::new());
     entry::each(secrets, |name, value| {
         entry::refuse_nul(name, value)?;
         let is_variable = !name.as_str().contains('-') && !name.as_str().starts_with(|c: char| c.is_ascii_digit());
         if !is_variable {
-            return Err(FormatError {
-                name: name.clone(),
-                reason: "its name is not one that a shell's variable can have",
-            });
+            return Err(FormatError { name: name.clone(), reason: "its name is not a valid name of a shell variable" });
         }
         if is_a_shells_own(name.as_str()) {
             return Err(FormatError {
                 name: name.clone(),
-                reason: "the shell that reads it would act on a variable of its name",
+                reason: "a variable of this name has a special meaning to the shell",
             });
         }
         script.extend_from_slice(format!("export {name}='").as_bytes());

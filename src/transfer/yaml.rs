@@ -1,8 +1,8 @@
-//! A YAML mapping of names and values: one document, without anything inside of the mapping but text.
+//! A YAML mapping of names and values: one document, in which every value is text.
 //!
-//! What stands without quotes is taken as it is written, so that nothing is lost, whatever a reader of some version of YAML
-//! would make of `8080`, `yes` or `010`. What has no one text is refused: `null`, nothing at all, a sequence, a mapping in
-//! the mapping, a name that stands there twice. Aliases are refused too: none is ever followed, so none can grow.
+//! An unquoted value is taken literally, so that nothing is lost, however some version of YAML would read `8080`, `yes` or
+//! `010`. A value without one obvious text is refused: `null`, an empty one, a sequence or a nested mapping. So is a name
+//! that occurs twice. Aliases are refused, so that none can expand without limit.
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use zeroize::Zeroizing;
@@ -12,7 +12,7 @@ use super::entry::{self, Entry, SyntaxError};
 /// Reads a file.
 ///
 /// # Errors
-/// The first place that is refused, or each name that stands there twice.
+/// The first position that is refused, or each name that occurs twice.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     let text = entry::text(bytes).map_err(|error| vec![error])?;
     let entries = YamlReader(Parser::new_from_str(text)).entries().map_err(|error| vec![error])?;
@@ -62,16 +62,16 @@ impl<'a> YamlReader<'a> {
                 scalar(value, style, tag.as_deref()).map_err(|reason| malformed(at, reason))
             }
             Event::Alias(_) => Err(malformed(at, "its value is an alias: write the value itself")),
-            _ => Err(malformed(at, "its value is not one value, but a mapping or a sequence")),
+            _ => Err(malformed(at, "its value is a mapping or a sequence, not a single value")),
         }
     }
 
     fn next(&mut self) -> Result<(Event<'a>, Marker), SyntaxError> {
         match self.0.next() {
             Some(Ok((event, span))) => Ok((event, span.start)),
-            // The message may repeat what stands there.
+            // The parser's message is dropped, because it may repeat the file's text.
             Some(Err(error)) => Err(malformed(*error.marker(), "it is not YAML")),
-            None => Err(SyntaxError { line: 1, column: None, reason: "it has no end" }),
+            None => Err(SyntaxError { line: 1, column: None, reason: "it ends too early" }),
         }
     }
 }
@@ -79,7 +79,7 @@ impl<'a> YamlReader<'a> {
 fn scalar(value: Zeroizing<String>, style: ScalarStyle, tag: Option<&Tag>) -> Result<Zeroizing<String>, &'static str> {
     match tag {
         Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Ok(value),
-        Some(_) => Err("its value has a tag, and !!str is the only one that is understood"),
+        Some(_) => Err("its value has a tag other than !!str"),
         None if style == ScalarStyle::Plain && matches!(value.as_str(), "" | "~" | "null" | "Null" | "NULL") => {
             Err("its value is null: write '' for an empty one, or leave it out")
         }

@@ -1,12 +1,13 @@
-//! The rules of `docs/architecture.md`, read from it and compared with the code, so that neither can rot.
+//! The rules of `docs/architecture.md`, read from that document and compared with the code, so that the two stay in
+//! step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Made by a program, of what lies beside it.
+/// A generated file, which the rules on size and place do not cover.
 const GENERATED: &str = "src/service/generated.rs";
 
-/// The most lines a file may have, not counting its tests.
+/// The most lines that a file may have, not counting its unit tests.
 const MAX_LINES: usize = 400;
 
 fn root() -> &'static Path {
@@ -31,13 +32,13 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The first path component below `src`, without its extension.
+/// Returns the first path component below `src`, without its extension.
 fn module(path: &Path) -> String {
     let first = path.components().nth(1).expect("below src").as_os_str().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The rows of the table: a module and what it may use.
+/// Returns the rows of the document's table: each module and the modules that it may use.
 fn table() -> BTreeMap<String, BTreeSet<String>> {
     let text = std::fs::read_to_string(root().join("docs/architecture.md")).expect("the document");
     let mut table = BTreeMap::new();
@@ -51,14 +52,15 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
     table
 }
 
-/// The code before its unit tests, without comments.
+/// Returns the code before the unit tests, without comments.
 fn code(text: &str) -> String {
     let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let lines = before_tests.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// The modules that follow `prefix` in the code: `crate::vault::x`, and each of `crate::{vault, secret::y}`.
+/// Returns the modules that follow `prefix` in the code, in both forms: `crate::vault::x` and `crate::{vault,
+/// secret::y}`.
 fn named_after(code: &str, prefix: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for rest in code.split(prefix).skip(1) {
@@ -84,7 +86,7 @@ fn modules_use_only_what_the_table_allows() {
             continue;
         }
         let allowed = table.get(&module).unwrap_or_else(|| panic!("{} has no row in the table", path.display()));
-        // In the binary `crate::` is the binary itself, and the library goes by its name.
+        // In the binary, `crate::` means the binary itself, and the library goes by its name.
         let prefix = if module == "cli" { "flyte_local::" } else { "crate::" };
         for used in named_after(&code, prefix).difference(allowed) {
             assert!(*used == module, "{} may not use {used}", path.display());
@@ -92,7 +94,7 @@ fn modules_use_only_what_the_table_allows() {
     }
 }
 
-/// The modules of the command line, by path (`cli::commands::run`), with their code. A file is a module.
+/// Returns the modules of the command line, by path (`cli::commands::run`), with their code. Each file is a module.
 fn modules_of_the_command_line() -> BTreeMap<String, String> {
     let sources = sources().into_iter().filter(|(path, _)| path.starts_with("src/cli"));
     let named = sources.map(|(path, text)| {
@@ -103,7 +105,8 @@ fn modules_of_the_command_line() -> BTreeMap<String, String> {
     named.collect()
 }
 
-/// The paths in `use` declarations and elsewhere that begin with one of these words; a group counts as several paths.
+/// Returns the paths that begin with one of these words, in `use` declarations and elsewhere. A group counts as several
+/// paths.
 fn paths(code: &str, first_words: &[String]) -> Vec<String> {
     fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
         let (mut depth, mut start) = (0, 0);
@@ -141,7 +144,7 @@ fn paths(code: &str, first_words: &[String]) -> Vec<String> {
     found
 }
 
-/// Which modules each module uses. A `mod` declaration uses nothing, and neither does a test.
+/// Returns the modules that each module uses. `mod` declarations and unit tests do not count.
 fn uses(modules: &BTreeMap<String, String>) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut graph = BTreeMap::new();
     for (module, code) in modules {
@@ -171,30 +174,30 @@ fn uses(modules: &BTreeMap<String, String>) -> BTreeMap<&str, BTreeSet<&str>> {
     graph
 }
 
-/// The modules on a way from `start` back to itself.
+/// Returns the modules on a cycle from `start` back to itself, if there is one.
 fn cycle<'a>(graph: &BTreeMap<&'a str, BTreeSet<&'a str>>, start: &'a str) -> Option<Vec<&'a str>> {
-    let mut ways = vec![vec![start]];
+    let mut routes = vec![vec![start]];
     let mut seen = BTreeSet::new();
-    while let Some(way) = ways.pop() {
-        for &next in &graph[way.last().expect("it begins at the start")] {
+    while let Some(route) = routes.pop() {
+        for &next in &graph[route.last().expect("it begins at the start")] {
             if next == start {
-                return Some(way);
+                return Some(route);
             }
             if seen.insert(next) {
-                ways.push(way.iter().copied().chain([next]).collect());
+                routes.push(route.iter().copied().chain([next]).collect());
             }
         }
     }
     None
 }
 
-/// The command that a module belongs to: `run` of `cli::commands::run::leaks`.
+/// Returns the command that a module belongs to: `run` for `cli::commands::run::leaks`.
 fn command(module: &str) -> Option<&str> {
     module.strip_prefix("cli::commands::")?.split("::").next()
 }
 
 #[test]
-fn no_module_of_the_command_line_uses_itself_through_others() {
+fn modules_of_the_command_line_have_no_cycles() {
     let modules = modules_of_the_command_line();
     let graph = uses(&modules);
     assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 100, "the uses were not found: {graph:?}");
@@ -239,7 +242,7 @@ fn the_table_has_a_row_for_each_module_and_no_more() {
 }
 
 #[test]
-fn what_has_one_place_is_only_there() {
+fn restricted_code_is_only_in_its_place() {
     let only = [
         ("age::", "src/crypto/"),
         ("age_core::", "src/crypto/"),
@@ -279,7 +282,7 @@ fn files_stay_small_and_have_a_purpose() {
     for (path, text) in sources().into_iter().filter(|(path, _)| path != Path::new(GENERATED)) {
         let lines = code(&text).lines().count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines", path.display());
-        assert!(text.starts_with("//!"), "{} does not say what it is", path.display());
+        assert!(text.starts_with("//!"), "{} has no module documentation", path.display());
         let stem = path.file_stem().expect("a file").to_string_lossy().into_owned();
         assert!(!["util", "utils", "common", "helpers", "manager", "misc"].contains(&stem.as_str()), "{stem}");
     }
@@ -326,7 +329,7 @@ fn every_file_of_tests_is_a_module_of_its_binary() {
             "tests/{binary}"
         );
     }
-    // A file beside these directories would be a binary of its own.
+    // Cargo would build a separate binary from a file beside these directories.
     let stray: Vec<_> = listed(&root().join("tests")).into_iter().filter(|name| name.ends_with(".rs")).collect();
     assert_eq!(stray, Vec::<String>::new(), "move these into tests/it");
 }

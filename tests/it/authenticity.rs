@@ -1,6 +1,6 @@
-//! A value is read only from a file that one of the vault's authors signed, for this place and this value.
+//! A value is read only if one of the vault's authors signed the file, for this place and this value.
 
-#![allow(clippy::disallowed_methods, reason = "what is done to the files here is what must be refused")]
+#![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ use flyte_local::vault::{SecretFileError, VaultError};
 use hmac::{Hmac, Mac};
 use serde_json::Value;
 
-/// A vault with two secrets.
+/// Returns a sandbox whose vault has two secrets.
 fn filled() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
@@ -26,7 +26,7 @@ fn recipient(sandbox: &Sandbox) -> String {
     sandbox.identities()[0].recipient().to_string()
 }
 
-/// The body of a secret's binding.
+/// Returns the body of a secret's binding.
 fn body(sandbox: &Sandbox, place: &str) -> Vec<u8> {
     crypto::peek(&std::fs::read(sandbox.secret_file(place)).expect("it was created")).expect("it has one").body
 }
@@ -35,16 +35,16 @@ fn json(sandbox: &Sandbox, place: &str) -> Value {
     serde_json::from_slice(&body(sandbox, place)).expect("JSON")
 }
 
-/// Puts a file in the place of the secret `s`, which must then be read by nobody and written over by nobody.
+/// Puts a file in the place of the secret `s`, and asserts that no command reads or overwrites it.
 fn refused(sandbox: &Sandbox, file: &[u8], reason: &str) -> Ran {
     let ran = unread(sandbox, file, reason);
     let updated = sandbox.run(&["update", "secret", "s", "new"]);
     assert_eq!(updated.code, 13, "{updated:?}");
-    assert_eq!(std::fs::read(sandbox.secret_file("org/s")).expect("there"), file, "it was written over");
+    assert_eq!(std::fs::read(sandbox.secret_file("org/s")).expect("there"), file, "it was overwritten");
     ran
 }
 
-/// Puts a file in the place of the secret `s`, which must then be read by nobody.
+/// Puts a file in the place of the secret `s`, and asserts that no command reads it.
 fn unread(sandbox: &Sandbox, file: &[u8], reason: &str) -> Ran {
     std::fs::write(sandbox.secret_file("org/s"), file).expect("written");
     let ran = sandbox.run(&["exec", "--secret", "s", "--", "env"]);
@@ -60,10 +60,10 @@ fn a_copied_binding_does_not_fit_another_value() {
     let sandbox = filled();
     let forged = forger::file(&recipient(&sandbox), SIGNED_TAG, &body(&sandbox, "org/s"), b"planted");
     unread(&sandbox, &forged, "its signature does not hold");
-    // Not even the same value in another file: the commitment is keyed by the file's own key.
+    // The binding does not fit the same value in another file either: the commitment depends on the file's key.
     let forged = forger::file(&recipient(&sandbox), SIGNED_TAG, &body(&sandbox, "org/s"), b"a value");
     unread(&sandbox, &forged, "its signature does not hold");
-    // What the binding says is still what we said of the secret, and an update, which has no identity, keeps that alone.
+    // An update opens no value: it keeps only what the binding says, and that is still the original.
     sandbox.ok(&["update", "secret", "s", "new"]);
     assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"new");
 }
@@ -93,7 +93,7 @@ fn a_signature_does_not_fit_another_binding() {
 }
 
 #[test]
-fn what_is_no_signature_is_none() {
+fn malformed_signatures_and_keys_are_refused() {
     let sandbox = filled();
     let ours = json(&sandbox, "org/s");
     let forged = |member: &str, value: String| {
@@ -119,12 +119,12 @@ fn what_is_no_signature_is_none() {
 }
 
 #[test]
-fn one_file_has_one_binding() {
+fn a_file_with_an_unsigned_or_a_second_binding_is_refused() {
     let sandbox = filled();
     let file = std::fs::read(sandbox.secret_file("org/s")).expect("there");
     let unsigned = forger::file(&recipient(&sandbox), UNSIGNED_TAG, &body(&sandbox, "org/s"), b"planted");
     refused(&sandbox, &unsigned, "it is not signed");
-    // Both: whichever a reader takes, another one might take the other.
+    // A file with both bindings is refused: two readers might each take a different one.
     let text = String::from_utf8_lossy(&file).into_owned();
     assert_eq!(text.matches(SIGNED_TAG).count(), 1);
     let at = file.windows(4).position(|window| window == b"\n---").expect("a MAC") + 1;
@@ -132,7 +132,7 @@ fn one_file_has_one_binding() {
     refused(&sandbox, &both, "");
 }
 
-/// An identity that keeps the key of the file it opens.
+/// An identity that keeps the file key of the file that it opens.
 struct Keeper(age::x25519::Identity, RefCell<Option<[u8; 16]>>);
 
 impl age::Identity for Keeper {
@@ -145,11 +145,12 @@ impl age::Identity for Keeper {
     }
 }
 
-/// The strongest forger: who can open the file, and so can make a good MAC for any header of it.
+/// The strongest forger is a recipient, who can open the file and therefore compute a valid MAC for any header.
 #[test]
-fn even_who_can_open_a_file_cannot_change_a_byte_of_its_binding() {
+fn a_recipient_cannot_change_a_byte_of_a_binding() {
     let sandbox = Sandbox::new();
-    // Of one project and domain: where they are null, a reader takes a member of another name for their absence.
+    // The secret has a project and a domain, because a null member can be renamed unnoticed: absent members count as
+    // null.
     let place = "project/p/domain/d/s";
     sandbox.ok(&["create", "secret", "s", "a value", "-p", "p", "-d", "d"]);
     let (path, vault, identities) = (sandbox.secret_file(place), sandbox.open_vault(), sandbox.identities());
@@ -173,7 +174,7 @@ fn even_who_can_open_a_file_cannot_change_a_byte_of_its_binding() {
         [header.as_bytes(), b" ", mac.as_bytes(), b"\n", &file[payload_at..]].concat()
     };
     let body = body(&sandbox, place);
-    assert!(with(&body) == file, "this forger makes good MACs");
+    assert!(with(&body) == file, "this forger makes valid MACs");
     let mut reasons = std::collections::BTreeMap::<String, usize>::new();
     for index in 0..body.len() {
         let mut changed = body.clone();
@@ -183,16 +184,16 @@ fn even_who_can_open_a_file_cannot_change_a_byte_of_its_binding() {
         let VaultError::Refused { source, .. } = error else { panic!("byte {index}: {error:?}") };
         assert!(
             !matches!(source, SecretFileError::Envelope(_)),
-            "byte {index}: age saw it, so the test shows nothing: {source:?}"
+            "byte {index}: age found the change, so the test proves nothing: {source:?}"
         );
         *reasons.entry(format!("{source:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()).or_default() += 1;
     }
     println!("{} bytes: {reasons:?}", body.len());
-    // About half of the flips in the commitment and the signature leave good base64.
+    // About half of the bit flips in the commitment and the signature leave valid base64.
     assert!(reasons["Forged"] > 40, "{reasons:?}");
 }
 
-/// A body as it stands in a header.
+/// Returns a body as a header writes it.
 fn stanza(body: &[u8]) -> String {
     let text = STANDARD_NO_PAD.encode(body);
     let mut lines: String =
@@ -203,11 +204,11 @@ fn stanza(body: &[u8]) -> String {
     lines
 }
 
-/// A file that somebody else signed, with all that is right but who they are.
+/// Returns a file that is correct except that an unknown author signed it, and that author's key.
 fn by_another(sandbox: &Sandbox) -> (Vec<u8>, String) {
     let other = Sandbox::new();
     let manifest = std::fs::read_to_string(sandbox.vault().join("vault.toml")).expect("there");
-    // Their own copy of the vault, in which they are the author.
+    // The other author signs in a copy of the vault that names them as its author.
     let (ours, theirs) = (sandbox.author_key().author().to_string(), other.author_key().author().to_string());
     std::fs::write(other.vault().join("vault.toml"), manifest.replace(&ours, &theirs)).expect("written");
     other.ok(&["update", "vault", "--accept"]);
@@ -228,7 +229,7 @@ fn a_value_of_an_unknown_author_is_read_once_they_are_trusted() {
 }
 
 #[test]
-fn a_value_of_an_unknown_author_can_be_made_ones_own() {
+fn a_value_of_an_unknown_author_can_be_adopted() {
     let sandbox = filled();
     let (file, theirs) = by_another(&sandbox);
     let ran = refused(&sandbox, &file, "who is not an author of this vault");
@@ -260,12 +261,12 @@ fn an_unsigned_value_is_read_once_it_is_adopted_and_age_opens_both() {
     assert!(adopted.stderr.contains("it was not signed"), "{adopted:?}");
     assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"from before");
     assert_eq!((age(), &json(&sandbox, "org/s")["created"]), ("from before".to_owned(), &created));
-    assert!(updated() > before, "the file that was not ours is an older one");
+    assert!(updated() > before, "the unsigned file is older than the adopted one");
     assert!(crypto::peek(&std::fs::read(sandbox.secret_file("org/s")).expect("there")).expect("bound").is_signed);
 }
 
 #[test]
-fn what_is_forged_or_damaged_is_not_adopted() {
+fn adopt_refuses_forged_and_damaged_files() {
     let sandbox = filled();
     let forged = forger::file(&recipient(&sandbox), SIGNED_TAG, &body(&sandbox, "org/s"), b"planted");
     let damaged = [&std::fs::read(sandbox.secret_file("org/s")).expect("there")[..], b"x"].concat();
@@ -278,7 +279,7 @@ fn what_is_forged_or_damaged_is_not_adopted() {
 }
 
 #[test]
-fn a_vault_from_before_there_were_authors_is_taken_over_step_by_step() {
+fn a_vault_without_authors_is_upgraded_step_by_step() {
     let sandbox = filled();
     let manifest = std::fs::read_to_string(sandbox.vault().join("vault.toml")).expect("there");
     let before = manifest.split("\n[[authors]]").next().expect("a part").replace("format = 2", "format = 1");

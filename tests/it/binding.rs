@@ -1,6 +1,6 @@
-//! A file is good in the one place it was written for: copied, swapped or renamed, it is refused.
+//! A file is accepted only in the place that it was written for: a copied, swapped or renamed file is refused.
 
-#![allow(clippy::disallowed_methods, reason = "what is done to the files here is what must be refused")]
+#![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::support::{Sandbox, scope_options, secret_id};
 use flyte_local::secret::{RunScope, ScopeFilter, SecretType, SecretValue};
 use flyte_local::vault::{SecretFileError, Vault, VaultError};
 
-/// Four scopes with the same names in each, so that a pair differs by its name, its scope, or both.
+/// Returns the same names in four scopes, so that two places differ by name, scope, or both.
 fn places() -> Vec<String> {
     let scopes = ["org", "project/p", "domain/d", "project/p/domain/d"];
     let names = ["a", "b", "c", "d", "p"];
@@ -19,7 +19,7 @@ fn value(text: &str) -> SecretValue {
     SecretValue::new(text.as_bytes().to_vec().into()).expect("small enough")
 }
 
-/// A vault with a secret in each of [`places`], whose value is the place.
+/// Returns a vault with a secret in each of [`places`]; each value is its own place.
 fn filled() -> (Sandbox, Vault) {
     let sandbox = Sandbox::new();
     let mut vault = sandbox.open_vault();
@@ -72,13 +72,13 @@ fn each_of_380_files_in_the_place_of_another_is_refused() {
                 vault.writer().expect("writable").update_secret(&id, &value("new")).expect_err("refused"),
             ];
             assert!(errors.iter().all(refused), "{source} over {target}: {errors:?}");
-            // A run must not fall through to a wider scope: that would let a swap choose the value.
+            // A run must not fall back to a wider scope: a swap could then choose the value.
             let run = RunScope { project: id.scope.project().cloned(), domain: id.scope.domain().cloned() };
             let resolved = vault.resolve(&id.name, &run, &identities).expect_err("refused");
             assert!(refused(&resolved), "{source} over {target}: {resolved:?}");
             let untouched =
                 std::fs::read(&file).expect("there") == std::fs::read(sandbox.secret_file(source)).expect("there");
-            assert!(untouched, "a refused update wrote over {target}");
+            assert!(untouched, "a refused update overwrote {target}");
             pairs += 1;
         }
         std::fs::write(&file, original).expect("restored");
@@ -115,7 +115,7 @@ fn both_files_of_a_swap_are_refused_by_every_command() {
         }
         swap(&first, &second);
     }
-    assert_eq!(sandbox.run(&["get", "secret"]).code, 0, "swapped back, all are good again");
+    assert_eq!(sandbox.run(&["get", "secret"]).code, 0, "after swapping back, every file is accepted again");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_refused_file_can_be_deleted_and_its_place_used_again() {
     let (sandbox, _) = filled();
     copy(&sandbox.secret_file("org/a"), &sandbox.secret_file("org/b"));
     let ran = sandbox.run(&["create", "secret", "b", "new"]);
-    assert_eq!(ran.code, 12, "what is there is not written over: {ran:?}");
+    assert_eq!(ran.code, 12, "create does not overwrite a file: {ran:?}");
     sandbox.ok(&["delete", "secret", "b"]);
     sandbox.ok(&["create", "secret", "b", "new"]);
     assert_eq!(sandbox.ok(&["get", "secret", "b", "--reveal"]), b"new");

@@ -1,6 +1,6 @@
-//! `check` finds whatever is wrong with a vault, says what to type, and shows no value.
+//! `check` finds each problem of a vault, says which command fixes it, and shows no value.
 
-#![allow(clippy::disallowed_methods, reason = "what is done to the files here is what must be found")]
+#![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
@@ -13,9 +13,9 @@ use flyte_local::crypto::Identity;
 use flyte_local::vault::NamedRecipient;
 use serde_json::Value;
 
-const CANARY: &str = "a-value-that-nobody-may-see";
+const CANARY: &str = "a-value-that-check-must-not-show";
 
-/// A vault with a secret in each kind of scope.
+/// Returns a sandbox whose vault has two secrets in each kind of scope.
 fn filled() -> Sandbox {
     let sandbox = Sandbox::new();
     for scope in [&[][..], &["-p", "p"], &["-d", "d"], &["-p", "p", "-d", "d"]] {
@@ -25,7 +25,7 @@ fn filled() -> Sandbox {
     sandbox
 }
 
-/// What `check` found, and how it ended.
+/// Runs `check`, and returns its findings and how it ended.
 fn checked(sandbox: &Sandbox, options: &[&str]) -> (Vec<Value>, Ran) {
     let ran = sandbox.run(&[options, &["--output-format", "json", "check"]].concat());
     assert!(!ran.all().contains(CANARY), "{ran:?}");
@@ -41,7 +41,7 @@ fn detail<'a>(found: &'a [Value], what: &str) -> &'a str {
     finding.unwrap_or_else(|| panic!("nothing on {what}: {found:?}"))["detail"].as_str().expect("text")
 }
 
-/// Types the command in which a hint ends.
+/// Runs the command at the end of a hint, which must succeed.
 fn type_command(sandbox: &Sandbox, hint: &str) {
     let starts = ["chmod ", "rm ", "flyte-local "].iter().filter_map(|start| hint.rfind(start));
     let command = &hint[starts.max().unwrap_or_else(|| panic!("no command: {hint}"))..];
@@ -53,7 +53,7 @@ fn type_command(sandbox: &Sandbox, hint: &str) {
 }
 
 #[test]
-fn all_is_well() {
+fn a_sound_vault_passes_every_check() {
     let sandbox = filled();
     let (found, ran) = checked(&sandbox, &[]);
     assert_eq!((ran.code, failed(&found).len(), ran.stderr.as_str()), (0, 0, ""), "{ran:?}");
@@ -85,10 +85,10 @@ fn all_is_well() {
     assert_eq!((ran.code, detail(&found, "all secrets")), (0, "none yet"), "{ran:?}");
 }
 
-/// What is done to a sound vault, and what must come of it.
+/// A way to damage a sound vault, and the finding that must result.
 struct Damage {
     name: &'static str,
-    done: fn(&Sandbox),
+    apply: fn(&Sandbox),
     what: &'static str,
     detail: &'static str,
 }
@@ -113,38 +113,38 @@ fn set_mode(path: &Path, mode: u32) {
 
 const DAMAGES: [Damage; 16] = [
     Damage {
-        name: "a bit of the value",
-        done: |sandbox| change(&file(sandbox), |bytes| *bytes.last_mut().expect("not empty") ^= 1),
+        name: "a flipped bit of the value",
+        apply: |sandbox| change(&file(sandbox), |bytes| *bytes.last_mut().expect("not empty") ^= 1),
         what: "secret",
         detail: "s.age, the file of secret s (project p, domain d): ",
     },
     Damage {
-        name: "a bit of the header",
-        done: |sandbox| change(&file(sandbox), |bytes| bytes[300] ^= 1),
+        name: "a flipped bit of the header",
+        apply: |sandbox| change(&file(sandbox), |bytes| bytes[300] ^= 1),
         what: "secret",
         detail: "s.age, the file of secret s (project p, domain d): ",
     },
     Damage {
-        name: "an end that is missing",
-        done: |sandbox| change(&file(sandbox), |bytes| bytes.truncate(bytes.len() - 1)),
+        name: "a truncated file",
+        apply: |sandbox| change(&file(sandbox), |bytes| bytes.truncate(bytes.len() - 1)),
         what: "secret",
         detail: "refused ",
     },
     Damage {
-        name: "nothing in it",
-        done: |sandbox| std::fs::write(file(sandbox), "").expect("written"),
+        name: "an empty file",
+        apply: |sandbox| std::fs::write(file(sandbox), "").expect("written"),
         what: "secret",
         detail: "refused ",
     },
     Damage {
-        name: "another's file",
-        done: |sandbox| put(&sandbox.secret_file("org/t"), &file(sandbox)),
+        name: "another secret's file",
+        apply: |sandbox| put(&sandbox.secret_file("org/t"), &file(sandbox)),
         what: "secret",
         detail: "it was written as secret t (organization)",
     },
     Damage {
-        name: "a file of age's alone",
-        done: |sandbox| {
+        name: "an age file without a binding",
+        apply: |sandbox| {
             let recipient = sandbox.identities()[0].recipient().to_string();
             std::fs::write(file(sandbox), forger::file(&recipient, "other", b"", b"planted")).expect("written");
         },
@@ -152,47 +152,47 @@ const DAMAGES: [Damage; 16] = [
         detail: "refused ",
     },
     Damage {
-        name: "a link",
-        done: |sandbox| {
+        name: "a symlink",
+        apply: |sandbox| {
             std::fs::rename(file(sandbox), sandbox.work().join("moved")).expect("moved");
-            std::os::unix::fs::symlink(sandbox.work().join("moved"), file(sandbox)).expect("a link");
+            std::os::unix::fs::symlink(sandbox.work().join("moved"), file(sandbox)).expect("a symlink");
         },
         what: "secret",
         detail: "it is not a regular file",
     },
     Damage {
         name: "a file that others can write",
-        done: |sandbox| set_mode(&file(sandbox), 0o620),
+        apply: |sandbox| set_mode(&file(sandbox), 0o620),
         what: "secret",
         detail: "others can write to it (its mode is 0620)",
     },
     Damage {
         name: "a directory that others can write",
-        done: |sandbox| set_mode(&sandbox.vault().join("secrets/project/p"), 0o770),
+        apply: |sandbox| set_mode(&sandbox.vault().join("secrets/project/p"), 0o770),
         what: "directory",
         detail: "others can write to it (its mode is 0770)",
     },
     Damage {
-        name: "a file that is no secret",
-        done: |sandbox| std::fs::write(sandbox.vault().join("secrets/org/notes.txt"), "x").expect("written"),
+        name: "a file that is not a secret",
+        apply: |sandbox| std::fs::write(sandbox.vault().join("secrets/org/notes.txt"), "x").expect("written"),
         what: "stray file",
         detail: "/org/notes.txt does not belong in a vault",
     },
     Damage {
-        name: "a secret where none belongs",
-        done: |sandbox| put(&file(sandbox), &sandbox.vault().join("secrets/s.age")),
+        name: "a secret file outside any scope",
+        apply: |sandbox| put(&file(sandbox), &sandbox.vault().join("secrets/s.age")),
         what: "stray file",
         detail: "/secrets/s.age does not belong in a vault",
     },
     Damage {
-        name: "a directory that is no scope",
-        done: |sandbox| std::fs::create_dir(sandbox.vault().join("secrets/project/not a name")).expect("made"),
+        name: "a directory that is not a scope",
+        apply: |sandbox| std::fs::create_dir(sandbox.vault().join("secrets/project/not a name")).expect("made"),
         what: "stray file",
         detail: "/project/not a name does not belong in a vault",
     },
     Damage {
         name: "a name that is not UTF-8",
-        done: |sandbox| {
+        apply: |sandbox| {
             let name = std::ffi::OsStr::from_bytes(b"s\xff.age");
             std::fs::write(sandbox.vault().join("secrets/org").join(name), "x").expect("written");
         },
@@ -201,13 +201,13 @@ const DAMAGES: [Damage; 16] = [
     },
     Damage {
         name: "an unfinished write",
-        done: |sandbox| std::fs::write(file(sandbox).with_file_name(".tmp"), "x").expect("written"),
+        apply: |sandbox| std::fs::write(file(sandbox).with_file_name(".tmp"), "x").expect("written"),
         what: "leftover",
         detail: "d/.tmp was left behind",
     },
     Damage {
         name: "an older file",
-        done: |sandbox| {
+        apply: |sandbox| {
             let old = std::fs::read(file(sandbox)).expect("there");
             sandbox.ok(&["update", "secret", "s", "new", "-p", "p", "-d", "d"]);
             std::fs::write(file(sandbox), old).expect("put back");
@@ -216,8 +216,8 @@ const DAMAGES: [Damage; 16] = [
         detail: "secret s (project p, domain d) dates from ",
     },
     Damage {
-        name: "a rekey that was not done",
-        done: |sandbox| {
+        name: "a rekey that is due",
+        apply: |sandbox| {
             let bob = NamedRecipient { name: "bob".to_owned(), key: Identity::generate().recipient() };
             sandbox.open_vault().writer().expect("writable").add_recipients(vec![bob]).expect("added");
         },
@@ -227,18 +227,18 @@ const DAMAGES: [Damage; 16] = [
 ];
 
 #[test]
-fn each_damage_is_found_and_its_hint_mends_it() {
+fn each_damage_is_found_and_its_hint_repairs_it() {
     for damage in DAMAGES {
         let (name, sandbox) = (damage.name, filled());
-        (damage.done)(&sandbox);
+        (damage.apply)(&sandbox);
         let (found, ran) = checked(&sandbox, &[]);
         assert_eq!(ran.code, 13, "{name}: {ran:?}");
         let [failure] = failed(&found)[..] else { panic!("{name}: not one finding: {ran:?}") };
         assert_eq!(failure["what"], damage.what, "{name}: {ran:?}");
         assert!(failure["detail"].as_str().expect("text").contains(damage.detail), "{name}: {ran:?}");
         let hint = failure["hints"][0].as_str().expect("text");
-        // A link is the user's to look at, and a name that is not text cannot be typed.
-        if !["a link", "a name that is not UTF-8"].contains(&name) {
+        // The user has to look at a symlink, and cannot type a name that is not UTF-8.
+        if !["a symlink", "a name that is not UTF-8"].contains(&name) {
             type_command(&sandbox, hint);
             let (_, ran) = checked(&sandbox, &[]);
             assert_eq!(ran.code, 0, "{name}: {hint}: {ran:?}");
@@ -247,38 +247,38 @@ fn each_damage_is_found_and_its_hint_mends_it() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once() {
+fn all_problems_are_reported_at_once() {
     let sandbox = filled();
     let without_mode = DAMAGES.iter().filter(|damage| damage.what == "stray file" || damage.what == "leftover");
-    without_mode.clone().for_each(|damage| (damage.done)(&sandbox));
+    without_mode.clone().for_each(|damage| (damage.apply)(&sandbox));
     let (found, ran) = checked(&sandbox, &[]);
     assert_eq!((ran.code, failed(&found).len()), (13, without_mode.count()), "{ran:?}");
     assert_eq!(detail(&found, "all secrets"), "8 opened and intact, each by a trusted author");
-    assert_eq!(ran.stderr.matches("hint: ").count(), failed(&found).len(), "each with what to do: {ran:?}");
+    assert_eq!(ran.stderr.matches("hint: ").count(), failed(&found).len(), "each finding has a hint: {ran:?}");
 }
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn what_a_stopped_write_left_beside_a_key_is_told() {
+fn an_abandoned_temporary_file_beside_a_key_is_reported() {
     require("flock", "util-linux");
     let sandbox = filled();
     let key = std::fs::read(sandbox.identity()).expect("there");
     let beside = |name: &str| sandbox.identity().with_file_name(name);
-    let [left, begun, written] = [1, 2, 3].map(|number| beside(&format!(".flyte-local-{number}-1.tmp")));
-    std::fs::write(&left, &key).expect("ours");
-    // One that has nothing in it yet may be a writer's that is about to lock it, and another is locked.
-    std::fs::write(&begun, "").expect("ours");
-    std::fs::write(&written, &key).expect("ours");
+    let [abandoned, empty, locked] = [1, 2, 3].map(|number| beside(&format!(".flyte-local-{number}-1.tmp")));
+    std::fs::write(&abandoned, &key).expect("ours");
+    // An empty file may belong to a writer that is about to lock it, and a locked file belongs to a live writer.
+    std::fs::write(&empty, "").expect("ours");
+    std::fs::write(&locked, &key).expect("ours");
     std::fs::write(beside("notes.tmp"), &key).expect("ours");
     let mut writer = sandbox.program("flock");
-    writer.arg(&written).args(["sh", "-c", "echo locked; read line"]);
+    writer.arg(&locked).args(["sh", "-c", "echo locked; read line"]);
     let mut writer = writer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("flock starts");
     let mut line = String::new();
     BufReader::new(writer.stdout.take().expect("piped")).read_line(&mut line).expect("it says so");
 
     let (found, ran) = checked(&sandbox, &[]);
     assert_eq!((ran.code, failed(&found).len()), (13, 1), "{ran:?}");
-    assert!(detail(&found, "leftover").starts_with(left.to_str().expect("UTF-8")), "{ran:?}");
+    assert!(detail(&found, "leftover").starts_with(abandoned.to_str().expect("UTF-8")), "{ran:?}");
     type_command(&sandbox, failed(&found)[0]["hints"][0].as_str().expect("text"));
     let (_, ran) = checked(&sandbox, &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -288,7 +288,7 @@ fn what_a_stopped_write_left_beside_a_key_is_told() {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn a_write_that_goes_on_is_no_leftover() {
+fn a_write_in_progress_is_not_reported_as_a_leftover() {
     require("flock", "util-linux");
     let sandbox = filled();
     std::fs::write(file(&sandbox).with_file_name(".tmp"), "x").expect("written");
@@ -304,7 +304,7 @@ fn a_write_that_goes_on_is_no_leftover() {
 }
 
 #[test]
-fn what_lies_beside_the_secrets_is_the_users() {
+fn other_files_in_the_vault_directory_are_ignored() {
     let sandbox = filled();
     std::fs::create_dir(sandbox.vault().join(".git")).expect("made");
     std::fs::write(sandbox.vault().join("README.md"), "x").expect("written");
@@ -312,7 +312,7 @@ fn what_lies_beside_the_secrets_is_the_users() {
 }
 
 #[test]
-fn without_an_identity_headers_are_looked_at() {
+fn without_an_identity_only_headers_are_checked() {
     let sandbox = filled();
     let (found, ran) = checked(&sandbox, &["--identity", "/none"]);
     assert_eq!(ran.code, 10, "{ran:?}");
@@ -337,11 +337,11 @@ fn keys_that_others_can_read_are_found() {
 }
 
 #[test]
-fn who_is_no_author_is_told_how_to_become_one() {
+fn check_says_how_to_become_an_author() {
     let (sandbox, other) = (filled(), Sandbox::new());
     std::fs::copy(other.author(), sandbox.author()).expect("copied");
     let (found, ran) = checked(&sandbox, &[]);
-    assert_eq!((ran.code, failed(&found).len()), (0, 0), "who reads needs to be none: {ran:?}");
+    assert_eq!((ran.code, failed(&found).len()), (0, 0), "a reader need not be an author: {ran:?}");
     assert!(
         detail(&found, "signing key").ends_with("author.key; it is not the key of one of the vault's authors"),
         "{ran:?}"

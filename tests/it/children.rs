@@ -1,4 +1,4 @@
-//! Programs that flyte-local starts: none of them inherits the variable with the identity, or can read the passphrase.
+//! Programs that flyte-local starts do not inherit the variable with the identity, and cannot read the passphrase.
 
 #![allow(clippy::disallowed_methods, reason = "tests write files as any program could")]
 
@@ -8,13 +8,13 @@ use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require};
 
 const PASSPHRASE: &str = "correct horse";
 
-/// Notes the variable and the next line of descriptor 3.
+/// A program that notes the variable and the next line of descriptor 3.
 const SPY: &str = r#"#!/bin/sh
 printf '%s %s; ' "${FLYTE_LOCAL_IDENTITY_KEY-no-key}" "$(head -n 1 <&3 | tr -d '\n')" >>"$HOME/seen"
 case "$0 $1" in */uv\ python) echo "$HOME/bin/spy" ;; esac
 "#;
 
-/// A vault with a secret, and programs in `bin` that note what they see.
+/// Returns a sandbox with a secret, and programs in `bin` that note what they see.
 fn sandbox() -> Sandbox {
     require("bash", "bash");
     let sandbox = Sandbox::new();
@@ -60,12 +60,12 @@ fn a_child_inherits_neither_the_identity_nor_the_passphrase() {
     let key = std::fs::read_to_string(sandbox.identity()).expect("an identity");
     let key = key.lines().last().expect("its key");
     let (_, control) = spied(&sandbox, Some(key), "spy");
-    assert_eq!(control, format!("{key} {PASSPHRASE}; "), "without flyte-local, it sees both");
+    assert_eq!(control, format!("{key} {PASSPHRASE}; "), "a program that the shell starts sees both");
     for kind in KINDS {
         let (ran, seen) = spied(&sandbox, Some(key), &format!("\"$0\" --passphrase-fd 3 {kind}"));
         assert_eq!(seen, "no-key ; ", "{kind}: {ran:?}");
     }
-    // uv is asked twice before a run and once for its interpreter, which starts then.
+    // The run starts uv twice, then once more for the path of the interpreter, and then the interpreter.
     let (ran, seen) = spied(&sandbox, Some(key), "\"$0\" --passphrase-fd 3 run script.py");
     assert_eq!(seen, "no-key ; ".repeat(4), "uv: {ran:?}");
 }
@@ -77,5 +77,5 @@ fn a_passphrase_unlocks_the_identity_although_uv_starts_first() {
     sandbox.lock_identity(PASSPHRASE);
     let (ran, seen) = spied(&sandbox, None, "\"$0\" --passphrase-fd 3 run script.py");
     assert_eq!(seen, "no-key ; ".repeat(4), "{ran:?}");
-    assert!(ran.stderr.contains("did not start as a Python interpreter"), "it went past the identity: {ran:?}");
+    assert!(ran.stderr.contains("did not start as a Python interpreter"), "the run got past the identity: {ran:?}");
 }

@@ -1,14 +1,14 @@
-//! The command line, as transcripts: each file in `tests/cmd` is one story in an empty home directory of its own.
+//! Transcripts of the command line: each file in `tests/cmd` is one story, played in a new, empty home directory.
 //!
-//! To add one, write a file of comments (`# …`) and commands (`$ …`, continued by `> …`), and let the test fill in the
+//! To add a story, write a file of comments (`# …`) and commands (`$ …`, continued by `> …`). The test fills in the
 //! rest, which you then read and judge:
 //!
 //!     FLYTE_LOCAL_TEST_OVERWRITE=1 cargo test --test it cli::
 //!
-//! `sh` runs each command, in the directory `work` of the home directory, with `flyte-local` on its PATH and no standard
-//! input. Below a command stand the lines of its standard output, those of its standard error after `! `, and its exit
-//! code after `? ` unless that is 0. Nothing is left out, so nothing goes unasserted. `[NO NEWLINE]` ends a stream that
-//! does not end in one. What differs from run to run is replaced: see [`masked`].
+//! `sh` runs each command in the directory `work` of the home directory, with `flyte-local` on its PATH and without
+//! standard input. Below a command follow the lines of its standard output, those of its standard error after `! `, and
+//! a nonzero exit code after `? `. The transcript leaves nothing out, so it asserts everything. `[NO NEWLINE]` ends a
+//! stream that has no newline at its end. Text that differs from run to run is replaced: see [`masked`].
 
 #![allow(clippy::disallowed_methods, reason = "tests read their own variables, and write no secrets")]
 
@@ -17,7 +17,7 @@ use std::sync::Mutex;
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, keyring_turn};
 
-/// The programs besides those of POSIX that transcripts use, and the packages they come from.
+/// The programs beyond POSIX that transcripts use, and the packages that have them.
 const PROGRAMS: [(&str, &str); 5] = [
     ("age", "age"),
     ("age-keygen", "age"),
@@ -34,7 +34,7 @@ fn needs_programs(story: &Path) -> bool {
     commands.flat_map(|command| command.split([' ', '(', ')', ';', '|', '&'])).any(starts)
 }
 
-/// Returns the stories, those that need [`PROGRAMS`] or the others.
+/// Returns either the stories that need [`PROGRAMS`] or the others.
 fn stories(with_programs: bool) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd");
     let entries = std::fs::read_dir(&directory).expect("the transcripts");
@@ -46,13 +46,13 @@ fn stories(with_programs: bool) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_transcript_is_what_happens() {
+fn every_transcript_matches() {
     play_stories(&stories(false));
 }
 
 #[test]
 #[ignore = "needs age, OpenSSH and util-linux: scripts/test"]
-fn every_transcript_with_other_programs_is_what_happens() {
+fn every_transcript_with_other_programs_matches() {
     for (tool, package) in PROGRAMS {
         crate::support::require(tool, package);
     }
@@ -73,7 +73,7 @@ fn play_stories(stories: &[PathBuf]) {
     assert!(failures.is_empty(), "{}", failures.concat());
 }
 
-/// Plays a story; how it differs from the file, if it does.
+/// Plays a story, and returns how it differs from the file, if it does.
 fn check(story: &Path) -> Option<String> {
     let expected = std::fs::read_to_string(story).expect("a text file");
     let _turn =
@@ -91,7 +91,7 @@ fn check(story: &Path) -> Option<String> {
     Some(format!("\n{}\n{}", story.display(), difference(&expected, &actual)))
 }
 
-/// The whole of the transcript again, with what its commands do now.
+/// Plays the commands of a transcript, and returns the transcript with their present output.
 fn play(transcript: &str) -> String {
     let sandbox = Sandbox::empty();
     let mut played = String::new();
@@ -124,7 +124,7 @@ fn outcome(sandbox: &Sandbox, command: &str) -> String {
     let ran = Ran::from(
         sandbox
             .program("timeout")
-            // An identity that a story makes is to be one that is its owner's alone.
+            // Identities that a story writes must be readable by their owner only.
             .args(["20", "sh", "-c", &format!("umask 077\n{command}")])
             .env("PATH", path)
             .output()
@@ -135,7 +135,7 @@ fn outcome(sandbox: &Sandbox, command: &str) -> String {
         for line in masked(sandbox.home(), stream).split_inclusive('\n') {
             let end = if line.ends_with('\n') { "" } else { "[NO NEWLINE]\n" };
             let ours = ["$ ", "# ", "! ", "? "].iter().any(|sign| prefix.is_empty() && line.starts_with(sign));
-            assert!(!ours, "change the command, for this line of its output has a meaning here: {line}");
+            assert!(!ours, "change the command: this line of its output looks like transcript syntax: {line}");
             text.push_str(if line == "\n" { prefix.trim_end() } else { prefix });
             text.push_str(&format!("{line}{end}"));
         }
@@ -146,8 +146,8 @@ fn outcome(sandbox: &Sandbox, command: &str) -> String {
     text
 }
 
-/// The home directory becomes `[HOME]`, a time `[TIME]`, an age recipient `[RECIPIENT]`, an
-/// author's key `[AUTHOR]`, who has a lock `[OWNER]`.
+/// Replaces the home directory by `[HOME]`, a time by `[TIME]`, an age recipient by `[RECIPIENT]`, an author's key by
+/// `[AUTHOR]`, and the holder of a lock by `[OWNER]`.
 fn masked(home: &Path, text: &str) -> String {
     let text = text.replace(home.to_str().expect("UTF-8"), "[HOME]");
     let text = mask(&text, "20", "[TIME]", |word| word.len() >= 20 && word.contains('T') && word.ends_with('Z'));
@@ -172,7 +172,7 @@ fn mask(text: &str, start: &str, replacement: &str, test: impl Fn(&str) -> bool)
     text.split_inclusive(ends_word).map(replaced).collect()
 }
 
-/// The lines from the first that differs to the last.
+/// Returns the lines from the first to the last one that differs.
 fn difference(expected: &str, actual: &str) -> String {
     let (old, new): (Vec<_>, Vec<_>) = (expected.lines().collect(), actual.lines().collect());
     let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();

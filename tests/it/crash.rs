@@ -1,12 +1,13 @@
-//! `kill -9` at random moments of a write: what was acknowledged is there, and what was not is old or new, never torn.
+//! `kill -9` at random moments of a write: an acknowledged write is there, and any other leaves the old or the new
+//! value, never a torn one.
 //!
-//! `FLYTE_LOCAL_TEST_SEED` repeats a run's choices (the moments stay at the mercy of the scheduler);
-//! `FLYTE_LOCAL_TEST_LONG=1` kills ten times as often. `tests/faults.rs` does the same at each system call in turn.
+//! `FLYTE_LOCAL_TEST_SEED` repeats a run's choices, although the exact moments still depend on the scheduler.
+//! `FLYTE_LOCAL_TEST_LONG=1` kills ten times as often. `faults_calls` kills before each system call in turn.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "a test may read its own variables, and say what it did"
+    reason = "a test may read its own variables, and print what it did"
 )]
 
 use std::collections::BTreeMap;
@@ -18,17 +19,17 @@ use crate::support::{Random, Sandbox, scope_options, secret_id, tally};
 
 const SIGKILL: i32 = 9;
 
-/// How many processes have to be killed while they were alive.
+/// The number of processes that have to be killed while they are alive.
 const KILLS: usize = 500;
 
-/// A write of one secret: the value it leads to, `None` for a delete.
+/// A write of one secret, and the value that it leads to: `None` for a delete.
 struct Write {
     place: String,
     verb: &'static str,
     value: Option<Vec<u8>>,
 }
 
-/// The vault, and what has to be in it.
+/// A vault, and the values that it must have.
 struct Model {
     sandbox: Sandbox,
     random: Random,
@@ -37,7 +38,7 @@ struct Model {
 }
 
 impl Model {
-    /// A write at random: of a few places again and again, sometimes of one in a scope that has no directory yet.
+    /// Chooses a random write: mostly in one of a few places, sometimes in a scope that has no directory yet.
     fn choose(&mut self) -> Write {
         self.writes += 1;
         let scopes = ["org", "project/p", "domain/d", "project/p/domain/d"];
@@ -50,14 +51,14 @@ impl Model {
             (true, 0) => "delete",
             (true, _) => "update",
         };
-        // Each value differs from every other in its first bytes, save the empty one.
+        // The stamp makes the first bytes of each value unique.
         let size = [0, 40, 5_000, 70_000][self.random.below(4) as usize];
         let stamp = format!("{} {place} ", self.writes);
         let value = stamp.bytes().chain((0..size).map(|index| (index % 251) as u8)).collect();
         Write { verb, value: (verb != "delete").then_some(value), place }
     }
 
-    /// Runs it, and kills it after `delay` if it is still there; whether it was.
+    /// Runs a write, kills it after `delay` if it still runs, and returns whether it was killed.
     fn run(&mut self, write: &Write, delay: Option<Duration>) -> bool {
         let mut command = self.sandbox.command(&[write.verb, "secret"]);
         command.arg(secret_id(&write.place).name.to_string()).args(scope_options(&write.place));
@@ -66,7 +67,7 @@ impl Model {
         }
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("flyte-local starts");
         if let Some(delay) = delay {
-            // Not a wait for anything: the moment of the kill is what is being varied.
+            // This sleep does not wait for anything: it varies the moment of the kill.
             std::thread::sleep(delay);
             child.kill().expect("it is our child");
         }
@@ -77,7 +78,7 @@ impl Model {
         killed
     }
 
-    /// Checks the secret just written, and takes over which of the two values it has; whether it is the new one.
+    /// Checks the secret just written, records which of the two values it has, and returns whether that is the new one.
     fn settle(&mut self, write: Write, killed: bool) -> bool {
         let found = self.sandbox.value(&write.place);
         let is_new = found == write.value;
@@ -91,7 +92,7 @@ impl Model {
         is_new
     }
 
-    /// Every secret has its value, and there is no other.
+    /// Asserts that every secret has its value, and that the vault has no others.
     fn check_all(&self) {
         for (place, value) in &self.known {
             assert!(self.sandbox.value(place).as_ref() == Some(value), "{place} was acknowledged and is lost");
@@ -103,7 +104,7 @@ impl Model {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_to_kill_9() {
+fn no_acknowledged_write_is_lost_to_kill_9() {
     let kills = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * KILLS } else { KILLS };
     let random = Random::seeded();
     let mut model = Model { sandbox: Sandbox::new(), random, known: BTreeMap::new(), writes: 0 };
@@ -125,7 +126,7 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
     let (mut attempts, mut hits, mut new_unacknowledged, mut leftovers) = (0, 0, 0, 0);
     while hits < kills {
         attempts += 1;
-        assert!(attempts <= 5 * kills, "only {hits} of {attempts} kills met a living process: they prove little");
+        assert!(attempts <= 5 * kills, "only {hits} of {attempts} kills met a live process, too few to prove anything");
         let write = model.choose();
         let delay = Duration::from_nanos(model.random.below(longest));
         let killed = model.run(&write, Some(delay));
@@ -138,17 +139,17 @@ fn nothing_acknowledged_is_lost_to_kill_9() {
         }
     }
     model.check_all();
-    println!("a write takes {median:?}; {new_unacknowledged} of those killed had written already");
+    println!("a write takes {median:?}; {new_unacknowledged} of the killed writes had already taken effect");
     tally(&format!(
-        "killed at {hits} random moments (of {attempts} tried): 0 torn, 0 lost; after {leftovers} of them a temporary file was there"
+        "killed at {hits} random moments (of {attempts} tried): 0 torn, 0 lost; {leftovers} of them left a temporary file"
     ));
-    // Else every kill came before the write began, or after it.
+    // Otherwise every kill came before or after the actual write.
     assert!(leftovers > 0 && new_unacknowledged > 0, "no kill fell into a write");
 
     for scope in ["org", "project/p", "domain/d", "project/p/domain/d"] {
         let place = format!("{scope}/last");
         assert!(!model.run(&Write { place: place.clone(), verb: "create", value: Some(Vec::new()) }, None));
         let leftover = model.sandbox.secret_file(&place).with_file_name(".tmp");
-        assert!(!leftover.exists(), "the next write takes away {}", leftover.display());
+        assert!(!leftover.exists(), "the next write removes {}", leftover.display());
     }
 }

@@ -1,4 +1,4 @@
-//! Disks that refuse: read-only, full, forbidden, or not what they were. Nothing that was stored may be lost by it.
+//! Disks that are read-only, full or damaged: no stored value may be lost.
 
 #![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
@@ -6,8 +6,8 @@ use std::io::Write;
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require};
 
-/// Runs a script in a mount namespace of its own, with a small disk on `disk` that holds a vault of one secret, `a`, of
-/// the value `old`. The first line of each command's error is printed, and its exit code.
+/// Runs a script in a separate mount namespace, with a small disk on `disk`. The disk has a vault with one secret, `a`,
+/// whose value is `old`. `try` prints a command's exit code and its standard error.
 fn on_a_small_disk(script: &str) -> String {
     require("unshare", "util-linux");
     let sandbox = Sandbox::empty();
@@ -36,7 +36,7 @@ fn on_a_small_disk(script: &str) -> String {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn a_read_only_vault_is_read_and_not_written() {
+fn a_read_only_vault_can_be_read_but_not_written() {
     let said = on_a_small_disk(
         "
         mount -o remount,bind,ro disk
@@ -122,10 +122,10 @@ get b: 10
     assert_eq!(said, expected);
 }
 
-/// `init` where the disk is full leaves no half of a vault, and can be done again.
+/// `init` on a full disk leaves no partial vault, and can be repeated.
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn init_on_a_full_disk_can_be_done_again() {
+fn init_on_a_full_disk_can_be_repeated() {
     let said = on_a_small_disk(
         "
         head -c 1000000 /dev/zero > disk/filling 2>/dev/null
@@ -151,7 +151,7 @@ onesecond get: 0
     assert_eq!(said, expected);
 }
 
-/// The id in `vault.toml` is in every secret: a new one would turn the old secrets into another vault's.
+/// Every secret has the vault's id in it: with a new `vault.toml`, the old secrets would belong to another vault.
 #[test]
 fn init_does_not_take_over_secrets_whose_vault_toml_is_gone() {
     let sandbox = Sandbox::new();
@@ -165,15 +165,15 @@ fn init_does_not_take_over_secrets_whose_vault_toml_is_gone() {
     assert_eq!(sandbox.ok(&["get", "secret", "a", "--reveal"]), b"one");
 }
 
-/// A list, and `--all`, must not pass over what is in a secret's place and cannot be read as one.
+/// A list and `--all` must report an unreadable file in a secret's place, not skip it.
 #[test]
-fn what_is_no_file_in_a_secrets_place_is_told() {
+fn a_symlink_in_a_secrets_place_is_reported() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a", "one"]);
     sandbox.ok(&["create", "secret", "b", "two"]);
     let place = sandbox.secret_file("org/a");
     std::fs::rename(&place, sandbox.work().join("a.age")).expect("moved away");
-    std::os::unix::fs::symlink(sandbox.work().join("a.age"), &place).expect("a link");
+    std::os::unix::fs::symlink(sandbox.work().join("a.age"), &place).expect("a symlink");
     for arguments in [&["get", "secret", "a"][..], &["get", "secret"], &["exec", "--all", "--", "true"]] {
         let ran = sandbox.run(arguments);
         assert_eq!(ran.code, 13, "{arguments:?}: {ran:?}");

@@ -1,4 +1,4 @@
-//! `.env` files: read as the real python-dotenv reads them, and written so that it reads the same.
+//! `.env` files are read as python-dotenv reads them, and python-dotenv reads back the ones that we write.
 
 #![allow(clippy::disallowed_methods, reason = "tests read their own variables")]
 
@@ -14,10 +14,10 @@ use flyte_local::secret::{SecretName, SecretValue};
 use flyte_local::transfer::dotenv;
 use serde::Deserialize;
 
-/// How many are made up; ten times as many in the long form.
+/// The number of generated files; the long form has ten times as many.
 const GENERATED: usize = 3000;
 
-/// What python-dotenv says of a file.
+/// The result of reading a file with python-dotenv.
 #[derive(Debug, Deserialize)]
 struct Read {
     values: Option<BTreeMap<String, Option<String>>>,
@@ -25,7 +25,7 @@ struct Read {
     expanded: BTreeSet<String>,
 }
 
-/// What python-dotenv says of each file; one process reads them all.
+/// Reads each file with python-dotenv, in one process.
 fn python_reads(files: &[Vec<u8>]) -> Vec<Read> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/dotenv_reader.py");
     let mut child = Command::new(python("newest"))
@@ -36,46 +36,46 @@ fn python_reads(files: &[Vec<u8>]) -> Vec<Read> {
         .expect("Python starts");
     let mut input = child.stdin.take().expect("piped");
     let lines: String = files.iter().map(|file| BASE64_STANDARD.encode(file) + "\n").collect();
-    // It answers while it is still being asked.
+    // The process answers while it still reads, so a thread writes.
     let asking = std::thread::spawn(move || input.write_all(lines.as_bytes()));
     let output = child.wait_with_output().expect("it ends");
     asking.join().expect("no panic").expect("written");
-    assert!(output.status.success(), "python-dotenv could not be asked: scripts/test installs it");
+    assert!(output.status.success(), "python-dotenv did not run: scripts/test installs it");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let read: Vec<Read> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(read.len(), files.len());
     read
 }
 
-/// That we read each file as python-dotenv does, and refuse, with its lines, each of which it would skip something. How
-/// many were read, and how many refused.
+/// Asserts that we read each file as python-dotenv does, and refuse a file with the numbers of the lines that
+/// python-dotenv would skip. Returns how many files were read, and how many refused.
 fn compare(files: &[Vec<u8>]) -> (usize, usize) {
     let (mut read, mut refused) = (0, 0);
     for (file, theirs) in files.iter().zip(python_reads(files)) {
-        let what = || String::from_utf8_lossy(file).into_owned();
+        let text = || String::from_utf8_lossy(file).into_owned();
         match dotenv::parse(file) {
             Ok(entries) => {
                 read += 1;
-                assert_eq!(theirs.errors, [0; 0], "read, and python-dotenv skips lines: {:?}", what());
+                assert_eq!(theirs.errors, [0; 0], "we read a file of which python-dotenv skips lines: {:?}", text());
                 let value = |value: &Option<zeroize::Zeroizing<String>>| value.as_deref().cloned();
                 let ours: BTreeMap<_, _> = entries.iter().map(|e| (e.name.to_string(), value(&e.value))).collect();
-                assert_eq!(ours.len(), entries.len(), "a name stands there twice: {:?}", what());
+                assert_eq!(ours.len(), entries.len(), "a name occurs twice: {:?}", text());
                 let expanded = entries.iter().filter(|e| e.value.as_deref().is_some_and(|v| dotenv::is_expanded(v)));
                 let expanded: BTreeSet<_> = expanded.map(|e| e.name.to_string()).collect();
-                assert_eq!(expanded, theirs.expanded, "{:?}", what());
-                assert_eq!(Some(ours), theirs.values, "{:?}", what());
+                assert_eq!(expanded, theirs.expanded, "{:?}", text());
+                assert_eq!(Some(ours), theirs.values, "{:?}", text());
             }
             Err(malformed) => {
                 refused += 1;
                 let lines: Vec<_> = malformed.iter().map(|malformed| malformed.line).collect();
-                assert!(theirs.values.is_none() || lines == theirs.errors, "{lines:?}: {theirs:?}: {:?}", what());
+                assert!(theirs.values.is_none() || lines == theirs.errors, "{lines:?}: {theirs:?}: {:?}", text());
             }
         }
     }
     (read, refused)
 }
 
-/// Each way to begin, with each value.
+/// Returns every combination of a start, a value and an end of a file.
 fn systematic() -> Vec<Vec<u8>> {
     let starts = ["A=", "export A=", "A = ", "  'A'=", "A=\t", "\u{feff}A=", "# c\n\nA=", "B='x'\r\nA="];
     let values: [&str; 49] = [
@@ -134,7 +134,7 @@ fn systematic() -> Vec<Vec<u8>> {
     all.flat_map(|line| ends.map(|end| format!("{line}{end}").into_bytes())).collect()
 }
 
-/// What is none of these.
+/// Returns files that [`systematic`] does not make.
 fn peculiar() -> Vec<Vec<u8>> {
     let texts = [
         "",
@@ -177,6 +177,7 @@ fn peculiar() -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).chain(bytes.map(<[u8]>::to_vec)).collect()
 }
 
+/// Returns files of random pieces.
 fn generated(random: &mut Random, count: usize) -> Vec<Vec<u8>> {
     const PIECES: [&str; 40] = [
         "A", "B", "A=", "B=", "=", "=", "'", "'", "\"", "\"", "\\", "\\", "\n", "\n", "\r\n", "\r", " ", " ", "\t",
@@ -190,6 +191,7 @@ fn generated(random: &mut Random, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|_| file()).collect()
 }
 
+/// Returns the number of files to generate.
 fn many() -> usize {
     if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * GENERATED } else { GENERATED }
 }
@@ -200,19 +202,19 @@ fn a_file_is_read_as_python_dotenv_reads_it() {
     let table = [systematic(), peculiar()].concat();
     let (read, refused) = compare(&table);
     let mut random = Random::seeded();
-    let (made_up_read, made_up_refused) = compare(&generated(&mut random, many()));
-    // Else the pieces make no files worth reading.
-    assert!(made_up_read > many() / 20 && made_up_refused > many() / 20, "{made_up_read}, {made_up_refused}");
+    let (generated_read, generated_refused) = compare(&generated(&mut random, many()));
+    // Otherwise the random pieces would prove little.
+    assert!(generated_read > many() / 20 && generated_refused > many() / 20, "{generated_read}, {generated_refused}");
     tally(&format!(
-        "dotenv: {} written and {} made-up files as python-dotenv reads them, {} of them refused where it skips lines",
+        "dotenv: {} written and {} generated files read as by python-dotenv, {} of them refused where it skips lines",
         table.len(),
         many(),
-        refused + made_up_refused
+        refused + generated_refused
     ));
     assert!(read >= 200, "{read}");
 }
 
-/// Any text without a zero byte.
+/// Returns a random text without a zero byte.
 fn text(random: &mut Random) -> String {
     const CHARACTERS: [char; 28] = [
         'a', 'Z', '0', ' ', '\t', '\n', '\r', '\'', '"', '\\', '\\', '#', '=', '$', '{', '}', ':', '-', '`', '\u{7}',
@@ -224,7 +226,7 @@ fn text(random: &mut Random) -> String {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_we_write_python_dotenv_reads_and_so_do_we() {
+fn rendered_files_are_read_back_by_python_dotenv_and_by_us() {
     let mut random = Random::seeded();
     let names: Vec<SecretName> = ["A", "a-b", "1", "export", "-", "_"].map(|name| name.parse().expect("good")).to_vec();
     let originals: Vec<BTreeMap<SecretName, String>> =
@@ -243,5 +245,8 @@ fn what_we_write_python_dotenv_reads_and_so_do_we() {
         let ours: BTreeMap<_, _> = original.iter().map(|(name, text)| (name.to_string(), Some(text.clone()))).collect();
         assert_eq!(theirs, ours);
     }
-    tally(&format!("dotenv: {} values written, and read back by python-dotenv and by us", files.len() * names.len()));
+    tally(&format!(
+        "dotenv: {} values written, and read back by python-dotenv and by flyte-local",
+        files.len() * names.len()
+    ));
 }

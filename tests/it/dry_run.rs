@@ -1,4 +1,5 @@
-//! `flyte-local run --dry-run`: what a file declares and where it would come from, without running anything of it.
+//! `flyte-local run --dry-run` lists the secrets that a file declares and where each would come from, without running a
+//! task.
 
 use crate::support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python};
 use serde_json::{Value, json};
@@ -39,7 +40,7 @@ if __name__ == "__main__":
     open("marker", "w").close()
 "#;
 
-/// A vault that has all of the pipeline's secrets but `other` and `in-shell`.
+/// Returns a sandbox whose vault has all of the pipeline's secrets except `other` and `in-shell`.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.file("pipeline.py", PIPELINE);
@@ -50,12 +51,12 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// `--dry-run` with these arguments, in a shell that has `IN_SHELL`.
+/// Runs `run --dry-run` with these arguments, in an environment that has `IN_SHELL`.
 fn dry_run(sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Ran {
     let mut command = sandbox.flyte_command(sdk, &[&["--dry-run"], arguments].concat());
     let ran = Ran::from(command.env("IN_SHELL", "hunter2").output().expect("flyte-local starts"));
     assert!(!ran.all().contains("hunter2"), "{sdk}: {ran:?}");
-    assert!(!sandbox.work().join("marker").exists(), "{sdk}: something was executed: {ran:?}");
+    assert!(!sandbox.work().join("marker").exists(), "{sdk}: a task was executed: {ran:?}");
     ran
 }
 
@@ -65,7 +66,7 @@ fn rows(ran: &Ran) -> Vec<Value> {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_table_says_what_each_environment_declares_and_where_it_would_come_from() {
+fn a_table_lists_each_declared_secret_and_its_source() {
     for sdk in SDKS {
         let sandbox = sandbox();
         let ran = dry_run(&sandbox, sdk, &["-p", "p", "-d", "d", "pipeline.py"]);
@@ -78,12 +79,12 @@ root         -        wide      WIDE                         organization
 root         -        narrow    TEAM_NARROW                  project p, domain d
 root         special  other     OTHER                        nowhere: missing
 ";
-        let talk = "a line of the file's own
+        let notices = "a line of the file's own
 error: secret other does not exist in this run's scopes
   searched: project p, domain d; project p; domain d; organization
 hint: create it: flyte-local create secret other
 ";
-        assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (10, table, talk), "{sdk}");
+        assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (10, table, notices), "{sdk}");
 
         sandbox.secret("other", "hunter2", &[]);
         let ran = dry_run(&sandbox, sdk, &["-p", "p", "-d", "d", "--output-format", "table-simple", "pipeline.py"]);
@@ -94,7 +95,7 @@ hint: create it: flyte-local create secret other
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn json_has_one_shape() {
+fn json_rows_have_one_shape() {
     for sdk in SDKS {
         let sandbox = sandbox();
         let arguments = ["-p", "p", "-d", "d", "--output-format", "json", "pipeline.py"];
@@ -127,12 +128,12 @@ hint: create it: flyte-local create secret other";
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_task_needs_its_own_and_what_its_environment_depends_on() {
+fn a_task_needs_its_own_secrets_and_those_of_its_dependencies() {
     for sdk in SDKS {
         let sandbox = sandbox();
         for (task, code, expected) in [
             ("leaf", 0, &["leaf leaf leaf-key", "leaf leaf in-shell"][..]),
-            // What follows is for the task, which does not run.
+            // The arguments after the name are for the task, which does not run.
             ("root", 0, &["root root wide", "root root narrow", "leaf - leaf-key", "leaf - in-shell"]),
             ("special", 10, &["root special other", "leaf - leaf-key", "leaf - in-shell"]),
             ("alone", 0, &[]),
@@ -157,7 +158,7 @@ fn a_task_needs_its_own_and_what_its_environment_depends_on() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_would_not_open_in_a_run_is_told_with_that_errors_code() {
+fn secrets_that_a_run_could_not_open_are_listed_with_the_runs_exit_code() {
     let script = "
 import flyte
 env = flyte.TaskEnvironment(name='env', secrets=['first', 'second', flyte.Secret('third', mount='/etc/flyte/secrets')])
@@ -171,7 +172,7 @@ env = flyte.TaskEnvironment(name='env', secrets=['first', 'second', flyte.Secret
                     std::fs::copy(sandbox.secret_file("org/first"), sandbox.secret_file("org/second")).expect("copied");
                 }) as fn(&Sandbox),
             ),
-            // A wider one, or the shell's, does not stand in for it.
+            // Neither a wider scope nor the shell's variable replaces a secret that is refused.
             (13, "refused ", |sandbox| {
                 sandbox.secret("second", "hunter2", &["-p", "p"]);
                 std::fs::copy(sandbox.secret_file("org/first"), sandbox.secret_file("project/p/second"))
@@ -214,7 +215,7 @@ import sys
 import flyte
 
 env = flyte.TaskEnvironment(name='env', secrets=['key', flyte.Secret('key', mount='/etc/flyte/secrets')])
-# What a file reads while it is imported is there.
+# A file can read its secrets while it is imported.
 assert len(os.environ['KEY']) == 7
 seen = __name__, os.path.basename(__file__), sys.argv[0], sys.path[-1] == os.getcwd(), os.path.exists('/etc/flyte')
 print(seen, file=open(os.environ['REPORT'], 'w'))
@@ -243,7 +244,7 @@ def task() -> None:
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_file_that_runs_a_task_while_it_is_imported_does_not_run_it() {
+fn a_task_that_the_import_starts_does_not_run() {
     let script = "
 import flyte
 env = flyte.TaskEnvironment(name='env')
@@ -266,7 +267,7 @@ flyte.run(task)
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_file_whose_import_fails_still_tells_what_was_missing() {
+fn a_failed_import_still_reports_missing_secrets() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let declared = "import os, sys, flyte\nenv = flyte.TaskEnvironment(name='env', secrets='key')\n";
@@ -274,7 +275,8 @@ fn a_file_whose_import_fails_still_tells_what_was_missing() {
             ("KEY = os.environ['KEY']", 10, "secret key does not exist in this run's scopes"),
             ("import no_such_module", 10, "No module named 'no_such_module'"),
             ("sys.exit(0)", 1, "error: script.py exited while it was imported"),
-            // Of another length than the line above: Python knows a compiled file by its source's time and size.
+            // The spaces make this line longer than the one before: Python tells compiled files apart by the source's
+            // time and size.
             ("os._exit( 0 )", 1, "error: the file exited during its import"),
         ] {
             sandbox.file("script.py", format!("{declared}{line}\n"));
@@ -282,7 +284,7 @@ fn a_file_whose_import_fails_still_tells_what_was_missing() {
             assert_eq!(ran.code, code, "{sdk} {line}: {ran:?}");
             assert!(ran.stderr.contains(reason), "{sdk} {line}: {ran:?}");
         }
-        // What is read above the line that declares it, where the import does not get.
+        // Here the file reads the variable above the declaration, which the import therefore does not reach.
         sandbox.file("script.py", format!("import os\nKEY = os.environ['KEY']\n{declared}"));
         let ran = dry_run(&sandbox, sdk, &["--output-format", "json", "script.py"]);
         assert_eq!(ran.code, 10, "{sdk}: {ran:?}");
@@ -299,7 +301,7 @@ fn a_file_whose_import_fails_still_tells_what_was_missing() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn apps_and_files_without_a_task_are_told_of_too() {
+fn apps_and_files_without_a_task_are_listed_too() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let app = "
@@ -340,7 +342,7 @@ fn the_scopes_are_those_of_a_run() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_missing_vault_or_identity_is_told_before_anything_is_imported() {
+fn a_missing_vault_is_reported_before_the_file_is_imported() {
     let sandbox = Sandbox::empty();
     sandbox.file("script.py", "open('marker', 'w').close()\n");
     let ran = dry_run(&sandbox, "newest", &["script.py"]);

@@ -1,5 +1,5 @@
-//! While a secret is in memory, the process writes no core file and cannot be looked into; what it starts is as it would
-//! be without it.
+//! While flyte-local has a secret in memory, it writes no core file and other processes cannot inspect it. The programs
+//! that it starts run with the caller's own limits.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
 
@@ -12,10 +12,10 @@ use std::process::{Child, Command, Stdio};
 use crate::support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, executable, python, require};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// An ordinary user: root may look into everything.
+/// An ordinary user, because root may inspect every process.
 const USER: u32 = 12345;
 
-/// A command as an ordinary user, who has a copy of the binary, with a limit on core files that is none.
+/// Returns a shell command that runs as an ordinary user, with a copy of the binary and a limit that allows core files.
 fn as_user(sandbox: &Sandbox, script: &str) -> Command {
     let is_root = rustix::process::getuid().is_root();
     let copy = sandbox.work().join("flyte-local");
@@ -33,13 +33,13 @@ fn as_user(sandbox: &Sandbox, script: &str) -> Command {
     command
 }
 
-/// One that has read the first half of a value, and waits for the rest.
+/// Starts a `create` that has read the first half of a value, and waits for the rest.
 fn waiting(sandbox: &Sandbox) -> Child {
     let mut command = as_user(sandbox, "exec ./flyte-local create secret waits");
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
     let pipe = child.stdin.as_mut().expect("piped");
     pipe.write_all(b"half a value").expect("it is there");
-    // It has read that when the pipe is empty.
+    // The process has read the half when the pipe is empty.
     while rustix::io::ioctl_fionread(&*pipe).expect("a pipe") > 0 {
         std::thread::yield_now();
     }
@@ -52,19 +52,19 @@ fn proc(child: &Child, file: &str) -> PathBuf {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn a_process_with_a_value_is_not_to_be_looked_into_and_leaves_no_core() {
+fn a_process_with_a_value_cannot_be_inspected_and_leaves_no_core_file() {
     let sandbox = Sandbox::new();
     let mut child = waiting(&sandbox);
     let pid = Pid::from_child(&child);
     for file in ["mem", "environ", "maps"] {
-        assert_eq!(proc(&child, file).metadata().expect("Linux").uid(), 0, "{file} is its user's to read");
+        assert_eq!(proc(&child, file).metadata().expect("Linux").uid(), 0, "the user can read {file}");
     }
     let mut look = as_user(&sandbox, &format!("cat /proc/{}/environ", child.id()));
     assert!(!look.output().expect("sh starts").status.success());
     let limit = std::fs::read_to_string(proc(&child, "limits")).expect("Linux");
     let limit = limit.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("one of them");
     assert_eq!(limit.split_whitespace().next(), Some("0"));
-    // Even if somebody raised the limit again.
+    // No core file is written even if another process raises the limit again.
     require("prlimit", "util-linux");
     let mut raise = as_user(&sandbox, &format!("prlimit --pid {} --core=1000000:", child.id()));
     assert!(raise.status().expect("sh starts").success());
@@ -80,25 +80,25 @@ fn a_process_with_a_value_is_not_to_be_looked_into_and_leaves_no_core() {
     assert_eq!(cores.count(), 0);
 }
 
-/// A child prints its own limit, and who owns its files in `/proc`.
-const ASK: &str = "ulimit -S -c; stat -c %u /proc/$$/environ";
+/// A script that prints its limit on core files and the owner of its files in `/proc`.
+const PRINT_LIMIT: &str = "ulimit -S -c; stat -c %u /proc/$$/environ";
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn a_command_has_the_limit_of_its_caller_and_its_own_files() {
+fn a_command_keeps_its_callers_core_limit_and_owns_its_proc_files() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
     let user = if rustix::process::getuid().is_root() { USER } else { rustix::process::getuid().as_raw() };
-    let expected = as_user(&sandbox, ASK).output().expect("sh starts").stdout;
+    let expected = as_user(&sandbox, PRINT_LIMIT).output().expect("sh starts").stdout;
     assert_eq!(String::from_utf8_lossy(&expected), format!("4096\n{user}\n"));
     for options in ["--secret s", "--secret s --mask", "--mount s", "--mount s --mask"] {
-        let ran = as_user(&sandbox, &format!("./flyte-local exec {options} -- sh -c '{ASK}'"));
+        let ran = as_user(&sandbox, &format!("./flyte-local exec {options} -- sh -c '{PRINT_LIMIT}'"));
         let ran = Ran::from({ ran }.output().expect("it starts"));
         assert_eq!((ran.code, ran.stdout.as_slice()), (0, expected.as_slice()), "{options}: {ran:?}");
     }
 }
 
-/// Prints what it has of an identity, and its limit.
+/// A task that prints whether the identity's variables are set, and its limit on core files.
 const TASK: &str = "
 import os, resource, flyte
 env = flyte.TaskEnvironment(name='env', secrets='s')
@@ -112,7 +112,7 @@ def show():
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_is_started_has_no_identity() {
+fn child_processes_do_not_inherit_the_identity_key() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
     let identity = sandbox.identity();
@@ -139,9 +139,9 @@ fn what_is_started_has_no_identity() {
     }
 }
 
-/// A secret that the user puts into that variable is the user's business.
+/// flyte-local removes only its own variable, not a secret that the user injects under the same name.
 #[test]
-fn a_secret_of_that_name_is_given() {
+fn a_secret_may_be_injected_under_the_name_of_the_identity_variable() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
     for mask in [&["--mask"][..], &[]] {

@@ -1,5 +1,5 @@
-//! `edit secret`: what the editor is given and what becomes of what it leaves, that nothing of it stays behind however it ends,
-//! and that nobody's update is written over in silence.
+//! `edit secret`: the editor gets the value in a private file, the file's new content becomes the new value, the file
+//! is removed however the editor ends, and another process's update is never overwritten without a question.
 
 #![allow(clippy::disallowed_methods, reason = "tests write files as any program could")]
 
@@ -15,7 +15,7 @@ const NOT_CHANGED: &str = "did not change secret s (organization)
 hint: if your editor returns before you are done, make it wait: EDITOR='code --wait'
 ";
 
-/// A sandbox with a secret `s`, and a runtime directory of its own.
+/// A sandbox with a secret `s`, and a separate runtime directory.
 struct Desk {
     sandbox: Sandbox,
     runtime: tempfile::TempDir,
@@ -30,7 +30,8 @@ impl Desk {
         Self { sandbox, runtime }
     }
 
-    /// Any program, with this editor and `flyte-local` in PATH; all it starts is marked.
+    /// Returns a command for any program, with this editor, and with `flyte-local` in PATH. [`MARK`] identifies every
+    /// process that it starts.
     fn program(&self, program: &str, editor: &str) -> Command {
         let mut command = self.sandbox.program(program);
         let path = std::env::var_os("PATH").expect("PATH is set");
@@ -51,10 +52,10 @@ impl Desk {
         command
     }
 
-    /// Edits `s`; nothing is left behind.
+    /// Edits `s`, and asserts that no file is left behind.
     fn edit(&self, editor: &str) -> Ran {
         let ran = Ran::from(self.command(editor).output().expect("flyte-local starts"));
-        assert_eq!(self.left(), Vec::<PathBuf>::new(), "{editor}: {ran:?}");
+        assert_eq!(self.leftovers(), Vec::<PathBuf>::new(), "{editor}: {ran:?}");
         ran
     }
 
@@ -62,25 +63,25 @@ impl Desk {
         String::from_utf8(self.sandbox.value("org/s").expect("there")).expect("UTF-8")
     }
 
-    /// What lies in the runtime directory.
-    fn left(&self) -> Vec<PathBuf> {
+    /// Returns the files in the runtime directory.
+    fn leftovers(&self) -> Vec<PathBuf> {
         let found = std::fs::read_dir(self.runtime.path()).expect("listed");
         found.map(|entry| entry.expect("listed").path()).collect()
     }
 
-    /// The file of the secret in the vault: what it holds, and which file it is.
+    /// Returns the content and the inode of the secret's file in the vault.
     fn stored(&self) -> (Vec<u8>, u64) {
         let file = self.sandbox.secret_file("org/s");
         (std::fs::read(&file).expect("there"), std::fs::metadata(file).expect("there").ino())
     }
 
-    /// Starts an editor that waits for ever, as soon as it has the value.
+    /// Starts an edit whose editor has read the value and never ends.
     fn waiting(&self) -> Child {
         let mut command = self.command("cat >/dev/null \"$1\"; touch ready; exec sleep 1000;:");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().expect("flyte-local starts");
         until("the editor has the value", || self.sandbox.work().join("ready").exists());
-        // Until then it is not to be found by its mark all the time.
+        // Before the editor becomes `sleep`, its mark cannot be found at every moment.
         let waits = |process: &i32| std::fs::read(format!("/proc/{process}/comm")).is_ok_and(|name| name == b"sleep\n");
         until("it waits", || marked(self.mark()).iter().any(waits));
         child
@@ -88,7 +89,7 @@ impl Desk {
 }
 
 #[test]
-fn the_editor_has_the_value_in_a_file_of_its_users_alone() {
+fn the_editor_gets_the_value_in_a_private_file_in_memory() {
     let desk = Desk::new("one\ntwo");
     let look = r#"{ cat "$1"; echo; stat -f -c %T "$1"; stat -c %a "$1" "$(dirname "$1")"; ls -A "$(dirname "$1")"; pwd
         echo "key: $FLYTE_LOCAL_IDENTITY_KEY"; ulimit -c; } >seen; true"#;
@@ -97,18 +98,18 @@ fn the_editor_has_the_value_in_a_file_of_its_users_alone() {
     command.args(["-c", "ulimit -S -c unlimited; exec flyte-local edit secret s"]);
     let ran = Ran::from(command.env("FLYTE_LOCAL_IDENTITY_KEY", identity).output().expect("it starts"));
     assert_eq!((ran.code, ran.stderr.as_str()), (0, NOT_CHANGED));
-    let seen = std::fs::read_to_string(desk.sandbox.work().join("seen")).expect("it looked");
+    let seen = std::fs::read_to_string(desk.sandbox.work().join("seen")).expect("the editor wrote it");
     let work = desk.sandbox.work();
     assert_eq!(seen, format!("one\ntwo\ntmpfs\n600\n700\ns\n{}\nkey: \nunlimited\n", work.display()));
 }
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn what_the_editor_leaves_is_the_new_value() {
+fn the_edited_file_becomes_the_new_value() {
     let desk = Desk::new("one\n");
     for (editor, value) in [
         ("printf 'two\\n' >", "two\n"),
-        // Another file in the place of the first, and files beside it.
+        // `sed -i` replaces the file and leaves a backup beside it.
         ("sed -i.bak s/two/thr\u{e9}e/", "thr\u{e9}e\n"),
         ("set -- \"$1\"; touch \"$1~\" \"$(dirname \"$1\")/.s.swp\"; mkdir \"$1.d\"; printf four >\"$1\"; :", "four"),
         ("FIVE='a b' python3 -c 'import os, sys; open(sys.argv[1], \"w\").write(os.environ[\"FIVE\"])'", "a b"),
@@ -123,7 +124,7 @@ fn what_the_editor_leaves_is_the_new_value() {
 }
 
 #[test]
-fn the_first_of_visual_editor_and_vi_is_taken() {
+fn the_editor_is_visual_then_editor_then_vi() {
     let desk = Desk::new("one");
     let mut command = desk.command("printf editor >");
     assert_eq!(Ran::from(command.env("VISUAL", "printf visual >").output().expect("it starts")).code, 0);
@@ -143,7 +144,7 @@ fn nothing_is_written_unless_the_value_changed() {
         let ran = desk.edit(editor);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, NOT_CHANGED), "{editor}");
     }
-    for (editor, code, told) in [
+    for (editor, code, error) in [
         ("printf two >\"$1\"; exit 3;", 1, "error: the editor ended with code 3\n"),
         ("rm", 1, "error: the editor left no file\n"),
         ("rm \"$1\"; mkdir", 1, "error: the editor left no file\n"),
@@ -157,13 +158,13 @@ fn nothing_is_written_unless_the_value_changed() {
     ] {
         let ran = desk.edit(editor);
         assert_eq!(ran.code, code, "{editor}: {ran:?}");
-        assert!(ran.stderr.contains(told), "{editor}: {ran:?}");
+        assert!(ran.stderr.contains(error), "{editor}: {ran:?}");
     }
-    assert!(desk.stored() == before, "the file was written");
+    assert!(desk.stored() == before, "the secret's file was rewritten");
 }
 
 #[test]
-fn what_cannot_be_edited_is_refused_before_the_editor_starts() {
+fn uneditable_secrets_are_refused_before_the_editor_starts() {
     let desk = Desk::new(b"\xff\xfe");
     let touched = desk.sandbox.work().join("touched");
     let edit = |words: &[&str]| {
@@ -183,7 +184,7 @@ fn what_cannot_be_edited_is_refused_before_the_editor_starts() {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn without_memory_nothing_is_edited() {
+fn without_a_memory_file_system_nothing_is_edited() {
     require("unshare", "util-linux");
     let desk = Desk::new("one");
     let mut command = desk.program("unshare", "touch touched;:");
@@ -197,7 +198,7 @@ fn without_memory_nothing_is_edited() {
 }
 
 #[test]
-fn an_image_pull_secret_stays_a_document() {
+fn an_edited_image_pull_secret_must_be_a_docker_configuration() {
     let desk = Desk::new("one");
     desk.sandbox.ok(&["delete", "secret", "s"]);
     let document = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}}}"#;
@@ -210,31 +211,31 @@ fn an_image_pull_secret_stays_a_document() {
 }
 
 #[test]
-fn a_signal_ends_the_editor_and_leaves_nothing() {
+fn a_signal_ends_the_editor_and_the_file_is_removed() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let desk = Desk::new("one");
         let child = desk.waiting();
-        assert_eq!(desk.left().len(), 1, "the file is where it is looked for");
+        assert_eq!(desk.leftovers().len(), 1, "the file is in the runtime directory");
         kill_process(Pid::from_child(&child), signal).expect("it runs");
         let ran = Ran::from(child.wait_with_output().expect("it ends"));
         assert_eq!(ran.code, 128 + signal.as_raw(), "{ran:?}");
-        assert_eq!((desk.left(), desk.value().as_str()), (Vec::new(), "one"), "{ran:?}");
-        until("nothing runs any more", || marked(desk.mark()).is_empty());
+        assert_eq!((desk.leftovers(), desk.value().as_str()), (Vec::new(), "one"), "{ran:?}");
+        until("no process is left", || marked(desk.mark()).is_empty());
     }
 }
 
 #[test]
-fn what_a_killed_one_leaves_its_supervisor_removes_or_else_the_next_one() {
+fn after_a_kill_the_supervisor_or_the_next_edit_removes_the_file() {
     let desk = Desk::new("one");
     let mut child = desk.waiting();
     kill_process(Pid::from_child(&child), Signal::KILL).expect("it runs");
     child.wait().expect("it ends");
-    until("the supervisor has removed it", || desk.left().is_empty());
-    until("nothing runs any more", || marked(desk.mark()).is_empty());
+    until("the supervisor has removed it", || desk.leftovers().is_empty());
+    until("no process is left", || marked(desk.mark()).is_empty());
 
     std::fs::remove_file(desk.sandbox.work().join("ready")).expect("it was there");
     let mut child = desk.waiting();
-    // All that runs at once, and so stopped first: flyte-local, its supervisor and the editor.
+    // Kills flyte-local, its supervisor and the editor together. They are stopped first, so that none can react.
     let all = marked(desk.mark());
     let send = |signal| {
         for &process in &all {
@@ -249,23 +250,23 @@ fn what_a_killed_one_leaves_its_supervisor_removes_or_else_the_next_one() {
     until("all are stopped", || all.iter().all(is_stopped));
     send(Signal::KILL);
     child.wait().expect("it ends");
-    until("nothing runs any more", || marked(desk.mark()).is_empty());
-    assert_eq!(desk.left().len(), 1, "nobody was there to remove it");
+    until("no process is left", || marked(desk.mark()).is_empty());
+    assert_eq!(desk.leftovers().len(), 1, "no process was left to remove it");
     assert_eq!(desk.edit("true").code, 0);
 }
 
 #[test]
-fn what_an_editor_leaves_running_goes_on() {
+fn background_processes_of_the_editor_keep_running() {
     let desk = Desk::new("one");
-    let lasting = "(until test -e go; do sleep 0.01; done; touch done) </dev/null >/dev/null 2>&1 & printf two >";
-    assert_eq!(desk.edit(lasting).code, 0);
+    let background = "(until test -e go; do sleep 0.01; done; touch done) </dev/null >/dev/null 2>&1 & printf two >";
+    assert_eq!(desk.edit(background).code, 0);
     assert_eq!(desk.value(), "two");
     desk.sandbox.file("go", "");
-    until("it has gone on", || desk.sandbox.work().join("done").exists());
+    until("the background process has ended", || desk.sandbox.work().join("done").exists());
 }
 
 #[test]
-fn an_update_by_somebody_else_is_not_written_over() {
+fn an_update_by_another_process_is_not_overwritten() {
     let desk = Desk::new("one");
     let ran = desk.edit("flyte-local update secret s theirs; printf mine >");
     assert_eq!(ran.code, 13, "{ran:?}");
@@ -274,13 +275,13 @@ fn an_update_by_somebody_else_is_not_written_over() {
         "{ran:?}"
     );
     assert_eq!(desk.value(), "theirs");
-    // Also if it is to the same value.
+    // An update to the same value counts as well.
     assert_eq!(desk.edit("flyte-local update secret s theirs; printf mine >").code, 13);
     assert_eq!(desk.edit("flyte-local delete secret s; printf mine >").code, 10);
     assert_eq!(desk.sandbox.value("org/s"), None);
 }
 
-/// What came of editing on a terminal: what it showed, and the code.
+/// Edits `s` on a terminal, and returns what the terminal showed and the exit code.
 fn play(desk: &Desk, editor: &str, steps: &Value) -> (String, i64) {
     play_as(desk, editor, steps, &[FLYTE_LOCAL, "edit", "secret", "s"])
 }
@@ -294,13 +295,13 @@ fn play_as(desk: &Desk, editor: &str, steps: &Value, words: &[&str]) -> (String,
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let result: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(result["settings_are_back"], true, "{result}");
-    assert_eq!(desk.left(), Vec::<PathBuf>::new(), "{result}");
+    assert_eq!(desk.leftovers(), Vec::<PathBuf>::new(), "{result}");
     (result["shown"].as_str().expect("text").to_owned(), result["code"].as_i64().expect("it ended"))
 }
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn on_a_terminal_the_editor_has_it_and_what_was_typed_can_still_be_written() {
+fn on_a_terminal_the_user_decides_about_a_concurrent_update() {
     let desk = Desk::new("one");
     let typing = |verb: &str| format!("flyte-local {verb}; printf 'type: '; read line; printf %s \"$line\" >");
     let typed = |text: &str, more: &[Value]| {
@@ -328,7 +329,7 @@ fn on_a_terminal_the_editor_has_it_and_what_was_typed_can_still_be_written() {
     let (shown, code) = play(&desk, &typing("delete secret s"), &steps);
     assert_eq!((code, desk.value().as_str()), (0, "mine"), "{shown}");
 
-    // Ctrl-C is the editor's, and later the question's.
+    // Ctrl-C ends the editor, and later the question.
     let (shown, code) = play(&desk, &typing("--version"), &json!([["expect", "type: "], ["bytes", "03"], ["end"]]));
     assert_eq!((code, desk.value().as_str()), (130, "mine"), "{shown}");
     let steps = typed("late", &[json!(["expect", over]), json!(["bytes", "03"])]);
@@ -338,13 +339,13 @@ fn on_a_terminal_the_editor_has_it_and_what_was_typed_can_still_be_written() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn on_a_terminal_what_is_refused_is_edited_again() {
+fn on_a_terminal_a_refused_value_can_be_edited_again() {
     let document = r#"{"auths": {"ghcr.io": {"auth": "YTpi"}}}"#;
     let desk = Desk::new("one");
     desk.sandbox.ok(&["delete", "secret", "s"]);
     desk.sandbox.ok(&["create", "secret", "s", document, "--type", "image_pull"]);
     for spoil in ["sed -i s/auths/oths/ \"$1\"", "printf %1048577s >>\"$1\""] {
-        // What was typed the first time is there the second time, to be mended.
+        // The second edit starts from the text of the first, so that the user can correct it.
         let script = format!(
             "if rm again 2>/dev/null; then grep -q lhcr \"$1\" && sed -i -e s/oths/auths/ -e 's/  *$//' \"$1\"
              else touch again; sed -i s/ghcr/lhcr/ \"$1\"; {spoil}; fi"
@@ -362,7 +363,7 @@ fn on_a_terminal_what_is_refused_is_edited_again() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn an_editor_can_be_stopped_and_goes_on_in_its_shell() {
+fn an_editor_can_be_suspended_and_resumed_by_its_shell() {
     let desk = Desk::new("one");
     let editor = "echo it is $$; read line; printf %s \"$line\" >";
     let steps = json!([

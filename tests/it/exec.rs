@@ -1,4 +1,4 @@
-//! `exec`: any command, with secrets as variables and files, in the place of flyte-local.
+//! `exec` replaces flyte-local by a command that gets secrets as variables and files.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
 
@@ -11,7 +11,7 @@ use crate::support::{Ran, Sandbox};
 
 const MOUNTED: &str = "/etc/flyte/secrets";
 
-/// `flyte-local exec OPTIONS… -- sh -c SCRIPT`
+/// Returns the command `flyte-local exec OPTIONS… -- sh -c SCRIPT`.
 fn shell(sandbox: &Sandbox, options: &[&str], script: &str) -> Command {
     sandbox.command(&[&["exec"], options, &["--", "sh", "-c", script]].concat())
 }
@@ -20,14 +20,14 @@ fn run(command: &mut Command) -> Ran {
     Ran::from(command.output().expect("flyte-local starts"))
 }
 
-/// What a script prints that must succeed, while flyte-local says nothing of its own.
+/// Runs a script that must succeed, and returns its output. flyte-local itself must print nothing.
 fn prints(sandbox: &Sandbox, options: &[&str], script: &str) -> String {
     let ran = run(&mut shell(sandbox, options, script));
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{options:?}: {ran:?}");
     ran.text()
 }
 
-/// The command must be refused with this code and text, and never start.
+/// Asserts that flyte-local refuses the command with this exit code and these words, and does not start it.
 fn refused(sandbox: &Sandbox, options: &[&str], code: i32, words: &[&str]) {
     let ran = run(&mut shell(sandbox, options, "touch started"));
     assert_eq!(ran.code, code, "{options:?}: {ran:?}");
@@ -39,7 +39,7 @@ fn refused(sandbox: &Sandbox, options: &[&str], code: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_secret_is_a_variable() {
+fn a_secret_becomes_a_variable() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "api-key", "one"]);
     sandbox.ok(&["create", "secret", "other", "--value", "two\nlines\n"]);
@@ -86,7 +86,7 @@ fn a_mounted_secret_is_a_file_that_only_the_command_sees() {
 }
 
 #[test]
-fn all_is_what_the_project_and_domain_see() {
+fn all_injects_every_secret_that_the_project_and_domain_see() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a-b", "organization"]);
     sandbox.ok(&["create", "secret", "c", "organization"]);
@@ -96,7 +96,11 @@ fn all_is_what_the_project_and_domain_see() {
     assert_eq!(prints(&sandbox, &["--all"], script), "organization organization\n");
     assert_eq!(prints(&sandbox, &["--all", "-p", "p"], script), "organization project\n");
     assert_eq!(prints(&sandbox, &["--all", "-p", "other"], script), "organization organization other\n");
-    assert_eq!(prints(&sandbox, &["--all", "--secret", "c=D"], "echo [$C] $D"), "[] organization\n", "named once");
+    assert_eq!(
+        prints(&sandbox, &["--all", "--secret", "c=D"], "echo [$C] $D"),
+        "[] organization\n",
+        "a secret that is named is not injected twice"
+    );
 
     sandbox.ok(&["create", "secret", "a_b", "two"]);
     refused(&sandbox, &["--all"], 1, &["secrets a-b and a_b would both be A_B", "--secret a_b=VAR"]);
@@ -104,12 +108,12 @@ fn all_is_what_the_project_and_domain_see() {
     sandbox.ok(&["create", "secret", "1password", "three", "-d", "d"]);
     let digit = ["--all", "--secret", "a_b=VAR", "-d", "d"];
     refused(&sandbox, &digit, 1, &["secret 1password does not make a variable name", "--secret 1password=VAR"]);
-    assert!(run(&mut shell(&Sandbox::new(), &["--all"], "true")).code == 0, "an empty vault is no error");
+    assert!(run(&mut shell(&Sandbox::new(), &["--all"], "true")).code == 0, "an empty vault is not an error");
 }
 
-/// `--all` gives each secret once: one that is mounted need not be text.
+/// `--all` injects each secret only once, so a mounted secret need not be text.
 #[test]
-fn all_leaves_out_what_is_mounted() {
+fn all_leaves_out_mounted_secrets() {
     let sandbox = Sandbox::new();
     sandbox.file("bytes", b"\xff");
     sandbox.ok(&["create", "secret", "a", "one"]);
@@ -119,7 +123,7 @@ fn all_leaves_out_what_is_mounted() {
 }
 
 #[test]
-fn what_cannot_be_a_variable_is_refused_with_advice() {
+fn values_that_cannot_be_variables_are_refused_with_a_hint() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "good", "one"]);
     sandbox.file("bytes", b"\xff");
@@ -167,17 +171,17 @@ fn a_missing_secret_stops_the_command_from_starting() {
 }
 
 #[test]
-fn it_wants_a_secret_and_a_command() {
+fn exec_requires_a_secret_and_a_command() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a", "one"]);
     refused(&sandbox, &[], 2, &["--secret", "--mount", "--all"]);
     assert_eq!(sandbox.run(&["exec", "--secret", "a"]).code, 2);
     assert_eq!(sandbox.run(&["exec", "--secret", "a", "--"]).code, 2);
-    assert_eq!(sandbox.run(&["exec", "--secret", "a", "true"]).code, 2, "the command stands after --");
+    assert_eq!(sandbox.run(&["exec", "--secret", "a", "true"]).code, 2, "the command comes after --");
 }
 
 #[test]
-fn the_scope_is_the_nearest_that_is_named() {
+fn flags_beat_variables_and_variables_beat_the_configuration_file() {
     let sandbox = Sandbox::new();
     for (value, scope) in [
         ("organization", &[][..]),
@@ -197,22 +201,22 @@ fn the_scope_is_the_nearest_that_is_named() {
     assert_eq!(seen(&[], &["-d", "d"]), "domain");
     assert_eq!(seen(&[], &["-p", "p"]), "project");
     assert_eq!(seen(&[], &["-p", "p", "-d", "d"]), "both");
-    assert_eq!(seen(&[], &["-p", "p", "-d", "unknown"]), "project", "a project goes before a domain");
+    assert_eq!(seen(&[], &["-p", "p", "-d", "unknown"]), "project", "a project scope beats a domain scope");
     assert_eq!(seen(&[], &["-p", "unknown", "-d", "d"]), "domain");
     assert_eq!(seen(&[project, domain], &[]), "both");
-    assert_eq!(seen(&[project], &["-d", "d"]), "both", "each part on its own");
-    assert_eq!(seen(&[project], &["-p", "other"]), "other", "a flag goes before a variable");
+    assert_eq!(seen(&[project], &["-d", "d"]), "both", "project and domain are looked up separately");
+    assert_eq!(seen(&[project], &["-p", "other"]), "other", "a flag beats a variable");
 
     let config = sandbox.home().join(".config/flyte-local/config.toml");
     let mut file = std::fs::File::create(config).expect("its directory is there");
     file.write_all(b"project = \"p\"\ndomain = \"d\"\n").expect("written");
     assert_eq!(seen(&[], &[]), "both");
-    assert_eq!(seen(&[("FLYTE_LOCAL_PROJECT", "other")], &[]), "other", "a variable goes before the file");
-    assert_eq!(seen(&[("FLYTE_LOCAL_PROJECT", "")], &["-d", "x"]), "project", "an empty variable is none");
+    assert_eq!(seen(&[("FLYTE_LOCAL_PROJECT", "other")], &[]), "other", "a variable beats the configuration file");
+    assert_eq!(seen(&[("FLYTE_LOCAL_PROJECT", "")], &["-d", "x"]), "project", "an empty variable does not count");
 }
 
 #[test]
-fn the_command_takes_the_place_of_flyte_local() {
+fn the_command_replaces_the_process_of_flyte_local() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a", "one"]);
     for options in [["--secret", "a"], ["--mount", "a"]] {
@@ -236,7 +240,7 @@ fn the_command_takes_the_place_of_flyte_local() {
 fn the_command_inherits_what_it_would_without_flyte_local() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a", "one"]);
-    // Signals 1 to 28: glibc has uses of its own for some of the highest.
+    // Only signals 1 to 28 are compared: glibc itself uses some of the highest.
     let script =
         "ls /proc/self/fd; awk '/^Sig(Blk|Ign)/ { print $1, substr($2, 10) }' /proc/self/status; umask; pwd; id";
     let plain = run(sandbox.program("sh").args(["-c", script]));
@@ -250,7 +254,7 @@ fn the_command_inherits_what_it_would_without_flyte_local() {
 }
 
 #[test]
-fn what_cannot_be_run_ends_as_in_a_shell() {
+fn a_command_that_cannot_run_has_the_exit_code_of_a_shell() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a", "one"]);
     sandbox.file("text", "no program");

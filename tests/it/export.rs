@@ -1,5 +1,5 @@
-//! Exporting: what each format can hold comes back byte for byte, to its stock readers and to import; what it cannot is
-//! refused. A terminal is shown nothing unasked.
+//! `export`: the format's usual readers and `import` read back each value byte for byte, and values that a format
+//! cannot hold are refused. A terminal shows values only with `--reveal`.
 
 #![allow(clippy::disallowed_methods, reason = "tests look at files as any program could")]
 
@@ -29,7 +29,7 @@ fn render(kind: &str, secrets: &Secrets) -> Result<Zeroizing<Vec<u8>>, Vec<Forma
     }
 }
 
-/// What a format holds, as its documentation says.
+/// Returns whether a format can hold a secret, by the format's documentation.
 fn holds(kind: &str, name: &str, value: &[u8]) -> bool {
     let is_text = std::str::from_utf8(value).is_ok();
     let is_variable = !name.contains('-') && !name.starts_with(|c: char| c.is_ascii_digit());
@@ -41,7 +41,7 @@ fn holds(kind: &str, name: &str, value: &[u8]) -> bool {
     }
 }
 
-/// What is none of UTF-8, what text formats treat in their own ways, and what is anything.
+/// Returns random bytes: text with characters that formats treat specially and, less often, bytes that are not UTF-8.
 fn bytes(random: &mut Random) -> Vec<u8> {
     const PIECES: [&[u8]; 30] = [
         b"a",
@@ -75,7 +75,7 @@ fn bytes(random: &mut Random) -> Vec<u8> {
         b"-",
         b"\x7f",
     ];
-    // Most are without what few formats hold.
+    // Most values have no zero bytes and are valid UTF-8, because few formats hold the others.
     let pieces: Vec<_> = match random.below(4) {
         0 => PIECES.to_vec(),
         _ => PIECES.into_iter().filter(|piece| std::str::from_utf8(piece).is_ok() && !piece.contains(&0)).collect(),
@@ -100,8 +100,8 @@ fn entries(parsed: Result<Vec<Entry>, Vec<SyntaxError>>) -> Values {
     entries.into_iter().map(|e| (e.name.to_string(), e.value.expect("a value").as_bytes().to_vec())).collect()
 }
 
-/// What the stock readers make of files.
-fn stock(files: &[(&str, PathBuf)]) -> Vec<Values> {
+/// Returns the values that the formats' usual readers find in files.
+fn usual_readers(files: &[(&str, PathBuf)]) -> Vec<Values> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/export_reader.py");
     let mut command = Command::new(python("newest"));
     let mut child = command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("Python starts");
@@ -118,7 +118,7 @@ fn stock(files: &[(&str, PathBuf)]) -> Vec<Values> {
     text.lines().map(|line| decoded(serde_json::from_str(line).expect("JSON"))).collect()
 }
 
-/// What a shell has in the variables of scripts, each read in a shell of its own within one process.
+/// Returns the variables that a shell has after it sourced each script in a separate subshell.
 fn shell_reads(files: &[(PathBuf, Vec<String>)]) -> Vec<Values> {
     let one = |(path, names): &(PathBuf, Vec<String>)| {
         let prints: String = names.iter().map(|name| format!("printf '%s\\0' \"${name}\"; ")).collect();
@@ -135,7 +135,7 @@ fn shell_reads(files: &[(PathBuf, Vec<String>)]) -> Vec<Values> {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_a_format_holds_comes_back_and_what_it_does_not_is_refused() {
+fn values_that_a_format_can_hold_come_back_and_others_are_refused() {
     let count = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 20_000 } else { 500 };
     let mut random = Random::seeded();
     let keep = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
@@ -160,7 +160,7 @@ fn what_a_format_holds_comes_back_and_what_it_does_not_is_refused() {
             let original = values(&fitting);
             match kind {
                 "dotenv" => assert_eq!(entries(dotenv::parse(&file)), original),
-                // JSON is YAML, but for what stands for characters beyond the 16-bit ones; we write none of those.
+                // JSON is YAML except for escaped surrogate pairs, which we do not write.
                 "json" => {
                     assert_eq!(entries(json::parse(&file)), original);
                     assert_eq!(entries(yaml::parse(&file)), original);
@@ -178,7 +178,7 @@ fn what_a_format_holds_comes_back_and_what_it_does_not_is_refused() {
             }
         }
     }
-    for ((read, original), (kind, path)) in stock(&files).iter().zip(&originals).zip(&files) {
+    for ((read, original), (kind, path)) in usual_readers(&files).iter().zip(&originals).zip(&files) {
         assert_eq!(read, original, "{kind} {}", path.display());
     }
     let in_batches = scripts.chunks(100).flat_map(shell_reads);
@@ -192,18 +192,18 @@ fn what_a_format_holds_comes_back_and_what_it_does_not_is_refused() {
     ));
 }
 
-/// What a shell has that is given no variables.
+/// Returns the variables that a shell sets when it starts without any.
 fn variables_of(shell: &str, list: &str) -> Vec<String> {
     let output = Command::new(shell).args(["-c", list]).env_clear().output().expect("the shell starts");
     let text = String::from_utf8(output.stdout).expect("names");
     let names = text.lines().filter_map(|line| line.split('=').next());
-    // A value may go on in the next line.
+    // A value may continue on the next line, which is then not a variable's name.
     names.filter(|name| name.parse::<SecretName>().is_ok()).map(str::to_owned).collect()
 }
 
 #[test]
 #[ignore = "needs Bash: scripts/test"]
-fn what_the_shell_that_reads_it_would_act_on_is_refused() {
+fn variables_that_a_shell_acts_on_are_refused() {
     crate::support::require("bash", "bash");
     let refused = |name: &str| {
         let secret = (name.parse().expect("good"), SecretValue::new(b"x".to_vec().into()).expect("small"));
@@ -214,7 +214,7 @@ fn what_the_shell_that_reads_it_would_act_on_is_refused() {
     for name in bash.iter().chain(&sh) {
         assert!(refused(name), "{name}");
     }
-    // In an interactive shell, and in zsh, which need not be here.
+    // Variables of interactive shells, and of zsh, which may not be installed.
     for name in ["PROMPT_COMMAND", "CDPATH", "HISTFILE", "HOME", "PROMPT", "RPS1", "USERNAME", "path", "status"] {
         assert!(refused(name), "{name}");
     }
@@ -234,7 +234,7 @@ fn what_the_shell_that_reads_it_would_act_on_is_refused() {
 }
 
 #[test]
-fn a_vault_goes_out_and_into_another_and_is_the_same() {
+fn an_exported_and_imported_vault_has_the_same_values() {
     let mut random = Random::seeded();
     let (from, to) = (Sandbox::new(), Sandbox::new());
     let mut vault = from.open_vault();
@@ -270,7 +270,7 @@ fn a_vault_goes_out_and_into_another_and_is_the_same() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs, Python and script: scripts/test"]
-fn a_terminal_is_shown_nothing_unasked() {
+fn a_terminal_shows_values_only_with_reveal() {
     crate::support::require("script", "bsdutils");
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a", "hunter2"]);

@@ -1,8 +1,9 @@
-//! Random sequences of what can happen to a vault, against a map: commands, a second writer, writers that are killed at a system
-//! call, what a killed writer leaves behind, older states put back as git does it, and files that go. After each step every
-//! file, the list and what is told of older and missing secrets is what the map says; after a crash, old or new.
+//! Random sequences of events in a vault, compared with a map: commands, a second writer, writers killed at a system call,
+//! leftovers of killed writers, older states put back as git does it, and files that vanish. After each step every file,
+//! the list, and the reports of older and missing secrets must agree with the map. After a crash, the old or the new state
+//! is right.
 //!
-//! `FLYTE_LOCAL_TEST_SEED` repeats a run; `FLYTE_LOCAL_TEST_LONG=1` makes it ten times as long. A sequence that fails is
+//! `FLYTE_LOCAL_TEST_SEED` repeats a run; `FLYTE_LOCAL_TEST_LONG=1` makes it ten times as long. A failing sequence is
 //! printed, shortened as far as it still fails.
 
 #![allow(clippy::disallowed_methods, reason = "a test damages files as any program could")]
@@ -18,17 +19,17 @@ use flyte_local::crypto::Identity;
 use flyte_local::secret::{RunScope, ScopeFilter, SecretType, SecretValue};
 use flyte_local::vault::{Metadata, NamedRecipient, Vault, VaultError};
 
-/// Sequences of the short form, and the steps of each.
+/// The number of sequences in the short form, and the steps of each.
 const SEQUENCES: usize = 25;
 const STEPS: usize = 50;
 
-/// How often a sequence that failed is tried again with less in it.
+/// The number of attempts to shorten a failing sequence.
 const SHORTENINGS: usize = 150;
 
 const SCOPES: [&str; 4] = ["org", "project/p", "domain/d", "project/p/domain/d"];
 const NAMES: [&str; 3] = ["s", "S", "a-longer_name"];
 
-/// None, few, and, less often, around age's chunks of 64 KiB, which take long without optimisation.
+/// Sizes of zero, few bytes, and, less often, around age's chunks of 64 KiB, which are slow in an unoptimised build.
 const SIZES: [[usize; 5]; 4] = [
     [0, 1, 15, 16, 17],
     [0, 63, 64, 65, 1_000],
@@ -36,7 +37,7 @@ const SIZES: [[usize; 5]; 4] = [
     [0, 1, (64 << 10) - 1, 64 << 10, (64 << 10) + 1],
 ];
 
-/// Calls at which a writer is killed.
+/// System calls at which a writer is killed.
 const CALLS: [&str; 8] = ["openat2", "fchmod", "write", "fsync", "unlinkat", "renameat", "renameat2", "lseek"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ enum Verb {
     Delete,
 }
 
-/// What a write writes: so many bytes, which depend on the number.
+/// A value to write: its size, and a number that decides its bytes.
 #[derive(Clone, Copy, Debug)]
 struct Content {
     size: usize,
@@ -59,31 +60,31 @@ impl Content {
     }
 }
 
-/// A step. Each can be taken in any state, so that any part of a sequence is one.
+/// A step. Each step is possible in any state, so that any part of a sequence is a sequence.
 #[derive(Clone, Debug)]
 enum Step {
-    /// By this process, through a vault that has been open for a while.
+    /// A write by this process, through a vault that has been open for a while.
     Write(Verb, &'static str, Content),
-    /// By the binary.
+    /// A write by the binary.
     Command(Verb, &'static str, Content),
-    /// By the binary, which is killed at a system call.
+    /// A write by the binary, which is killed at a system call.
     Killed(Verb, &'static str, Content, &'static str, u64),
     Read(&'static str),
-    /// What a run finds under a name.
+    /// A lookup of a name, as a run does it.
     Resolve(&'static str),
-    /// As a new process sees it.
+    /// Opens the vault again, as a new process does.
     Reopen,
-    /// What killed writers leave behind: a temporary file, and a lock file with something in it.
+    /// Leftovers of killed writers: a temporary file, and a lock file with content.
     Leftovers(&'static str),
-    /// One file as it was so many steps ago, or gone if it was not there.
+    /// Puts one file back as it was so many steps ago, or removes it if it did not exist then.
     Restore(&'static str, usize),
-    /// All files as they were so many steps ago.
+    /// Puts all files back as they were so many steps ago.
     Checkout(usize),
-    /// `update vault --accept-older`, by the binary or not.
+    /// `update vault --accept-older`, by the binary if true.
     Accept(bool),
-    /// Another recipient in the place of the last one that was added. What is there stays encrypted as it is.
+    /// Replaces the recipient that was added last by another. Existing secrets keep their encryption.
     Exchange,
-    /// `rekey`, by the binary or not.
+    /// `rekey`, by the binary if true.
     Rekey(bool),
 }
 
@@ -125,20 +126,20 @@ const PLACES: [&str; 12] = [
     "project/p/domain/d/a-longer_name",
 ];
 
-/// A secret as the map has it.
+/// A secret as the map knows it.
 #[derive(Debug, PartialEq)]
 struct Secret {
     value: Vec<u8>,
     metadata: Metadata,
     file: Vec<u8>,
-    /// Who can open it besides the user: which one of those who were added.
+    /// The added recipient who can open the secret besides the user, by number.
     bob: usize,
 }
 
 type Secrets = BTreeMap<&'static str, Rc<Secret>>;
 type Known = BTreeMap<&'static str, Newest>;
 
-/// What this machine knows last of a secret: its newest update, or when it was deleted here.
+/// The last that this machine knows of a secret: the time of its newest update, or of its deletion here.
 #[derive(Clone, Copy)]
 struct Newest {
     time: jiff::Timestamp,
@@ -159,13 +160,13 @@ struct Counts {
 struct Bench {
     sandbox: Sandbox,
     identities: Vec<Identity>,
-    /// It tells what is stale, and goes on.
+    /// A vault that reports stale secrets and continues.
     vault: Vault,
     secrets: Secrets,
     known: Known,
     /// The secrets before each step.
     history: Vec<Secrets>,
-    /// The one who is a recipient besides the user, if any.
+    /// The current recipient besides the user, if any.
     bob: Option<Identity>,
     counts: Counts,
 }
@@ -211,12 +212,12 @@ impl Bench {
         &self.history[self.history.len().saturating_sub(1 + back)]
     }
 
-    /// What a write comes to, by the map alone.
+    /// Returns whether a write succeeds, according to the map.
     fn is_allowed(&self, verb: Verb, place: &str) -> bool {
         match verb {
             Verb::Create => !self.secrets.contains_key(place),
             Verb::Update => self.secrets.contains_key(place),
-            // One that is gone is no longer missed then.
+            // A deletion of a secret that is gone ends the warnings about it.
             Verb::Delete => {
                 self.secrets.contains_key(place) || self.known.get(place).is_some_and(|known| !known.is_deleted)
             }
@@ -234,7 +235,7 @@ impl Bench {
             }
             Verb::Update => self.vault.writer().expect("writable").update_secret(&id, &value).map(Some),
             Verb::Delete => self.vault.lock().expect("lockable").delete_secret(&id).map(|removed| {
-                assert_eq!(removed, before.is_some(), "whether there was a file to remove");
+                assert_eq!(removed, before.is_some(), "the file existed if it was removed");
                 None
             }),
         };
@@ -282,7 +283,7 @@ impl Bench {
         command.args(["-e", &format!("inject={call}:signal=KILL:when={nth}"), FLYTE_LOCAL]);
         let output = command.args(self.arguments(verb, place, content)).output().expect("strace starts");
         if output.status.signal().is_none() {
-            // It makes fewer such calls, or was refused before.
+            // The command makes fewer such calls, or was refused before.
             assert_eq!(output.status.success(), self.is_allowed(verb, place), "{output:?}");
             if output.status.success() {
                 self.take_over(place, (verb != Verb::Delete).then(|| content.bytes()));
@@ -301,7 +302,7 @@ impl Bench {
             if found.is_none() {
                 self.secrets.remove(place);
             }
-            // It is forgotten first, and remembered as deleted last.
+            // A deletion first removes the pin, and last writes a pin that says deleted.
             match self.pin(place) {
                 None => drop(self.known.remove(place)),
                 Some(pin) if pin.ends_with(b" deleted\n") => self.take_over(place, None),
@@ -313,7 +314,7 @@ impl Bench {
         self.read(place);
     }
 
-    /// What is remembered of a secret, as it lies on the disk.
+    /// Returns what this machine remembers of a secret, as stored on disk.
     fn pin(&self, place: &str) -> Option<Vec<u8>> {
         let vaults = std::fs::read_dir(self.sandbox.state().join("vaults")).expect("there");
         let [vault] = &vaults.map(|entry| entry.expect("listed").path()).collect::<Vec<_>>()[..] else {
@@ -322,7 +323,8 @@ impl Bench {
         std::fs::read(vault.join(format!("seen/{place}.pin"))).ok()
     }
 
-    /// The map takes over what was written, or that it was deleted. The value itself is read from the vault.
+    /// Records in the map that a value was written or, without a value, that the secret was deleted. The metadata comes
+    /// from the vault.
     fn take_over(&mut self, place: &'static str, value: Option<Vec<u8>>) {
         let Some(value) = value else {
             self.secrets.remove(place);
@@ -332,7 +334,7 @@ impl Bench {
         let metadata = self.vault.metadata(&secret_id(place)).expect("there");
         let old = self.secrets.get(place).map(|secret| &secret.metadata);
         assert!(old.is_none_or(|old| (old.created, old.secret_type) == (metadata.created, metadata.secret_type)));
-        assert!(old.is_none_or(|old| old.updated < metadata.updated), "an update is newer than what was there");
+        assert!(old.is_none_or(|old| old.updated < metadata.updated), "an update is newer than the version before");
         let known = self.known.insert(place, Newest { time: metadata.updated, is_deleted: false });
         assert!(known.is_none_or(|known| known.time < metadata.updated), "an update is newer than any that was seen");
         assert!(metadata.created <= metadata.updated);
@@ -341,13 +343,13 @@ impl Bench {
         self.read(place);
     }
 
-    /// Under strictness, what is older than it was, or gone, is refused.
+    /// Asserts that strict mode refuses a secret that is older than it was, or gone.
     fn read_strictly(&self, place: &str) {
         let strict = self.sandbox.open_strict_vault().value(&secret_id(place), &self.identities);
         assert_eq!(matches!(strict, Err(VaultError::Stale(_))), self.missed().contains(place), "{strict:?}");
     }
 
-    /// The value is the map's, and is remembered.
+    /// Asserts that the value is the map's, and records that it was seen.
     fn read(&mut self, place: &'static str) {
         match (self.vault.value(&secret_id(place), &self.identities), self.secrets.get(place)) {
             (Ok(value), Some(found)) => {
@@ -393,7 +395,7 @@ impl Bench {
         std::fs::write(self.sandbox.state().join(".lock"), b"4711\n").expect("written");
     }
 
-    /// As git does: the file is removed and made anew.
+    /// Replaces a file as git does: removes it and creates it again.
     fn put(&mut self, place: &'static str, secret: Option<Rc<Secret>>) {
         let file = self.sandbox.secret_file(place);
         let _ = std::fs::remove_file(&file);
@@ -406,7 +408,7 @@ impl Bench {
         self.secrets.insert(place, secret);
     }
 
-    /// The secrets that are older than they were seen, or gone, or deleted and there again.
+    /// Returns the secrets that are older than a version seen here, gone, or back after a deletion.
     fn missed(&self) -> BTreeSet<&'static str> {
         let is_missed = |place: &str, known: &Newest| match self.secrets.get(place) {
             Some(found) => found.metadata.updated < known.time,
@@ -444,7 +446,8 @@ impl Bench {
         self.counts.exchanged += 1;
     }
 
-    /// What is for others is encrypted anew, unless it is older than it was seen, and nothing else: values and times stay.
+    /// Asserts that a rekey re-encrypts exactly the outdated secrets that are not older than seen here, and keeps values and
+    /// times.
     fn rekey(&mut self, by_command: bool) {
         let is_outdated = |secret: &Secret| secret.bob != self.counts.exchanged;
         let outdated: Vec<_> =
@@ -469,7 +472,7 @@ impl Bench {
         for place in outdated {
             let file = std::fs::read(self.sandbox.secret_file(place)).expect("there");
             let old = &self.secrets[place];
-            assert_ne!(file, old.file, "{place} is as it was");
+            assert_ne!(file, old.file, "{place} was not re-encrypted");
             let (value, metadata) = (old.value.clone(), old.metadata.clone());
             self.secrets.insert(place, Rc::new(Secret { value, metadata, file, bob: self.counts.exchanged }));
             self.read(place);
@@ -481,7 +484,7 @@ impl Bench {
         }
     }
 
-    /// All of the vault is as the map has it.
+    /// Asserts that the whole vault agrees with the map.
     fn check(&self) {
         let listing = self.vault.list(&ScopeFilter::default()).expect("listed");
         assert!(listing.refused.is_empty(), "{:?}", listing.refused);
@@ -498,17 +501,17 @@ impl Bench {
         assert_eq!(stale.into_iter().map(|stale| stale.id).collect::<BTreeSet<_>>(), missed);
     }
 
-    /// Every value, as a new process reads it; and nothing is left over but what killed writers leave.
+    /// Asserts that a new process reads every value, and that only leftovers of killed writers remain.
     fn end(mut self) -> Counts {
         self.vault = self.sandbox.open_vault();
         PLACES.into_iter().for_each(|place| self.read(place));
-        // Of a vault's own directory, `vault.toml` has one too.
+        // One leftover can lie in the vault's own directory, where `vault.toml` is written.
         assert!(self.sandbox.sound_but_for_leftovers() <= SCOPES.len());
         self.counts
     }
 }
 
-/// Runs a sequence; why it failed.
+/// Runs a sequence, and returns the reason if it fails.
 fn run(steps: &[Step]) -> Result<Counts, String> {
     let at = std::cell::Cell::new(0);
     let run = || {
@@ -526,7 +529,7 @@ fn run(steps: &[Step]) -> Result<Counts, String> {
     })
 }
 
-/// The sequence with as much taken out of it as it can do without and still fail.
+/// Returns the sequence, shortened as far as it still fails.
 fn shortened(mut steps: Vec<Step>) -> Vec<Step> {
     let mut tries = 0;
     let mut size = steps.len() / 2;
@@ -545,7 +548,7 @@ fn shortened(mut steps: Vec<Step>) -> Vec<Step> {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn whatever_happens_the_vault_is_what_a_map_would_be() {
+fn a_vault_agrees_with_a_map_after_any_sequence_of_events() {
     require("strace", "strace");
     let mut random = Random::seeded();
     let sequences = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * SEQUENCES } else { SEQUENCES };
@@ -575,7 +578,7 @@ fn whatever_happens_the_vault_is_what_a_map_would_be() {
     crate::support::tally(&format!(
         "model: {steps} steps in {sequences} sequences: 0 differences; {commands} by another process, {killed} writers \
          killed ({new_after_kill} had written already), {stale} older or missing secrets accepted, \
-         {exchanged} recipients exchanged and {rekeyed} secrets encrypted anew"
+         {exchanged} recipients exchanged and {rekeyed} secrets re-encrypted"
     ));
-    assert!(commands > 0 && killed > 0 && stale > 0 && rekeyed > 0, "something never came about");
+    assert!(commands > 0 && killed > 0 && stale > 0 && rekeyed > 0, "a kind of step never happened");
 }

@@ -1,4 +1,4 @@
-//! File secrets for an ordinary user, and for one who may not make a private mount.
+//! File secrets for an ordinary user, and for a user who may not make a private mount.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs as any program could")]
 
@@ -22,7 +22,7 @@ def show():
         print("write:", error.strerror)
 "#;
 
-/// `arguments` as an ordinary user whose home the sandbox is; what they own, and the directories they need, are theirs.
+/// Runs a program as an ordinary user whose home is the sandbox and who owns the files and directories there.
 fn as_user(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Ran {
     require("setpriv", "util-linux");
     require("unshare", "util-linux");
@@ -33,13 +33,13 @@ fn as_user(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Ran {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/as_user.sh");
     let mut command = sandbox.program("sh");
     command.arg(script).args([env!("CARGO_MANIFEST_DIR"), base_prefix().trim()]);
-    // The test binary may lie outside the repository, with CARGO_TARGET_DIR set.
+    // With CARGO_TARGET_DIR set, the binary lies outside the repository.
     command.arg(Path::new(FLYTE_LOCAL).parent().expect("it lies in a directory"));
     command.arg("--").arg(program).args(arguments);
     Ran::from(command.output().expect("sh starts"))
 }
 
-/// Where the Python that made the virtual environments lies.
+/// Returns the prefix of the Python that made the virtual environments.
 fn base_prefix() -> String {
     let output = Command::new(python("newest")).args(["-c", "import sys; print(sys.base_prefix)"]).output();
     String::from_utf8(output.expect("Python starts").stdout).expect("UTF-8")
@@ -47,7 +47,7 @@ fn base_prefix() -> String {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn an_ordinary_user_has_file_secrets_and_the_host_has_nothing() {
+fn an_ordinary_user_gets_file_secrets_and_the_host_is_untouched() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
     sandbox.file("task.py", TASK);
@@ -66,7 +66,7 @@ fn an_ordinary_user_has_file_secrets_and_the_host_has_nothing() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn an_ordinary_user_keeps_no_rights_of_the_namespace() {
+fn an_ordinary_user_keeps_no_capabilities_of_the_namespace() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
     let script = "grep CapEff /proc/self/status; umount /etc/flyte/secrets 2>&1; ls /etc | grep -c passwd; \
@@ -76,14 +76,14 @@ fn an_ordinary_user_keeps_no_rights_of_the_namespace() {
     let text = ran.text();
     assert!(text.starts_with("CapEff:\t0000000000000000\n"), "{ran:?}");
     assert!(text.contains("umount:"), "{ran:?}");
-    // Root is nobody to the namespace, as the README says.
+    // The namespace does not map root, so root's files belong to the overflow user, as the documentation says.
     assert!(text.contains("\na value nobody\n"), "{ran:?}");
     assert!(text.trim_end().ends_with("Read-only file system"), "{ran:?}");
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn without_the_mount_a_run_has_variables_and_no_files() {
+fn a_run_without_a_mount_has_variables_and_no_files() {
     let sandbox = Sandbox::new().with_tasks();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
     for sdk in SDKS {
@@ -97,7 +97,7 @@ fn without_the_mount_a_run_has_variables_and_no_files() {
     }
 }
 
-/// A user who may not make namespaces: none of root's capabilities, and a limit of zero.
+/// Runs `flyte-local` as a user who may not make namespaces: without root's capabilities, and with a limit of zero.
 fn without_namespaces(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
     require("setpriv", "util-linux");
     let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all -- \"$@\"";
@@ -108,7 +108,7 @@ fn without_namespaces(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn where_private_mounts_are_forbidden_a_file_secret_says_so_and_a_variable_still_works() {
+fn a_forbidden_private_mount_fails_file_secrets_but_not_variables() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "my_secret", "a value"]);
     let ran = without_namespaces(&sandbox, &["exec", "--mount", "my_secret", "--", "touch", "started"]);
@@ -128,8 +128,8 @@ fn where_private_mounts_are_forbidden_a_file_secret_says_so_and_a_variable_still
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn a_group_of_the_users_own_is_nobody_else() {
-    // As a umask of 002 makes files, and git every one that it checks out.
+fn write_permission_for_the_users_own_group_is_accepted() {
+    // A umask of 002 makes files like these, and git checks out files like these.
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
     let is_own =

@@ -1,4 +1,4 @@
-//! A list in parts: as the whole one, wherever it is cut, and whatever others write meanwhile.
+//! Paged lists: the pages make up the whole list, wherever it is cut, and whatever others write in between.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -6,7 +6,7 @@ use crate::support::{Random, Sandbox};
 use flyte_local::secret::{Domain, Project, Scope, ScopeFilter, SecretId, SecretName};
 use flyte_local::vault::Vault;
 
-/// A vault with so many secrets in scopes of every kind, some of them at the same time prefixes of others.
+/// A vault with `count` secrets in scopes of every kind, of which some names are prefixes of others.
 fn vault(sandbox: &Sandbox, count: usize) -> Vault {
     let mut script = String::new();
     let places = ["", " -p p", " -p p-2", " -d d", " -d d2", " -p p -d d", " -p p -d d2", " -p q -d d"];
@@ -22,18 +22,18 @@ fn vault(sandbox: &Sandbox, count: usize) -> Vault {
     sandbox.open_unpinned_vault().expect("it opens")
 }
 
-/// By what lists are sorted: the organization first.
+/// The sort key of lists: the organization first.
 fn key(id: &SecretId) -> (Option<Project>, Option<Domain>, SecretName) {
     (id.scope.project().cloned(), id.scope.domain().cloned(), id.name.clone())
 }
 
-/// What is listed, page after page.
+/// Returns all listed secrets, page after page.
 fn pages(vault: &Vault, filter: &ScopeFilter, limit: usize) -> Vec<SecretId> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = vault.page(filter, after.as_ref(), limit).expect("a page");
         assert!(page.listing.secrets.len() <= limit && page.listing.refused.is_empty());
-        assert!(page.last.is_none() || page.listing.secrets.len() == limit, "a page is short, and not the last");
+        assert!(page.last.is_none() || page.listing.secrets.len() == limit, "a page is short, but not the last");
         found.extend(page.listing.secrets.into_iter().map(|metadata| metadata.id));
         match page.last {
             Some(last) => after = Some(last),
@@ -43,7 +43,7 @@ fn pages(vault: &Vault, filter: &ScopeFilter, limit: usize) -> Vec<SecretId> {
 }
 
 #[test]
-fn all_pages_are_the_list() {
+fn all_pages_together_are_the_list() {
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
     let vault = vault(&sandbox, 60);
@@ -61,7 +61,7 @@ fn all_pages_are_the_list() {
 }
 
 #[test]
-fn a_page_may_begin_after_what_is_not_there() {
+fn a_page_may_begin_after_a_secret_that_does_not_exist() {
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
     let vault = vault(&sandbox, 16);
@@ -86,7 +86,7 @@ fn a_page_may_begin_after_what_is_not_there() {
 }
 
 #[test]
-fn what_is_there_all_the_time_is_listed_once_whatever_comes_and_goes() {
+fn a_secret_that_stays_is_listed_once_while_others_come_and_go() {
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
     let vault = vault(&sandbox, 40);
@@ -100,7 +100,7 @@ fn what_is_there_all_the_time_is_listed_once_whatever_comes_and_goes() {
         found.extend(page.listing.secrets.into_iter().map(|metadata| metadata.id).filter(stays));
         let Some(last) = page.last else { break };
         after = Some(last);
-        // Before or after the place where the next page begins, in its scope and in others, of which some are new.
+        // A secret before or after the start of the next page, in its scope or in another, which may be new.
         let other = format!("{}{}", ["a", "z"][random.below(2) as usize], made);
         made += 1;
         let scope: &[&str] = match random.below(5) {
@@ -121,7 +121,7 @@ fn what_is_there_all_the_time_is_listed_once_whatever_comes_and_goes() {
 }
 
 #[test]
-fn a_file_that_is_no_secret_takes_no_place_of_one() {
+fn a_refused_file_does_not_count_as_a_secret_of_the_page() {
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
     let vault = vault(&sandbox, 16);

@@ -1,4 +1,4 @@
-//! The pages: their commands are run, their links lead somewhere, and their lists are those of the code.
+//! The documentation: its commands are run, its links lead somewhere, and its lists agree with the code.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::support::pages::{Step, blocks, steps, without_times};
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, python, require};
 
-/// The most lines of README.md: two minutes to read.
+/// The maximum number of lines in README.md, for two minutes of reading.
 const MAX_README_LINES: usize = 140;
 
-/// Pages whose `console` blocks have a test of their own kind, with its name.
+/// Pages whose `console` blocks have a test module, with its name.
 const TESTED_ELSEWHERE: [(&str, &str); 2] = [("docs/teams.md", "teams"), ("docs/offline.md", "offline")];
 
-/// Commands that prepare the sandbox of a page, before its first command.
+/// Commands that prepare the sandbox of a page before its first command.
 const PREPARATIONS: [(&str, &str); 2] = [
     (
         "docs/reference.md",
@@ -24,14 +24,14 @@ const PREPARATIONS: [(&str, &str); 2] = [
     ("docs/identities.md", "flyte-local init && mkdir ~/.ssh && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519"),
 ];
 
-/// Commands that a line of an `sh` block needs before it: the page, the beginning of the line, and the commands.
+/// Commands that must run before a line of an `sh` block: the page, the beginning of the line, and the commands.
 const BEFORE: [(&str, &str, &str); 3] = [
     ("docs/reference.md", "flyte-local edit ", "flyte-local create secret my_config a; export EDITOR=true"),
     ("docs/reference.md", "echo $TOKEN", "TOKEN=a-token"),
     ("docs/identities.md", "flyte-local --identity ~/.ssh/id_ed25519 init", "export FLYTE_LOCAL_VAULT=another"),
 ];
 
-/// Lines of `sh` blocks that are not run here: the page, the beginning of the line, and the reason.
+/// Lines of `sh` blocks that do not run here: the page, the beginning of the line, and the reason.
 const NOT_RUN: [(&str, &str, &str); 26] = [
     ("README.md", "cargo install", "it builds"),
     ("README.md", "scripts/demo", "it builds; CI runs it"),
@@ -85,7 +85,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The files below a directory with this extension, relative to the root, in order.
+/// Returns the files below a directory with this extension, relative to the root, sorted.
 fn files_in(directory: &str, extension: &str) -> Vec<String> {
     let (mut found, mut unvisited) = (Vec::new(), vec![root().join(directory)]);
     while let Some(directory) = unvisited.pop() {
@@ -103,7 +103,7 @@ fn files_in(directory: &str, extension: &str) -> Vec<String> {
     found
 }
 
-/// Every page of the repository.
+/// Returns every page of the repository.
 fn pages() -> Vec<String> {
     let mut pages: Vec<String> =
         ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "fixtures/vault-format/README.md"]
@@ -114,7 +114,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// A sandbox with the `python` blocks of a page as files: the last name in backquotes before a block is its file's.
+/// A sandbox with the `python` blocks of a page as files. The last name in backquotes before a block names its file.
 fn sandbox_of(page: &str, text: &str) -> Sandbox {
     let sandbox = Sandbox::empty();
     for (before, block) in text.match_indices("```python\n").zip(blocks(text, "python")) {
@@ -141,7 +141,7 @@ fn shell(sandbox: &Sandbox, line: &str, path: &[PathBuf]) -> Ran {
     Ran::from(command.output().expect("sh starts"))
 }
 
-/// Runs the `console` blocks of a page in one sandbox, and panics with every difference; the number of commands.
+/// Runs the `console` blocks of a page in one sandbox, and returns the number of commands. Panics if any output differs.
 fn play(page: &str, path: &[PathBuf]) -> usize {
     let text = read(page);
     let sandbox = sandbox_of(page, &text);
@@ -157,13 +157,13 @@ fn play(page: &str, path: &[PathBuf]) -> usize {
             differences.push_str(&format!("$ {}\n{output}? {}\n", step.command, ran.code));
         }
     }
-    assert!(differences.is_empty(), "{page} says otherwise than happens:\n{differences}");
+    assert!(differences.is_empty(), "{page} differs from what happened:\n{differences}");
     steps.len()
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs and age: scripts/test"]
-fn the_readme_does_what_it_says() {
+fn the_commands_of_the_readme_work() {
     require("age", "age");
     let bin = python("newest").parent().expect("a directory").to_owned();
     let commands = play("README.md", &[bin]);
@@ -171,7 +171,8 @@ fn the_readme_does_what_it_says() {
 }
 
 #[test]
-fn the_console_blocks_of_every_page_do_what_they_say() {
+#[ignore = "needs age and OpenSSH: scripts/test"]
+fn the_console_blocks_of_every_page_work() {
     let mut commands = 0;
     let elsewhere = |page: &str| page == "README.md" || TESTED_ELSEWHERE.iter().any(|(other, _)| *other == page);
     for page in pages().iter().filter(|page| !elsewhere(page)) {
@@ -187,7 +188,7 @@ fn the_console_blocks_of_every_page_do_what_they_say() {
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
-fn the_sh_blocks_of_every_page_run_or_have_a_reason_not_to() {
+fn the_sh_blocks_of_every_page_work_or_are_listed_as_not_run() {
     require("ssh-keygen", "openssh-client");
     let (mut ran, mut used) = (0, BTreeSet::new());
     for page in &pages() {
@@ -212,7 +213,7 @@ fn the_sh_blocks_of_every_page_run_or_have_a_reason_not_to() {
     assert!(ran > 5, "the sh blocks were not found: {ran}");
 }
 
-/// A page without its fenced blocks.
+/// Returns a page without its fenced blocks.
 fn prose(text: &str) -> String {
     let mut is_code = false;
     let mut prose = String::new();
@@ -227,7 +228,7 @@ fn prose(text: &str) -> String {
     prose
 }
 
-/// The anchors of a page's headings, as GitHub makes them.
+/// Returns the anchors of a page's headings, as GitHub makes them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = prose(text);
     let headings =
@@ -242,7 +243,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// The targets of a page's links.
+/// Returns the targets of a page's links.
 fn links(text: &str) -> Vec<String> {
     let targets = prose(text);
     targets.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned()).collect()
@@ -293,7 +294,7 @@ fn the_readme_is_short() {
     assert!(lines <= MAX_README_LINES, "README.md has {lines} lines");
 }
 
-/// A section of a page, up to the next heading of its level or a higher one.
+/// Returns a section of a page, up to the next heading of its level or a higher one.
 fn section<'a>(text: &'a str, heading: &str) -> Option<&'a str> {
     let start = text.find(&format!("\n{heading}\n"))? + heading.len() + 2;
     let rest = &text[start..];
@@ -305,7 +306,7 @@ fn section<'a>(text: &'a str, heading: &str) -> Option<&'a str> {
     Some(&rest[..end.unwrap_or(rest.len())])
 }
 
-/// The first cells of a section's table rows.
+/// Returns the first cells of a section's table rows.
 fn first_cells(section: &str) -> Vec<&str> {
     section
         .lines()
@@ -349,7 +350,7 @@ fn the_reference_lists_the_exit_codes_of_the_code() {
     let reference = read("docs/reference.md");
     let section = section(&reference, "## Exit codes").expect("the section");
     let listed: Vec<u8> = first_cells(section).iter().filter_map(|cell| cell.parse().ok()).collect();
-    // Those above are shells' codes, for programs that do not start.
+    // Codes from 126 on come from shells, for programs that do not start.
     for code in codes.extract_if(.., |code| *code >= 126) {
         assert!(section.contains(&code.to_string()), "{code} is not in the section");
     }
@@ -357,14 +358,14 @@ fn the_reference_lists_the_exit_codes_of_the_code() {
     assert_eq!(listed[1..], codes);
 }
 
-/// The help of a command.
+/// Returns the help of a command.
 fn help(command: &[&str]) -> String {
     let mut arguments = command.to_vec();
     arguments.push("--help");
     String::from_utf8(Sandbox::empty().ok(&arguments)).expect("UTF-8")
 }
 
-/// The commands that a help lists, indented by two: a verb, a noun, or both.
+/// Returns the commands that a help text lists, indented by two: a verb, a noun, or both.
 fn listed_commands(help: &str) -> Vec<&str> {
     let lines = help.lines().filter_map(|line| line.strip_prefix("  "));
     let names = lines.filter_map(|line| Some(line.split_once("  ")?.0));
@@ -374,10 +375,10 @@ fn listed_commands(help: &str) -> Vec<&str> {
     names.filter(is_name).collect()
 }
 
-/// The options that a help lists outside of its global options, by their long names where they have one.
+/// Returns the options that a help text lists outside its global options, by their long names if they have one.
 fn listed_options(help: &str) -> BTreeSet<String> {
     let own = help.split("\nGlobal options").next().expect("split yields one");
-    // Farther in and at the margin are the lines of a text.
+    // Other indentations belong to running text.
     let is_option = |line: &&str| line.starts_with("  -") || line.starts_with("      --");
     let lines = own.lines().filter(is_option).map(str::trim_start);
     let mut options: BTreeSet<String> = lines.filter_map(option).collect();
@@ -385,7 +386,7 @@ fn listed_options(help: &str) -> BTreeSet<String> {
     options
 }
 
-/// The name of the option in a line of a help or in a cell: the long one, where it has both.
+/// Returns the option in a line of a help text or in a cell: the long name if it has one.
 fn option(text: &str) -> Option<String> {
     let end = |c: char| !c.is_ascii_alphanumeric() && c != '-';
     let words = text.split(end).filter(|word| word.starts_with("--") || word.starts_with('-') && word.len() == 2);
@@ -393,7 +394,7 @@ fn option(text: &str) -> Option<String> {
     words.iter().find(|word| word.starts_with("--")).or(words.first()).map(|word| (*word).to_owned())
 }
 
-/// The options in the table of a section.
+/// Returns the options in the table of a section.
 fn documented_options(section: &str) -> BTreeSet<String> {
     first_cells(section).into_iter().filter(|cell| cell.starts_with("`-")).filter_map(option).collect()
 }
@@ -408,7 +409,7 @@ fn the_reference_has_a_section_for_every_command_with_its_options() {
     assert!(global.len() > 3, "{global:?}");
     assert_eq!(documented_options(section(&reference, "## Global options").expect("the section")), global);
 
-    // The top level lists verbs with their nouns; a verb's help has the nouns alone.
+    // The top level lists verbs with their nouns; the help of a verb lists only the nouns.
     let listed: BTreeSet<String> = listed_commands(&top).into_iter().map(str::to_owned).collect();
     assert!(listed.len() > 15, "the commands were not found: {top}");
     let verbs = listed.iter().filter_map(|name| name.split_once(' ')).map(|(verb, _)| verb.to_owned());

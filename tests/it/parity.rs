@@ -1,5 +1,5 @@
-//! The tables of `docs/cluster-parity.md` and of `docs/threat-model.md` name tests that exist, in every row, and leave out
-//! no suite of a run's behaviour and no promise.
+//! The tables of `docs/cluster-parity.md` and `docs/threat-model.md`: every row names tests that exist, every suite of a run's
+//! behaviour appears, and every promise has its row.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -25,7 +25,7 @@ fn tests_in(suite: &str) -> BTreeSet<String> {
     names.filter_map(|rest| Some(rest.split_once('(')?.0.to_owned())).collect()
 }
 
-/// The rows of every table of a document, a list of cells each, without the headings.
+/// Returns the rows of every table of a document, each as a list of cells, without the headings.
 fn rows(document: &str) -> Vec<Vec<String>> {
     let text = read(document);
     let lines: Vec<&str> = text.lines().collect();
@@ -35,14 +35,14 @@ fn rows(document: &str) -> Vec<Vec<String>> {
     rows.map(|(_, line)| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
 }
 
-/// The `suite::test` words of a text.
+/// Returns the `suite::test` words of a text.
 fn named(text: &str) -> Vec<(String, String)> {
     let words = text.split('`').filter(|word| word.contains("::") && !word.contains(' '));
     words.filter_map(|word| word.split_once("::")).map(|(suite, test)| (suite.to_owned(), test.to_owned())).collect()
 }
 
 #[test]
-fn every_row_is_whole_and_names_tests_that_exist() {
+fn every_row_is_complete_and_names_tests_that_exist() {
     let rows = rows("docs/cluster-parity.md");
     assert!(rows.len() > 30, "the tables were not found");
     for row in rows {
@@ -50,7 +50,7 @@ fn every_row_is_whole_and_names_tests_that_exist() {
         assert!(!cluster.is_empty() && !local.is_empty() && !differs.is_empty(), "{row:?}");
         assert!(!named(tests).is_empty(), "no test is named: {row:?}");
         for (suite, test) in named(&row.join(" ")) {
-            assert!(tests_in(&suite).contains(&test), "the tests have no {suite}::{test}");
+            assert!(tests_in(&suite).contains(&test), "there is no test {suite}::{test}");
         }
     }
 }
@@ -64,7 +64,7 @@ fn every_promise_names_tests_that_exist() {
         assert!(promise.starts_with(&format!("**I{}** ", index + 1)), "{row:?}");
         assert!(!how.is_empty() && !remains.is_empty() && !named(tests).is_empty(), "{row:?}");
         for (suite, test) in named(tests) {
-            assert!(tests_in(&suite).contains(&test), "the tests have no {suite}::{test}");
+            assert!(tests_in(&suite).contains(&test), "there is no test {suite}::{test}");
         }
     }
     assert_eq!(promises.len(), 9);
@@ -78,6 +78,6 @@ fn no_suite_of_a_run_is_left_out() {
     for entry in tests {
         let name = entry.expect("listed").file_name().into_string().expect("UTF-8");
         let Some(suite) = name.strip_suffix(".rs").filter(|suite| suite.starts_with("run_")) else { continue };
-        assert!(named.contains(suite), "{suite} is in no table");
+        assert!(named.contains(suite), "{suite} does not appear in a table");
     }
 }

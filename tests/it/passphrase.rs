@@ -1,4 +1,4 @@
-//! Identities that a passphrase protects: on terminals, on descriptors, and where there is nobody to ask.
+//! Identities with a passphrase: on terminals, on descriptors, and without any way to prompt.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
 
@@ -11,7 +11,7 @@ use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require, tally, until};
 const PASSPHRASE: &str = "correct horse";
 const ANOTHER: &str = "battery staple";
 
-/// A vault whose identity has a passphrase that costs little, and a secret.
+/// A vault with a secret, whose identity has a passphrase with a low work factor.
 fn locked_vault() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.lock_identity(PASSPHRASE);
@@ -19,7 +19,7 @@ fn locked_vault() -> Sandbox {
     sandbox
 }
 
-/// A task that says how long its secret is.
+/// A task that prints the length of its secret.
 const TASK: &str = "\
 import os
 import flyte
@@ -49,7 +49,7 @@ fn opens_with_age(sandbox: &Sandbox, passphrase: &str) {
 
 #[test]
 #[ignore = "needs the Flyte SDKs, Python and age: scripts/test"]
-fn an_identity_made_with_a_passphrase_is_text_that_age_opens_and_nothing_without() {
+fn age_opens_an_identity_made_with_a_passphrase_and_only_with_it() {
     let sandbox = Sandbox::empty();
     let session = answering(&sandbox, &[PASSPHRASE, PASSPHRASE], &[FLYTE_LOCAL, "init", "--passphrase"]);
     assert_eq!(session.code, 0, "{session:?}");
@@ -70,7 +70,7 @@ fn an_identity_made_with_a_passphrase_is_text_that_age_opens_and_nothing_without
     let refused = sandbox.run(&READ);
     assert_eq!((refused.code, refused.stdout.len()), (11, 0), "{refused:?}");
     opens_with_age(&sandbox, PASSPHRASE);
-    // Another vault of the same user's takes the same identity.
+    // Another vault of the same user shares the identity.
     let second = sandbox.with_passphrases(&[PASSPHRASE], &["--vault", "second", "init"]);
     assert_eq!(second.code, 0, "{second:?}");
     let recipient = |vault: &std::path::Path| sandbox.open_vault_at(vault).recipients()[0].key.clone();
@@ -78,7 +78,7 @@ fn an_identity_made_with_a_passphrase_is_text_that_age_opens_and_nothing_without
 }
 
 #[test]
-fn where_the_memory_for_a_passphrase_is_not_to_be_had_it_is_an_error_and_no_crash() {
+fn too_little_memory_for_a_passphrase_is_an_error_and_not_a_crash() {
     let sandbox = locked_vault();
     let locked = std::fs::read(sandbox.identity()).expect("there");
     let end = b" 4\n";
@@ -96,7 +96,7 @@ fn where_the_memory_for_a_passphrase_is_not_to_be_had_it_is_an_error_and_no_cras
 
 #[test]
 #[ignore = "needs the Flyte SDKs, Python and age: scripts/test"]
-fn a_passphrase_is_changed_and_taken_away() {
+fn a_passphrase_can_be_changed_and_removed() {
     let sandbox = locked_vault();
     let file = sandbox.identity();
     let file = file.to_str().expect("UTF-8");
@@ -110,20 +110,20 @@ fn a_passphrase_is_changed_and_taken_away() {
     let before = std::fs::read(file).expect("there");
     let wrong = update(&[PASSPHRASE], "--no-passphrase");
     assert_eq!(wrong.code, 11, "{wrong:?}");
-    // The new one is missing, or empty.
+    // The new passphrase is missing, or empty.
     for lines in [&[ANOTHER][..], &[ANOTHER, ""]] {
         let none = update(lines, "--passphrase");
         assert_eq!(none.code, 1, "{none:?}");
     }
-    assert_eq!(std::fs::read(file).expect("there"), before, "a refusal changed it");
+    assert_eq!(std::fs::read(file).expect("there"), before, "a refused command changed the file");
 
     let taken = update(&[ANOTHER], "--no-passphrase");
     assert_eq!((taken.code, taken.stderr), (0, format!("{file} has no passphrase any more\n")));
     assert_eq!(sandbox.ok(&READ), b"its value");
     let text = std::fs::read_to_string(file).expect("text");
-    assert!(text.starts_with("# created: "), "its comments are gone: {text}");
+    assert!(text.starts_with("# created: "), "the comments are gone: {text}");
     assert_eq!(sandbox.run(&["update", "identity", "--no-passphrase"]).stderr, format!("{file} has no passphrase\n"));
-    // Through a link, which stays one.
+    // A symlink to the identity stays a symlink.
     std::os::unix::fs::symlink(file, sandbox.work().join("link")).expect("a link");
     let linked = sandbox.with_passphrases(&[PASSPHRASE], &["--identity", "link", "update", "identity", "--passphrase"]);
     assert_eq!(linked.code, 0, "{linked:?}");
@@ -135,7 +135,7 @@ fn a_passphrase_is_changed_and_taken_away() {
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
-fn what_is_not_one_file_of_ours_is_not_changed() {
+fn update_identity_refuses_ssh_keys_variables_and_several_files() {
     let sandbox = Sandbox::new();
     sandbox.ssh_key("key", &["ed25519"], "");
     let update = ["update", "identity", "--passphrase"];
@@ -158,7 +158,7 @@ fn what_is_not_one_file_of_ours_is_not_changed() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn three_attempts_are_made_on_a_terminal_and_its_echo_is_back() {
+fn a_terminal_gives_three_attempts_and_its_echo_comes_back() {
     let sandbox = locked_vault();
     let command = [&[FLYTE_LOCAL], &READ[..]].concat();
     let session = answering(&sandbox, &["first guess", "second guess", "third guess"], &command);
@@ -167,8 +167,8 @@ fn three_attempts_are_made_on_a_terminal_and_its_echo_is_back() {
     assert!(session.shown.contains("the passphrase is wrong"), "{session:?}");
     let session = answering(&sandbox, &["first guess", PASSPHRASE], &command);
     assert_eq!(session.code, 0, "{session:?}");
-    assert!(session.shown.ends_with("its value"), "{session:?}");
-    // Ctrl-C, Ctrl-D and nothing at all.
+    assert!(session.shown.ends_with("its value\r\n"), "{session:?}");
+    // Ctrl-C, Ctrl-D and an empty line.
     for (answer, code) in [(r"guess\u0003", 130), (r"\u0004", 11), (r"\r", 11)] {
         let session = on_a_terminal(&sandbox, &format!("type:{answer}"), &READ);
         assert!(session.settings_are_back && session.questions == 1, "{session:?}");
@@ -178,7 +178,7 @@ fn three_attempts_are_made_on_a_terminal_and_its_echo_is_back() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn a_new_passphrase_is_typed_twice_the_same_and_is_not_empty() {
+fn a_new_passphrase_must_be_typed_twice_and_not_be_empty() {
     let sandbox = Sandbox::empty();
     let init = [FLYTE_LOCAL, "init", "--passphrase"];
     let session = answering(&sandbox, &[PASSPHRASE, ANOTHER], &init);
@@ -190,16 +190,17 @@ fn a_new_passphrase_is_typed_twice_the_same_and_is_not_empty() {
     assert!(empty.code == 1 && empty.stderr.contains("the passphrase must not be empty"), "{empty:?}");
     let bytes = sandbox.pipe(&["--passphrase-fd", "0", "init", "--passphrase"], b"\xff\xfe\n");
     assert!(bytes.code == 1 && bytes.stderr.contains("not UTF-8"), "{bytes:?}");
-    // Nobody to ask, and nothing is waited for.
-    let nobody = sandbox.run(&["init", "--passphrase"]);
-    assert!(nobody.code == 1 && nobody.stderr.contains("--passphrase-fd"), "{nobody:?}");
-    assert!(!sandbox.vault().exists() && !sandbox.identity().exists(), "a refusal left something");
+    // Without a terminal or a descriptor, the command fails at once.
+    let unattended = sandbox.run(&["init", "--passphrase"]);
+    assert!(unattended.code == 1 && unattended.stderr.contains("--passphrase-fd"), "{unattended:?}");
+    assert!(!sandbox.vault().exists() && !sandbox.identity().exists(), "a refused command left files behind");
 }
 
 #[test]
-fn without_a_terminal_it_is_said_what_to_do() {
+#[ignore = "needs util-linux: scripts/test"]
+fn without_a_terminal_the_error_names_the_descriptor_option() {
     let sandbox = locked_vault();
-    // Not even a session that has one.
+    // A new session, so that there is no controlling terminal either.
     require("setsid", "util-linux");
     for arguments in [&READ[..], &["exec", "--secret", "s", "--", "true"], &["update", "secret", "s", "--adopt"]] {
         let mut command = sandbox.program("setsid");
@@ -208,7 +209,7 @@ fn without_a_terminal_it_is_said_what_to_do() {
         assert!(ran.stderr.contains("standard input is not a terminal"), "{ran:?}");
         assert!(ran.stderr.contains("hint: give it on a file descriptor: --passphrase-fd 3"), "{ran:?}");
     }
-    // What needs no identity does without.
+    // Commands that need no identity work without the passphrase.
     sandbox.ok(&["update", "secret", "s", "another"]);
     sandbox.ok(&["get", "secret"]);
     let check = sandbox.run(&["check"]);
@@ -229,7 +230,7 @@ fn a_descriptor_gives_a_line_for_each_question() {
         (format!("{read} 3< <(echo '{PASSPHRASE}')"), 0),
         (format!("{read} 3< <(printf '{PASSPHRASE}')"), 0),
         (format!("{read} 3<<<'{PASSPHRASE}'"), 0),
-        // The rest is for other questions, and nobody waits for the end.
+        // The rest answers other questions, so the command does not wait for the end of the input.
         (format!("exec 4> >(cat >/dev/null); {read} 3< <(echo '{PASSPHRASE}'; exec cat <&4)"), 0),
         (format!("{read} 3< <(echo 'another guess')"), 11),
         (format!("{read} 3</dev/null"), 11),
@@ -253,7 +254,7 @@ fn a_passphrase_on_standard_input_does_not_become_a_value() {
     let piped = |arguments: &[&str], input: &str| {
         sandbox.pipe(&[&["--passphrase-fd", "0"], arguments].concat(), input.as_bytes())
     };
-    // Writing needs no identity, so nobody asks for it; and it would be the value.
+    // Writing needs no identity, so there is no prompt that takes the passphrase, which would then become the value.
     for arguments in [
         &["create", "secret", "a"][..],
         &["import", "-"],
@@ -267,7 +268,7 @@ fn a_passphrase_on_standard_input_does_not_become_a_value() {
     let ran = Ran::from(sandbox.program("bash").args(["-c", script, FLYTE_LOCAL]).output().expect("bash starts"));
     assert_eq!(ran.code, 2, "{ran:?}");
     assert_eq!(String::from_utf8(sandbox.ok(&["get", "secret"])).expect("UTF-8").lines().count(), 2);
-    // Nor does anybody wait for a line who needs none.
+    // A command that needs no passphrase does not wait for a line either.
     let mut command = sandbox.command(&["--passphrase-fd", "0", "get", "secret"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it starts");
     let idle = child.stdin.take();
@@ -277,10 +278,10 @@ fn a_passphrase_on_standard_input_does_not_become_a_value() {
     assert_eq!(output.code, 2, "{output:?}");
 }
 
-/// It inherits the descriptor, whether or not anything was asked.
+/// A child inherits the descriptor, whether or not the passphrase was needed.
 #[test]
 #[ignore = "needs Bash: scripts/test"]
-fn a_child_does_not_find_the_passphrase_where_it_was_given() {
+fn a_child_cannot_read_the_passphrase_from_the_descriptor() {
     let (locked, open) = (locked_vault(), Sandbox::new());
     open.ok(&["create", "secret", "s", "its value"]);
     for sandbox in [&locked, &open] {
@@ -298,10 +299,10 @@ fn a_child_does_not_find_the_passphrase_where_it_was_given() {
     }
 }
 
-/// In the file system's calls that `update identity` makes, before each.
+/// The kill comes before each of the file system calls that `update identity` makes.
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn whenever_it_is_killed_there_is_a_good_file() {
+fn update_identity_killed_at_any_moment_leaves_a_good_file() {
     require("strace", "strace");
     let sandbox = locked_vault();
     let before = std::fs::read(sandbox.identity()).expect("there");
@@ -311,7 +312,7 @@ fn whenever_it_is_killed_there_is_a_good_file() {
     let directory = sandbox.identity().parent().expect("it has one").to_owned();
     let (mut points, mut old, mut new, mut orphans) = (0, 0, 0, 0);
     for (option, lines) in [("--no-passphrase", [PASSPHRASE, ""]), ("--passphrase", [PASSPHRASE, ANOTHER])] {
-        // scrypt takes its time, so that fewer calls are met where it is at work.
+        // scrypt is slow, so fewer calls are tried in the direction that uses it.
         let calls: &[&str] = match option {
             "--no-passphrase" => &["openat2", "write", "fchmod", "fsync", "renameat"],
             _ => &["fsync", "renameat"],
@@ -338,7 +339,7 @@ fn whenever_it_is_killed_there_is_a_good_file() {
                 let ran = sandbox.with_passphrases(&passphrases, &READ);
                 assert_eq!(ran.stdout, b"its value", "{option} {call} {nth}: {ran:?}");
                 orphans += std::fs::read_dir(&directory).expect("listed").count() - 2;
-                // The next one takes away what was left behind.
+                // The next update removes the leftovers.
                 put_back();
                 let next = sandbox.with_passphrases(&[PASSPHRASE], &["update", "identity", "--no-passphrase"]);
                 assert_eq!(next.code, 0, "{next:?}");
@@ -346,15 +347,18 @@ fn whenever_it_is_killed_there_is_a_good_file() {
             }
         }
     }
-    assert!(old > 0 && new > 0 && orphans > 0, "it was not killed on both sides of its moment: {old} {new} {orphans}");
+    assert!(
+        old > 0 && new > 0 && orphans > 0,
+        "the kills did not fall on both sides of the rename: {old} {new} {orphans}"
+    );
     tally(&format!(
-        "update identity: killed at {points} points: {old} old, {new} new, 0 torn, {orphans} orphans swept"
+        "update identity: killed at {points} points: {old} old, {new} new, 0 torn, {orphans} orphans removed"
     ));
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn many_secrets_take_one_question() {
+fn many_secrets_need_one_prompt() {
     let sandbox = locked_vault();
     for name in ["a", "b", "c", "d"] {
         sandbox.ok(&["create", "secret", name, "--value", name]);
@@ -364,7 +368,7 @@ fn many_secrets_take_one_question() {
     assert!(session.code == 0 && session.shown.contains("abcd"), "{session:?}");
     let session = answering(&sandbox, &[PASSPHRASE], &[FLYTE_LOCAL, "check"]);
     assert!(session.shown.contains("5 opened and intact"), "{session:?}");
-    // With a private mount, which no process with two threads may have, and a wrong guess before.
+    // A private mount must not be made by a process with two threads; and the first guess here is wrong.
     let mounted = [FLYTE_LOCAL, "exec", "--mount", "a", "--mount", "b", "--", "cat", "/etc/flyte/secrets/a"];
     let session = answering(&sandbox, &["another guess", PASSPHRASE], &mounted);
     assert!(session.code == 0 && session.shown.ends_with('a'), "{session:?}");
@@ -372,7 +376,7 @@ fn many_secrets_take_one_question() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn a_run_asks_before_it_begins_and_never_after() {
+fn a_run_prompts_only_before_it_begins() {
     let sandbox = locked_vault();
     sandbox.file("task.py", TASK);
     let python = crate::support::python("newest");
@@ -380,16 +384,17 @@ fn a_run_asks_before_it_begins_and_never_after() {
     let session = answering(&sandbox, &[PASSPHRASE], &run);
     assert!(session.code == 0 && session.shown.contains("it has 9"), "{session:?}");
     assert!(session.shown.starts_with("passphrase of "), "{session:?}");
-    let nobody = sandbox.run(&run[1..]);
-    assert!(nobody.code != 0 && nobody.all().contains("standard input is not a terminal"), "{nobody:?}");
+    let unattended = sandbox.run(&run[1..]);
+    assert!(unattended.code != 0 && unattended.all().contains("standard input is not a terminal"), "{unattended:?}");
     let session = answering(&sandbox, &["one guess", "two guesses", "three guesses"], &run);
     assert_eq!(session.code, 11, "{session:?}");
 }
 
-/// A secret that the vault's recipients do not tell of: it is still encrypted to one that was taken away.
+/// The recipients do not reveal that this secret needs the passphrase: it is still encrypted to a recipient that was
+/// removed.
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn nothing_is_asked_while_a_run_has_the_terminal() {
+fn no_prompt_appears_while_a_run_has_the_terminal() {
     let sandbox = Sandbox::empty();
     sandbox.locked_identity("locked.txt", PASSPHRASE);
     let made = sandbox.with_passphrases(&[PASSPHRASE], &["--identity", "locked.txt", "init"]);
@@ -411,13 +416,13 @@ fn nothing_is_asked_while_a_run_has_the_terminal() {
     let session = answering(&sandbox, &[], &[&both[..], &["run", "--python", python, "task.py", "main"]].concat());
     assert_ne!(session.code, 0, "{session:?}");
     assert!(session.shown.contains("does not ask for a passphrase during a run"), "{session:?}");
-    // Where nothing runs beside, it is.
+    // Without a run that uses the terminal, there is a prompt.
     let session = answering(&sandbox, &[PASSPHRASE], &[&both[..], &READ].concat());
     assert_eq!(session.code, 0, "{session:?}");
 }
 
 #[test]
-fn a_file_that_somebody_changed_meanwhile_is_left_as_they_made_it() {
+fn an_identity_that_changed_during_an_update_is_not_overwritten() {
     use std::io::Write;
     let sandbox = locked_vault();
     let mut command = sandbox.command(&["--passphrase-fd", "0", "update", "identity", "--passphrase"]);
@@ -425,7 +430,7 @@ fn a_file_that_somebody_changed_meanwhile_is_left_as_they_made_it() {
     let mut child = command.spawn().expect("it starts");
     let mut lines = child.stdin.take().expect("piped");
     writeln!(lines, "{PASSPHRASE}").expect("it reads");
-    // It has read the file before it takes the line.
+    // The command has read the file before it takes the line.
     until("the line is taken", || rustix::io::ioctl_fionread(&lines).expect("a pipe") == 0);
     let theirs = std::fs::read(sandbox.locked_identity("theirs", PASSPHRASE)).expect("there");
     std::fs::rename(sandbox.work().join("theirs"), sandbox.identity()).expect("moved");
@@ -437,14 +442,14 @@ fn a_file_that_somebody_changed_meanwhile_is_left_as_they_made_it() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn a_locked_one_is_not_asked_for_when_another_opens_the_file() {
+fn a_locked_identity_is_not_unlocked_if_another_opens_the_file() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "its value"]);
     sandbox.locked_identity("locked.txt", PASSPHRASE);
     let own = sandbox.identity();
     let own = own.to_str().expect("UTF-8");
     let both = [FLYTE_LOCAL, "--identity", "locked.txt", "--identity", own];
-    // On a terminal, where it could be.
+    // On a terminal, where a prompt would be possible.
     for (arguments, shown) in [
         (&READ[..], "its value"),
         (&["exec", "--secret", "s", "--", "printenv", "S"], "its value\r\n"),
@@ -456,7 +461,7 @@ fn a_locked_one_is_not_asked_for_when_another_opens_the_file() {
 }
 
 #[test]
-fn a_file_that_would_use_up_the_machine_is_refused() {
+fn an_excessive_work_factor_is_refused() {
     let sandbox = locked_vault();
     let file = std::fs::read(sandbox.identity()).expect("there");
     let line = b" 4\n";

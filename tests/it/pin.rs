@@ -1,4 +1,4 @@
-//! What a machine remembers of a vault: whoever changes the vault behind its user's back is noticed.
+//! Pins, the state that a machine keeps of each vault: changes made behind the user's back are noticed.
 
 #![allow(clippy::disallowed_methods, reason = "what is done to the files here is what must be noticed")]
 
@@ -13,7 +13,7 @@ use flyte_local::crypto::{AuthorKey, Identity};
 use flyte_local::secret::{SecretType, SecretValue};
 use flyte_local::vault::VaultError;
 
-/// Alice, who made the vault, and Bob, who has the identity too and a home of his own.
+/// A vault of Alice's. Bob has the same identity, and a home directory of his own.
 struct Shared {
     alice: Sandbox,
     bob: Sandbox,
@@ -28,7 +28,7 @@ impl Shared {
         Self { alice, bob }
     }
 
-    /// Runs a command of Bob's on Alice's vault.
+    /// Runs a command as Bob on Alice's vault.
     fn bob(&self, arguments: &[&str]) -> Ran {
         let vault = self.alice.vault().display().to_string();
         self.bob.run(&[&["--vault", &vault][..], arguments].concat())
@@ -39,7 +39,7 @@ fn manifest(sandbox: &Sandbox) -> PathBuf {
     sandbox.vault().join("vault.toml")
 }
 
-/// Adds to `vault.toml`, as whoever can write the directory can.
+/// Adds to `vault.toml`, as any process that can write to the directory can.
 fn append(sandbox: &Sandbox, text: &str) {
     let old = std::fs::read_to_string(manifest(sandbox)).expect("there");
     std::fs::write(manifest(sandbox), old + text).expect("written");
@@ -53,7 +53,7 @@ fn reveal(sandbox: &Sandbox) -> Ran {
     sandbox.run(&["get", "secret", "s", "--reveal"])
 }
 
-/// Every file below a directory, and what is in it.
+/// Returns every file below a directory, with its content.
 fn tree(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).expect("listed").map(|entry| entry.expect("listed").path()) {
@@ -68,7 +68,7 @@ fn tree(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn a_vault_is_pinned_when_it_is_made_and_told_when_it_is_first_met() {
+fn a_vault_is_pinned_by_init_and_announced_at_its_first_use() {
     let both = Shared::new();
     silent(&reveal(&both.alice), b"a value");
     let first = both.bob(&["get", "secret", "s", "--reveal"]);
@@ -83,7 +83,7 @@ fn a_vault_is_pinned_when_it_is_made_and_told_when_it_is_first_met() {
 }
 
 #[test]
-fn a_second_writer_is_an_author_once_both_say_so() {
+fn a_second_writer_becomes_an_author_once_both_agree() {
     let both = Shared::new();
     both.bob(&["get", "secret"]);
     let before = tree(&both.alice.vault());
@@ -91,13 +91,13 @@ fn a_second_writer_is_an_author_once_both_say_so() {
     assert_eq!(ran.code, 13, "{ran:?}");
     let bob = both.bob.author_key().author().to_string();
     assert!(ran.stderr.contains("author.key, the key that signs your secrets") && ran.stderr.contains(&bob), "{ran:?}");
-    assert_eq!(tree(&both.alice.vault()), before, "nothing was written");
+    assert_eq!(tree(&both.alice.vault()), before, "the refused command wrote nothing");
     assert_eq!(both.bob.type_hint(&ran, "--trust-author").code, 0);
     let ran = both.bob(&["create", "secret", "b", "of bob"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, "created secret b (organization)\n"), "{ran:?}");
     assert_eq!(both.bob(&["get", "secret", "b", "--reveal"]).stdout, b"of bob");
 
-    // Alice had no part in it: she does not read him, and does not write where he is an author.
+    // Alice did not take part: she does not read his secret, and does not write while he is an author.
     assert_eq!(reveal(&both.alice).stdout, b"a value");
     let ran = both.alice.run(&["get", "secret", "b", "--reveal"]);
     assert_eq!((ran.code, ran.stdout.len()), (13, 0), "{ran:?}");
@@ -115,7 +115,7 @@ fn a_second_writer_is_an_author_once_both_say_so() {
 }
 
 #[test]
-fn a_recipient_that_somebody_added_gets_nothing_before_it_is_accepted() {
+fn a_recipient_added_by_another_process_gets_nothing_before_it_is_accepted() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
     let eve = Identity::generate();
@@ -123,7 +123,7 @@ fn a_recipient_that_somebody_added_gets_nothing_before_it_is_accepted() {
     let before = tree(&sandbox.vault());
     let ran = reveal(&sandbox);
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
-    assert!(ran.stderr.contains("has changed since it was accepted on this machine"), "who reads is told: {ran:?}");
+    assert!(ran.stderr.contains("has changed since it was accepted on this machine"), "a reader is warned: {ran:?}");
     let line = format!("\n  + recipient \"eve\" {}\n", eve.recipient());
     let own = sandbox.author_key().author().to_string();
     let another = AuthorKey::generate().expect("randomness").author().to_string();
@@ -133,7 +133,7 @@ fn a_recipient_that_somebody_added_gets_nothing_before_it_is_accepted() {
         &["update", "secret", "s", "--adopt"],
         &["delete", "secret", "s"],
         &["update", "vault", "--trust-author", &another],
-        // Before a value is asked for, or a file that is not there is read.
+        // The refusal comes before the value is read, even from a file that does not exist.
         &["create", "secret", "new", "--from-file", "none"],
         &["update", "secret", "s", "--from-file", "none"],
     ] {
@@ -142,7 +142,7 @@ fn a_recipient_that_somebody_added_gets_nothing_before_it_is_accepted() {
         assert!(ran.stderr.contains(&line), "{command:?} {ran:?}");
         assert_eq!(tree(&sandbox.vault()), before, "{command:?} wrote");
     }
-    // That one's own key is trusted already accepts nothing else.
+    // Trusting one's own key, which is trusted already, accepts nothing else.
     sandbox.ok(&["update", "vault", "--trust-author", &own]);
     let ran = sandbox.run(&["update", "secret", "s", "v"]);
     assert_eq!(ran.code, 13, "{ran:?}");
@@ -155,7 +155,7 @@ fn a_recipient_that_somebody_added_gets_nothing_before_it_is_accepted() {
 }
 
 #[test]
-fn a_recipient_that_somebody_removed_is_shown_too() {
+fn a_recipient_removed_by_another_process_is_shown_too() {
     let sandbox = Sandbox::new();
     let text = std::fs::read_to_string(manifest(&sandbox)).expect("there");
     let (old, new) = (sandbox.identities()[0].recipient().to_string(), Identity::generate().recipient().to_string());
@@ -168,11 +168,11 @@ fn a_recipient_that_somebody_removed_is_shown_too() {
 }
 
 #[test]
-fn a_vault_put_in_the_place_of_another_is_none_that_was_never_seen() {
+fn a_vault_that_replaced_another_does_not_count_as_a_first_use() {
     let (sandbox, eve) = (Sandbox::new(), Sandbox::new());
     sandbox.ok(&["create", "secret", "s", "a value"]);
     eve.ok(&["create", "secret", "s", "of eve"]);
-    // With the identity's recipient, so that it would open.
+    // Eve's vault has the user's recipient, so its secrets would open.
     let text = std::fs::read_to_string(manifest(&eve)).expect("there");
     let (hers, ours) = (eve.identities()[0].recipient().to_string(), sandbox.identities()[0].recipient().to_string());
     let both = format!("{text}\n[[recipients]]\nname = \"owner\"\nkey = \"{ours}\"\n");
@@ -196,7 +196,7 @@ fn a_vault_put_in_the_place_of_another_is_none_that_was_never_seen() {
 }
 
 #[test]
-fn an_older_file_is_told_and_under_strict_refused() {
+fn an_older_file_causes_a_warning_and_is_refused_under_strict() {
     let sandbox = Sandbox::new();
     let file = sandbox.secret_file("org/s");
     sandbox.ok(&["create", "secret", "s", "old"]);
@@ -233,11 +233,11 @@ fn an_older_file_is_told_and_under_strict_refused() {
     let accepted = sandbox.type_hint(&strict, "--accept-older");
     assert_eq!(accepted.code, 0, "{accepted:?}");
     silent(&reveal(&sandbox), b"old");
-    assert_eq!(tree(&sandbox.vault()), before, "to accept writes nothing to the vault");
+    assert_eq!(tree(&sandbox.vault()), before, "--accept-older writes nothing to the vault");
 }
 
 #[test]
-fn a_file_that_is_gone_is_told_and_no_wider_scope_takes_its_place_under_strict() {
+fn a_missing_file_causes_a_warning_and_under_strict_no_wider_scope_is_used() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "wide"]);
     sandbox.ok(&["create", "secret", "s", "narrow", "-p", "p"]);
@@ -277,11 +277,14 @@ fn a_secret_that_its_user_deleted_does_not_come_back_unnoticed() {
     sandbox.ok(&["create", "secret", "s", "new"]);
     silent(&reveal(&sandbox), b"new");
     std::fs::write(&file, &old).expect("put back");
-    assert!(reveal(&sandbox).stderr.contains("has already seen a version from"), "it was made anew");
+    assert!(
+        reveal(&sandbox).stderr.contains("has already seen a version from"),
+        "an older version of the new secret is noticed"
+    );
 }
 
 #[test]
-fn a_link_in_the_place_of_a_vault_is_not_another_vault() {
+fn a_symlink_to_another_vault_is_refused() {
     let (sandbox, eve) = (Sandbox::new(), Sandbox::new());
     sandbox.ok(&["create", "secret", "s", "a value"]);
     eve.ok(&["create", "secret", "s", "of eve"]);
@@ -299,7 +302,7 @@ fn a_link_in_the_place_of_a_vault_is_not_another_vault() {
 }
 
 #[test]
-fn another_vault_of_ones_own_is_not_read_in_the_place_of_one() {
+fn another_vault_of_the_same_user_is_refused_in_the_place_of_one() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "of production"]);
     sandbox.ok(&["--vault", "dev", "init"]);
@@ -313,7 +316,7 @@ fn another_vault_of_ones_own_is_not_read_in_the_place_of_one() {
 }
 
 #[test]
-fn what_is_remembered_and_cannot_be_read_is_no_first_use() {
+fn an_unreadable_pin_is_an_error_and_not_a_first_use() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
     let (pin, content) =
@@ -339,12 +342,12 @@ fn what_is_remembered_and_cannot_be_read_is_no_first_use() {
 }
 
 #[test]
-fn what_is_remembered_counts_where_nothing_more_can_be() {
+fn existing_pins_count_if_no_new_ones_can_be_written() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
     append(&sandbox, &format!("\n[[recipients]]\nname = \"eve\"\nkey = \"{}\"\n", Identity::generate().recipient()));
     std::fs::rename(sandbox.vault(), sandbox.work().join("moved")).expect("moved");
-    // The new path is to be remembered, and cannot be.
+    // The new path should be recorded, but cannot be.
     std::fs::remove_file(sandbox.state().join(".lock")).expect("there");
     std::fs::create_dir(sandbox.state().join(".lock")).expect("made");
     let ran = sandbox.run(&["--vault", "moved", "get", "secret", "s", "--reveal"]);
@@ -356,7 +359,7 @@ fn what_is_remembered_counts_where_nothing_more_can_be() {
 }
 
 #[test]
-fn what_is_remembered_is_refused_if_others_can_write_to_it() {
+fn pins_that_others_can_write_to_are_refused() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
     std::fs::set_permissions(sandbox.state(), PermissionsExt::from_mode(0o777)).expect("opened");
@@ -366,7 +369,7 @@ fn what_is_remembered_is_refused_if_others_can_write_to_it() {
 }
 
 #[test]
-fn under_strict_nothing_is_taken_as_it_is() {
+fn strict_mode_refuses_a_first_use() {
     let both = Shared::new();
     let ran = both.bob(&["--strict", "get", "secret", "s", "--reveal"]);
     assert_eq!((ran.code, ran.stdout.len()), (13, 0), "{ran:?}");
@@ -383,7 +386,7 @@ fn under_strict_nothing_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_recipient_that_is_removed_while_a_value_is_asked_for_does_not_get_it() {
+fn a_recipient_removed_during_the_prompt_does_not_get_the_value() {
     let sandbox = Sandbox::new();
     let leaver = Identity::generate();
     let before = std::fs::read_to_string(manifest(&sandbox)).expect("there");
@@ -394,7 +397,7 @@ fn a_recipient_that_is_removed_while_a_value_is_asked_for_does_not_get_it() {
         let with = std::fs::read_to_string(manifest(&sandbox)).expect("there");
         let mut command = sandbox.command(&arguments);
         let mut writer = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("flyte-local starts");
-        // It has opened the vault when it waits for its standard input.
+        // The vault is open once the process waits for standard input.
         let waits = format!("/proc/{}/wchan", writer.id());
         crate::support::until("it waits for the value", || {
             std::fs::read_to_string(&waits).is_ok_and(|place| place.contains("pipe"))
@@ -432,7 +435,7 @@ fn no_name_hides_a_key() {
 }
 
 #[test]
-fn who_wrote_for_the_vault_and_does_no_more_is_told_as_such() {
+fn a_secret_of_a_removed_author_is_refused_and_can_be_adopted() {
     let both = Shared::new();
     let bob = both.bob(&["create", "secret", "b", "of bob"]);
     both.bob.type_hint(&bob, "--trust-author");
@@ -444,7 +447,7 @@ fn who_wrote_for_the_vault_and_does_no_more_is_told_as_such() {
     let ran = both.alice.run(&["get", "secret", "b", "--reveal"]);
     assert_eq!((ran.code, ran.stdout.len()), (13, 0), "{ran:?}");
     assert!(ran.stderr.contains("whom vault.toml no longer names"), "{ran:?}");
-    assert!(!ran.stderr.contains("--trust-author"), "nobody is let in again by a hint: {ran:?}");
+    assert!(!ran.stderr.contains("--trust-author"), "the hint does not trust a removed author again: {ran:?}");
     both.alice.ok(&["update", "vault", "--accept"]);
     let ran = both.alice.run(&["get", "secret", "b", "--reveal"]);
     assert_eq!(both.alice.type_hint(&ran, "--adopt").code, 0);
@@ -452,7 +455,7 @@ fn who_wrote_for_the_vault_and_does_no_more_is_told_as_such() {
 }
 
 #[test]
-fn a_secret_that_its_user_deleted_is_forgotten() {
+fn a_secret_that_its_user_deleted_causes_no_warning() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "one"]);
     sandbox.ok(&["delete", "secret", "s"]);
@@ -463,7 +466,7 @@ fn a_secret_that_its_user_deleted_is_forgotten() {
 }
 
 #[test]
-fn a_checkout_of_an_older_state_is_told_and_can_be_accepted_as_a_whole() {
+fn a_checkout_of_an_older_state_causes_warnings_and_can_be_accepted_as_a_whole() {
     let sandbox = Sandbox::new();
     for name in ["s", "t", "same"] {
         sandbox.ok(&["create", "secret", name, "old"]);
@@ -480,15 +483,15 @@ fn a_checkout_of_an_older_state_is_told_and_can_be_accepted_as_a_whole() {
     assert_eq!(sandbox.run(&["update", "vault", "--accept"]).stderr, "nothing had changed\n");
     let accepted = sandbox.run(&["update", "vault", "--accept-older"]);
     assert_eq!(accepted.code, 0, "{accepted:?}");
-    for (name, is_told) in [("s", true), ("t", true), ("later", true), ("same", false), ("new", false)] {
-        assert_eq!(accepted.stderr.contains(&format!("secret {name} (")), is_told, "{name}: {accepted:?}");
+    for (name, is_named) in [("s", true), ("t", true), ("later", true), ("same", false), ("new", false)] {
+        assert_eq!(accepted.stderr.contains(&format!("secret {name} (")), is_named, "{name}: {accepted:?}");
     }
     silent(&sandbox.run(&["--strict", "get", "secret", "s", "--reveal"]), b"old");
     assert_eq!(sandbox.run(&["update", "vault", "--accept-older"]).stderr, "nothing had changed\n");
 }
 
 #[test]
-fn without_a_place_to_remember_a_vault_is_read_but_not_written() {
+fn without_a_state_directory_a_vault_is_read_but_not_written() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
     let nowhere = sandbox.file("file", "no directory").join("state");
@@ -510,7 +513,7 @@ fn without_a_place_to_remember_a_vault_is_read_but_not_written() {
 }
 
 #[test]
-fn pins_that_are_not_understood_are_no_first_use() {
+fn a_garbled_pin_is_an_error_and_not_a_first_use() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
     for (name, command) in [("pin.toml", "get secret"), ("s.pin", "get secret s --reveal")] {
@@ -526,7 +529,7 @@ fn pins_that_are_not_understood_are_no_first_use() {
 }
 
 #[test]
-fn what_is_remembered_is_the_users_alone_and_one_file_a_secret() {
+fn pins_are_private_and_one_file_for_each_secret() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "canary", "-p", "p", "-d", "d"]);
     let files = tree(&sandbox.state());
@@ -542,12 +545,12 @@ fn what_is_remembered_is_the_users_alone_and_one_file_a_secret() {
 }
 
 #[test]
-fn a_vault_that_was_moved_is_still_known() {
+fn a_vault_that_was_moved_is_recognised() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "a value"]);
     std::fs::rename(sandbox.vault(), sandbox.work().join("moved")).expect("moved");
     silent(&sandbox.run(&["--vault", "moved", "--strict", "get", "secret", "s", "--reveal"]), b"a value");
-    // And where it was, a new one can be made.
+    // The old place can hold a new vault.
     sandbox.ok(&["init"]);
     sandbox.ok(&["create", "secret", "s", "another"]);
     silent(&reveal(&sandbox), b"another");
@@ -555,7 +558,7 @@ fn a_vault_that_was_moved_is_still_known() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn what_could_not_be_remembered_is_not_written() {
+fn a_secret_is_not_written_if_its_pin_cannot_be() {
     require("strace", "strace");
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "other", "v"]);
@@ -570,7 +573,7 @@ fn what_could_not_be_remembered_is_not_written() {
 }
 
 #[test]
-fn a_vault_that_was_moved_is_known_where_it_is_now_too() {
+fn a_moved_vault_is_pinned_at_its_new_path_too() {
     let sandbox = Sandbox::new();
     let moved = sandbox.work().join("moved");
     std::fs::rename(sandbox.vault(), &moved).expect("moved");
@@ -587,7 +590,7 @@ fn a_vault_that_was_moved_is_known_where_it_is_now_too() {
 }
 
 #[test]
-fn two_at_once_raise_no_false_alarm() {
+fn a_reader_and_a_writer_at_the_same_time_raise_no_false_alarm() {
     let sandbox = Sandbox::new();
     let (id, identities) = (secret_id("org/s"), sandbox.identities());
     let value = |round: usize| SecretValue::new(round.to_string().into_bytes().into()).expect("small enough");
@@ -629,5 +632,5 @@ fn two_at_once_raise_no_false_alarm() {
     println!("values read, and not there: {counts:?}");
     assert!(counts.iter().all(|[read, _]| *read > 0), "{counts:?}");
     let (_, pin) = tree(&sandbox.state()).into_iter().find(|(path, _)| path.ends_with("s.pin")).expect("it was seen");
-    assert!(pin.ends_with(b" deleted\n"), "deleted, and yet remembered as there");
+    assert!(pin.ends_with(b" deleted\n"), "the pin says that the deleted secret exists");
 }

@@ -1,4 +1,4 @@
-//! The hidden prompt, on a real terminal: `tests/python/pty_driver.py` holds the other end of it.
+//! The hidden prompt on a real terminal, whose other end `tests/python/pty_driver.py` holds.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -32,7 +32,7 @@ fn a_typed_value_is_stored_and_does_not_show() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn a_typing_error_can_be_taken_back() {
+fn a_typing_error_can_be_corrected() {
     let sandbox = Sandbox::new();
     assert_eq!(typed(&sandbox, r"wrong\u007f\u007f\u007f\u007f\u007fright\r").code, 0);
     assert_eq!(value(&sandbox), b"right");
@@ -40,7 +40,7 @@ fn a_typing_error_can_be_taken_back() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn a_tab_is_not_dropped_in_silence() {
+fn a_tab_is_not_dropped_silently() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"a\tb\r");
     assert_eq!(session.code, 1, "{session:?}");
@@ -49,14 +49,14 @@ fn a_tab_is_not_dropped_in_silence() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn a_byte_that_is_no_text_is_not_stored_as_another() {
+fn an_invalid_byte_is_not_stored_as_another() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"a\udcffb\r");
     assert_eq!(session.code, 1, "{session:?}");
     assert!(session.shown.contains("--from-file"), "{session:?}");
 }
 
-/// In its usual mode a terminal hands over at most 4095 bytes of a line.
+/// In its usual mode, a terminal passes on at most 4095 bytes of a line.
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn a_long_value_is_stored_whole_or_not_at_all() {
@@ -69,7 +69,7 @@ fn a_long_value_is_stored_whole_or_not_at_all() {
     }
 }
 
-/// Of a pasted file, only the first line answers the question; the others must not run as commands in the shell.
+/// The first line of a pasted file answers the prompt. The other lines must not run as commands in the shell.
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
 fn several_pasted_lines_are_stored_whole_or_not_at_all() {
@@ -114,25 +114,25 @@ fn a_signal_at_the_prompt_leaves_the_terminal_as_it_was() {
     }
 }
 
-/// In the terminal's own mode it would be SIGINT; the prompt reads it as a character, and must end the same way.
+/// In the terminal's own mode Ctrl-C would raise SIGINT. The prompt reads it as a character, and must end the same way.
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn ctrl_c_at_the_prompt_ends_as_by_sigint() {
+fn ctrl_c_at_the_prompt_ends_like_sigint() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"hunt\u0003");
     assert_eq!(session.code, 130, "{session:?}");
-    assert!(!session.shown.contains("error"), "who typed it knows why: {session:?}");
+    assert!(!session.shown.contains("error"), "Ctrl-C needs no explanation: {session:?}");
     assert_eq!(sandbox.run(&["get", "secret", "a"]).code, 10);
 }
 
-/// In a shell that has jobs: while the prompt is stopped, the terminal is as it was, and then it asks once more.
+/// In a shell with job control: a stopped prompt restores the terminal, and a continued one asks again.
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn a_prompt_that_is_stopped_gives_the_terminal_back_and_asks_again() {
+fn a_stopped_prompt_restores_the_terminal_and_asks_again() {
     require("python3", "python3");
     let sandbox = Sandbox::new();
     let session = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
-    // A shell with a line editor of its own would hide what is wrong with the terminal.
+    // A shell with its own line editor would hide wrong terminal settings.
     let script = r#"set -m; "$0" create secret a; echo "it is $?"; stty -a; fg > /dev/null; echo "then $?"; stty -a"#;
     for stop in [r#"["type", "\u001a"]"#, r#"["stop"]"#] {
         let steps = format!(
@@ -148,15 +148,15 @@ fn a_prompt_that_is_stopped_gives_the_terminal_back_and_asks_again() {
         let shown = session["shown"].as_str().expect("text");
         assert!(!shown.contains("wrong") && !shown.contains("right"), "{shown}");
         assert_eq!(session["settings_are_back"], true, "{shown}");
-        assert_eq!(value(&sandbox), b"right", "what was typed before counts no more");
+        assert_eq!(value(&sandbox), b"right", "text typed before the stop does not count");
         sandbox.ok(&["delete", "secret", "a"]);
     }
 }
 
-/// Started by no shell, there is nobody to continue it.
+/// Without a shell as its parent, no process could continue the prompt.
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn a_prompt_that_nobody_could_continue_is_not_stopped() {
+fn a_prompt_without_a_shell_is_not_stopped() {
     require("python3", "python3");
     let sandbox = Sandbox::new();
     let session = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
@@ -170,7 +170,7 @@ fn a_prompt_that_nobody_could_continue_is_not_stopped() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn what_cannot_be_done_is_said_before_the_question() {
+fn errors_come_before_the_prompt() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "a", "one"]);
     let no_vault = ["--vault", "none", "create", "secret", "a"];
@@ -183,10 +183,10 @@ fn what_cannot_be_done_is_said_before_the_question() {
     }
 }
 
-/// A terminal that is there, but is not standard input, is not asked on.
+/// The prompt does not use a controlling terminal that is not standard input.
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn it_asks_only_where_standard_input_is_a_terminal() {
+fn there_is_a_prompt_only_if_standard_input_is_a_terminal() {
     let sandbox = Sandbox::new();
     sandbox.file("value", "from the file");
     require("python3", "python3");
@@ -202,7 +202,7 @@ fn it_asks_only_where_standard_input_is_a_terminal() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn colour_is_for_terminals_without_no_color() {
+fn colour_appears_only_on_terminals() {
     let sandbox = Sandbox::new();
     let colored = on_a_terminal(&sandbox, "none", &["get", "secret", "a"]);
     assert!(colored.shown.starts_with("\u{1b}[1;31merror:\u{1b}[0m there is no secret"), "{colored:?}");

@@ -1,4 +1,4 @@
-//! `push secret` through the real SDKs, against a stand-in for the cluster that can fail as a cluster does
+//! `push secret` through the real SDKs to a stand-in for the cluster that can fail like a cluster
 //! (`tests/python/push_cluster.py`).
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
@@ -16,7 +16,7 @@ use crate::support::{marked, python, require, scope_options, secret_id, tally, u
 use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
 use flyte_local::vault::Metadata;
 
-/// A cluster, until it is dropped, and a configuration in the working directory that names it.
+/// A cluster that ends when dropped, and a configuration in the working directory that names it.
 struct Cluster {
     process: Child,
     journal: PathBuf,
@@ -25,7 +25,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// One that has what was written to the last one of this sandbox.
+    /// Starts a cluster that has the secrets written to the previous cluster of this sandbox.
     fn start(sandbox: &Sandbox, sdk: &'static str, faults: &Value) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/push_cluster.py");
         let journal = sandbox.home().join("journal");
@@ -42,13 +42,13 @@ impl Cluster {
         Self { process, journal, sdk, port }
     }
 
-    /// Each call: its method, the place as [`Sandbox::secret_file`] has it, and the answer.
+    /// Returns each call: its method, the place as [`Sandbox::secret_file`] takes it, and the answer.
     fn calls(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.journal).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("a call")).collect()
     }
 
-    /// What was written and taken, by its place, in the order of the names.
+    /// Returns the values of successful writes by their places, sorted by name.
     fn written(&self) -> Vec<(String, Vec<u8>)> {
         let taken = self.calls().into_iter().filter(|call| call["method"] != "GetSecret" && call["answer"] == "ok");
         let value = |call: &Value| STANDARD.decode(call["value"].as_str().expect("base64")).expect("base64");
@@ -75,7 +75,7 @@ impl Drop for Cluster {
     }
 }
 
-/// A vault's `serve`, until it is dropped.
+/// A vault's `serve`, which ends when dropped.
 struct Served {
     process: Child,
     endpoint: String,
@@ -104,7 +104,7 @@ impl Drop for Served {
     }
 }
 
-/// The place of a call's secret, as [`Sandbox::secret_file`] has it.
+/// Returns the place of a call's secret, as [`Sandbox::secret_file`] takes it.
 fn place(call: &Value) -> String {
     let part = |index: usize| call["place"][index].as_str().expect("text");
     match (part(0), part(1), part(2)) {
@@ -121,7 +121,7 @@ fn secret(sandbox: &Sandbox, place: &str, value: impl AsRef<[u8]>) {
     sandbox.secret(place.rsplit('/').next().expect("a name"), value, &options);
 }
 
-/// The actions in the list that a push prints, by the secret's name.
+/// Returns the actions in the list that a push prints, by the secret's name.
 fn actions(ran: &Ran) -> Vec<(String, String)> {
     let rows = serde_json::from_slice::<Vec<Value>>(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}"));
     let text = |row: &Value, member: &str| row[member].as_str().expect("text").to_owned();
@@ -157,7 +157,7 @@ fn every_scope_and_every_kind_of_value_arrives_byte_for_byte() {
         let values = values.map(|(place, value)| (place.to_owned(), value.to_vec()));
         assert!(cluster.written() == values, "{sdk}: {ran:?}");
         for call in cluster.calls().iter().filter(|call| call["method"] != "GetSecret") {
-            assert_eq!(call["kind"], "binary_value", "as the SDK's own command sends it");
+            assert_eq!(call["kind"], "binary_value", "the SDK's own command sends this kind");
             let kind =
                 if place(call) == "org/registry" { "SECRET_TYPE_IMAGE_PULL_SECRET" } else { "SECRET_TYPE_GENERIC" };
             assert_eq!(call["type"], kind);
@@ -214,7 +214,7 @@ fn a_vault_is_pushed_to_the_service_of_another() {
             assert!(target.value(place).as_deref() == Some(expected), "{sdk}: {place}");
         }
 
-        // It goes away in the middle of an update.
+        // The service ends in the middle of an update.
         let mut child = served.push(&source, sdk, &["--update"]);
         let child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         until("something was updated", || target.value(&values[0].0).as_ref() == Some(&values[0].1));
@@ -236,7 +236,8 @@ fn a_vault_is_pushed_to_the_service_of_another() {
     tally(&format!("push: {} secrets from vault to vault, byte for byte, by {} SDKs", values.len() + 1, SDKS.len()));
 }
 
-/// The names that are not public, on each SDK that is tried; 2.4's can call nothing with what is installed beside it today.
+/// A push needs names that are not public in these SDKs. SDK 2.4 is left out, since it fails with the current versions of
+/// its dependencies.
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
 fn each_sdk_has_what_a_push_needs() {
@@ -255,7 +256,7 @@ fn each_sdk_has_what_a_push_needs() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_dry_run_says_what_there_is_and_sends_nothing() {
+fn a_dry_run_lists_the_actions_and_sends_nothing() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         for place in ["org/new", "org/old", "project/p/all", "org/other"] {
@@ -308,7 +309,7 @@ all    regular     project p     project p     cannot be: project-scoped secrets
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_is_there_is_left_alone_and_updated_when_that_is_asked_for() {
+fn existing_secrets_are_left_alone_and_updated_only_on_request() {
     let sandbox = Sandbox::new();
     for name in ["a", "b", "c"] {
         secret(&sandbox, &format!("org/{name}"), "old");
@@ -335,7 +336,7 @@ fn what_is_there_is_left_alone_and_updated_when_that_is_asked_for() {
         assert_eq!((&call["method"], &call["value"]), (&json!("UpdateSecret"), &json!(STANDARD.encode("new"))));
     }
 
-    // One of another type keeps its own.
+    // A secret of another type on the cluster keeps its type.
     sandbox.ok(&["delete", "secret", "a"]);
     sandbox.ok(&["create", "secret", "a", DOCUMENT, "--type", "image_pull"]);
     let ran = cluster.push(&sandbox, &["--yes", "--update", "a"]);
@@ -348,7 +349,7 @@ fn what_is_there_is_left_alone_and_updated_when_that_is_asked_for() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn the_names_and_options_say_which_and_where_to() {
+fn names_and_options_select_secrets_and_targets() {
     let places = ["org/a", "org/b", "project/p/a", "project/p/domain/d/a", "domain/d/b"];
     let sandbox = Sandbox::new();
     for place in places {
@@ -377,7 +378,7 @@ fn the_names_and_options_say_which_and_where_to() {
 
     let cluster = Cluster::start(&sandbox, "newest", &json!({}));
     let ran = cluster.push(&sandbox, &["-d=d", "-p=p", "--to-project=q", "--yes", "registry"]);
-    assert_eq!(ran.code, 10, "the scope has none: {ran:?}");
+    assert_eq!(ran.code, 10, "the scope has no such secret: {ran:?}");
     let ran = cluster.push(&sandbox, &["--yes", "--to-project=q", "registry", "b"]);
     assert!(ran.code == 1 && ran.stderr.contains("\ncreated 1, updated 0, left 0 alone\n"), "{ran:?}");
     let reason = "secret registry (project q) cannot be: an image pull secret is the organization's\n";
@@ -390,12 +391,12 @@ fn the_names_and_options_say_which_and_where_to() {
         let told = format!("secret a {one} and secret a {other} would both be secret a (project q, domain e)\n");
         assert!(ran.stderr.contains(&told), "{told}: {ran:?}");
     }
-    assert!(cluster.calls().len() == before && ran.stdout.is_empty(), "nothing was done before");
+    assert!(cluster.calls().len() == before && ran.stdout.is_empty(), "a refused push does nothing");
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
+fn a_failure_is_listed_and_the_other_secrets_are_sent() {
     const VALUE: &str = "hunter2-correct-horse\nbattery 'staple'";
     const NEIGHBOUR: &str = "swordfish-of-a-neighbour";
     for sdk in SDKS {
@@ -403,7 +404,7 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
         for name in ["told", "taken", "z", "gone"] {
             secret(&sandbox, &format!("org/{name}"), VALUE);
         }
-        // It is sent first.
+        // This secret is sent first.
         secret(&sandbox, "org/a", NEIGHBOUR);
         secret(&sandbox, "org/bytes", [b"\xff\xfe", VALUE.as_bytes(), b"\xff"].concat());
         secret(&sandbox, "org/torn", VALUE);
@@ -411,13 +412,13 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
         assert_eq!(cluster.push(&sandbox, &["--yes", "taken"]).code, 0);
         let codes = json!({ "told": "invalid_argument", "bytes": "internal", "gone": "failed_precondition" });
         let cluster = Cluster::start(&sandbox, sdk, &json!({ "unseen": ["taken"], "write": codes }));
-        // It is found out when it is opened.
+        // A push detects this damage only when it opens the file.
         let file = sandbox.secret_file("org/torn");
         let mut bytes = std::fs::read(&file).expect("there");
         *bytes.last_mut().expect("not empty") ^= 1;
         std::fs::write(&file, bytes).expect("written");
 
-        // As the SDK logs what a cluster answers.
+        // The SDK logs a cluster's answers in this mode.
         let mut command = cluster.command(&sandbox, &["--yes"]);
         command.envs([("LOG_LEVEL", "10"), ("GRPC_TRACE", "all"), ("GRPC_VERBOSITY", "debug"), ("PYTHONDEVMODE", "1")]);
         let ran = Ran::from(command.output().expect("it starts"));
@@ -444,7 +445,7 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
         let names: Vec<_> = cluster.written().into_iter().map(|(place, _)| place).collect();
         assert_eq!(names, ["org/a", "org/taken", "org/z"]);
 
-        // One that is deleted meanwhile is not created unasked.
+        // A secret that is deleted in the meantime is not created without a request.
         let cluster = Cluster::start(&sandbox, sdk, &json!({ "write": { "a": "not_found" } }));
         let ran = cluster.push(&sandbox, &["--yes", "--update", "a"]);
         assert!(ran.stderr.contains("secret a (organization): it no longer exists"), "{ran:?}");
@@ -453,7 +454,7 @@ fn a_failure_is_listed_and_keeps_no_other_secret_from_being_sent() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn after_the_first_call_eight_are_under_way_at_once_and_the_report_keeps_its_order() {
+fn after_the_first_call_eight_run_at_the_same_time_and_the_report_keeps_its_order() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let names: Vec<_> = (10..27).map(|number| format!("s{number}")).collect();
@@ -465,13 +466,13 @@ fn after_the_first_call_eight_are_under_way_at_once_and_the_report_keeps_its_ord
         let failed: Vec<_> = failed.map(|line| line.split(' ').next().expect("a name").to_owned()).collect();
         assert!(ran.code == 1 && failed == names, "{ran:?}");
         let refused = cluster.calls().iter().filter(|call| call["answer"] == "failed_precondition").count();
-        assert_eq!(refused, names.len(), "none waited in vain: {ran:?}");
+        assert_eq!(refused, names.len(), "every call was answered: {ran:?}");
     }
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_the_sdk_prints_is_talk() {
+fn output_of_the_sdk_goes_to_standard_error() {
     let sandbox = Sandbox::new();
     secret(&sandbox, "org/a", "one");
     let cluster = Cluster::start(&sandbox, "newest", &json!({}));
@@ -493,7 +494,7 @@ sys.meta_path.insert(0, Hook)
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_cluster_that_goes_away_is_told_and_typing_it_again_goes_on() {
+fn a_push_continues_after_a_cluster_went_away_if_it_is_repeated() {
     const COUNT: usize = 30;
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -504,7 +505,7 @@ fn a_cluster_that_goes_away_is_told_and_typing_it_again_goes_on() {
         let ran = cluster.push(&sandbox, &["--yes"]);
         assert_eq!(ran.code, 1, "{ran:?}");
         assert_eq!(cluster.written().len(), 5);
-        // What was taken last may not have been answered any more.
+        // The cluster may have stored the last secret without an answer.
         let count = ran.stderr.split("error: ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an error");
         assert!((25..=30).contains(&count.parse::<usize>().expect("a number")), "{ran:?}");
         assert!(ran.stderr.contains("were not tried, because the cluster could no longer be reached\n"), "{ran:?}");
@@ -515,13 +516,13 @@ fn a_cluster_that_goes_away_is_told_and_typing_it_again_goes_on() {
         assert!(ran.code == 0 && ran.stderr.contains("\ncreated 25, updated 0, left 5 alone\n"), "{ran:?}");
         let expected: Vec<_> =
             (10..10 + COUNT).map(|number| (format!("org/s{number}"), number.to_string().into())).collect();
-        assert_eq!(cluster.written(), expected, "each once");
+        assert_eq!(cluster.written(), expected, "each was sent once");
     }
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_push_that_is_killed_goes_on_when_it_is_typed_again() {
+fn a_killed_push_continues_if_it_is_repeated() {
     const COUNT: usize = 24;
     let (mut random, mut kills) = (Random::seeded(), 0);
     for sdk in SDKS {
@@ -548,14 +549,14 @@ fn a_push_that_is_killed_goes_on_when_it_is_typed_again() {
         assert_eq!(ran.code, 0, "{ran:?}");
         let expected: Vec<_> =
             (10..10 + COUNT).map(|number| (format!("org/s{number}"), number.to_string().into())).collect();
-        assert_eq!(cluster.written(), expected, "each once");
+        assert_eq!(cluster.written(), expected, "each was sent once");
     }
     tally(&format!("push: killed {kills} times, {} secrets there, each once", COUNT * SDKS.len()));
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn no_argument_and_no_variable_of_python_holds_a_value_or_an_identity() {
+fn arguments_and_variables_of_python_hold_no_value_and_no_identity() {
     const VALUE: &str = "hunter2-of-the-push";
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -565,7 +566,7 @@ fn no_argument_and_no_variable_of_python_holds_a_value_or_an_identity() {
         let marker = format!("push-argv-{}-{sdk}", std::process::id());
         let identity = std::fs::read_to_string(sandbox.identity()).expect("an identity");
         let identity = identity.lines().last().expect("its key").to_owned();
-        // Whose user allows core files.
+        // The user allows core files here.
         let mut command = sandbox.program("sh");
         command.args([
             "-c",
@@ -589,10 +590,10 @@ fn no_argument_and_no_variable_of_python_holds_a_value_or_an_identity() {
             }
             let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("it lives");
             let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit");
-            assert_eq!(core.split_whitespace().next(), Some("0"), "no core file");
+            assert_eq!(core.split_whitespace().next(), Some("0"), "core files are disabled");
             looked += 1;
         }
-        assert_eq!(looked, 1, "its Python, which was started by it");
+        assert_eq!(looked, 1, "exactly one other process has the marker: Python");
         sandbox.file("../go", "");
         let ran = Ran::from(child.wait_with_output().expect("it ends"));
         assert!(ran.code == 0 && !ran.all().contains(VALUE), "{ran:?}");
@@ -601,7 +602,7 @@ fn no_argument_and_no_variable_of_python_holds_a_value_or_an_identity() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn it_asks_on_a_terminal_and_nowhere_else() {
+fn a_push_asks_for_confirmation_only_on_a_terminal() {
     require("python3", "python3");
     let sandbox = Sandbox::new();
     secret(&sandbox, "org/a", "one");
@@ -626,7 +627,7 @@ fn it_asks_on_a_terminal_and_nowhere_else() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_cluster_that_cannot_be_asked_is_told_once() {
+fn a_cluster_that_cannot_be_asked_is_reported_once() {
     let faults = [
         (json!({ "all": "unimplemented" }), "does not answer as Flyte's backend does", "so it is with every call"),
         (json!({ "all": "unauthenticated" }), "", ""),
@@ -648,7 +649,7 @@ fn a_cluster_that_cannot_be_asked_is_told_once() {
             assert!(ran.stderr.contains(what) && ran.stderr.contains(why), "{ran:?}");
             assert!(cluster.written().is_empty() && ran.stdout.is_empty(), "{ran:?}");
         }
-        // Some may be another's to see, and the others are sent.
+        // The user may not see one of the secrets. The others are sent.
         let cluster = Cluster::start(&sandbox, sdk, &json!({ "get": { "b": "permission_denied" } }));
         let ran = cluster.push(&sandbox, &["--yes"]);
         assert!(ran.code == 1 && ran.stderr.contains("\ncreated 2, updated 0, left 0 alone\n"), "{ran:?}");
@@ -663,7 +664,7 @@ fn a_cluster_that_cannot_be_asked_is_told_once() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_names_the_cluster_and_the_python_is_found_or_told() {
+fn a_missing_cluster_configuration_or_python_is_explained() {
     let sandbox = Sandbox::new();
     secret(&sandbox, "org/a", "one");
     let cluster = Cluster::start(&sandbox, "newest", &json!({}));
@@ -682,7 +683,10 @@ fn what_names_the_cluster_and_the_python_is_found_or_told() {
     assert_eq!((ran.code, ran.stderr.as_str()), (10, "error: there is no file none.yaml\n"));
     sandbox.file("bad.yaml", "admin: [");
     let ran = cluster.push(&sandbox, &["--yes", "--config", "bad.yaml"]);
-    assert!(ran.code == 1 && ran.stderr.contains("reading yaml config file at bad.yaml"), "the SDK's words: {ran:?}");
+    assert!(
+        ran.code == 1 && ran.stderr.contains("reading yaml config file at bad.yaml"),
+        "the SDK's message is shown: {ran:?}"
+    );
     assert!(ran.stderr.contains("\nerror: no Flyte configuration names a cluster\n"), "{ran:?}");
     let ran = cluster.push(&sandbox, &["--yes", "--endpoint", "ftp://nowhere"]);
     assert!(ran.code == 1 && ran.stderr.starts_with("error: the Flyte SDK cannot set up its client\n"), "{ran:?}");
@@ -709,7 +713,7 @@ fn what_names_the_cluster_and_the_python_is_found_or_told() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn an_identity_is_unlocked_before_python_starts_and_its_passphrase_is_read_by_nobody_else() {
+fn an_identity_is_unlocked_before_python_starts_and_python_cannot_read_the_passphrase() {
     let sandbox = Sandbox::new();
     secret(&sandbox, "org/a", "one");
     sandbox.lock_identity("open sesame");
@@ -723,7 +727,7 @@ fn an_identity_is_unlocked_before_python_starts_and_its_passphrase_is_read_by_no
     assert!(ran.code == 0 && cluster.written() == [("org/a".to_owned(), b"one".to_vec())], "{ran:?}");
     assert_eq!(std::fs::read(sandbox.work().join("read")).expect("Python's standard input"), b"");
 
-    // To look, no identity is needed.
+    // A dry run needs no identity.
     let ran = sandbox.with_passphrases(&["open sesame"], &["push", "secret", "--dry-run", "--python", "./python"]);
     assert_eq!((ran.code, std::fs::read(sandbox.work().join("read")).expect("as before")), (0, Vec::new()), "{ran:?}");
     std::fs::remove_file(sandbox.identity()).expect("removed");

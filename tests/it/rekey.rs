@@ -1,6 +1,6 @@
-//! `rekey`: it can be stopped anywhere and run again, and says what it left.
+//! `rekey` can be interrupted at any point and repeated, and names the secrets that it left.
 //!
-//! `FLYTE_LOCAL_TEST_SEED` repeats a run's choices (the moments of the kills stay at the mercy of the scheduler).
+//! `FLYTE_LOCAL_TEST_SEED` repeats a run's choices, except for the exact moments of the kills, which the scheduler decides.
 
 #![allow(
     clippy::disallowed_methods,
@@ -23,7 +23,7 @@ use flyte_local::vault::NamedRecipient;
 const SECRETS: usize = 200;
 const KILLS: usize = 200;
 
-/// A vault of this many secrets in four scopes, and the places of these.
+/// A vault with `count` secrets in four scopes, and their places.
 fn vault(count: usize) -> (Sandbox, Vec<String>) {
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
@@ -41,7 +41,7 @@ fn vault(count: usize) -> (Sandbox, Vec<String>) {
     (sandbox, places)
 }
 
-/// Changes the recipients as `create recipient` and `delete recipient` do, before they encrypt anything anew.
+/// Changes the recipients as `create recipient` and `delete recipient` do before they re-encrypt.
 fn exchange(sandbox: &Sandbox, added: &Identity, removed: Option<&Identity>) {
     let mut vault = sandbox.open_vault();
     let named = NamedRecipient { name: "bob".to_owned(), key: added.recipient() };
@@ -52,11 +52,11 @@ fn exchange(sandbox: &Sandbox, added: &Identity, removed: Option<&Identity>) {
     }
 }
 
-/// Starts `rekey`, and kills it after `delay`; whether it was still there.
+/// Starts `rekey` and kills it after `delay`. Returns whether it was still running.
 fn rekey_killed(sandbox: &Sandbox, delay: Duration) -> bool {
     let mut child =
         sandbox.command(&["rekey"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("flyte-local starts");
-    // Not a wait for anything: the moment of the kill is what is being varied.
+    // This is not a wait for a condition: the test varies the moment of the kill.
     std::thread::sleep(delay);
     child.kill().expect("it is our child");
     let output = child.wait_with_output().expect("it ends");
@@ -65,12 +65,13 @@ fn rekey_killed(sandbox: &Sandbox, delay: Duration) -> bool {
     killed
 }
 
-/// Each secret has its value, for the user and for one of those who are `known`: the old recipients or the new.
+/// Asserts that each secret has its value, for the user and for one of the `known` identities: the old recipient or the
+/// new one.
 fn assert_each_opens<'a>(sandbox: &Sandbox, places: impl IntoIterator<Item = &'a String>, known: &[&Identity]) {
     let (vault, own) = (sandbox.open_vault(), sandbox.identities());
     let known: Vec<_> = known.iter().map(|&identity| identity.clone()).collect();
     for (index, place) in places.into_iter().enumerate() {
-        // Half of them with each, as this is done often.
+        // Half of the secrets are opened with each, to save time.
         let identities = if index % 2 == 0 || known.is_empty() { &own } else { &known };
         let value = vault.value(&secret_id(place), identities).unwrap_or_else(|error| panic!("{place}: {error}"));
         assert_eq!(value.expose(), place.as_bytes());
@@ -78,7 +79,7 @@ fn assert_each_opens<'a>(sandbox: &Sandbox, places: impl IntoIterator<Item = &'a
 }
 
 #[test]
-fn a_rekey_that_is_killed_anywhere_goes_on_where_it_was() {
+fn a_killed_rekey_continues_where_it_stopped() {
     let mut random = Random::seeded();
     let (sandbox, places) = vault(SECRETS);
     let mut old = Identity::generate();
@@ -91,14 +92,17 @@ fn a_rekey_that_is_killed_anywhere_goes_on_where_it_was() {
     while hits < KILLS {
         let new = Identity::generate();
         exchange(&sandbox, &new, Some(&old));
-        // It takes less and less time, as each of them does a part of it.
+        // The time goes down, since each attempt does a part of the work.
         let mut left = whole;
         loop {
             attempts += 1;
-            assert!(attempts <= 5 * KILLS, "only {hits} of {attempts} kills met a living process: they prove little");
+            assert!(
+                attempts <= 5 * KILLS,
+                "only {hits} of {attempts} kills hit a running process: too few to prove anything"
+            );
             let killed = rekey_killed(&sandbox, Duration::from_nanos(random.below(left)));
             hits += usize::from(killed);
-            // Those that were written before, those after, and the ones between.
+            // A sample of the secrets written before the kill, between, and not at all.
             let start = random.below(8) as usize;
             assert_each_opens(&sandbox, places.iter().skip(start).step_by(8), &[&old, &new]);
             let found = sandbox.open_vault().encryption().expect("listed");
@@ -114,7 +118,7 @@ fn a_rekey_that_is_killed_anywhere_goes_on_where_it_was() {
         assert_each_opens(&sandbox, &places, &[&new]);
         let (vault, gone) = (sandbox.open_vault(), [old]);
         for place in &places {
-            assert!(vault.value(&secret_id(place), &gone).is_err(), "{place} still opens for whoever was removed");
+            assert!(vault.value(&secret_id(place), &gone).is_err(), "{place} still opens for the removed recipient");
         }
         sandbox.sound_but_for_leftovers();
         old = new;
@@ -122,18 +126,18 @@ fn a_rekey_that_is_killed_anywhere_goes_on_where_it_was() {
     assert!(halfway > KILLS / 10, "only {halfway} kills fell between two secrets");
     tally(&format!(
         "rekey of {SECRETS} secrets killed at {hits} random moments (of {attempts} tried, {halfway} of them between two \
-         secrets), {rounds} recipients exchanged: 0 lost, 0 torn, 0 that still opened for whoever was removed"
+         secrets), {rounds} recipients exchanged: 0 lost, 0 torn, 0 that still opened for the removed recipient"
     ));
 }
 
 #[test]
-fn a_dry_run_lists_what_is_stale_and_changes_nothing() {
+fn a_dry_run_lists_outdated_secrets_and_changes_nothing() {
     let (sandbox, places) = vault(5);
     let files = || places.iter().map(|place| std::fs::read(sandbox.secret_file(place)).expect("there"));
     let list = || sandbox.run(&["--output-format", "table-simple", "rekey", "--dry-run"]);
     assert_eq!(list().text(), "project  domain  name\n");
     exchange(&sandbox, &Identity::generate(), None);
-    // Written since, so it is for the new recipient already.
+    // This secret is written later, so it is already encrypted to the new recipient.
     sandbox.ok(&["update", "secret", "s0", "--value", "new"]);
     let before: Vec<_> = files().collect();
     let ran = list();
@@ -142,7 +146,7 @@ fn a_dry_run_lists_what_is_stale_and_changes_nothing() {
     let names: BTreeSet<_> = listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)).collect();
     assert_eq!(names, BTreeSet::from(["s1", "s2", "s3", "s4"]), "{ran:?}");
     assert!(ran.stderr.contains("4 to re-encrypt, 1 up to date"), "{ran:?}");
-    assert!(files().eq(before), "it wrote");
+    assert!(files().eq(before), "a dry run wrote a file");
     let check = sandbox.run(&["check"]);
     assert_eq!(check.code, 13, "{check:?}");
     assert!(
@@ -155,7 +159,7 @@ fn a_dry_run_lists_what_is_stale_and_changes_nothing() {
 }
 
 #[test]
-fn times_and_types_stay_and_an_older_file_is_left_as_it_is() {
+fn rekey_keeps_times_and_types_and_leaves_older_files_alone() {
     let (sandbox, _) = vault(0);
     sandbox.ok(&["create", "secret", "a", "old"]);
     let file = sandbox.secret_file("org/a");
@@ -166,7 +170,7 @@ fn times_and_types_stay_and_an_older_file_is_left_as_it_is() {
     exchange(&sandbox, &Identity::generate(), None);
     sandbox.ok(&["rekey"]);
     assert_eq!(list(), before);
-    // What somebody put back, or what was deleted here, does not reach a new recipient.
+    // Neither a restored older version nor a restored deleted secret reaches a new recipient.
     std::fs::write(&file, &old).expect("written");
     sandbox.ok(&["create", "secret", "b", "v"]);
     let deleted = std::fs::read(sandbox.secret_file("org/b")).expect("there");
@@ -183,7 +187,7 @@ fn times_and_types_stay_and_an_older_file_is_left_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_opened_is_told_and_does_not_keep_the_others() {
+fn unreadable_secrets_are_reported_and_the_others_are_re_encrypted() {
     let (sandbox, places) = vault(12);
     let new = Identity::generate();
     exchange(&sandbox, &new, None);
@@ -208,7 +212,7 @@ fn what_cannot_be_opened_is_told_and_does_not_keep_the_others() {
 }
 
 #[test]
-fn whom_a_file_is_for_is_what_its_author_says() {
+fn the_recipients_of_a_file_are_signed_by_its_author() {
     let (sandbox, places) = vault(1);
     let file = sandbox.secret_file(&places[0]);
     let digest = |bytes: &[u8]| {
@@ -219,7 +223,7 @@ fn whom_a_file_is_for_is_what_its_author_says() {
     let before = std::fs::read(&file).expect("there");
     exchange(&sandbox, &Identity::generate(), None);
     sandbox.ok(&["rekey"]);
-    // Put back, and made to look like one for the new recipients: no key is needed for that.
+    // A file put back and made to look encrypted to the new recipients, which needs no key.
     let after = digest(&std::fs::read(&file).expect("there"));
     let binding = flyte_local::crypto::peek(&before).expect("a header").body;
     let text = String::from_utf8(binding).expect("JSON");
@@ -239,7 +243,7 @@ fn whom_a_file_is_for_is_what_its_author_says() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
+fn a_full_disk_stops_rekey_and_a_second_run_continues() {
     require("strace", "strace");
     let (sandbox, places) = vault(20);
     let new = Identity::generate();
@@ -254,15 +258,15 @@ fn a_full_disk_ends_it_and_it_goes_on_when_there_is_room() {
     }
     assert_each_opens(&sandbox, &places, &[]);
     let found = sandbox.open_vault().encryption().expect("listed");
-    assert!(found.current > 0 && !found.outdated.is_empty(), "it ended between two secrets: {found:?}");
+    assert!(found.current > 0 && !found.outdated.is_empty(), "it did not stop between two secrets: {found:?}");
     sandbox.ok(&["rekey"]);
     assert_each_opens(&sandbox, &places, &[&new]);
 }
 
-/// As where a user may have no more processes.
+/// The situation of a user who may not have more processes.
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn without_threads_it_takes_longer() {
+fn rekey_works_without_threads() {
     require("strace", "strace");
     for count in [3, 20] {
         let (sandbox, places) = vault(count);
@@ -273,14 +277,17 @@ fn without_threads_it_takes_longer() {
         command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=clone3,clone:error=EAGAIN", FLYTE_LOCAL, "rekey"]);
         let ran = Ran::from(command.output().expect("strace starts"));
         assert!(ran.code == 0 && ran.stderr.contains(&format!("encrypted {count} secrets anew")), "{ran:?}");
-        assert!(std::fs::read_to_string(&log).expect("strace's log").contains("(INJECTED)"), "it started no thread");
+        assert!(
+            std::fs::read_to_string(&log).expect("strace's log").contains("(INJECTED)"),
+            "rekey did not try to start a thread"
+        );
         assert_each_opens(&sandbox, &places, &[&new]);
     }
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn on_a_terminal_it_says_how_far_it_is() {
+fn rekey_shows_progress_on_a_terminal() {
     let (sandbox, _) = vault(60);
     exchange(&sandbox, &Identity::generate(), None);
     assert_eq!(sandbox.run(&["rekey", "--dry-run"]).stderr.lines().count(), 1);
@@ -291,11 +298,15 @@ fn on_a_terminal_it_says_how_far_it_is() {
         assert!(session.shown.contains(part), "{part}: {}", session.shown);
     }
     exchange(&sandbox, &Identity::generate(), None);
-    assert_eq!(sandbox.run(&["rekey"]).stderr, "re-encrypted 60 secrets\n", "and nowhere else");
+    assert_eq!(
+        sandbox.run(&["rekey"]).stderr,
+        "re-encrypted 60 secrets\n",
+        "without a terminal there is no progress line"
+    );
 }
 
 #[test]
-fn whoever_may_not_write_does_not_rekey() {
+fn rekey_refuses_an_untrusted_author() {
     let (sandbox, _) = vault(2);
     exchange(&sandbox, &Identity::generate(), None);
     let stranger = sandbox.work().join("stranger.key");

@@ -1,4 +1,4 @@
-//! `kill -9` of any of a run's processes at any moment: nothing of the run is left.
+//! After `kill -9` of any of a run's processes at any moment, nothing of the run is left.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::support::{MARK, Ran, Random, Sandbox, marked, python, until};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Some at a time, as a round waits more than it works.
+/// The number of rounds at the same time, since a round waits more than it works.
 const AT_ONCE: usize = 4;
 
 fn rounds() -> usize {
@@ -25,7 +25,7 @@ enum Whom {
     Child,
 }
 
-/// The children of a process, if it still has any.
+/// Returns the children of a process. The list is empty if the process is gone.
 fn children(process: i32) -> Vec<i32> {
     let list = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
     list.split_whitespace().map(|number| number.parse().expect("a number")).collect()
@@ -35,7 +35,7 @@ fn is_supervisor(process: i32) -> bool {
     std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default().windows(11).any(|part| part == b"__supervise")
 }
 
-/// Kills it, if it is there already.
+/// Kills the process, if it has started already.
 fn kill(front: &Child, whom: Whom) -> bool {
     let front = Pid::from_child(front);
     let supervisor = || children(front.as_raw_nonzero().get()).into_iter().find(|&process| is_supervisor(process));
@@ -47,7 +47,7 @@ fn kill(front: &Child, whom: Whom) -> bool {
     process.is_some_and(|process| kill_process(process, Signal::KILL).is_ok())
 }
 
-/// All that is below a directory.
+/// Returns all files below a directory.
 fn files(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).expect("listed").flatten() {
@@ -64,10 +64,10 @@ fn mounts() -> String {
     std::fs::read_to_string("/proc/self/mountinfo").expect("the mounts")
 }
 
-/// What a run could leave behind, but for processes.
+/// Returns everything that a run could leave behind, except processes.
 fn residue(sandbox: &Sandbox) -> (Vec<String>, Vec<String>, String, bool) {
     let flyte = Path::new("/etc/flyte").exists();
-    // What a killed Python leaves there is its own.
+    // Files in Python's own temporary directory belong to the killed Python.
     let ours =
         files(&sandbox.home().join("home-tmp")).into_iter().filter(|file| !file.contains("/home-tmp/tmp")).collect();
     (files(&sandbox.vault()), ours, mounts(), flyte)
@@ -81,7 +81,7 @@ fn round(sandbox: &Sandbox, mut command: Command, whom: Whom, after: Duration, m
     std::thread::sleep(after);
     let name = format!("{mark}, {whom:?} after {after:?}");
     until(&format!("{name}: there is one to kill"), || kill(&front, whom));
-    // Its output ends with the last process that has it.
+    // The output ends when the last process that holds it ends.
     let _ = front.stdin.take();
     let ran = Ran::from(front.wait_with_output().expect("it ends"));
     assert_eq!(ran.code, 137, "{name}: {ran:?}");

@@ -1,4 +1,4 @@
-//! `update identity --rotate`: a new key in the place of the old one, and at every moment a file that opens every secret.
+//! `update identity --rotate`: a new key replaces the old one, and at every moment the identity file opens every secret.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,15 +25,15 @@ fn vault() -> Sandbox {
     sandbox
 }
 
-/// Whether each secret opens with these identities; if one does not, none may.
+/// Returns whether every secret opens with these identities. Fails if only some of them do.
 fn open(sandbox: &Sandbox, identities: &Vec<Identity>) -> bool {
     let vault = sandbox.open_vault();
     let opened: Vec<_> = SECRETS.iter().map(|place| vault.value(&secret_id(place), identities).is_ok()).collect();
-    assert!(opened.iter().all(|&first| first == opened[0]), "some open, and some do not");
+    assert!(opened.iter().all(|&first| first == opened[0]), "only some of the secrets open");
     opened[0]
 }
 
-/// The files of keys that were taken out of use.
+/// Returns the files of retired keys.
 fn retired(sandbox: &Sandbox) -> Vec<PathBuf> {
     let directory = sandbox.identity().parent().expect("it has one").read_dir().expect("listed");
     let paths = directory.map(|entry| entry.expect("listed").path());
@@ -48,7 +48,7 @@ fn in_the_vault(sandbox: &Sandbox) -> Vec<(String, Recipient)> {
     sandbox.open_vault().recipients().iter().map(|known| (known.name.clone(), known.key.clone())).collect()
 }
 
-/// The user has one new key, which alone opens the secrets, and the old one in a file of its own.
+/// Asserts that the user has one new key, which alone opens the secrets, and the old key in a separate file.
 fn assert_rotated(sandbox: &Sandbox, old: &[Identity]) {
     let new = sandbox.identities();
     assert_eq!(new.len(), 1);
@@ -66,19 +66,19 @@ fn assert_rotated(sandbox: &Sandbox, old: &[Identity]) {
 
 #[test]
 #[ignore = "needs age: scripts/test"]
-fn a_new_key_takes_the_place_of_the_old_one() {
+fn a_new_key_replaces_the_old_one() {
     let sandbox = vault();
     let (old, before) = (sandbox.identities(), std::fs::read(sandbox.secret_file(SECRETS[0])).expect("there"));
     let ran = sandbox.run(&["update", "identity", "--rotate"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stderr.contains("re-encrypted 3 secrets") && ran.stderr.contains("--expect"), "{ran:?}");
     assert_rotated(&sandbox, &old);
-    // What was written before is opened by what was kept.
+    // The retired key opens a file that was written before the rotation.
     require("age", "age");
     let backup = sandbox.file("backup.age", before);
     let opened = sandbox.program("age").arg("-d").arg("-i").arg(&retired(&sandbox)[0]).arg(backup).output();
     assert_eq!(opened.expect("age starts").stdout, b"value of a");
-    // What somebody wrote who does not know of the new key, it opens too; and rekey then takes that up.
+    // The retired key also opens a file by an author who does not know the new key yet, and rekey then re-encrypts it.
     std::fs::write(sandbox.secret_file(SECRETS[0]), std::fs::read(sandbox.work().join("backup.age")).expect("there"))
         .expect("written");
     let ran = sandbox.run(&["get", "secret", "a", "--reveal"]);
@@ -88,7 +88,7 @@ fn a_new_key_takes_the_place_of_the_old_one() {
     assert_eq!(sandbox.ok(&[&options[..], &["get", "secret", "a", "--reveal"]].concat()), b"value of a");
     sandbox.ok(&[&options[..], &["rekey"]].concat());
     assert_eq!(sandbox.ok(&["get", "secret", "a", "--reveal"]), b"value of a");
-    // And once more.
+    // A second rotation works too.
     let old = sandbox.identities();
     std::fs::remove_file(&retired(&sandbox)[0]).expect("removed");
     assert_eq!(sandbox.run(&["update", "identity", "--rotate"]).code, 0);
@@ -97,7 +97,7 @@ fn a_new_key_takes_the_place_of_the_old_one() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn a_rotation_that_is_killed_before_any_change_goes_on() {
+fn a_killed_rotation_continues_if_it_is_repeated() {
     require("strace", "strace");
     let mut kills = 0;
     for when in 1.. {
@@ -108,7 +108,7 @@ fn a_rotation_that_is_killed_before_any_change_goes_on() {
         let output =
             command.args(["-f", "-o", "/dev/null", "-e", &fault, FLYTE_LOCAL, "update", "identity", "--rotate"]);
         let output = output.output().expect("strace starts");
-        // One call has a counter of its own, so there are as many kills as the most frequent one has calls.
+        // strace counts each call separately, so there are as many kills as the most frequent call has occurrences.
         if output.status.signal().is_none() {
             assert_eq!(Ran::from(output).code, 0);
             assert_rotated(&sandbox, &old);
@@ -122,17 +122,17 @@ fn a_rotation_that_is_killed_before_any_change_goes_on() {
         let again = sandbox.run(&["update", "identity", "--rotate"]);
         assert_eq!(again.code, 0, "kill {when}: {again:?}");
         let keys = sandbox.identities();
-        assert_eq!(keys.len(), 1, "kill {when}: it went on, and made no third key");
+        assert_eq!(keys.len(), 1, "kill {when}: the second run made another key");
         assert!(open(&sandbox, &keys) && !open(&sandbox, &old), "kill {when}");
     }
     assert!(kills > 6, "{kills} kills");
     tally(&format!(
-        "rotation of an identity killed before {kills} changes of files: 0 secrets that did not open, all went on"
+        "rotation of an identity killed before {kills} changes of files: 0 secrets that did not open, all continued"
     ));
 }
 
 #[test]
-fn what_cannot_be_encrypted_anew_keeps_the_old_key() {
+fn the_old_key_stays_while_a_secret_cannot_be_re_encrypted() {
     let sandbox = vault();
     let old = sandbox.identities();
     let file = sandbox.secret_file(SECRETS[1]);
@@ -148,7 +148,7 @@ fn what_cannot_be_encrypted_anew_keeps_the_old_key() {
     let both = recipients(&sandbox.identities());
     assert_eq!((both.len(), &both[0]), (2, &old[0].recipient()));
     assert!(retired(&sandbox).is_empty());
-    // Reading goes on as ever; and so does the rotation, once the secret is as it should be.
+    // Reading works as before, and so does the rotation once the secret is repaired.
     assert_eq!(sandbox.ok(&["get", "secret", "a", "--reveal"]), b"value of a");
     sandbox.ok(&["delete", "secret", "b", "-p", "p"]);
     sandbox.secret("b", "value of b", &["-p", "p"]);
@@ -158,7 +158,7 @@ fn what_cannot_be_encrypted_anew_keeps_the_old_key() {
 }
 
 #[test]
-fn one_key_goes_when_no_vault_has_it_any_more() {
+fn the_old_key_is_retired_once_no_vault_uses_it() {
     let sandbox = vault();
     let old = sandbox.identities();
     sandbox.ok(&["--vault", "other", "init"]);
@@ -167,7 +167,7 @@ fn one_key_goes_when_no_vault_has_it_any_more() {
     std::fs::remove_dir_all(sandbox.work().join("gone")).expect("removed");
     let read = || sandbox.ok(&["--vault", "other", "get", "secret", "there", "--reveal"]);
 
-    // Stopped in one vault, it cannot be finished in another, which does not know what is left to do.
+    // A rotation that stopped in one vault cannot be finished in another, which does not know the remaining work.
     let damaged = sandbox.secret_file(SECRETS[1]);
     let before = std::fs::read(&damaged).expect("there");
     std::fs::write(&damaged, b"damaged").expect("written");
@@ -183,7 +183,7 @@ fn one_key_goes_when_no_vault_has_it_any_more() {
     assert_eq!(first.code, 0, "{first:?}");
     let other = sandbox.work().join("other").canonicalize().expect("it exists");
     let next = format!("  flyte-local --vault {} update identity --rotate\n", other.display());
-    assert!(first.stderr.ends_with(&next), "the one that is gone is not named: {first:?}");
+    assert!(first.stderr.ends_with(&next), "the vault that is gone must not be named: {first:?}");
     let both = recipients(&sandbox.identities());
     assert_eq!((both.len(), read()), (2, b"its value".to_vec()));
     assert!(!open(&sandbox, &old) && retired(&sandbox).is_empty());
@@ -217,13 +217,13 @@ fn a_passphrase_protects_the_new_key_and_the_old_one() {
     assert_eq!(read.stdout, b"value of a", "{read:?}");
     let kept = retired[0].to_str().expect("UTF-8");
     let old = typed(&["--identity", kept, "get", "secret", "a", "--reveal"], "correct horse\n");
-    assert_eq!(old.code, 11, "the old key opens it no more: {old:?}");
-    assert!(old.stderr.contains("tried"), "it was unlocked: {old:?}");
+    assert_eq!(old.code, 11, "the old key still opens the secret: {old:?}");
+    assert!(old.stderr.contains("tried"), "the old key was not tried: {old:?}");
 }
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
-fn what_cannot_be_rotated_is_refused_and_left_as_it_is() {
+fn an_unsuitable_identity_is_not_rotated() {
     let sandbox = vault();
     let before = std::fs::read(sandbox.identity()).expect("there");
     let other = sandbox.file("other.txt", &*Identity::generate().to_file("now"));
@@ -237,7 +237,7 @@ fn what_cannot_be_rotated_is_refused_and_left_as_it_is() {
     assert_eq!(variable.code, 2, "{variable:?}");
     sandbox.ssh_key("ssh", &["ed25519"], "");
     assert_eq!(rotate(&["--identity", "ssh"]).code, 1);
-    // Two of the vault's in one file: which is meant?
+    // The file has two of the vault's keys, and the command cannot know which is meant.
     let second = Identity::generate();
     sandbox.ok(&["create", "recipient", &second.recipient().to_string(), "--name", "second"]);
     let two = [before.as_slice(), second.to_file("now").as_bytes()].concat();

@@ -1,11 +1,11 @@
-//! `flyte-local run`: what a file says and does while it is imported and run: declarations, scopes, its own mistakes.
+//! `flyte-local run`: the declarations and scopes of a file, and the file's own errors, during its import and its run.
 
 use crate::support::{SDKS, Sandbox};
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn an_interrupted_declaration_does_not_hand_its_value_to_the_next() {
-    // The interrupts come at any point of a request: while it is sent, under way, or answered.
+fn an_interrupted_declaration_does_not_give_its_value_to_the_next() {
+    // The interrupts come at any point of a request: while it is being sent, processed or answered.
     let script = "
 import faulthandler
 import os
@@ -56,7 +56,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_project_that_is_no_name_is_an_exception_of_the_script() {
+fn an_invalid_project_name_raises_an_exception_in_the_script() {
     let script = "
 import asyncio
 import faulthandler
@@ -93,7 +93,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_missing_secret_is_not_tried_again() {
+fn a_missing_secret_is_not_retried() {
     let tasks = "
 import os
 import flyte
@@ -117,7 +117,7 @@ async def counted(task, *args, **kwargs):
 
 type(lacks).execute = counted
 ";
-    // 2.0.0 does not try again in a local run.
+    // SDK 2.0.0 does not retry in a local run.
     for (sdk, attempts) in SDKS.into_iter().zip([1, 3]) {
         let sandbox = Sandbox::new();
         sandbox.secret("present", "here", &[]);
@@ -171,7 +171,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn an_argument_of_the_main_block_that_is_taken_for_a_task_is_told_where_to_stand() {
+fn the_error_for_an_unknown_task_says_how_to_pass_arguments() {
     let script = "
 import sys
 import flyte
@@ -193,7 +193,7 @@ if __name__ == '__main__':
                        hint: name one: flyte-local run mb.py show\n\
                        hint: arguments of its __main__ block stand after --: flyte-local run mb.py -- data.csv\n";
         assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (2, "", message), "{sdk}");
-        // As the hint says.
+        // The command in the hint works.
         let ran = sandbox.flyte_run(sdk, &["mb.py", "--", "data.csv"]);
         assert_eq!((ran.code, ran.text().as_str()), (0, "['data.csv']\n"), "{sdk}: {ran:?}");
     }
@@ -201,7 +201,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_group_that_is_no_file_name_does_not_stop_a_task() {
+fn an_invalid_group_name_does_not_stop_a_task() {
     let tasks = "
 import os
 import flyte
@@ -226,7 +226,7 @@ def show() -> None:
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn an_error_of_the_users_file_is_reported_once_and_the_file_is_imported_once() {
+fn an_error_in_the_users_file_is_reported_once_and_the_file_is_imported_once() {
     let tasks = "
 import os
 import flyte

@@ -1,4 +1,4 @@
-//! `flyte-local run`: each thing that can be wrong, its message and its exit code.
+//! `flyte-local run`: each error, with its message and its exit code.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -8,7 +8,7 @@ use crate::support::{Ran, SDKS, Sandbox, python};
 
 const ANOTHER: &str = "hint: name another interpreter: flyte-local run --python PYTHON …\n";
 
-/// What `one_secret.py` printed about why its two tasks failed: an error each, or nothing for a task that did not.
+/// Returns the failures of the two tasks that `one_secret.py` printed: an error for each failed task.
 fn reasons(ran: &Ran) -> Vec<String> {
     let text = ran.text();
     let failures = text.split("=> RuntimeUserError\n").skip(1);
@@ -53,7 +53,7 @@ hint: or run in a project and domain that see it: -p beta
         let other = sandbox.flyte_run(sdk, &["lacking.py", "lacks_nothing"]);
         assert_eq!((other.code, other.text().lines().next()), (0, Some("good here")), "{sdk}: {other:?}");
 
-        // The same task, as the hint says.
+        // The same task runs with the option from the hint.
         let seen = sandbox.flyte_run(sdk, &["-p", "beta", "lacking.py", "lacks_variable"]);
         assert_eq!(seen.code, 0, "{sdk}: {seen:?}");
         assert!(sandbox.work().join("marker").exists(), "{sdk}: now the body runs");
@@ -62,7 +62,7 @@ hint: or run in a project and domain that see it: -p beta
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn the_command_that_creates_a_missing_secret_leads_to_the_same_vault() {
+fn the_hint_for_a_missing_secret_names_the_same_vault() {
     for sdk in SDKS {
         let sandbox = Sandbox::new().with_tasks();
         let vault = sandbox.work().join("a vault");
@@ -81,7 +81,7 @@ fn the_command_that_creates_a_missing_secret_leads_to_the_same_vault() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn bytes_that_are_no_text_cannot_become_a_variable_but_a_file() {
+fn a_value_that_is_not_text_can_be_a_file_but_not_a_variable() {
     for sdk in SDKS {
         for (value, shown, problem) in [
             (&b"\xff\xfe"[..], r"b'\xff\xfe'", "it is not valid UTF-8"),
@@ -102,7 +102,7 @@ fn bytes_that_are_no_text_cannot_become_a_variable_but_a_file() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_file_that_is_refused_stops_the_walk_through_the_scopes() {
+fn a_refused_file_stops_the_search_through_the_scopes() {
     for sdk in SDKS {
         let sandbox = Sandbox::new().with_tasks();
         sandbox.secret("my_secret", "the wider one", &[]);
@@ -127,7 +127,7 @@ fn a_file_that_is_refused_stops_the_walk_through_the_scopes() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn without_a_vault_or_an_identity_nothing_is_started() {
+fn without_a_vault_or_an_identity_the_run_does_not_start() {
     let sandbox = Sandbox::empty().with_tasks();
     let vault = sandbox.vault();
     let no_vault = format!(
@@ -180,7 +180,7 @@ fn the_wrong_identity_is_named_with_what_it_could_not_open() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_missing_file_and_a_directory_are_no_task_files() {
+fn a_missing_file_and_a_directory_are_refused() {
     let sandbox = Sandbox::new().with_tasks();
     let ran = sandbox.flyte_run("newest", &["missing.py", "main"]);
     assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (10, "", "error: there is no file missing.py\n"));
@@ -209,7 +209,7 @@ fn fails(sandbox: &Sandbox, options: &[&str], variables: &[(&str, &Path)], code:
 }
 
 #[test]
-fn an_interpreter_that_cannot_be_started_is_named_with_its_origin() {
+fn the_error_for_an_interpreter_that_does_not_start_names_its_origin() {
     let sandbox = Sandbox::new().with_tasks();
     let nowhere = "caused by: No such file or directory (os error 2)\n";
     let message =
@@ -234,7 +234,7 @@ fn an_interpreter_that_cannot_be_started_is_named_with_its_origin() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_python_without_the_sdk_is_told_how_to_get_it() {
+fn a_python_without_the_sdk_fails_with_install_hints() {
     let sandbox = Sandbox::new().with_tasks();
     let made = sandbox.program(python("newest")).args(["-m", "venv", "--without-pip", "bare"]).output();
     assert!(made.expect("Python starts").status.success());
@@ -246,7 +246,7 @@ fn a_python_without_the_sdk_is_told_how_to_get_it() {
     );
     fails(&sandbox, &["--python", bare.to_str().expect("UTF-8")], &[], 1, &no_package);
 
-    // As Flyte 1 has: a package of this name, but another one.
+    // Flyte 1 has a different package of the same name.
     sandbox.file("other/flyte/__init__.py", "");
     let other_package = format!(
         "error: the flyte package of {shown} is not a Flyte SDK version that flyte-local supports\n\
@@ -258,9 +258,9 @@ fn a_python_without_the_sdk_is_told_how_to_get_it() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_python_that_is_too_old_says_so() {
+fn a_python_that_is_too_old_is_refused() {
     let sandbox = Sandbox::new().with_tasks();
-    // A real interpreter that believes it is older, so that the loader's own words are what is tested.
+    // The interpreter is real but reports an older version, so this tests the loader's own message.
     sandbox.file("older/sitecustomize.py", "import sys\nsys.version_info = (3, 9, 18, 'final', 0)\n");
     let python = python("newest");
     let message = format!(
@@ -274,7 +274,7 @@ fn a_python_that_is_too_old_says_so() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn the_active_environment_is_taken_then_the_nearest_one_then_python3() {
+fn the_active_environment_comes_first_then_the_nearest_then_python3() {
     let sandbox = Sandbox::new();
     sandbox.file("below/script.py", "import sys\nif __name__ == '__main__':\n    print(sys.prefix)\n");
     let environment = |sdk: &str| python(sdk).ancestors().nth(2).expect("bin/python lies in one").to_owned();
@@ -290,14 +290,15 @@ fn the_active_environment_is_taken_then_the_nearest_one_then_python3() {
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{ran:?}");
         ran.text().trim_end().to_owned()
     };
-    assert_eq!(Path::new(&prefix(None)), environment("newest"), "python3 of PATH");
+    assert_eq!(Path::new(&prefix(None)), environment("newest"), "the python3 in PATH");
     let nearest = sandbox.work().join(".venv");
     std::os::unix::fs::symlink(environment("oldest"), &nearest).expect("linked");
     assert_eq!(Path::new(&prefix(None)), nearest.canonicalize().map(|_| nearest.clone()).expect("it exists"));
     assert_eq!(Path::new(&prefix(Some(&environment("newest")))), environment("newest"));
 }
 
-/// A task that lacks a secret, a task that calls it, and one that fails by itself: by name, and as a script would run them.
+/// A task that lacks a secret, a task that calls it, and a task that raises an exception. They run by name or from a
+/// script.
 const FAILING: &str = "
 import sys
 

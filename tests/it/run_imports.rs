@@ -1,8 +1,8 @@
-//! `flyte-local run`: a secret is there when a module is imported, before the line that declares it, as on a cluster.
+//! `flyte-local run`: a secret exists when a module is imported, before the line that declares it, as on a cluster.
 
 use crate::support::{SDKS, Sandbox};
 
-/// A sandbox with a secret `key`, and more, each with a value that tells its name.
+/// A sandbox with a secret `key` and others, whose values name their secrets.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     for key in ["key", "second-key", "third", "grouped", "in_file", "in_function"] {
@@ -11,7 +11,7 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// What reads variables when it is imported; each of them must hold the secret.
+/// Returns code that reads variables when it is imported, each of which must hold its secret.
 fn reads(variables: &[(&str, &str)]) -> String {
     let reads = variables.iter().map(|(variable, key)| format!("os.environ['{variable}'] == 'value of {key}'"));
     format!("import os\n\nread = [{}]\n", reads.collect::<Vec<_>>().join(", "))
@@ -26,7 +26,7 @@ if __name__ == '__main__':
     print('=>', all(read))
 ";
 
-/// Runs the file in each way there is, on each SDK.
+/// Runs the file in every possible way, on each SDK.
 fn runs_in_every_way(sandbox: &Sandbox) {
     for sdk in SDKS {
         for (arguments, said) in
@@ -53,7 +53,7 @@ env = flyte.TaskEnvironment(name='env', secrets='key')
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn every_spelling_of_a_constant_declaration_is_known() {
+fn every_spelling_of_a_constant_declaration_is_found() {
     let sandbox = sandbox();
     let read = reads(&[
         ("KEY", "key"),
@@ -100,10 +100,10 @@ def overrides():
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_module_is_imported_before_the_one_that_declares_what_it_reads() {
+fn a_module_may_be_imported_before_the_module_that_declares_its_secret() {
     let sandbox = sandbox();
-    // The main file declares what a helper reads; a module that is imported last declares what the main file reads; the
-    // names stand in a third.
+    // The main file declares a secret that a helper reads. The module that is imported last declares one that the main file
+    // reads. A third module has the names.
     sandbox.file("helper.py", reads(&[("KEY", "key")]));
     sandbox.file("package/__init__.py", reads(&[("THIRD", "third")]));
     sandbox.file("package/names.py", "SECOND = 'second-' + 'key'\nVARIABLE = 'SECOND'\n");
@@ -134,7 +134,7 @@ env = flyte.TaskEnvironment(name='main_env', secrets='key')
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_is_missing_is_told_when_it_is_read() {
+fn a_missing_secret_is_reported_when_its_variable_is_read() {
     let sandbox = sandbox();
     let declares = "
 import flyte
@@ -143,7 +143,7 @@ env = flyte.TaskEnvironment(name='env', secrets=['key', flyte.Secret('no-such', 
     let lines = "flyte-local: NOPE is not set: secret no-such does not exist in this run's scopes\nsearched: organization\n\
                  hint: create it: flyte-local create secret no-such\n";
     for sdk in SDKS {
-        // It may do without.
+        // A module that reads the variable with a default is fine.
         let quiet =
             "import os\nfound = 'NOPE' in os.environ, os.environ.get('NOPE', 'none'), os.environ.pop('NOPE', 1)\n";
         sandbox.file("tasks.py", format!("{quiet}{declares}read = [found == (False, 'none', 1)]{TASK}"));
@@ -161,16 +161,16 @@ env = flyte.TaskEnvironment(name='env', secrets=['key', flyte.Secret('no-such', 
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_is_no_declaration_but_large_does_not_hold_a_run_up() {
+fn large_files_without_declarations_do_not_delay_a_run() {
     let sandbox = sandbox();
-    // A name that stands for 2^45 characters if it is put together, in as many steps if nothing is remembered.
+    // A name that would have 2^45 characters if it were put together, and would take as many steps without a cache.
     let sums = (1..=45).map(|i| format!("x{i} = x{0} + x{0}\n", i - 1)).collect::<String>();
     let names = format!("import flyte\nx0 = ''\n{sums}flyte.Secret(x45 + 'third', as_env_var='THIRD')\n");
     let chain = format!("import flyte\nx0 = 'a'\n{sums}");
     sandbox.file("names.py", &names);
     sandbox.file("long.py", "import flyte\nif False:\n    import chain\n");
     sandbox.file("chain.py", format!("{chain}env = flyte.TaskEnvironment(name='chain', secrets=x45)\n"));
-    // A list of a hundred thousand values, in a file that declares.
+    // A list of a hundred thousand values, in a file with a declaration.
     let rows = "    {'name': 'row', 'n': [1, 2]},\n".repeat(20_000);
     sandbox
         .file("data.py", format!("import flyte\nflyte.Secret('second-key', as_env_var='SECOND')\nROWS = [\n{rows}]\n"));
@@ -187,7 +187,7 @@ env = flyte.TaskEnvironment(name='env', secrets='key')
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_test_module_reads_at_import() {
+fn a_test_module_reads_its_secret_at_import() {
     let sandbox = sandbox();
     let test = "
 import flyte
@@ -217,7 +217,7 @@ env = flyte.TaskEnvironment(name='fixtures', secrets='third')
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_only_looks_like_a_declaration_changes_nothing() {
+fn code_that_only_looks_like_a_declaration_changes_nothing() {
     let sandbox = sandbox();
     sandbox.secret("path", "a value named path", &[]);
     sandbox.file("kubernetes_like.py", "class Secret:\n    def __init__(self, key):\n        pass\n");
@@ -255,9 +255,9 @@ if __name__ == "__main__":
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_file_is_read_for_declarations_without_a_word_of_its_own() {
+fn the_search_for_declarations_prints_nothing() {
     let sandbox = sandbox();
-    // Invalid escapes, which the compiler warns of once; a file with a mistake that is never imported; a loop of imports;
+    // Invalid escapes, which the compiler reports once; a file with an error that is never imported; a cycle of imports;
     // and a file in another encoding.
     sandbox.file("mistaken.py", "import flyte\nenv = flyte.TaskEnvironment(secrets=\n");
     sandbox.file("round.py", "import about\nSECRET = 1\n");

@@ -1,6 +1,6 @@
-//! The leak guard of `run`: what tasks return, and what Flyte keeps of a run.
+//! The leak guard of `run`: secrets in the results of tasks, and in the files that Flyte keeps of a run.
 //!
-//! Flyte keeps it in `/tmp/flyte`, which all users of a machine share, so every test has values of its own.
+//! Flyte keeps these files in `/tmp/flyte`, which all users of a machine share, so every test uses unique values.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -13,13 +13,13 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::support::{Ran, SDKS, Sandbox, python};
 
-/// A value that no other test, nor another run of this one, has.
+/// Returns a value that no other test, and no other run of this test, uses.
 fn unique(sandbox: &Sandbox, sdk: &str) -> String {
     let name = sandbox.home().file_name().expect("it has one").to_string_lossy().into_owned();
     format!("value-{name}-{sdk}-{}", std::process::id())
 }
 
-/// What flyte-local says, without what the SDK does.
+/// Returns the messages of flyte-local, without those of the SDK.
 fn told(ran: &Ran) -> Vec<&str> {
     ran.stderr.lines().filter(|line| line.starts_with("flyte-local:") || line.starts_with("hint:")).collect()
 }
@@ -31,14 +31,14 @@ fn returns(task: &str, secret: &str, place: &str) -> String {
     )
 }
 
-/// The files below these directories that hold the text, or its base64.
+/// Returns the files below these directories that contain the text or its base64.
 fn holding(directories: &[&Path], text: &str) -> Vec<PathBuf> {
     let wanted = [text.to_owned(), STANDARD.encode(text), URL_SAFE.encode(text)];
     let mut found = Vec::new();
     let mut rest: Vec<PathBuf> = directories.iter().map(|path| path.to_path_buf()).collect();
     while let Some(path) = rest.pop() {
         if path.is_dir() {
-            // Other tests remove what is theirs.
+            // Other tests remove their files at the same time.
             rest.extend(std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
         } else if path.is_file() {
             let bytes = std::fs::read(&path).unwrap_or_default();
@@ -62,7 +62,7 @@ fn hints_on_the_cache(cache: &Path) -> [String; 2] {
     ]
 }
 
-/// Returns its secret, bare, and Flyte keeps it in its cache.
+/// A task that returns its secret as plain text, which Flyte keeps in its cache.
 const CACHED: &str = "
 import os
 import flyte
@@ -77,7 +77,7 @@ def main() -> str:
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_task_that_returns_its_secret_is_told_of_and_so_is_the_file_that_holds_it() {
+fn a_task_that_returns_its_secret_is_reported_with_the_file_that_holds_it() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let value = unique(&sandbox, sdk);
@@ -95,7 +95,7 @@ fn a_task_that_returns_its_secret_is_told_of_and_so_is_the_file_that_holds_it() 
                 empty,
             ];
             assert_eq!(told(&ran), expected, "{sdk}: {ran:?}");
-            // What the hint says does it.
+            // The command of the hint removes the value.
             std::fs::remove_file(cache).expect("it is there");
             assert_eq!(holding(&[&sandbox.home().join(".flyte")], &value), Vec::<PathBuf>::new());
         }
@@ -104,13 +104,13 @@ fn a_task_that_returns_its_secret_is_told_of_and_so_is_the_file_that_holds_it() 
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_an_earlier_run_left_in_the_cache_is_not_laid_at_the_door_of_this_one() {
+fn a_leak_of_an_earlier_run_is_not_blamed_on_this_one() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         sandbox.secret("token", unique(&sandbox, sdk), &[]);
         sandbox.file("task.py", CACHED);
         sandbox.flyte_run(sdk, &["task.py", "main"]);
-        // It returns no secret, but is kept in the same database.
+        // This task returns no secret, but its result is kept in the same database.
         sandbox.file("task.py", CACHED.replace("'it is ' + os.environ['TOKEN']", "str(len(os.environ['TOKEN']))"));
         let ran = sandbox.flyte_run(sdk, &["task.py", "main"]);
         let cache = cache(&sandbox);
@@ -124,7 +124,7 @@ fn what_an_earlier_run_left_in_the_cache_is_not_laid_at_the_door_of_this_one() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_task_that_may_not_return_its_secret_fails_and_nothing_is_written() {
+fn with_leaks_denied_a_task_that_returns_its_secret_fails_and_nothing_is_written() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let value = unique(&sandbox, sdk);
@@ -138,7 +138,7 @@ fn a_task_that_may_not_return_its_secret_fails_and_nothing_is_written() {
         );
         for arguments in [&["task.py", "main"][..], &["script.py"]] {
             let ran = sandbox.flyte_run(sdk, &[&["--leaks=deny"], arguments].concat());
-            // It is not tried again: it would return the same.
+            // The task is not retried, since it would return the same value again.
             assert_eq!((ran.code, ran.said()), (1, vec!["main".to_owned()]), "{sdk}: {ran:?}");
             let why = "task env.main returns its secret token, in o0, which --leaks=deny forbids";
             let text = ran.all().replace('│', "").split_whitespace().collect::<Vec<_>>().join(" ");
@@ -148,15 +148,16 @@ fn a_task_that_may_not_return_its_secret_fails_and_nothing_is_written() {
             assert_eq!(found, Vec::<PathBuf>::new(), "{sdk}: {ran:?}");
             assert_eq!(told(&ran), Vec::<&str>::new(), "{sdk}: {ran:?}");
         }
-        // So that the search above is known to find it.
+        // This shows that the search above can find the value.
         let ran = sandbox.flyte_run(sdk, &["--leaks=off", "script.py"]);
         assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
         assert_eq!(holding(&[sandbox.home()], &value), [cache(&sandbox)], "{sdk}: {ran:?}");
-        assert_eq!(told(&ran), Vec::<&str>::new(), "{sdk}: off is off: {ran:?}");
+        assert_eq!(told(&ran), Vec::<&str>::new(), "{sdk}: --leaks=off reports nothing: {ran:?}");
     }
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_secret_is_found_wherever_a_task_returns_it() {
     let tasks = "
 import base64, collections, dataclasses, os, typing
@@ -257,7 +258,7 @@ async def main() -> str:
             ("from_file", "mounted", "o1"),
         ];
         let expected = expected.map(|(task, secret, place)| returns(&format!("env.{task}"), secret, place));
-        // Once a task, though `as_text` ran three times; and `passes_on` has no secret of its own.
+        // Each task is reported once, although `as_text` ran three times. The task `passes_on` declares no secret.
         let told: Vec<_> = told(&ran).into_iter().filter(|line| !line.contains("in plain text in ")).collect();
         assert_eq!(told, expected, "{sdk}: {ran:?}");
     }
@@ -265,7 +266,7 @@ async def main() -> str:
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_search_ends_whatever_a_task_returns() {
+fn the_search_ends_for_any_value() {
     let script = r##"
 import base64, json, sys, types, threading
 sys.dont_write_bytecode = True
@@ -302,7 +303,7 @@ assert place.startswith("o0[0]") and len(place) < 200 and not cut, place
 assert found(cycle) == ("o0['self'][1]", False)
 assert found([Changing(), Growing(), Odd(a=1), sys, threading.Lock(), found, "a long secret"])[0] == "o0[6]"
 assert found({"a long secret": {"b": 1}, "x": 2}) == ("o0{}", False)
-# What leads to it is not shown where it is itself the secret, or could be anything.
+# The path is not shown if it contains the secret, or could be any text.
 assert found({"the a long secret key": ["a long secret"]}, b"a long secret")[0] == "o0{}"
 assert found({"\x1b[0m": "a long secret"})[0] == "o0[…]"
 assert found([0] * 1_000_000 + ["a long secret"])[0] == "o0[1000000]"
@@ -349,7 +350,7 @@ try:
     raise AssertionError("an interrupt was swallowed")
 except KeyboardInterrupt:
     pass
-# A word is no secret where it is a name, and is one where the same object is a value.
+# A word does not count as a secret where it is a name. It does where the same object is a value.
 class Login:
     def __init__(self, password):
         self.password = password
@@ -379,7 +380,7 @@ print("done")
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_task_may_return_what_does_not_like_to_be_looked_at() {
+fn a_task_may_return_objects_that_resist_inspection() {
     let tasks = "
 import os
 import flyte
@@ -414,7 +415,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_key_inside_a_service_account_may_not_be_returned() {
+fn returning_a_key_of_a_service_account_is_denied() {
     let tasks = "
 import json, os
 import flyte
@@ -442,7 +443,7 @@ def main() -> str:
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn errors_reports_and_raw_data_are_looked_through() {
+fn errors_reports_and_raw_data_are_searched() {
     let tasks = "
 import os, pathlib, shutil, sys
 import flyte, flyte.report
@@ -509,7 +510,7 @@ if __name__ == '__main__':
     }
 }
 
-/// Waits until a file has been what it is for longer than a run looks back.
+/// Waits until a file has been unchanged for longer than a run looks back.
 fn until_old(file: &Path) {
     let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified()).expect("it is there");
     while SystemTime::now() < changed + Duration::from_secs(3) {
@@ -519,7 +520,7 @@ fn until_old(file: &Path) {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn the_cache_is_looked_for_where_a_configuration_moves_it() {
+fn the_cache_is_found_where_a_configuration_moves_it() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let value = unique(&sandbox, sdk);
@@ -536,7 +537,7 @@ fn the_cache_is_looked_for_where_a_configuration_moves_it() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_run_that_keeps_no_secret_says_nothing() {
+fn a_run_that_stores_no_secret_reports_nothing() {
     let tasks = CACHED.replace("return 'it is ' + os.environ['TOKEN']", "return str(len(os.environ['TOKEN']))");
     for sdk in SDKS {
         let sandbox = Sandbox::new();

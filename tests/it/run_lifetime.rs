@@ -1,6 +1,6 @@
-//! `flyte-local run`: how a run ends, and that nothing of it is ever seen on the host.
+//! `flyte-local run`: how a run ends, and that the host never sees anything of it.
 //!
-//! Nothing here waits for a time: the task says when it is ready, and a process that is gone has closed its output.
+//! No test here waits for a time: the task says when it is ready, and a process that is gone has closed its output.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -42,8 +42,8 @@ impl Waiting {
         Pid::from_child(&self.flyte_local)
     }
 
-    /// The exit code and the rest of the output, once every process that held the output has ended. With `input`, its
-    /// standard input ends first.
+    /// Returns the exit code and the rest of the output, once every process that held the output has ended. With `input`,
+    /// the standard input of the run gets these bytes and ends first.
     fn end(mut self, input: Option<&[u8]>) -> (i32, String) {
         let mut stdin = Some(self.stdin);
         if let Some(input) = input {
@@ -55,8 +55,8 @@ impl Waiting {
             self.stdout.read_to_string(&mut rest).expect("UTF-8");
             sender.send(rest)
         });
-        // Not a wait for a time: the longest that a failing test may take.
-        let rest = receiver.recv_timeout(Duration::from_secs(60)).expect("a process of the run outlives it");
+        // This is not a wait for a time, but the longest that a failing test may take.
+        let rest = receiver.recv_timeout(Duration::from_secs(60)).expect("every process of the run ends");
         reader.join().expect("it has sent").expect("it was received");
         let status = self.flyte_local.wait().expect("it ends");
         drop(stdin);
@@ -70,7 +70,7 @@ fn assert_host_untouched(when: &str) {
     assert!(!Path::new("/etc/flyte").exists(), "{when}: /etc/flyte is on the host");
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("the mounts of this process");
     let points: Vec<_> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).collect();
-    assert!(!points.is_empty(), "the fifth field is the mount point");
+    assert!(!points.is_empty(), "the mount points were not found");
     let left = points.iter().find(|point| **point == "/etc" || point.starts_with("/etc/flyte"));
     assert_eq!(left, None, "{when}: a mount is on the host");
 }
@@ -99,7 +99,7 @@ fn killing_flyte_local_ends_the_python_and_leaves_nothing() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn killing_the_python_is_told_by_the_exit_code_and_leaves_nothing() {
+fn killing_python_shows_in_the_exit_code_and_leaves_nothing() {
     for sdk in SDKS {
         let run = Waiting::start(sdk);
         kill_process(run.python, Signal::KILL).expect("it runs");
@@ -123,7 +123,7 @@ fn a_signal_to_flyte_local_is_passed_on_to_the_task() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_script_that_answers_a_signal_has_the_last_word() {
+fn a_script_that_handles_a_signal_decides_the_exit_code() {
     let script = "
 import signal
 import sys
@@ -142,7 +142,7 @@ if __name__ == '__main__':
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
         assert_eq!(line, "ready\n", "{sdk}");
         kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
-        // The standard input stays open until here, or the script would end by itself.
+        // The standard input stays open until here, since the script would otherwise end by itself.
         let stdin = child.stdin.take();
         assert_eq!(child.wait().expect("it ends").code(), Some(7), "{sdk}");
         drop(stdin);

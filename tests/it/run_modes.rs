@@ -1,4 +1,4 @@
-//! `flyte-local run`: what it runs and how: a task, a file's main block, a module; never on a cluster.
+//! `flyte-local run` of a task, of a file's main block, and of a module, and never on a cluster.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -6,12 +6,12 @@ use std::net::TcpListener;
 
 use crate::support::{Ran, SDKS, Sandbox, python};
 
-/// Plain Python with these arguments, in the sandbox.
+/// Runs plain Python with these arguments in the sandbox.
 fn plain_python(sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Ran {
     Ran::from(sandbox.program(python(sdk)).args(arguments).output().expect("Python starts"))
 }
 
-/// A sandbox with the tasks and the one secret that most of them use.
+/// A sandbox with the tasks, and with the secret that most of them use.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new().with_tasks();
     sandbox.secret("my_secret", "a-value", &[]);
@@ -25,7 +25,7 @@ fn arguments_reach_the_task_and_the_file_is_imported_once() {
         for (arguments, said) in [
             (&["show", "--number", "3", "--text", "two words"][..], "3 'two words' False 0.5 a-value"),
             (&["show", "--number", "-3", "--text", "-p", "--switch", "--ratio", "2"], "-3 '-p' True 2.0 a-value"),
-            // Without its name: it is the only task.
+            // The task needs no name, since the file has only one.
             (&["--number=4", "--text=--vault"], "4 '--vault' False 0.5 a-value"),
         ] {
             let sandbox = sandbox();
@@ -39,7 +39,7 @@ fn arguments_reach_the_task_and_the_file_is_imported_once() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_file_without_tasks_is_answered_with_exec() {
+fn the_error_for_a_file_without_tasks_names_exec() {
     for sdk in SDKS {
         let sandbox = sandbox();
         sandbox.file("plain.py", "print('plain')\n");
@@ -70,7 +70,7 @@ fn a_file_without_a_main_block_runs_its_only_task_or_main() {
             (&["with_main.py", "--x", "4"], "main 4"),
             (&["with_main.py", "other"], "other"),
             (&["several.py", "second"], "second"),
-            // Imported, but asked for.
+            // This task is imported from another file, but named.
             (&["several.py", "alone"], "alone 0"),
         ] {
             let ran = sandbox.flyte_run(sdk, arguments);
@@ -86,7 +86,7 @@ fn a_file_without_a_main_block_runs_its_only_task_or_main() {
             );
             assert_eq!((ran.code, ran.text().as_str(), &ran.stderr), (2, "", &message), "{sdk} {arguments:?}");
         }
-        // The command to type is the one that was typed, and can be pasted.
+        // The command in the hint repeats the options that were typed, and can be pasted.
         std::fs::rename(sandbox.work().join("several.py"), sandbox.work().join("a b.py")).expect("renamed");
         let vault = sandbox.vault();
         let options = ["--vault", vault.to_str().expect("UTF-8"), "--dry-run", "a b.py", "third"];
@@ -98,7 +98,7 @@ fn a_file_without_a_main_block_runs_its_only_task_or_main() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_script_sees_of_itself_what_plain_python_shows_it() {
+fn a_script_sees_the_same_as_under_plain_python() {
     for sdk in SDKS {
         let sandbox = sandbox();
         let absolute = sandbox.work().join("script.py");
@@ -124,7 +124,7 @@ fn a_script_sees_of_itself_what_plain_python_shows_it() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_script_reached_by_a_link_or_a_detour_sees_what_plain_python_shows_it() {
+fn a_script_reached_by_a_symlink_or_a_detour_sees_the_same_as_under_plain_python() {
     for sdk in SDKS {
         let sandbox = sandbox();
         std::fs::create_dir(sandbox.work().join("real")).expect("made");
@@ -141,12 +141,12 @@ fn a_script_reached_by_a_link_or_a_detour_sees_what_plain_python_shows_it() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_script_runs_as_it_stands_on_disk_and_leaves_nothing_beside_it() {
+fn a_script_runs_in_its_current_version_and_leaves_nothing_beside_it() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         for word in ["one", "two"] {
             let path = sandbox.file("script.py", format!("if __name__ == '__main__':\n    print('{word}')\n"));
-            // An edit within the clock's resolution, and of the same length.
+            // An edit within the resolution of the clock, and of the same length.
             let file = std::fs::File::options().write(true).open(path).expect("opened");
             file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1 << 30)).expect("set");
             let ran = sandbox.flyte_run(sdk, &["script.py"]);
@@ -159,19 +159,19 @@ fn a_script_runs_as_it_stands_on_disk_and_leaves_nothing_beside_it() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_users_file_does_not_stand_in_for_a_standard_module() {
+fn a_users_file_does_not_replace_a_standard_module() {
     for sdk in SDKS {
         let sandbox = sandbox();
         for name in ["signal.py", "json.py", "socket.py"] {
             sandbox.file(name, "raise SystemExit('a file of the user was imported')\n");
         }
         sandbox.file("below/script.py", "if __name__ == '__main__':\n    print('ran')\n");
-        // Plain Python looks beside the script, which is not here.
+        // Plain Python looks beside the script, but these files lie elsewhere.
         let plain = plain_python(&sandbox, sdk, &["below/script.py"]);
         assert_eq!((plain.code, plain.text().as_str()), (0, "ran\n"), "{sdk}: {plain:?}");
         let ran = sandbox.flyte_run(sdk, &["below/script.py"]);
         assert_eq!((ran.code, ran.text().as_str()), (0, "ran\n"), "{sdk}: {ran:?}");
-        // The SDK's own command looks here last.
+        // The SDK's own command looks in this directory last.
         let ran = sandbox.flyte_run(sdk, &["single.py", "alone"]);
         assert_eq!((ran.code, ran.said()), (0, vec!["alone 0".to_owned()]), "{sdk}: {ran:?}");
     }
@@ -179,7 +179,7 @@ fn a_users_file_does_not_stand_in_for_a_standard_module() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_run_never_reaches_for_the_cluster_that_is_configured() {
+fn a_run_never_connects_to_the_configured_cluster() {
     let cluster = TcpListener::bind("127.0.0.1:0").expect("a free port");
     cluster.set_nonblocking(true).expect("set");
     let endpoint = format!("dns:///{}", cluster.local_addr().expect("bound"));
@@ -198,7 +198,7 @@ fn a_run_never_reaches_for_the_cluster_that_is_configured() {
         let task = sandbox.flyte_run(sdk, &["cluster.py", "main", "--x", "9"]);
         assert_eq!(task.code, 0, "{sdk}: {task:?}");
         assert!(task.text().contains("\"9 a-value\""), "{sdk}: {task:?}");
-        let refused = cluster.accept().expect_err("nobody has connected");
+        let refused = cluster.accept().expect_err("there was no connection");
         assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock, "{sdk}");
     }
 }
@@ -238,7 +238,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_traceback_is_the_one_plain_python_shows() {
+fn a_traceback_is_the_same_as_under_plain_python() {
     let raises = "
 import flyte
 
@@ -262,7 +262,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_syntax_error_is_shown_as_plain_python_shows_it() {
+fn a_syntax_error_is_shown_as_by_plain_python() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         sandbox.file("broken.py", "import flyte\n\ndef fail(:\n    pass\n");

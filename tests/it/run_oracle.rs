@@ -1,8 +1,8 @@
-//! The judge of `flyte-local run`: for every way to declare a secret, the key, group, mount type and variable that a run
-//! uses are those that the SDK itself serialises for a cluster.
+//! The oracle for `flyte-local run`: for every way to declare a secret, a run uses the key, group, mount type and variable
+//! that the SDK itself serialises for a cluster.
 //!
-//! `fixtures/tasks/oracle/` holds the cases. `serialized.py` there, under plain Python, is the cluster's side; what the
-//! tasks find and what `--dry-run` says are ours.
+//! The cases are in `fixtures/tasks/oracle/`. `serialized.py` there prints the cluster's side under plain Python, which is
+//! compared with the variables and files of the tasks and with `--dry-run`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,10 +33,10 @@ fn the_newest_sdk_declares_what_a_run_uses() {
     agrees("newest");
 }
 
-/// Key, group, mount type and variable; what is absent is empty, as on the wire.
+/// Key, group, mount type and variable; an absent one is empty, as in the protobuf message.
 type Secret = (String, String, String, String);
 
-/// What the SDK serialises: environment, task unless it is an app, and secrets.
+/// The declarations that the SDK serialises: environment, task (absent for an app), and secrets.
 type Serialized = Vec<(String, Option<String>, Vec<Secret>)>;
 
 fn agrees(sdk: &str) {
@@ -56,7 +56,7 @@ fn serialized(sandbox: &Sandbox, sdk: &str) -> Serialized {
     let command = sandbox.program(python(sdk)).arg("oracle/serialized.py").output();
     let ran = Ran::from(command.expect("Python starts"));
     assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
-    // The oldest SDK prints a line of its own before it.
+    // The oldest SDK prints another line before it.
     serde_json::from_str(ran.text().lines().last().expect("a line")).expect("JSON")
 }
 
@@ -105,7 +105,7 @@ fn dry_run_agrees(sandbox: &Sandbox, sdk: &str, cluster: &Serialized) {
     assert_eq!(survey(&[name]), BTreeMap::from([((environment, task), secrets)]), "{sdk}");
 }
 
-/// What holds which key's value: variables and paths.
+/// The variables and paths that hold each key's value.
 #[derive(Debug, Default, PartialEq, serde::Deserialize)]
 struct Observed {
     variables: BTreeMap<String, String>,
@@ -134,14 +134,14 @@ impl Observed {
         self.files.extend(other.files);
     }
 
-    /// Whether a task finds this: its variables and no others, its files and maybe those of other tasks.
+    /// Returns true if this is what a task must find: exactly its variables, and at least its files.
     fn is_what_a_task_finds(&self, found: &Self) -> bool {
         self.variables == found.variables && self.files.iter().all(|(path, key)| found.files.get(path) == Some(key))
     }
 }
 
 fn run_agrees(sandbox: &Sandbox, sdk: &str, cluster: &Serialized) {
-    // A container's secrets do not get there.
+    // Secrets do not reach a container.
     let runs = |task: &Option<String>| task.as_deref() != Some("container.container_task");
     let ran = sandbox.flyte_run(sdk, &["oracle/cases.py"]);
     assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
@@ -159,7 +159,7 @@ fn run_agrees(sandbox: &Sandbox, sdk: &str, cluster: &Serialized) {
         }
         declared.add(wanted);
     }
-    // Code outside tasks sees what any of them declares, and what is declared for a container too.
+    // Code outside tasks sees every secret that a task declares, including a container's.
     let outside = &finds[&None];
     assert_eq!(outside.files, declared.files, "{sdk}");
     for (name, key) in &declared.variables {

@@ -1,6 +1,6 @@
-//! `flyte-local run`: the Python as a process: the signals it gets and ignores, what it forks, a module as its main one.
+//! `flyte-local run`: the Python process: the signals that it gets and ignores, forks, and a module as the main one.
 //!
-//! Nothing here waits for a time: the script says when it is ready.
+//! No test waits for a fixed time: the script says when it is ready.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use crate::support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python, require};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A run whose script has said that it is ready, and waits for its standard input to end.
+/// A run whose script has printed that it is ready, and waits for its standard input to end.
 struct Ready {
     child: Child,
     stdin: ChildStdin,
@@ -29,12 +29,12 @@ impl Ready {
         Self { child, stdin, stdout }
     }
 
-    /// Sends a signal to what was started, which is flyte-local if every command before it has become the next one.
+    /// Sends a signal to the started process, which is flyte-local because each command before it execs the next.
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// What came of it; its standard input ends first, or only when it is over.
+    /// Returns the result. Standard input ends before or after the wait.
     fn end(mut self, stdin_ends: bool) -> Ran {
         let mut stdin = Some(self.stdin);
         if stdin_ends {
@@ -62,7 +62,7 @@ fn plain_python(sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Ran {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn under_nohup_neither_flyte_local_nor_the_python_heeds_a_hang_up() {
+fn flyte_local_and_python_ignore_a_hangup_under_nohup() {
     let script = "
 import sys
 import flyte
@@ -91,7 +91,7 @@ if __name__ == '__main__':
     }
 }
 
-/// `env` that can start a command with a signal ignored, which a shell does not for SIGCHLD.
+/// An `env` command that starts another with SIGCHLD ignored, which a shell cannot do.
 fn ignoring_sigchld() -> [&'static str; 2] {
     require("env", "coreutils");
     ["env", "--ignore-signal=CHLD"]
@@ -99,7 +99,7 @@ fn ignoring_sigchld() -> [&'static str; 2] {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn where_sigchld_is_ignored_the_exit_code_is_known_still() {
+fn the_exit_code_is_kept_when_sigchld_is_ignored() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         sandbox.file("script.py", "import sys\nif __name__ == '__main__':\n    sys.exit(int(sys.argv[1]))\n");
@@ -113,7 +113,7 @@ fn where_sigchld_is_ignored_the_exit_code_is_known_still() {
 }
 
 #[test]
-fn where_sigchld_is_ignored_a_secret_is_a_file_still() {
+fn file_secrets_work_when_sigchld_is_ignored() {
     let sandbox = Sandbox::new();
     sandbox.secret("a", "one", &[]);
     let [program, option] = ignoring_sigchld();
@@ -141,7 +141,7 @@ if __name__ == '__main__':
         print('interrupted', flush=True)
         raise
 ";
-    // In a session of its own there is no terminal, also where the tester has one.
+    // A new session has no terminal, even if the tester has one.
     require("setsid", "util-linux");
     for sdk in SDKS {
         let sandbox = Sandbox::new();
@@ -155,10 +155,10 @@ if __name__ == '__main__':
 }
 
 #[test]
-fn a_signal_while_python_starts_ends_it_without_a_word() {
+fn a_signal_while_python_starts_ends_it_silently() {
     let sandbox = Sandbox::new().with_tasks();
-    // An interpreter that never speaks. The shell writes it: a file that is open for writing in a process that another
-    // test forks cannot be executed.
+    // An interpreter that never answers. The shell writes it, because a file that another test's forked process has open for
+    // writing cannot be executed.
     let write = "mkfifo fifo && printf '#!/bin/sh\\necho ready\\nread line < fifo\\n' > stand-in && chmod +x stand-in";
     assert!(sandbox.program("sh").args(["-c", write]).status().expect("sh starts").success());
     for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
@@ -171,7 +171,7 @@ fn a_signal_while_python_starts_ends_it_without_a_word() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_forked_child_may_declare_what_its_parent_alone_is_given() {
+fn declaring_in_a_forked_child_gives_it_no_new_secrets() {
     let script = "
 import multiprocessing
 import os
@@ -186,7 +186,7 @@ def declare(_):
 if __name__ == '__main__':
     with multiprocessing.get_context('fork').Pool(1) as pool:
         print(pool.map(declare, range(2)))
-    # The parent is served still.
+    # The parent still gets new secrets.
     import declaring
     print(os.environ['OF_CHILD'])
 ";
@@ -195,7 +195,7 @@ if __name__ == '__main__':
         sandbox.secret("of-parent", "one", &[]);
         sandbox.secret("of-child", "two", &[]);
         sandbox.file("script.py", script);
-        // Not a constant, which the parent would have been given with the script.
+        // Not a constant, because the parent would have got a constant's secret with the script.
         let declaring =
             "import flyte\n\nenv = flyte.TaskEnvironment(name='child', secrets='-'.join(['of', 'child']))\n";
         sandbox.file("declaring.py", declaring);
@@ -208,7 +208,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_module_is_the_main_one_to_its_end() {
+fn a_module_stays_the_main_module_until_exit() {
     let module = "
 import atexit
 import pickle
@@ -223,7 +223,7 @@ def is_main():
     return main.__dict__ is globals(), main.Own is Own, __spec__.name
 
 def after_main():
-    # Once the main thread has ended, which `join` of it tells.
+    # After the main thread, which can be joined, has ended.
     threading.main_thread().join()
     print('thread', *is_main())
 
@@ -253,7 +253,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_module_that_cannot_be_run_is_told_as_by_plain_python() {
+fn a_module_that_cannot_be_run_fails_as_under_plain_python() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         sandbox.file("package/__init__.py", "");

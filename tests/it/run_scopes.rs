@@ -1,10 +1,10 @@
-//! `flyte-local run`: which scope a secret comes from, and what names the run's project and domain.
+//! `flyte-local run`: the scope from which a secret comes, and the sources of the run's project and domain.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
 use crate::support::{Ran, SDKS, Sandbox};
 
-/// Runs the task of `scope.py`, which must succeed; what it printed, the values of `which` and `where`.
+/// Runs the task of `scope.py`, which must succeed. Returns its output: the values of `which` and `where`.
 fn shown(sandbox: &Sandbox, sdk: &str, options: &[&str], variables: &[(&str, &str)]) -> String {
     let mut command = sandbox.flyte_command(sdk, options);
     let ran = Ran::from(command.envs(variables.iter().copied()).output().expect("flyte-local starts"));
@@ -12,7 +12,7 @@ fn shown(sandbox: &Sandbox, sdk: &str, options: &[&str], variables: &[(&str, &st
     ran.said().join("\n")
 }
 
-/// A sandbox in which `which` tells the project, and `where` the domain, that a run looks in.
+/// Makes a sandbox in which the value of `which` is the run's project, and the value of `where` its domain.
 fn labelled(projects: &[&str], domains: &[&str]) -> Sandbox {
     let sandbox = Sandbox::new().with_tasks();
     for (name, option, values) in [("which", "-p", projects), ("where", "-d", domains)] {
@@ -39,7 +39,7 @@ fn a_narrower_scope_wins() {
         for (value, scope) in scopes {
             sandbox.secret("which", value, scope);
         }
-        // Those of others are never seen.
+        // The secrets of other scopes are never seen.
         sandbox.secret("which", "other", &["-p", "beta", "-d", "development"]);
         sandbox.secret("which", "other", &["-p", "alpha", "-d", "production"]);
 
@@ -61,7 +61,7 @@ fn a_narrower_scope_wins() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_is_nearer_names_the_project_and_domain() {
+fn the_nearest_source_names_the_project_and_domain() {
     let names = ["flag", "variable", "flyte", "uctl", "toml"];
     for sdk in SDKS {
         let sandbox = labelled(&names, &names);
@@ -76,15 +76,15 @@ fn what_is_nearer_names_the_project_and_domain() {
 
         assert_eq!(shown(&sandbox, sdk, &flags, &all), "flag flag", "{sdk}");
         assert_eq!(shown(&sandbox, sdk, &task, &all), "variable variable", "{sdk}");
-        // Part by part.
+        // The project and the domain are determined separately.
         assert_eq!(shown(&sandbox, sdk, &[&["-d", "flag"][..], &task].concat(), &all), "variable flag", "{sdk}");
         assert_eq!(shown(&sandbox, sdk, &task, &[("FLYTE_LOCAL_DOMAIN", "variable")]), "flyte variable", "{sdk}");
-        // An empty variable is none.
+        // An empty variable counts as unset.
         let empty = [("FLYTE_LOCAL_PROJECT", ""), ("FLYTE_LOCAL_DOMAIN", "")];
         assert_eq!(shown(&sandbox, sdk, &task, &empty), "flyte flyte", "{sdk}");
-        // The SDK's own order among Flyte's files.
+        // The SDK's own order of Flyte's files.
         assert_eq!(shown(&sandbox, sdk, &task, &uctl), "flyte flyte", "{sdk}");
-        // As a script, where the SDK's command has no part in it.
+        // As a script, in which the SDK's command is not involved.
         assert_eq!(shown(&sandbox, sdk, &["scope.py"], &[]), "flyte flyte", "{sdk}");
         std::fs::remove_file(flyte_config).expect("removed");
         assert_eq!(shown(&sandbox, sdk, &task, &uctl), "uctl uctl", "{sdk}");
@@ -96,7 +96,7 @@ fn what_is_nearer_names_the_project_and_domain() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn the_users_init_names_them_too_but_a_flag_is_nearer() {
+fn init_in_the_script_names_them_unless_a_flag_does() {
     let names = ["flag", "variable", "init", "flyte"];
     for sdk in SDKS {
         let sandbox = labelled(&names, &names);
@@ -112,7 +112,7 @@ fn the_users_init_names_them_too_but_a_flag_is_nearer() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_project_that_is_no_name_is_refused_wherever_it_comes_from() {
+fn an_invalid_project_is_refused_from_every_source() {
     let sandbox = Sandbox::new().with_tasks();
     for (variable, what) in [("FLYTE_LOCAL_PROJECT", "project"), ("FLYTE_LOCAL_DOMAIN", "domain")] {
         let mut command = sandbox.flyte_command("newest", &["scope.py", "show"]);

@@ -3,7 +3,7 @@
 use crate::support::{Ran, SDKS, Sandbox, python};
 use flyte_local::flyte::default_variable;
 
-/// Plain `flyte run --local`, which knows nothing of secrets.
+/// Runs plain `flyte run --local`, which ignores secrets.
 fn plain_flyte(sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Ran {
     let flyte = python(sdk).with_file_name("flyte");
     Ran::from(sandbox.program(flyte).args(["run", "--local"]).args(arguments).output().expect("flyte starts"))
@@ -11,7 +11,7 @@ fn plain_flyte(sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Ran {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn an_example_as_flyte_documents_it_runs_as_it_stands() {
+fn an_example_of_flytes_documentation_runs_unchanged() {
     for sdk in SDKS {
         let sandbox = Sandbox::new().with_tasks();
         sandbox.secret("my_secret", "my_secret_value", &[]);
@@ -51,7 +51,7 @@ fn a_variable_has_the_name_the_sdk_gives_it() {
             sandbox.secret(key, value, &[]);
         }
         let mut command = sandbox.flyte_command(sdk, &["variables.py"]);
-        // What the caller had there is replaced, as it is on a cluster.
+        // The caller's value of the variable is replaced, as on a cluster.
         command.env("ANY_NAME", "from the shell").env("FLYTE_SECRETS_ENV_PREFIX", "OTHER_");
         let ran = Ran::from(command.output().expect("flyte-local starts"));
         assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
@@ -68,7 +68,7 @@ empty \nmarker None None
 files []
 ";
         assert_eq!(ran.text(), expected, "{sdk}: {ran:?}");
-        // Nothing is said of the markers.
+        // No line mentions the markers.
         assert_eq!(ran.stderr, "flyte-local: ANY_NAME of the shell is replaced by secret a-key\n", "{sdk}");
     }
 }
@@ -147,7 +147,7 @@ prefix ''
 variables None None
 ";
         assert_eq!(ran.text(), expected, "{sdk}: {ran:?}");
-        assert_eq!(ran.stderr, "", "{sdk}: nothing is said when all is well");
+        assert_eq!(ran.stderr, "", "{sdk}: no notice when all is well");
         for (key, value) in values.into_iter().chain([("team/api-key", &b"grouped"[..])]) {
             let found = std::fs::read(sandbox.work().join("found").join(key)).expect("the task copied it");
             assert!(found == value, "{sdk}: {key} has {} bytes, not its {}", found.len(), value.len());
@@ -158,7 +158,7 @@ variables None None
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_group_may_have_the_name_of_another_file_secret() {
-    // The group is declared once after, and once before, the secret of its name.
+    // The group is declared after the secret of its name in one task, and before it in another.
     let tasks = "
 import flyte
 
@@ -204,13 +204,13 @@ fn tasks_call_tasks_of_other_environments_in_every_way_the_sdk_has() {
             "root.starts_a_program root",
         ];
         assert_eq!(ran.said(), expected, "{sdk}: {ran:?}");
-        assert_eq!(ran.stderr, "", "{sdk}: nothing is said when all is well");
+        assert_eq!(ran.stderr, "", "{sdk}: no notice when all is well");
     }
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_task_that_is_tried_again_has_its_secret_each_time() {
+fn a_retried_task_has_its_secret_each_time() {
     let tasks = "
 import os
 import flyte
@@ -222,7 +222,7 @@ def show() -> None:
     print('=>', os.environ['MY_SECRET'], flush=True)
     raise RuntimeError('not yet')
 ";
-    // 2.0.0 does not try again in a local run.
+    // 2.0.0 does not retry in a local run.
     for (sdk, attempts) in SDKS.into_iter().zip([1, 3]) {
         let sandbox = Sandbox::new();
         sandbox.secret("my_secret", "a value", &[]);

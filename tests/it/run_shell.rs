@@ -1,4 +1,4 @@
-//! `flyte-local run`: a variable that the shell has and a task declares: replaced, as on a cluster, or all there is.
+//! `flyte-local run`: a variable that a task declares and the shell has set. The secret replaces it, as on a cluster; without a secret, the shell's value is used.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -45,7 +45,7 @@ fn sandbox() -> Sandbox {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn the_shells_value_is_replaced_and_that_is_said_once() {
+fn a_secret_replaces_the_shells_value_and_a_notice_says_so_once() {
     for sdk in SDKS {
         let sandbox = sandbox();
         sandbox.secret("my_secret", "a value of the vault", &[]);
@@ -53,7 +53,7 @@ fn the_shells_value_is_replaced_and_that_is_said_once() {
         assert_eq!((ran.code, ran.said()), (0, vec!["vault vault True".to_owned(); 4]), "{sdk}: {ran:?}");
         assert_eq!(ran.stderr, "flyte-local: MY_VAR of the shell is replaced by secret my_secret\n", "{sdk}");
 
-        // The same value is not replaced.
+        // An equal value is not reported as replaced.
         let ran = run(&sandbox, sdk, "a value of the vault");
         assert_eq!(
             (ran.code, ran.said(), ran.stderr.as_str()),
@@ -65,10 +65,10 @@ fn the_shells_value_is_replaced_and_that_is_said_once() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_the_vault_lacks_the_shell_may_have() {
+fn the_shells_value_is_used_when_the_vault_lacks_the_secret() {
     for sdk in SDKS {
         let sandbox = sandbox();
-        // Not in a scope of this run.
+        // The secret is outside the scopes of this run.
         sandbox.secret("my_secret", "a value of the vault", &["-p", "elsewhere"]);
         let ran = run(&sandbox, sdk, "from the shell");
         assert_eq!((ran.code, ran.said()), (0, vec!["shell shell True".to_owned(); 4]), "{sdk}: {ran:?}");
@@ -76,7 +76,7 @@ fn what_the_vault_lacks_the_shell_may_have() {
             "flyte-local: secret my_secret does not exist in this run's scopes: MY_VAR is what the shell has there\n";
         assert_eq!(ran.stderr, line, "{sdk}");
 
-        // A task that does not declare it does not see it.
+        // A task that does not declare the variable does not see it.
         let other = TASKS.replace("def main() ->", "def unused() ->");
         let other = format!("{other}\nother = flyte.TaskEnvironment(name='other')\nmain = other.task(show.func)\n");
         let other = other.replace(
@@ -92,7 +92,7 @@ fn what_the_vault_lacks_the_shell_may_have() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_secret_that_cannot_be_read_is_not_stood_in_for() {
+fn the_shells_value_does_not_replace_an_unreadable_secret() {
     for sdk in SDKS {
         let sandbox = sandbox();
         sandbox.secret("my_secret", "a value of the vault", &[]);

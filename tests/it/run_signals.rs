@@ -1,7 +1,7 @@
-//! What reaches the child and what comes back: signals, each once, and exit codes; and that no process is left.
+//! Signals to the child of `exec`, each delivered once; its exit code; and that no process is left.
 //!
-//! The child says when it is ready, and what it got. What passes through us keeps its order, so a last signal shows that
-//! none came twice before it.
+//! The child says when it is ready, and which signals it got. flyte-local passes signals on in order, so a last signal shows
+//! that none before it arrived twice.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -28,7 +28,7 @@ fn ran(command: &mut Command) -> Ran {
     Ran::from(command.output().expect("it starts"))
 }
 
-/// Something that runs in a process group of its own, and speaks in lines.
+/// A process group whose leader prints lines.
 struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -57,7 +57,7 @@ impl Running {
         line.trim_end().to_owned()
     }
 
-    /// Its standard input ends, and it has to.
+    /// Ends the standard input, and waits for the process to exit.
     fn end(mut self) -> Ran {
         drop(self.child.stdin.take());
         self.ended()
@@ -88,8 +88,8 @@ const SIGNALS: [Signal; 12] = [
     Signal::XFSZ,
 ];
 
-/// Counts the signals it gets, and says so after each, until it has had three of SIGUSR2 (12). It is told of each through a
-/// pipe: Python runs handlers before it reads, and not for a signal that comes between the two.
+/// Counts the signals it gets and prints each count, until it has had three of SIGUSR2 (12). A pipe reports each signal,
+/// because Python runs handlers before it reads, but not for a signal that arrives between the two.
 const COUNTS: &str = "
 import os, select, signal, sys
 if __name__ == '__main__':
@@ -113,10 +113,10 @@ fn numbers() -> Vec<String> {
     SIGNALS.iter().map(|signal| signal.as_raw().to_string()).collect()
 }
 
-/// Each to the process in front, to its group, and to the one in front again: three of each.
+/// Sends each signal to the process in front, to its group, and to the process again: three of each.
 ///
-/// The kernel makes one signal of two that nobody has taken yet. So that the process in front has taken a round's, the last
-/// one of each goes through it.
+/// The kernel merges two pending signals of one kind. So the last signal of each round goes through the process in front,
+/// which shows that it has taken the others.
 fn each_arrives_once(name: &str, mut running: Running) {
     assert_eq!(running.line(), "ready", "{name}");
     for round in 1..=3 {
@@ -152,7 +152,7 @@ fn every_signal_reaches_the_child_once() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn every_exit_code_is_the_commands() {
+fn the_commands_exit_code_is_returned() {
     let sandbox = sandbox();
     for code in 0..=255 {
         let ran = ran(&mut masked(&sandbox, &["sh", "-c", &format!("exit {code}")]));
@@ -173,7 +173,7 @@ fn every_exit_code_is_the_commands() {
 }
 
 #[test]
-fn what_cannot_be_run_is_told_as_without_the_mask() {
+fn a_command_that_cannot_be_run_fails_as_without_the_mask() {
     let sandbox = sandbox();
     sandbox.file("not-executable", "");
     for (command, code) in [("no-such-command", 127), ("./not-executable", 126)] {
@@ -184,9 +184,9 @@ fn what_cannot_be_run_is_told_as_without_the_mask() {
 }
 
 #[test]
-fn what_is_ignored_stays_ignored() {
+fn ignored_signals_stay_ignored() {
     let sandbox = sandbox();
-    // Without those from 29 on: two belong to the C library, and are not the user's to ignore.
+    // Without 29 and above: two signals belong to the C library, and a user cannot ignore them.
     let show = "sh -c 'grep -e SigIgn -e SigBlk /proc/self/status | cut -c 18-'";
     for ignored in ["", "INT", "HUP INT QUIT TERM USR1 USR2 TSTP"] {
         let trap = if ignored.is_empty() { String::new() } else { format!("trap '' {ignored}; ") };
@@ -196,7 +196,7 @@ fn what_is_ignored_stays_ignored() {
             ran(sandbox.program("sh").args(["-c", &line(&format!("{FLYTE_LOCAL} {} {show}", MASKED.join(" ")))]));
         assert_eq!((ours.code, ours.text()), (0, plain.text()), "{ignored}: {ours:?}");
     }
-    // And what is sent to us is of no effect.
+    // A signal sent to flyte-local also has no effect.
     let line = format!("trap '' INT; exec {FLYTE_LOCAL} {} sh -c 'echo ready; read line; exit 9'", MASKED.join(" "));
     let mut running = Running::start(sandbox.program("sh").args(["-c", &line]));
     assert_eq!(running.line(), "ready");
@@ -206,20 +206,20 @@ fn what_is_ignored_stays_ignored() {
 }
 
 #[test]
-fn where_sigchld_is_ignored_a_masked_commands_exit_code_is_known_still() {
+fn a_masked_commands_exit_code_is_kept_when_sigchld_is_ignored() {
     let sandbox = sandbox();
     let command = [&["--ignore-signal=CHLD", FLYTE_LOCAL], &MASKED[..], &["sh", "-c", "exit 5"]].concat();
     assert_eq!(ran(sandbox.program("env").args(command)).code, 5);
 }
 
 #[test]
-fn a_signal_at_any_moment_of_the_start_ends_it() {
+fn a_signal_at_any_moment_during_the_start_ends_it() {
     let mut random = crate::support::Random::seeded();
     let sandbox = sandbox();
     for round in 0..60 {
         let mark = format!("start-{}-{round}", std::process::id());
         let running = Running::start(masked(&sandbox, &["sleep", "1000"]).env(MARK, &mark));
-        // Random, not long enough for anything.
+        // Random moments. The test does not rely on any process having got to a certain point.
         std::thread::sleep(std::time::Duration::from_micros(random.below(60_000)));
         let signal = [Signal::TERM, Signal::INT][round % 2];
         let process = running.process();
@@ -235,13 +235,13 @@ fn a_signal_at_any_moment_of_the_start_ends_it() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn a_signal_while_the_child_is_being_made_ends_it() {
+fn a_signal_while_the_child_is_created_ends_it() {
     require("strace", "strace");
     let sandbox = sandbox();
     for (round, signal) in [Signal::TERM, Signal::INT].into_iter().enumerate() {
         let mark = format!("made-{}-{round}", std::process::id());
         let log = sandbox.work().join(format!("trace-{round}"));
-        // In a session of its own, so that the tracer does not get the signal.
+        // In a new session, so that the tracer does not get the signal.
         let slow =
             ["-DDD", "-f", "-e", "trace=execve,clone,clone3,vfork", "-e", "inject=clone,clone3,vfork:delay_enter=1s"];
         let command = [&MASKED[..], &["sleep", "1000"]].concat();
@@ -256,7 +256,7 @@ fn a_signal_while_the_child_is_being_made_ends_it() {
     }
 }
 
-/// Whether, as strace's log has it, the supervisor has begun to make a process.
+/// Returns true if strace's log shows that the supervisor has begun to create a process.
 fn is_making_the_child(log: &std::path::Path) -> bool {
     let log = std::fs::read_to_string(log).unwrap_or_default();
     let supervisor = log.lines().find(|line| line.contains("\"__supervise\"")).and_then(|line| line.split(' ').next());
@@ -264,7 +264,7 @@ fn is_making_the_child(log: &std::path::Path) -> bool {
     supervisor.is_some_and(|process| log.lines().filter_map(|line| line.strip_prefix(process)).any(begins))
 }
 
-/// Without descendants of any kind when the exit code is known.
+/// Asserts that no descendant is left once the exit code is known.
 fn nothing_is_left(name: &str, mut command: Command, code: i32) {
     let mark = format!("left-{}-{}", std::process::id(), name.replace(' ', "-"));
     let ran = ran(command.env(MARK, &mark));
@@ -301,7 +301,7 @@ fn no_process_outlives_the_command() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_cleans_up_after_a_process_is_left_to() {
+fn helpers_that_clean_up_after_the_command_can_finish() {
     let script = "
 from multiprocessing import shared_memory
 import os
@@ -324,7 +324,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_killed_flyte_local_lets_what_cleans_up_do_so() {
+fn helpers_can_clean_up_after_flyte_local_is_killed() {
     let script = "
 from multiprocessing import shared_memory
 import sys
@@ -345,12 +345,12 @@ sys.stdin.read()
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn as_process_one_it_reaps_and_passes_signals_on() {
+fn process_one_reaps_orphans_and_passes_signals_on() {
     require("unshare", "util-linux");
     let sandbox = sandbox();
     let script = "
 import os, signal, subprocess, sys
-# Orphans that end: they are nobody's but ours.
+# Orphans that exit: process one has to reap them.
 for _ in range(20):
     subprocess.run(['sh', '-c', '(true &); (sh -c \"(true &)\" &)'], check=True)
 def states():

@@ -1,4 +1,4 @@
-//! `flyte-local run -m pytest`: a task that a test calls directly has its secrets while it runs, in parallel workers too.
+//! `flyte-local run -m pytest`: a task that a test calls directly has its secrets while it runs, also in parallel workers.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -89,7 +89,7 @@ def test_missing():
         asyncio.run(tasks.async_lacking())
     assert not tasks.ran
 
-def test_what_a_test_sets_stands(monkeypatch):
+def test_values_set_by_a_test_take_precedence(monkeypatch):
     monkeypatch.setenv('SAME', 'x')
     monkeypatch.setenv('ABSENT', 'x')
     assert tasks.callee() == 'xeb'
@@ -97,8 +97,8 @@ def test_what_a_test_sets_stands(monkeypatch):
     assert tasks.ran.pop() == 'x'
 
 @pytest.mark.parametrize('turn', range(4))
-def test_and_is_gone_after(turn):
-    test_what_a_test_sets_stands(monkeypatch := pytest.MonkeyPatch())
+def test_values_are_gone_after_undo(turn):
+    test_values_set_by_a_test_take_precedence(monkeypatch := pytest.MonkeyPatch())
     monkeypatch.undo()
     assert tasks.caller() == 'aae beb aae beb'
     test_missing()
@@ -112,7 +112,7 @@ def test_says_what_is_not_declared(capfd):
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 1 and 'reads A, which holds secret a of environment a_env' in lines[0]
 
-def test_nobody_else_inherits_the_socket():
+def test_no_child_inherits_the_socket():
     import subprocess
     import sys
     code = \"import os; print(*(os.path.realpath(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')))\"
@@ -156,7 +156,7 @@ import os
 import flyte
 
 def test_first(request):
-    # What the configuration declared in the first process is not the worker's: it declares it itself.
+    # The worker does not have the declarations of the first process: it declares the secret itself.
     assert os.environ['WORD'] == 'value of a'
     @flyte.TaskEnvironment(name='other').task
     def reads() -> str:
@@ -175,13 +175,13 @@ env = flyte.TaskEnvironment(name='fixtures', secrets=flyte.Secret('a', as_env_va
         let mut command = sandbox.flyte_command(sdk, &arguments);
         let ran = Ran::from(command.env("WORD", "of the shell").output().expect("flyte-local starts"));
         assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
-        // The first process, and each worker: for each of them it is replaced.
+        // The variable is replaced in the first process and in both workers.
         let line = "flyte-local: WORD of the shell is replaced by secret a\n";
         assert_eq!(ran.stderr.matches(line).count(), 3, "{sdk}: {ran:?}");
     }
 }
 
-/// Stand-ins that a test suite sets before any task's declaration is known, and takes away again.
+/// Values that a test suite sets before any task's declaration is known, and removes again.
 const STAND_INS: &str = "
 import os
 import unittest.mock
@@ -210,10 +210,10 @@ def test_and_back():
         assert tasks.shows() == 'None 3'
     assert tasks.shows() == 'fake 3'
 
-def test_what_the_vault_lacks():
+def test_value_for_a_secret_missing_from_the_vault():
     assert tasks.lacks() == 'set early'
 
-def test_of_a_set_that_is_undone(monkeypatch):
+def test_undone_value_no_longer_counts(monkeypatch):
     import pytest
     patch = pytest.MonkeyPatch()
     patch.setenv('LACKED_TOO', 'x')
@@ -225,7 +225,7 @@ def test_of_a_set_that_is_undone(monkeypatch):
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_a_test_suite_puts_in_a_secrets_place_stands() {
+fn values_set_by_a_test_suite_replace_secrets() {
     let tasks = "
 import os
 import flyte
@@ -276,7 +276,7 @@ os.environ.setdefault('LACKED', 'set early')
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn an_execnet_that_is_not_known_is_told_in_a_line() {
+fn an_unknown_execnet_is_reported_in_one_line() {
     let sandbox = sandbox();
     sandbox.file("changed/execnet/__init__.py", "");
     sandbox.file("changed/execnet/gateway_io.py", "");
@@ -293,7 +293,7 @@ fn an_execnet_that_is_not_known_is_told_in_a_line() {
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_tests_pass_only_with_flyte_local() {
-    // Or the tests above would show nothing.
+    // Otherwise the tests above would show nothing.
     for sdk in SDKS {
         let sandbox = sandbox();
         let plain = Ran::from(sandbox.program(python(sdk)).args(PYTEST).output().expect("Python starts"));

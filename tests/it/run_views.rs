@@ -1,10 +1,10 @@
-//! `flyte-local run`: each task sees its own secrets in `os.environ`, as in a pod of its own; code outside tasks sees all.
+//! `flyte-local run`: each task sees only its own secrets in `os.environ`, as in a pod; code outside tasks sees all.
 
 use std::collections::BTreeSet;
 
 use crate::support::{Ran, SDKS, Sandbox};
 
-/// Runs the script; what it said, where all went well.
+/// Runs the script, which must succeed. Returns its lines and the whole result.
 fn said(sandbox: &Sandbox, sdk: &str, options: &[&str], script: &str) -> (Vec<String>, Ran) {
     sandbox.file("script.py", script);
     let ran = sandbox.flyte_run(sdk, &[options, &["script.py"]].concat());
@@ -20,7 +20,7 @@ fn sandbox(keys: &[&str]) -> Sandbox {
     sandbox
 }
 
-/// Two environments that put different secrets into one variable, and one each into another; and one that has none.
+/// Two environments that put different secrets into one variable, and each one into another; and one without secrets.
 const ENVIRONMENTS: &str = "
 import asyncio
 import os
@@ -41,7 +41,7 @@ def sees():
     return [(environ.get(name) or 'absent')[-1] for name in ('SAME', 'ONLY_A', 'ONLY_B')]
 ";
 
-/// The line that says who read what.
+/// Returns the notice that a task read another environment's variable.
 fn line(task: &str, variable: &str, key: &str, holder: &str) -> String {
     format!(
         "flyte-local: task {task} reads {variable}, which holds secret {key} of environment {holder}: on a cluster it is \
@@ -53,7 +53,7 @@ fn lines(ran: &Ran) -> Vec<&str> {
     ran.stderr.lines().filter(|line| line.starts_with("flyte-local: ")).collect()
 }
 
-/// 20 environments, all with the variable `SHARED` and each with one of its own, and 200 tasks that meet halfway.
+/// 20 environments, all with the variable `SHARED` and each with another one, and 200 tasks that meet halfway.
 const CROWD: &str = "
 import asyncio
 import os
@@ -128,7 +128,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn two_hundred_tasks_at_once_see_each_their_own() {
+fn two_hundred_concurrent_tasks_each_see_their_own_secrets() {
     let keys: Vec<_> = (0..20).map(|i| format!("s{i}")).collect();
     let seed = std::process::id();
     for sdk in SDKS {
@@ -137,7 +137,7 @@ fn two_hundred_tasks_at_once_see_each_their_own() {
         for kind in ["async", "sync"] {
             let ran = sandbox.flyte_run(sdk, &["crowd.py", "--", kind, &seed.to_string()]);
             assert_eq!((ran.code, ran.said()), (0, vec!["200 []".to_owned()]), "{sdk} {kind}, seed {seed}: {ran:?}");
-            // Each of the 20 tasks asked for the variables of the 19 others, in ten executions six times over.
+            // Each of the 20 tasks reads the variables of the 19 others, six times in ten executions.
             let lines = lines(&ran);
             let others = |i: u32| (0..20).filter(move |j| *j != i);
             let expected: BTreeSet<_> = (0..20)
@@ -154,7 +154,7 @@ fn two_hundred_tasks_at_once_see_each_their_own() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_caller_lends_nothing_and_gains_nothing() {
+fn caller_and_callee_do_not_share_secrets() {
     let script = format!(
         "{ENVIRONMENTS}
 @b_env.task
@@ -214,7 +214,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn every_way_to_look_shows_the_same() {
+fn every_way_to_read_the_environment_agrees() {
     let script = format!(
         "{ENVIRONMENTS}
 import copy
@@ -260,14 +260,14 @@ if __name__ == '__main__':
         let sandbox = sandbox(&["a", "b"]);
         let (said, ran) = said(&sandbox, sdk, &[], &script);
         assert_eq!(said, ["True True True", "True", "0"], "{sdk}: {ran:?}");
-        // By name it was asked for a dozen times; nothing is said of the markers.
+        // The variable is read by name a dozen times and reported once. No line mentions the markers.
         assert_eq!(lines(&ran), [line("a_env.main", "ONLY_B", "b", "b_env")], "{sdk}: {ran:?}");
     }
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn to_enumerate_is_not_to_ask() {
+fn enumerating_the_environment_is_not_reported() {
     let script = format!(
         "{ENVIRONMENTS}
 @none_env.task
@@ -287,7 +287,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_a_task_writes_is_its_own_and_the_processes() {
+fn a_tasks_writes_reach_the_task_and_the_process() {
     let script = format!(
         "{ENVIRONMENTS}
 import ctypes
@@ -342,7 +342,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn subprocesses_have_what_they_are_given() {
+fn subprocesses_get_the_environment_passed_to_them() {
     let script = format!(
         "{ENVIRONMENTS}
 import subprocess
@@ -378,7 +378,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn shared_secrets_are_seen_by_every_task() {
+fn every_task_sees_shared_secrets() {
     let script = format!(
         "{ENVIRONMENTS}
 @a_env.task
@@ -472,7 +472,7 @@ if __name__ == '__main__':
     print('=>', attempts)
 "
     );
-    // 2.0.0 does not try again in a local run.
+    // 2.0.0 does not retry in a local run.
     for (sdk, attempts) in SDKS.into_iter().zip(["['b', 't', 'b']", "['b', 't', 'b'], ['b', 't', 'b']"]) {
         let (said, ran) = said(&sandbox(&["a", "b"]), sdk, &[], &script);
         let expected = [
@@ -488,7 +488,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_forked_process_runs_tasks_with_what_its_parent_was_given() {
+fn a_forked_process_runs_tasks_with_its_parents_secrets() {
     let script = "
 import asyncio
 import multiprocessing
@@ -531,7 +531,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn threads_and_pools_of_a_task_are_the_tasks() {
+fn a_tasks_threads_and_pools_see_its_secrets() {
     let script = format!(
         "{ENVIRONMENTS}
 import concurrent.futures
@@ -593,7 +593,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_deals_with_absence_is_told_nothing() {
+fn code_that_handles_a_missing_variable_gets_no_notice() {
     let script = format!(
         "{ENVIRONMENTS}
 @a_env.task

@@ -1,6 +1,6 @@
-//! `flyte-local run` and `check` where private mounts are forbidden: file secrets in a directory in memory.
+//! `flyte-local run` and `check` where private mounts are forbidden: file secrets are then in a directory in memory.
 //!
-//! The refusal is the kernel's: in a user namespace whose limit of namespaces is zero, a process without capabilities.
+//! The kernel itself refuses the mount, to a process without capabilities in a user namespace whose limit of namespaces is zero.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -13,13 +13,13 @@ const VALUE: &str = "a value\n";
 const LIMIT: &str =
     "this system does not let this user make a private mount: the limit user.max_user_namespaces is reached";
 
-/// What forbids mounts, and gives a world its own `/dev/shm`.
+/// Forbids mounts, and gives a world its own `/dev/shm`.
 const FORBIDDEN: &str = "echo 0 > /proc/sys/user/max_user_namespaces && mount -t tmpfs -o mode=1777 tmpfs /dev/shm";
 
-/// What makes the link of which `run` and `check` speak.
+/// Makes the link that `run` and `check` recommend.
 const MAKE_LINK: &str = "mkdir -p /etc/flyte && ln -s /dev/shm/flyte-local-0/secrets /etc/flyte/secrets";
 
-/// What a run says without the link.
+/// Returns the notice of a run without the link.
 fn difference(base: &str, make_room: &str) -> String {
     format!(
         "only Python code finds file secrets in {PLACE}, other programs do not: {LIMIT}; allow unprivileged user \
@@ -35,12 +35,12 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// What is said beside what the SDK says: all that flyte-local does.
+/// Returns flyte-local's lines of the standard error, without the SDK's.
 fn ours(stderr: &str) -> String {
     stderr.lines().filter(|line| !line.contains("Launching local execution")).map(|line| format!("{line}\n")).collect()
 }
 
-/// A system of its own, as long as this lives: mounts are forbidden, and `/dev/shm` and `/etc` are nobody else's.
+/// An isolated system, which lasts until it is dropped: mounts are forbidden, and it has its own `/dev/shm` and `/etc`.
 struct World {
     sandbox: Sandbox,
     holder: Child,
@@ -51,7 +51,7 @@ impl World {
         Self::prepared(FORBIDDEN)
     }
 
-    /// One whose root ran `script`, in a sandbox with tasks and their secrets.
+    /// Makes a world whose root has run `script`, in a sandbox with tasks and their secrets.
     fn prepared(script: &str) -> Self {
         Self::of(sandbox(), script)
     }
@@ -67,7 +67,7 @@ impl World {
         let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("unshare starts");
         let mut line = String::new();
         BufReader::new(holder.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        assert_eq!(line, "ready\n", "the world cannot be made");
+        assert_eq!(line, "ready\n", "the isolated system could not be set up");
         Self { sandbox, holder }
     }
 
@@ -85,14 +85,14 @@ impl World {
         command
     }
 
-    /// A script of this world's root.
+    /// Runs a script as this world's root. Returns its output.
     fn root(&self, script: &str) -> String {
         let ran = Ran::from(self.inside(&["sh", "-c", script]).output().expect("nsenter starts"));
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{script}");
         ran.text()
     }
 
-    /// `flyte-local` as a user of this world, who can do nothing that root can.
+    /// Returns a command of `flyte-local` as a user of this world, without root's capabilities.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.inside(&["setpriv", "--bounding-set=-all", "--", FLYTE_LOCAL]);
         command.args(arguments);
@@ -107,7 +107,7 @@ impl World {
         self.flyte_local(&["run", "--no-mask", "--python", python(sdk).to_str().expect("UTF-8"), "mounted.py", task])
     }
 
-    /// A run whose task waits.
+    /// Starts a run whose task waits.
     fn waiting(&self, sdk: &str) -> Waiting {
         let python = python(sdk);
         Waiting::start(self.command(&[
@@ -120,7 +120,7 @@ impl World {
         ]))
     }
 
-    /// What lies in `/dev/shm` and the directories in it.
+    /// Lists the content of `/dev/shm` and of the directories in it.
     fn left(&self) -> String {
         self.root("find /dev/shm -mindepth 1 -xdev")
     }
@@ -157,7 +157,7 @@ impl Waiting {
         Waiting { child, stdin, stdout, directory }
     }
 
-    /// Lets the task read its secret and end: its exit code, what it said, and what was said of it.
+    /// Lets the task read its secret and end. Returns the exit code, the task's output, and the standard error.
     fn end(mut self) -> (i32, String, String) {
         self.stdin.write_all(b"go on\n").expect("it waits");
         self.finish()
@@ -184,7 +184,7 @@ impl Waiting {
     fn finish(mut self) -> (i32, String, String) {
         use std::os::unix::process::ExitStatusExt;
         let (mut said, mut stderr) = (String::new(), String::new());
-        // Each ends with the last process of the run.
+        // Both streams end with the last process of the run.
         self.stdout.read_to_string(&mut said).expect("UTF-8");
         self.child.stderr.take().expect("piped").read_to_string(&mut stderr).expect("UTF-8");
         let status = self.child.wait().expect("it ends");
@@ -196,7 +196,7 @@ impl Waiting {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn python_code_sees_what_it_sees_with_a_private_mount() {
+fn python_code_sees_the_same_files_as_with_a_private_mount() {
     for sdk in SDKS {
         let mounted = sandbox().flyte_run(sdk, &["mounted.py", "look"]);
         assert_eq!((mounted.code, ours(&mounted.stderr)), (0, String::new()), "{sdk}: {mounted:?}");
@@ -218,7 +218,7 @@ fn python_code_sees_what_it_sees_with_a_private_mount() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn the_directory_is_the_users_alone_and_the_variable_names_it() {
+fn the_directory_is_private_and_a_variable_names_it() {
     for sdk in SDKS {
         let world = World::new();
         let ran = world.run(sdk, "own");
@@ -248,7 +248,7 @@ fn other_programs_find_the_files_once_the_link_is_made() {
         for _ in 0..2 {
             let ran = world.run(sdk, "cat");
             assert_eq!((ran.code, ran.said()), (0, vec!["0 True".to_owned()]), "{sdk}: {ran:?}");
-            assert_eq!(ours(&ran.stderr), "", "{sdk}: nothing is said when all is well");
+            assert_eq!(ours(&ran.stderr), "", "{sdk}: no notice when all is well");
         }
         let led = world.run(sdk, "look");
         let mounted = sandbox().flyte_run(sdk, &["mounted.py", "look"]);
@@ -259,7 +259,7 @@ fn other_programs_find_the_files_once_the_link_is_made() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn a_link_made_for_systems_without_mounts_does_not_disturb_a_private_mount() {
+fn the_link_does_not_disturb_a_private_mount() {
     let python = python("newest");
     let run = [FLYTE_LOCAL, "run", "--no-mask", "--python", python.to_str().expect("UTF-8"), "mounted.py"];
     for target in ["/dev/shm/flyte-local-0/secrets", "/dev/shm/there"] {
@@ -268,7 +268,7 @@ fn a_link_made_for_systems_without_mounts_does_not_disturb_a_private_mount() {
         let waiting = Waiting::start(world.inside(&[&run[..], &["wait"]].concat()));
         assert_eq!(waiting.directory, PLACE, "{target}");
         assert_eq!(world.left(), "/dev/shm/there\n", "{target}");
-        // What is mounted at a directory goes with it.
+        // Removing a directory also removes the mount on it.
         world.root("rmdir /dev/shm/there");
         let (code, said, stderr) = waiting.end();
         assert_eq!((code, said.as_str(), ours(&stderr).as_str()), (0, "8", ""), "{target}");
@@ -279,7 +279,7 @@ fn a_link_made_for_systems_without_mounts_does_not_disturb_a_private_mount() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn runs_at_once_do_not_see_each_others_files() {
+fn concurrent_runs_do_not_see_each_others_files() {
     let world = World::new();
     world.root(MAKE_LINK);
     let first = world.waiting("newest");
@@ -316,7 +316,7 @@ fn nothing_is_left_after_a_run_that_fails_or_cannot_begin() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn what_a_killed_run_leaves_its_supervisor_removes() {
+fn the_supervisor_removes_the_directory_of_a_killed_run() {
     let world = World::new();
     for sdk in SDKS {
         world.waiting(sdk).kill();
@@ -326,14 +326,14 @@ fn what_a_killed_run_leaves_its_supervisor_removes() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn what_a_killed_run_leaves_the_next_one_removes_and_no_more() {
+fn the_next_run_removes_only_the_directory_of_a_killed_run() {
     let world = World::new();
     world.root(MAKE_LINK);
     let killed = world.waiting("newest");
     let alive = world.waiting("newest");
     let (left_behind, kept) = (killed.directory.clone(), alive.directory.clone());
     killed.kill_both();
-    assert!(world.left().contains(&left_behind), "{left_behind} is gone, and the test shows nothing");
+    assert!(world.left().contains(&left_behind), "{left_behind} is gone, so the test shows nothing");
     let ran = world.run("newest", "cat");
     assert_eq!(
         (ran.said(), ours(&ran.stderr).as_str()),
@@ -363,22 +363,22 @@ fn a_process_that_outlives_a_run_can_remove_its_directory() {
     let removal = directory.removal();
     drop(directory);
     let other = base.create_directory().expect("made");
-    assert!(path.exists(), "while a removal is due, the run lives");
+    assert!(path.exists(), "the directory exists until the removal");
     flyte_local::launch::remove(&path).expect("removed");
     drop(removal);
-    flyte_local::launch::remove(&path).expect("removing what is gone is no error");
+    flyte_local::launch::remove(&path).expect("removing a missing directory succeeds");
     let path = other.files().path().to_owned();
-    flyte_local::launch::remove(&path).expect("removed, though its owner lives");
+    flyte_local::launch::remove(&path).expect("removed while its owner runs");
     other.files().write(&["name"], b"bytes").expect_err("it is gone");
-    assert!(!base.path().exists(), "it was the last of it");
+    assert!(!base.path().exists(), "the last directory is removed with its base");
     let other = keep.path().join("other");
     std::fs::create_dir(&other).expect("made");
-    flyte_local::launch::remove(&other).expect_err("it is no run's");
+    flyte_local::launch::remove(&other).expect_err("the directory does not belong to a run");
     assert!(other.exists());
 }
 
-/// A directory that does not belong to the tester.
-fn of_another_user(inside: &str) -> String {
+/// Returns a script that makes a directory of another user.
+fn another_users_directory(inside: &str) -> String {
     if !rustix::process::getuid().is_root() {
         return "/proc".to_owned();
     }
@@ -390,7 +390,7 @@ fn of_another_user(inside: &str) -> String {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn a_base_that_is_not_the_users_alone_is_refused() {
+fn a_base_that_others_can_access_is_refused() {
     let base = "/dev/shm/flyte-local-0";
     let on_disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory");
     let on_disk = on_disk.path().to_str().expect("UTF-8");
@@ -400,7 +400,10 @@ fn a_base_that_is_not_the_users_alone_is_refused() {
         (format!("touch {base}"), "is not a directory"),
         (format!("mkdir -m 0770 {base}"), "is open to other users"),
         (format!("mkdir -m 0701 {base}"), "is open to other users"),
-        (format!("mkdir {base} && mount --bind {} {base}", of_another_user(on_disk)), "belongs to another user"),
+        (
+            format!("mkdir {base} && mount --bind {} {base}", another_users_directory(on_disk)),
+            "belongs to another user",
+        ),
         (
             format!("mkdir {base} && chmod 0700 {on_disk} && mount --bind {on_disk} {base}"),
             "is not on a memory file system",
@@ -424,7 +427,7 @@ fn a_base_that_is_not_the_users_alone_is_refused() {
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
 fn a_disk_is_never_used() {
-    // What is mounted over it is no memory file system, and neither is the sandbox's.
+    // Neither the mounted directory nor the sandbox's is a memory file system.
     let world = World::prepared("echo 0 > /proc/sys/user/max_user_namespaces && mount --bind /usr /dev/shm");
     let mut command = world.command(&["check"]);
     let ran = Ran::from(command.env("XDG_RUNTIME_DIR", world.sandbox.home()).output().expect("nsenter starts"));
@@ -439,7 +442,7 @@ fn a_disk_is_never_used() {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn the_runtime_directory_is_used_if_it_is_fit() {
+fn a_suitable_runtime_directory_is_used() {
     let world = World::prepared(&format!("{FORBIDDEN} && mkdir -m 0700 /dev/shm/own && mkdir -m 0755 /dev/shm/open"));
     let base_with = |runtime: &str| {
         let mut command = world.command(&["check"]);
@@ -452,14 +455,14 @@ fn the_runtime_directory_is_used_if_it_is_fit() {
     for unfit in ["/dev/shm/open", "/dev/shm/none", "own", "", "/proc"] {
         assert_eq!(base_with(unfit), "/dev/shm/flyte-local-0", "{unfit}");
     }
-    // Where the link leads goes first: in another session the variable may be missing.
+    // The link's target takes precedence, because the variable may be missing in another session.
     world.root(MAKE_LINK);
     assert_eq!(base_with("/dev/shm/own"), "/dev/shm/flyte-local-0");
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
-fn without_the_mount_by_choice_there_are_no_file_secrets() {
+fn no_mount_disables_file_secrets() {
     let world = World::new();
     let python = python("newest");
     let ran = world.flyte_local(&[
@@ -514,7 +517,7 @@ def show() -> None:
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn what_stands_in_the_links_way_is_told() {
+fn an_obstacle_to_the_link_is_reported() {
     let world = World::new();
     let base = "/dev/shm/flyte-local-0";
     for (script, make_room) in [
@@ -526,7 +529,7 @@ fn what_stands_in_the_links_way_is_told() {
         assert_eq!((ran.code, ran.said()), (0, vec!["1 False".to_owned()]), "{ran:?}");
         assert_eq!(ours(&ran.stderr), format!("flyte-local: {}\n", difference(base, make_room)));
     }
-    // What was said does what it says.
+    // The recommended command works.
     world.root(
         "mv /etc/flyte/secrets /etc/flyte/secrets.old && ln -s /dev/shm/flyte-local-0/secrets /etc/flyte/secrets",
     );
@@ -536,7 +539,7 @@ fn what_stands_in_the_links_way_is_told() {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn check_tells_how_file_secrets_will_be_had() {
+fn check_reports_how_file_secrets_are_provided() {
     let sandbox = Sandbox::new();
     let has = |ran: &Ran, how: &str| {
         assert!(ran.code == 0 && ran.text().contains(&format!("\nfile secrets  ok      {how}\n")), "{ran:?}");
@@ -565,7 +568,7 @@ fn check_tells_how_file_secrets_will_be_had() {
 }
 
 #[test]
-fn check_finds_what_is_missing() {
+fn check_finds_missing_parts() {
     let empty = Sandbox::empty();
     let ran = empty.run(&["check"]);
     assert_eq!(ran.code, 10, "{ran:?}");

@@ -1,4 +1,4 @@
-//! The two commands of the README say what a machine lacks, before they start anything.
+//! The README's two commands report what a machine lacks before they start anything.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -6,23 +6,23 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the scripts themselves use, and every machine has.
+/// Tools that the scripts use and every machine has.
 const BASIC: [&str; 6] = ["bash", "dirname", "cmp", "rm", "cp", "grep"];
 
-/// The first program of this name in the tester's `PATH`.
+/// Returns the first program of this name in the tester's `PATH`.
 fn find(tool: &str) -> PathBuf {
     let path = std::env::var_os("PATH").expect("PATH is set");
     let found = std::env::split_paths(&path).map(|directory| directory.join(tool)).find(|program| program.exists());
     found.unwrap_or_else(|| panic!("this test needs `{tool}`"))
 }
 
-/// Runs a script with no more than these tools; its exit code and standard error.
+/// Runs a script with only these tools. Returns its exit code and standard error.
 fn run(script: &str, tools: &[&str]) -> (Option<i32>, String) {
     let bin = tempfile::tempdir().expect("a temporary directory");
     for tool in BASIC.iter().chain(tools) {
         symlink(find(tool), bin.path().join(tool)).expect("a link");
     }
-    // A Python that is too old says so by failing the scripts' one-line question.
+    // The scripts ask Python itself whether it is too old; `false` answers yes.
     symlink(find("false"), bin.path().join("python3")).expect("a link");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
     let output =
@@ -52,7 +52,7 @@ fn a_missing_tool_is_named_with_its_package() {
 
 #[test]
 #[ignore = "needs Bash: scripts/test"]
-fn a_python_that_is_too_old_is_no_python() {
+fn a_python_that_is_too_old_is_reported_as_missing() {
     let missing = "error: Python 3.10 or newer is missing (tried python3 python3.13 python3.12 python3.11 python3.10)\n\
                    hint: install python3, or name one: PYTHON=/path/to/python3\n";
     for (script, tools) in [

@@ -1,5 +1,5 @@
-//! Flyte's own command line and `flyte.remote.Secret`, unmodified, on a vault: the oldest SDK and the newest. What the oldest gets
-//! wrong by itself is told as it is.
+//! Flyte's own command line and `flyte.remote.Secret`, unmodified, with a vault: the oldest and the newest SDK. Faults of the
+//! oldest SDK itself are asserted as they are.
 
 #![allow(clippy::disallowed_methods, reason = "tests write files as any program could")]
 
@@ -15,7 +15,7 @@ use crate::support::{Ran, SDKS, Sandbox, python, secret_id, tally, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-/// Where a secret can be: options of a command, and the words for it.
+/// The scopes of a secret: options of a command, and the scope in words.
 const SCOPES: [(&[&str], &str); 4] = [
     (&[], "organization"),
     (&["-p", "p"], "project p"),
@@ -23,7 +23,7 @@ const SCOPES: [(&[&str], &str); 4] = [
     (&["-p", "p", "-d", "d"], "project p, domain d"),
 ];
 
-/// Where [`Sandbox::secret_file`] has them, in the same order.
+/// The places of these scopes for [`Sandbox::secret_file`], in the same order.
 const PLACES: [&str; 4] = ["org", "project/p", "domain/d", "project/p/domain/d"];
 
 fn script(name: &str) -> PathBuf {
@@ -48,7 +48,7 @@ fn piped(command: &mut Command, input: &[u8]) -> Ran {
     Ran::from(child.wait_with_output().expect("it ends"))
 }
 
-/// What came of one command of Flyte's, without frames and the room between columns.
+/// The result of one of Flyte's commands, without frames and padding.
 #[derive(Debug, PartialEq)]
 struct Said {
     code: i64,
@@ -56,7 +56,7 @@ struct Said {
 }
 
 impl Said {
-    /// The rows of a table, but for its time, which is after 2020.
+    /// Returns the rows of a table without the time, which must be after 2020.
     fn rows<'a>(&'a self) -> Vec<Vec<&'a str>> {
         let heading = self.lines.iter().position(|line| line.ends_with("Status Cluster_status")).expect("a table");
         let row = |line: &'a String| {
@@ -67,7 +67,7 @@ impl Said {
         self.lines[heading + 1..].iter().map(row).collect()
     }
 
-    /// What was printed as JSON, or as Python writes the same.
+    /// Returns the output as JSON; it may also be in Python's notation.
     fn json(&self) -> Value {
         let text = self.lines.join(" ").replace('\'', "\"");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -78,20 +78,20 @@ impl Said {
     }
 }
 
-/// Commands of Flyte's, one after the other.
+/// A sequence of Flyte's commands.
 #[derive(Default)]
 struct Session {
     steps: Vec<Vec<String>>,
 }
 
 impl Session {
-    /// Adds a command; its number.
+    /// Adds a command. Returns its number.
     fn step(&mut self, arguments: &[&str], more: &[&str]) -> usize {
         self.steps.push(arguments.iter().chain(more).map(|&argument| argument.to_owned()).collect());
         self.steps.len() - 1
     }
 
-    /// Runs them; what came of each, and the log.
+    /// Runs the commands. Returns the result of each, and the log.
     fn run(&self, sandbox: &Sandbox, sdk: &str) -> (Vec<Said>, String) {
         let input: String = self.steps.iter().map(|step| format!("{}\n", json!(step))).collect();
         let ran = piped(&mut serve_python(sandbox, sdk, "serve_cli.py", &[]), input.as_bytes());
@@ -108,17 +108,17 @@ impl Session {
     }
 }
 
-/// What `get secret NAME` of the oldest SDK says of any that is there, and `--output-format json` of any list.
+/// The oldest SDK's error for `get secret NAME` of an existing secret, and for `--output-format json` of any list.
 const NOT_ITERABLE: &str = "Error invoking command: 'Secret' object is not iterable";
 
 const NOT_FOUND: &str = "Requested object NOT FOUND. Please check your input. Error: there is no secret";
 const HINT: &str = "hint: list the secrets: flyte-local get secret";
 
-/// The scopes, by their numbers, that a list shows with the options of each: without one, every scope; else what has that
-/// project, that domain.
+/// The scopes, by number, that a list with the options of each scope shows: without options every scope, otherwise those
+/// with that project and that domain.
 const SHOWN: [&[usize]; 4] = [&[0, 1, 2, 3], &[1, 3], &[2, 3], &[3]];
 
-/// Of a table, the row of the secret `s` in each of these scopes, and no others.
+/// Asserts that a table has a row of the secret `s` in each of these scopes, and no others.
 fn assert_rows(sdk: &str, said: &Said, scopes: &[usize]) {
     let mut rows = said.rows();
     rows.sort();
@@ -132,7 +132,7 @@ fn assert_rows(sdk: &str, said: &Said, scopes: &[usize]) {
     assert_eq!(rows, expected, "{sdk}: {said:?}");
 }
 
-/// Of a list in JSON, the secret `s` in each of these scopes, and no others.
+/// Asserts that a list in JSON has the secret `s` in each of these scopes, and no others.
 fn assert_documents(sdk: &str, said: &Said, scopes: &[usize]) {
     if sdk == "oldest" {
         assert!(said.is(1, NOT_ITERABLE), "{said:?}");
@@ -163,7 +163,7 @@ fn assert_documents(sdk: &str, said: &Said, scopes: &[usize]) {
     assert_eq!(document.len(), scopes.len(), "{sdk}: {said:?}");
 }
 
-/// What all four verbs come to in a scope, as numbers of steps, the exit code and the last line.
+/// Adds all four verbs in a scope. Returns each step's number, exit code and last line.
 fn verbs(session: &mut Session, (scope, words): (&[&str], &str)) -> Vec<(usize, i64, &'static str)> {
     let value = format!("value of {words}");
     let steps: [(&[&str], i64, &str); 6] = [
@@ -219,7 +219,9 @@ fn every_verb_works_in_every_scope() {
         assert!(!log.contains("value of") && !log.contains("another"), "a value is in the log: {log}");
         commands += said.len();
     }
-    tally(&format!("serve: {commands} commands of two SDKs' own command lines in 4 scopes, each as it should be"));
+    tally(&format!(
+        "serve: {commands} commands of two SDKs' own command lines in 4 scopes, each with the expected outcome"
+    ));
 }
 
 /// Values that a careless client or server would change.
@@ -236,7 +238,7 @@ fn values() -> [(&'static str, Vec<u8>); 6] {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn values_arrive_byte_for_byte_and_what_cannot_be_is_refused() {
+fn valid_values_arrive_unchanged_and_invalid_ones_are_refused() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let mut session = Session::default();
@@ -307,13 +309,13 @@ fn values_arrive_byte_for_byte_and_what_cannot_be_is_refused() {
             assert!(revealed == value, "{sdk}: {name}: {:?}", String::from_utf8_lossy(&revealed));
         }
         assert!(!log.contains("hunter2") && !log.contains("dTpodW50ZXIy"), "a value is in the log: {log}");
-        assert!(!log.contains(&long) && !log.contains("../up"), "what is no name is in the log: {log}");
+        assert!(!log.contains(&long) && !log.contains("../up"), "an invalid name is in the log: {log}");
     }
 }
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn scripts_do_the_same_both_ways() {
+fn scripts_work_with_the_sync_and_the_async_api() {
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let ran = ran(&mut serve_python(&sandbox, sdk, "serve_sdk.py", &["verbs"]));
@@ -359,14 +361,14 @@ fn scripts_do_the_same_both_ways() {
     }
 }
 
-/// How many secrets a list goes through in pages.
+/// The number of secrets that a list pages through.
 const MANY: usize = 1000;
 
 fn many(number: usize) -> (String, Vec<u8>) {
     (format!("{}/s{number:04}", PLACES[number % 4]), format!("value {number} of {MANY}").into_bytes())
 }
 
-/// A task that declares them all, and says what it was given.
+/// A task that declares all of them, and prints a digest of their values.
 const READS_MANY: &str = r#"
 import hashlib, os, pathlib
 import flyte
@@ -385,7 +387,7 @@ def main() -> str:
     return "done"
 "#;
 
-/// Tells the others to stop, also if a test fails.
+/// Stops the other threads when dropped, even if the test fails.
 struct Stops<'a>(&'a AtomicBool);
 
 impl Drop for Stops<'_> {
@@ -394,11 +396,11 @@ impl Drop for Stops<'_> {
     }
 }
 
-/// Creates and deletes secrets by the command line until it is told to stop; how many.
+/// Creates and deletes secrets with the command line until stopped. Returns how many.
 fn write_and_delete(sandbox: &Sandbox, stop: &AtomicBool) -> usize {
     let mut cycles = 0;
     while !stop.load(Ordering::Relaxed) {
-        // Before, between and after the others, in each scope.
+        // The names sort before, between and after the others, in each scope.
         let name = format!("{}{cycles:04}_by_another", ["a", "s", "z"][cycles % 3]);
         let scope = SCOPES[cycles % 4].0;
         sandbox.ok(&[&["create", "secret", &name, "--value", "x"], scope].concat());
@@ -410,7 +412,7 @@ fn write_and_delete(sandbox: &Sandbox, stop: &AtomicBool) -> usize {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_thousand_secrets_are_listed_in_pages_while_others_write_and_given_to_tasks() {
+fn a_thousand_secrets_are_paged_while_others_write_and_reach_tasks() {
     use sha2::{Digest, Sha256};
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
@@ -439,14 +441,18 @@ fn a_thousand_secrets_are_listed_in_pages_while_others_write_and_given_to_tasks(
                     names.iter().partition(|name| !name.ends_with("_by_another"));
                 ours.sort();
                 let all: Vec<_> = (0..MANY).map(|number| format!("s{number:04}")).collect();
-                assert!(ours.into_iter().eq(&all), "{sdk}: not each once: {names:?}");
-                assert_eq!(others.iter().collect::<BTreeSet<_>>().len(), others.len(), "{sdk}: one twice: {others:?}");
+                assert!(ours.into_iter().eq(&all), "{sdk}: not every secret exactly once: {names:?}");
+                assert_eq!(
+                    others.iter().collect::<BTreeSet<_>>().len(),
+                    others.len(),
+                    "{sdk}: one is listed twice: {others:?}"
+                );
             }
         }
         drop(stops);
         cycles = writer.join().expect("no panic");
     });
-    assert!(cycles > 0, "nobody wrote meanwhile");
+    assert!(cycles > 0, "no other process wrote meanwhile");
     let every_byte: Vec<u8> = (0..=255).collect();
     let input = format!("{}\n", json!(["create", "secret", "every_byte", "--from-file", "every_byte", "-p", "p"]));
     sandbox.file("every_byte", every_byte);
@@ -464,7 +470,7 @@ fn a_thousand_secrets_are_listed_in_pages_while_others_write_and_given_to_tasks(
     ));
 }
 
-/// Another cluster, and a proxy: it counts who calls.
+/// A stand-in for another cluster and for a proxy, which counts connections.
 struct Elsewhere {
     port: u16,
     calls: std::sync::Arc<AtomicUsize>,
@@ -488,9 +494,9 @@ impl Elsewhere {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// How many called, all that have by now.
+    /// Returns how many connections were made so far.
     fn calls(&self) -> usize {
-        // Those are taken in the order in which they came, and this one is the last.
+        // Connections are accepted in order, and this one is the last.
         let before = self.calls.load(Ordering::SeqCst);
         std::net::TcpStream::connect(self.address()).expect("it listens");
         until("the last call", || self.calls.load(Ordering::SeqCst) > before);
@@ -500,7 +506,7 @@ impl Elsewhere {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn neither_a_configuration_nor_the_environment_leads_elsewhere() {
+fn neither_configuration_nor_environment_redirects_the_client() {
     let session = r#"
 # The newest SDK's HTTP library now and then aborts while Python ends, when all is done.
 flyte() { "$flyte" "$@" || [ $? = 134 ]; }
@@ -518,7 +524,7 @@ echo "deleted: $?"
         );
         sandbox.file(".flyte/config.yaml", config);
         let mut command = sandbox.command(&["serve", "--log", "--", "sh", "-c", session]);
-        // Where a cluster is and how to be let in there, for the newest before any endpoint.
+        // The cluster's address and credentials, which the newest SDK reads before any endpoint.
         let key = "aGVyZS5pbnZhbGlkOmlkOmh1bnRlcjI6bw==";
         command.env("flyte", python(sdk).with_file_name("flyte")).env("VALUE", "hunter2").env("FLYTE_API_KEY", key);
         for scheme in ["http", "https", "all", "grpc"] {
@@ -530,7 +536,7 @@ echo "deleted: $?"
         assert!(!sandbox.work().join("signed_in").exists(), "{sdk}: it signed in: {ran:?}");
         assert_eq!(sandbox.value("project/p/kept"), Some(b"hunter2".to_vec()), "{sdk}: {ran:?}");
         assert!(ran.text().contains(" kept ") && !ran.all().contains("hunter2"), "{sdk}: {ran:?}");
-        // The oldest deletes in the scope of the configuration where it creates in the organization.
+        // The oldest SDK deletes in the scope of the configuration, but creates in the organization.
         let (deleted, left) = if sdk == "oldest" { (1, Some(b"x".to_vec())) } else { (0, None) };
         assert!(ran.text().ends_with(&format!("deleted: {deleted}\n")), "{sdk}: {ran:?}");
         assert_eq!(sandbox.value("org/s"), left, "{sdk}: {ran:?}");
@@ -539,13 +545,13 @@ echo "deleted: $?"
     }
 }
 
-/// `flyte-local serve ARGUMENTS -- sh -c SCRIPT`.
+/// Returns the command `flyte-local serve ARGUMENTS -- sh -c SCRIPT`.
 fn serve_sh(sandbox: &Sandbox, script: &str) -> Command {
     sandbox.command(&["serve", "--", "sh", "-c", script])
 }
 
 #[test]
-fn a_command_is_run_as_it_is() {
+fn a_command_runs_unchanged() {
     let sandbox = Sandbox::new();
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)] {
         let ran = ran(&mut serve_sh(&sandbox, script));
@@ -607,7 +613,7 @@ fn a_passphrase_does_not_reach_the_command() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn what_it_says_to_type_leads_there_without_any_configuration_and_past_a_proxy() {
+fn the_printed_commands_reach_the_service_past_configuration_and_proxy() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "known", "value"]);
     let mut command = sandbox.command(&["serve", "--port", "0"]);
@@ -618,7 +624,7 @@ fn what_it_says_to_type_leads_there_without_any_configuration_and_past_a_proxy()
         },
         &sandbox.work(),
     );
-    // It is said after the endpoint.
+    // The line comes after the endpoint.
     until("it says what to type", || serving.log().contains("unset FLYTE_API_KEY\n"));
     let log = serving.log();
     let typed = log
@@ -653,7 +659,7 @@ fn signals_pass_to_the_command() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
+fn a_taken_port_is_an_error_with_a_hint() {
     let sandbox = Sandbox::new();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("bound").port().to_string();
@@ -671,13 +677,13 @@ fn a_port_that_is_taken_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
-fn a_service_ends_when_it_is_asked_to_and_answers_what_is_under_way() {
+fn a_service_answers_pending_calls_before_it_ends() {
     for (number, signal) in [Signal::INT, Signal::TERM, Signal::HUP].into_iter().enumerate() {
         let sandbox = Sandbox::new();
         let serving = sandbox.serve();
         let listed = serving.connect().call("ListSecrets", "{}");
         assert_eq!(listed.status, 200, "{listed:?}");
-        // It says that it goes on with a call by asking for the body, which comes after the signal.
+        // The service shows that it has begun a call by asking for the body, which comes after the signal.
         let name = format!("s{number}");
         let body = json!({ "id": { "name": name }, "secretSpec": { "stringValue": "hunter2" } }).to_string();
         let expects = [&JSON[..], &[("Expect", "100-continue")]].concat();
@@ -697,7 +703,7 @@ fn a_service_ends_when_it_is_asked_to_and_answers_what_is_under_way() {
         assert_eq!((ran.code, &ran.stdout[..]), (0, &b""[..]), "{ran:?}");
         assert_eq!(sandbox.value(&format!("org/{name}")), Some(b"hunter2".to_vec()));
         let said = ran.stderr.lines().filter_map(|line| line.split_once("Z ")).map(|(_, said)| said);
-        // Connections that were gone before they were looked at have no user.
+        // The owner of a connection that is closed before it is accepted is unknown.
         let said: Vec<_> = said.filter(|said| !said.starts_with("refused a connection")).collect();
         assert_eq!(said, ["ListSecrets: done", &format!("CreateSecret secret {name} (organization): done")]);
         assert!(!ran.stderr.contains("hunter2"), "{ran:?}");

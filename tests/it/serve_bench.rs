@@ -1,4 +1,4 @@
-//! What `serve` costs, next to the same calls through the library; `scripts/bench-serve` runs it.
+//! The cost of `serve`, compared with the same calls through the library; `scripts/bench-serve` runs it.
 
 use std::time::Instant;
 
@@ -10,12 +10,12 @@ use serde_json::json;
 
 const SECRETS: usize = 10_000;
 
-/// How long each way is measured in a round, in calls: many, until it is a part of a second.
+/// The seconds for which each way is measured in a round.
 const SLICE: f64 = 0.2;
 
 const ROUNDS: usize = 10;
 
-/// How the secrets lie: in so many projects.
+/// The numbers of projects over which the secrets are spread.
 const PROJECTS: [usize; 2] = [10, 1];
 
 fn id(index: usize, projects: usize) -> SecretId {
@@ -23,7 +23,7 @@ fn id(index: usize, projects: usize) -> SecretId {
     SecretId { scope: Scope::new(Some(project), None), name: format!("secret-{index}").parse().expect("a good name") }
 }
 
-/// Calls a second.
+/// Returns the calls per second.
 fn rate(mut call: impl FnMut()) -> f64 {
     let (start, mut calls) = (Instant::now(), 0);
     while start.elapsed().as_secs_f64() < SLICE {
@@ -38,7 +38,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
-/// A page at a time, from the first to the last and again.
+/// Reads page by page, from the first to the last, repeatedly.
 struct Walk<'a> {
     vault: &'a Vault,
     after: Option<SecretId>,
@@ -55,7 +55,7 @@ impl Walk<'_> {
     fn service(&mut self, connection: &mut Connection, limit: usize) {
         let reply = connection.call("ListSecrets", &json!({ "limit": limit, "token": self.token }).to_string());
         assert_eq!(reply.status, 200);
-        // Without reading it all, as that would be measured too: the token is the first or the last field.
+        // The reply is not parsed, which would be measured too: the token is the first or the last field.
         let text = String::from_utf8(reply.body).expect("text");
         let token = text.rsplit(r#""token":""#).next().filter(|rest| rest.len() < 100);
         self.token = token.and_then(|rest| rest.split('"').next()).unwrap_or_default().to_owned();
@@ -66,7 +66,7 @@ impl Walk<'_> {
 #[ignore = "by hand: scripts/bench-serve"]
 fn by_hand_requests_a_second() {
     for projects in PROJECTS {
-        // A disk is measured by others.
+        // Other benchmarks measure the disk.
         let sandbox = Sandbox::in_memory();
         sandbox.ok(&["init"]);
         let mut vault = sandbox.open_vault();

@@ -1,5 +1,5 @@
-//! What comes to `serve` from a hostile or a broken client: it is refused, costs little, changes nothing, and of a value in
-//! it nothing is said. Bytes over TCP, as any program can send them.
+//! Hostile and broken clients of `serve`: their requests are refused, cost little and change nothing, and values in them are
+//! not repeated. They send bytes over TCP, as any program can.
 
 #![allow(clippy::disallowed_methods, reason = "tests read their own variables")]
 
@@ -11,7 +11,7 @@ use crate::support::served::{MARKER, MOST_MEMORY, Served};
 use crate::support::{FLYTE_LOCAL, Random, Sandbox, require, tally};
 use rustix::process::Signal;
 
-/// A value and what is around it, as README.md says.
+/// A value and its overhead, the limit in the documentation.
 const MOST_BODY: usize = (1 << 20) + (64 << 10);
 
 fn said(reply: &Reply) -> String {
@@ -19,7 +19,7 @@ fn said(reply: &Reply) -> String {
 }
 
 #[test]
-fn what_a_web_page_could_send_is_refused_before_its_body_is_read() {
+fn requests_of_web_pages_are_refused_before_the_body_is_read() {
     let served = Served::new();
     let target = path("CreateSecret");
     let heads: &[(&str, &[&str])] = &[
@@ -47,7 +47,7 @@ fn what_a_web_page_could_send_is_refused_before_its_body_is_read() {
     for (target, lines) in heads {
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
         for verb in ["POST", "GET", "OPTIONS"] {
-            // The body that it promises never comes.
+            // The promised body never comes.
             let request = format!(
                 "{verb} {target} HTTP/1.1\r\n{lines}Content-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
             );
@@ -56,7 +56,7 @@ fn what_a_web_page_could_send_is_refused_before_its_body_is_read() {
             assert!(!reply.head.to_lowercase().contains("access-control"), "{reply:?}");
         }
     }
-    // A Host is not required before HTTP/1.1.
+    // HTTP/1.0 does not require a Host header.
     let old = format!("POST {target} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}");
     assert_eq!(served.serving.connect().ask(old.as_bytes()).status, 403);
     let refused = 3 * heads.len() + 1;
@@ -77,13 +77,13 @@ fn what_a_web_page_could_send_is_refused_before_its_body_is_read() {
         assert!(!reply.as_ref().is_some_and(|(is_ok, _)| *is_ok), "{authority} {headers:?}: {reply:?}");
     }
     let log = served.unharmed();
-    // For each reason once: a page could fill the terminal with it.
+    // Each reason is logged once, because a page could fill the terminal.
     assert_eq!(log.matches("refused a request").count(), 3, "{log}");
     assert!(!log.contains("CreateSecret"), "{log}");
     tally(&format!("serve: {} requests of web pages refused", refused + headers.len()));
 }
 
-/// A bomb: 1 MiB that unpacks to a gibibyte of zeros, of which each mebibyte is the same bytes.
+/// Returns a compression bomb: 1 MiB that unpacks to a gibibyte of zeros. Each mebibyte has the same compressed bytes.
 fn bomb() -> Vec<u8> {
     let mut compressor = flate2::Compress::new(flate2::Compression::best(), false);
     let mut mebibyte = Vec::with_capacity(1 << 14);
@@ -92,7 +92,7 @@ fn bomb() -> Vec<u8> {
     [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255][..], &mebibyte.repeat(1 << 10)].concat()
 }
 
-/// A body in chunks, of which each has this many bytes.
+/// Sends a body in chunks of this many bytes.
 fn chunked(headers: &[(&str, &str)], body: &[u8], size: usize) -> Vec<u8> {
     let mut request = format!("POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", path("CreateSecret"));
     headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
@@ -104,7 +104,7 @@ fn chunked(headers: &[(&str, &str)], body: &[u8], size: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_body_that_is_no_request_is_refused_and_nothing_of_it_is_said() {
+fn an_invalid_body_is_refused_and_not_repeated() {
     let served = Served::new();
     let create = path("CreateSecret");
     let good = with_value("new", MARKER);
@@ -200,7 +200,7 @@ fn a_body_that_is_no_request_is_refused_and_nothing_of_it_is_said() {
 }
 
 #[test]
-fn a_body_that_does_not_come_whole_is_nothing() {
+fn an_incomplete_body_has_no_effect() {
     let served = Served::new();
     let request = call("CreateSecret", &with_value("new", MARKER));
     let chunks = chunked(&JSON, with_value("new", MARKER).as_bytes(), 10);
@@ -209,7 +209,7 @@ fn a_body_that_does_not_come_whole_is_nothing() {
             let mut connection = served.serving.connect();
             connection.send(&request[..sent]);
             connection.stream.shutdown(std::net::Shutdown::Write).expect("it is open");
-            // It may be told so, or nothing.
+            // The service may answer with an error, or not at all.
             let reply = connection.reply();
             assert!(reply.is_none_or(|reply| reply.status >= 400 && !said(&reply).contains(MARKER)), "{sent} bytes");
         }
@@ -226,7 +226,7 @@ fn a_body_that_does_not_come_whole_is_nothing() {
 }
 
 #[test]
-fn no_other_verb_does_anything() {
+fn other_http_methods_do_nothing() {
     let served = Served::new();
     let create = path("CreateSecret");
     let body = with_value("new", MARKER);
@@ -255,7 +255,7 @@ fn random_messages_do_no_harm() {
     let mut random = Random::seeded();
     let proto = [JSON[0], ("Content-Type", "application/proto")];
     // id { name: "new" }, secret_spec { string_value: MARKER }
-    // It may come to stand in the place of a name, and is none.
+    // A changed message may have the value in the place of a name, and the `!` makes it an invalid one.
     let value = format!("{MARKER}!");
     let spec = [&[0x0a, value.len() as u8][..], value.as_bytes()].concat();
     let good = [&[0x0a, 5, 0x0a, 3][..], b"new", &[0x12, spec.len() as u8], &spec].concat();
@@ -266,7 +266,7 @@ fn random_messages_do_no_harm() {
         if random.below(4) == 0 {
             message = (0..random.below(200)).map(|_| random.below(256) as u8).collect();
         } else {
-            // Not its value, nor the name: only what says what is what.
+            // Only the framing is changed, not the value or the name.
             for _ in 0..1 + random.below(3) {
                 let at = [0, 1, 2, 3, 7, 8, 9, 10][random.below(8) as usize];
                 message[at] = random.below(256) as u8;
@@ -278,7 +278,7 @@ fn random_messages_do_no_harm() {
         assert!([200, 400, 404, 409, 429].contains(&reply.status), "{message:?}: {reply:?}");
         assert!(!said(&reply).contains(MARKER), "{message:?}: {reply:?}");
         if reply.status == 200 && method == "CreateSecret" {
-            // A message may lose a part of its end, or of its head, and be one still.
+            // A message without a part of its beginning or end may still be valid.
             let listed = connection.call("ListSecrets", "{}").json();
             for secret in listed["secrets"].as_array().expect("a list") {
                 let id = secret["id"].clone();
@@ -297,7 +297,7 @@ fn random_messages_do_no_harm() {
 }
 
 #[test]
-fn who_closes_at_once_is_nobody() {
+fn clients_that_close_at_once_do_no_harm() {
     let served = Served::new();
     let request = call("CreateSecret", &with_value("new", MARKER));
     for round in 0..200 {
@@ -311,7 +311,7 @@ fn who_closes_at_once_is_nobody() {
 }
 
 #[test]
-fn who_comes_and_goes_is_let_in_each_time() {
+fn short_connections_are_accepted_every_time() {
     let served = Served::new();
     std::thread::scope(|threads| {
         for _ in 0..4 {
@@ -328,11 +328,11 @@ fn who_comes_and_goes_is_let_in_each_time() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn where_the_kernel_cannot_be_asked_whose_a_connection_is_its_tables_are_read() {
+fn the_kernels_tables_name_a_connections_owner_when_netlink_fails() {
     require("strace", "strace");
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
-    // All sockets but the first one, which listens. With -D, strace is nobody's parent.
+    // All sockets except the first, which listens. With -D, strace is not the parent of its tracee.
     let mut command = sandbox.program("strace");
     command.args(["-D", "-f", "-o", "trace", "-e", "trace=socket", "-e", "inject=socket:error=EACCES:when=2+"]);
     command.args([FLYTE_LOCAL, "serve", "--port=0"]);
@@ -367,7 +367,7 @@ fn the_sixty_fifth_connection_waits_for_its_turn() {
 }
 
 #[test]
-fn a_head_has_a_limit() {
+fn a_requests_head_has_a_limit() {
     let served = Served::new();
     let start = format!("POST {} HTTP/1.1\r\nHost: localhost\r\n", path("GetSecret"));
     let long = format!("{start}X: {}\r\n\r\n", MARKER.repeat(1 << 17));
@@ -391,7 +391,7 @@ fn a_head_has_a_limit() {
 }
 
 #[test]
-fn requests_that_do_not_wait_for_replies_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let served = Served::new();
     let mut connection = served.serving.connect();
     let names = ["s", "missing", "s", "a b"];
@@ -404,7 +404,7 @@ fn requests_that_do_not_wait_for_replies_are_answered_in_their_order() {
             assert_eq!(connection.reply().expect("a reply").code(), expected);
         }
     });
-    // Of two lengths, neither counts.
+    // A request with two lengths is refused.
     for smuggled in ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Content-Length: 5\r\nContent-Length: 50"] {
         let mut connection = served.serving.connect();
         connection.send(format!("POST /x HTTP/1.1\r\nHost: localhost\r\n{smuggled}\r\n\r\n").as_bytes());
@@ -417,11 +417,11 @@ fn requests_that_do_not_wait_for_replies_are_answered_in_their_order() {
 }
 
 #[test]
-fn streams_of_one_connection_are_bounded_too() {
+fn the_streams_of_a_connection_are_limited() {
     let served = Served::new();
     let get = about("s");
     let json = [("content-type", "application/json")];
-    // As many as are let in, each to its reply; the others are refused by the protocol, and may be asked again.
+    // The service answers as many streams as it allows, and refuses the others as the protocol says, so that a client may retry.
     let mut http2 = served.serving.http2();
     let streams: Vec<u32> =
         (0..300).map(|_| http2.post("localhost", &path("GetSecret"), &json, get.as_bytes())).collect();
@@ -429,7 +429,7 @@ fn streams_of_one_connection_are_bounded_too() {
     while answered.len() + refused.len() < streams.len() {
         let frame = http2.frame().expect("the connection stays");
         match frame.kind {
-            // More of it may come to a stream that was refused already.
+            // More frames may come for a stream that was refused.
             RESET => drop(refused.insert(frame.stream)),
             _ if frame.ends => drop(answered.insert(frame.stream)),
             _ => {}
@@ -437,7 +437,7 @@ fn streams_of_one_connection_are_bounded_too() {
     }
     assert!(answered.len() >= 16, "{answered:?} answered, {refused:?} refused");
 
-    // Opened and given up at once, over and over.
+    // Streams that are opened and reset at once, repeatedly.
     let mut http2 = served.serving.http2();
     for _ in 0..20_000 {
         let own =
@@ -448,7 +448,7 @@ fn streams_of_one_connection_are_bounded_too() {
     let ended = std::iter::from_fn(|| http2.frame()).any(|frame| frame.kind == GO_AWAY);
     assert!(ended, "it is let go on");
 
-    // Frames that are none, and a head that never ends.
+    // Frames of unknown or misplaced kinds, and a head that never ends.
     for (kind, flags, content) in [(HUGE_KIND, 0, vec![0; 100]), (1, 0, vec![0; 16_384]), (9, 0, vec![0; 16_384])] {
         let mut http2 = served.serving.http2();
         for _ in 0..200 {
@@ -464,5 +464,5 @@ fn streams_of_one_connection_are_bounded_too() {
     ));
 }
 
-/// A kind of frame that there is not.
+/// An undefined kind of frame.
 const HUGE_KIND: u8 = 200;

@@ -1,5 +1,5 @@
-//! `serve` with all its connections at work, and the command line at the same vault: each answer is right, nothing that was
-//! acknowledged is lost, also when it is killed.
+//! `serve` with the maximum number of busy connections, and the command line on the same vault: each answer is right, and no
+//! acknowledged write is lost, even if the service is killed.
 
 #![allow(clippy::disallowed_methods, reason = "tests read their own variables")]
 
@@ -13,23 +13,23 @@ use crate::support::{Random, Sandbox, tally, until};
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
-/// As many as are let in.
+/// The number of connections that the service accepts.
 const CLIENTS: usize = 64;
 
-/// In how many secrets each of them, and each writer at the command line, writes.
+/// The number of secrets that belong to each client, and to each writer with the command line.
 const OWN: u64 = 4;
 
-/// And all of them together.
+/// The number of secrets that all of them write.
 const SHARED: usize = 4;
 
-/// The most that the service may ever have in memory, in KiB.
+/// The memory that the service may use at most, in KiB.
 const MOST_MEMORY: usize = 128 << 10;
 
 fn is_long() -> bool {
     std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some()
 }
 
-/// A value from which a mixture of two would show.
+/// Returns a value that would show if it were mixed with another.
 fn value(owner: &str, round: usize) -> String {
     format!("{owner}.{round};").repeat(1 + round % 100)
 }
@@ -41,16 +41,16 @@ fn is_whole(value: &[u8]) -> bool {
     round.is_some_and(|round| text == stamp.repeat(1 + round % 100))
 }
 
-/// What all clients write: how often it was created, less how often it was deleted.
+/// For each shared secret, how often it was created less how often it was deleted.
 #[derive(Default)]
 struct Shared([AtomicI64; SHARED]);
 
-/// A client that has secrets of its own, in a project of its own, and knows what they are.
+/// A client with secrets that only it writes, in a separate project, and that remembers their values.
 struct Client {
     connection: Connection,
     project: String,
     own: BTreeMap<String, String>,
-    /// What was asked for and not answered: a secret, and what it may be now.
+    /// An unanswered request: a secret, and the value that it may have now.
     pending: Option<(String, Option<String>)>,
     round: usize,
 }
@@ -61,7 +61,7 @@ impl Client {
         Self { connection: Connection::to(address), project, own: BTreeMap::new(), pending: None, round: 0 }
     }
 
-    /// How a call ends; `None` if the service does first.
+    /// Calls a method. Returns its code and reply; `None` if the service ends first.
     fn call(&mut self, method: &str, request: &serde_json::Value) -> Option<(String, serde_json::Value)> {
         let text = request.to_string();
         let request = match self.round % 3 {
@@ -73,7 +73,7 @@ impl Client {
         Some((reply.code(), reply.json()))
     }
 
-    /// Creates, updates or deletes one of its own secrets. Whether it was answered, as it had to be.
+    /// Creates, updates or deletes one of the client's secrets. Returns true if there was an answer, which must be right.
     fn write(&mut self, random: &mut Random) -> bool {
         self.round += 1;
         let name = format!("own-{}", random.below(OWN));
@@ -104,7 +104,7 @@ impl Client {
         true
     }
 
-    /// As one that others write too.
+    /// Writes a secret that others write too.
     fn write_shared(&mut self, shared: &Shared, random: &mut Random) {
         self.round += 1;
         let index = random.below(SHARED as u64) as usize;
@@ -122,7 +122,7 @@ impl Client {
         }
     }
 
-    /// Asks for one of its own.
+    /// Reads one of the client's secrets.
     fn get(&mut self, random: &mut Random) {
         let name = format!("own-{}", random.below(OWN));
         let id = json!({ "name": name, "project": self.project });
@@ -132,7 +132,7 @@ impl Client {
         assert!(!code.is_empty() || reply["secret"]["id"] == id, "{reply}");
     }
 
-    /// Lists its own, or, page by page, everybody's. How many calls it took.
+    /// Lists the client's secrets or, page by page, all secrets. Returns the number of calls.
     fn list(&mut self, everything: bool, random: &mut Random) -> usize {
         let limit = [2, 10, 100, 0][random.below(4) as usize];
         let project = if everything { "" } else { self.project.as_str() };
@@ -156,11 +156,11 @@ impl Client {
         let own: Vec<_> = found.into_iter().filter(|(project, ..)| *project == self.project).collect();
         let expected: Vec<_> =
             self.own.keys().map(|name| (self.project.clone(), String::new(), name.clone())).collect();
-        assert_eq!(own, expected, "what nobody else writes");
+        assert_eq!(own, expected, "secrets of this client alone");
         calls
     }
 
-    /// Its part of the work; how often it wrote, and how often it called.
+    /// Does this client's part of the work. Returns the numbers of writes and of calls.
     fn work(&mut self, calls: usize, shared: &Shared, random: &mut Random) -> (usize, usize) {
         let (mut writes, mut called) = (0, 0);
         while called < calls {
@@ -180,7 +180,7 @@ impl Client {
         (writes, called)
     }
 
-    /// That the vault has what it knows; what may have happened or not is what it knows then.
+    /// Asserts that the vault has what the client expects. The outcome of an unanswered request may be either.
     fn compare(&mut self, sandbox: &Sandbox) {
         for index in 0..OWN {
             let name = format!("own-{index}");
@@ -198,7 +198,7 @@ impl Client {
     }
 }
 
-/// A writer at the command line, until it is told to stop; how often it wrote.
+/// Writes with the command line until stopped. Returns the number of writes.
 fn commands(sandbox: &Sandbox, index: usize, shared: &Shared, stop: &AtomicBool, random: &mut Random) -> usize {
     let (owner, mut own, mut round) = (format!("cli{index}"), BTreeMap::new(), 0);
     let write = |verb: &str, name: &str, value: &str, scope: &[&str]| {
@@ -244,7 +244,7 @@ fn commands(sandbox: &Sandbox, index: usize, shared: &Shared, stop: &AtomicBool,
     round
 }
 
-/// Stops the writers also when a client panics: else the test would never end.
+/// Stops the writers even if a client panics. Otherwise the test would never end.
 struct StopWhenDropped<'a>(&'a AtomicBool);
 
 impl Drop for StopWhenDropped<'_> {
@@ -256,7 +256,7 @@ impl Drop for StopWhenDropped<'_> {
 #[test]
 fn ten_thousand_requests_and_writers_at_the_command_line_lose_nothing() {
     let calls = if is_long() { 100_000 } else { 10_000 } / CLIENTS + 1;
-    // What it shows does not depend on the disk.
+    // The test does not depend on the disk.
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
     let seed = Random::seeded().below(u64::MAX);
@@ -288,7 +288,7 @@ fn ten_thousand_requests_and_writers_at_the_command_line_lose_nothing() {
             (writes, called) = (writes + wrote, called + asked);
         }
         stop.store(true, Ordering::Relaxed);
-        typed = typists.into_iter().map(|typist| typist.join().expect("every command ends as it should")).sum();
+        typed = typists.into_iter().map(|typist| typist.join().expect("every command has the expected outcome")).sum();
     });
     let seconds = start.elapsed().as_secs_f64();
     clients.iter_mut().for_each(|client| client.compare(&sandbox));
@@ -314,7 +314,7 @@ fn ten_thousand_requests_and_writers_at_the_command_line_lose_nothing() {
 }
 
 #[test]
-fn what_was_acknowledged_is_there_when_it_is_killed() {
+fn acknowledged_writes_survive_a_kill_of_the_service() {
     const WRITERS: usize = 8;
     let kills = if is_long() { 500 } else { 20 };
     let sandbox = Sandbox::in_memory();

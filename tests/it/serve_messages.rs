@@ -1,5 +1,5 @@
-//! Our copy of Flyte's messages (`src/service/messages.proto`) next to those of the installed SDKs, and their JSON next to what
-//! protobuf's own Python makes of it.
+//! Compares our copy of Flyte's messages (`src/service/messages.proto`) with those of the installed SDKs, and their JSON with
+//! that of protobuf's own Python.
 
 #![allow(clippy::disallowed_methods, reason = "tests write files, and read the environment")]
 
@@ -22,14 +22,14 @@ fn messages<A: AsRef<std::ffi::OsStr>>(sandbox: &Sandbox, sdk: &str, arguments: 
     serde_json::from_slice(&ran.stdout).unwrap_or_else(|error| panic!("{sdk}: {error}: {ran:?}"))
 }
 
-/// What the SDK's description has and ours leaves out: there is nothing that a vault could say in it.
+/// Fields that the SDK's description has and ours leaves out: a vault has no values for them.
 const LEFT_OUT: [&str; 3] = [
     "flyteidl2.secret.SecretStatus 2",
     "flyteidl2.secret.SecretPresenceStatus",
     "flyteidl2.secret.ClusterSecretStatus",
 ];
 
-/// What the oldest SDK does not have yet.
+/// Fields that the oldest SDK does not have yet.
 const NEWER: [&str; 3] = [
     "flyteidl2.secret.GetSecretRequest 2",
     "flyteidl2.secret.DeleteSecretRequest 2",
@@ -38,7 +38,7 @@ const NEWER: [&str; 3] = [
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn the_messages_and_paths_are_flytes() {
+fn messages_and_paths_match_flytes() {
     let sandbox = Sandbox::new();
     let ours = root().join("fixtures/messages.descriptor");
     let serving = sandbox.serve();
@@ -52,7 +52,7 @@ fn the_messages_and_paths_are_flytes() {
             for (number, field) in fields {
                 let place = format!("{name} {number}");
                 if sdk == "oldest" && NEWER.contains(&&*place) {
-                    assert_eq!(their.get(number), None, "{place} is no newer");
+                    assert_eq!(their.get(number), None, "{place} is not new");
                     continue;
                 }
                 assert_eq!(Some(field), their.get(number), "{sdk}: {place}");
@@ -85,7 +85,7 @@ fn the_messages_and_paths_are_flytes() {
     tally(&format!("serve: {compared} fields of messages and values of enums are those of two SDKs"));
 }
 
-/// Each secret of a vault with its value, by its words.
+/// Returns each secret of a vault with its value, by its name and scope in words.
 fn contents(sandbox: &Sandbox) -> BTreeMap<String, (String, Vec<u8>)> {
     let (vault, identities) = (sandbox.open_vault(), sandbox.identities());
     let listing = vault.list(&Default::default()).expect("listed");

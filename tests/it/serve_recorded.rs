@@ -1,6 +1,6 @@
-//! What the real clients send, recorded once in `fixtures/service`, and replayed without Python: `newest/` has requests of HTTP/1.1
-//! (Connect, gzip), `oldest.connection` all that a client sent on one connection of HTTP/2 (gRPC). To record them anew, while
-//! nothing else has the port 30081:
+//! Requests of the real clients, recorded in `fixtures/service` and replayed without Python: `newest/` has requests of HTTP/1.1
+//! (Connect, gzip), and `oldest.connection` all bytes that a client sent on one connection of HTTP/2 (gRPC). To record them
+//! again, while port 30081 is free:
 //!
 //!     cargo test --test it by_hand_record -- --ignored
 
@@ -15,7 +15,7 @@ use crate::support::http::Serving;
 use crate::support::{Ran, Sandbox, python, secret_id, tally};
 use flyte_local::vault::Metadata;
 
-/// That of `serve` alone: so nothing that was recorded has another one, which would differ each time.
+/// The default port of `serve`, so that the recorded bytes do not differ each time.
 const PORT: u16 = 30081;
 
 fn fixtures() -> PathBuf {
@@ -25,7 +25,7 @@ fn fixtures() -> PathBuf {
 /// A reply's message, or the status and the code of an error.
 type Outcome = Result<Body, (u16, &'static str)>;
 
-/// The calls of `tests/python/record_calls.py`, in their order, and what each comes to.
+/// The calls of `tests/python/record_calls.py`, in order, each with its outcome.
 const OUTCOMES: [(&str, Outcome); 14] = [
     ("CreateSecret", Ok(Body::Empty)),
     ("CreateSecret", Err((409, "already_exists"))),
@@ -43,7 +43,7 @@ const OUTCOMES: [(&str, Outcome); 14] = [
     ("ListSecrets", Ok(Body::Page(&["project/p/domain/d/scoped"], ""))),
 ];
 
-/// A message, by what it is about.
+/// The content of a message.
 #[derive(Clone, Copy)]
 enum Body {
     Empty,
@@ -51,11 +51,11 @@ enum Body {
     Page(&'static [&'static str], &'static str),
 }
 
-/// The secrets as they were when the message was made: some are deleted later.
+/// The metadata of secrets at the time of a message, because some are deleted later.
 type Seen = std::collections::BTreeMap<&'static str, Metadata>;
 
 impl Body {
-    /// Its bytes: each field here is short, and written even if another writer would pack it otherwise.
+    /// Returns the message's bytes. Every field here is short, and written even if other writers would pack it differently.
     fn bytes(self, sandbox: &Sandbox, seen: &mut Seen) -> Vec<u8> {
         let mut secret = |place: &'static str| {
             let metadata = sandbox.open_vault().metadata(&secret_id(place));
@@ -89,22 +89,22 @@ fn varint(mut number: u64) -> Vec<u8> {
     written
 }
 
-/// A field that is a number; 0 is left out.
+/// Encodes a numeric field; 0 is left out.
 fn number(field: u8, number: u64) -> Vec<u8> {
     if number == 0 { Vec::new() } else { [vec![field << 3], varint(number)].concat() }
 }
 
-/// A field that is a message.
+/// Encodes a message field.
 fn bytes(field: u8, bytes: &[u8]) -> Vec<u8> {
     [vec![field << 3 | 2], varint(bytes.len() as u64), bytes.to_vec()].concat()
 }
 
-/// A field that is a text; the empty one is left out.
+/// Encodes a text field; an empty one is left out.
 fn text(field: u8, text: &str) -> Vec<u8> {
     if text.is_empty() { Vec::new() } else { bytes(field, text.as_bytes()) }
 }
 
-/// The message `Secret`: its numbers are those of Flyte's description.
+/// Encodes the message `Secret`, with the field numbers of Flyte's description.
 fn secret(metadata: &Metadata) -> Vec<u8> {
     let (id, created) = (&metadata.id, metadata.created);
     let project = id.scope.project().map_or("", |project| project.as_str());
@@ -116,8 +116,8 @@ fn secret(metadata: &Metadata) -> Vec<u8> {
     [bytes(1, &[name, text(3, domain), text(4, project)].concat()), bytes(2, &about)].concat()
 }
 
-/// What the vault holds in the end.
-fn assert_all_is_as_it_was_recorded(sandbox: &Sandbox, serving: Serving, calls: usize) {
+/// Asserts the final content of the vault and of the log.
+fn assert_state_after_replay(sandbox: &Sandbox, serving: Serving, calls: usize) {
     let value = |place| sandbox.value(place);
     assert_eq!(value("org/recorded"), Some(b"updated".to_vec()));
     assert_eq!(value("org/text"), None);
@@ -180,7 +180,7 @@ fn recorded_requests_of_the_newest_sdk_are_answered() {
         }
     }
     assert_eq!(outcomes.len(), 0, "not all calls were recorded");
-    assert_all_is_as_it_was_recorded(&sandbox, serving, names.len());
+    assert_state_after_replay(&sandbox, serving, names.len());
     tally(&format!("serve: {} recorded requests of the newest SDK answered as expected", names.len()));
 }
 
@@ -220,7 +220,7 @@ impl Frame {
     }
 }
 
-/// The data that were sent on a stream until its end.
+/// Returns the data sent on a stream until its end.
 fn answer(connection: &mut impl Read, stream: u32) -> Vec<u8> {
     let mut data = Vec::new();
     loop {
@@ -239,8 +239,8 @@ fn answer(connection: &mut impl Read, stream: u32) -> Vec<u8> {
     }
 }
 
-/// How a call ended is in headers that are compressed with what came before: the log tells it, and that a failed call has no
-/// message. The replies are read, as their bytes are those of Connect's.
+/// The headers with the outcome of a call are compressed with state, so the log shows the outcome instead, and a failed call
+/// has no message. The messages are compared, because they have the same bytes as Connect's.
 #[test]
 fn a_recorded_connection_of_the_oldest_sdk_is_answered() {
     let sandbox = Sandbox::new();
@@ -268,15 +268,15 @@ fn a_recorded_connection_of_the_oldest_sdk_is_answered() {
         assert_eq!(data, expected, "{method}");
     }
     assert_eq!(outcomes.len(), 0, "not all calls were recorded");
-    assert_all_is_as_it_was_recorded(&sandbox, serving, calls);
+    assert_state_after_replay(&sandbox, serving, calls);
     tally(&format!("serve: {calls} recorded calls of the oldest SDK answered as expected"));
 }
 
-/// Stands between clients and a service, and keeps what the clients send.
+/// Sits between clients and a service, and keeps the bytes that the clients send.
 #[derive(Clone, Default)]
 struct Tap {
     service: Arc<Mutex<Option<SocketAddr>>>,
-    /// By connection.
+    /// The bytes of each connection.
     kept: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
@@ -308,7 +308,7 @@ impl Tap {
         });
     }
 
-    /// All that this SDK sends, by connection: one after the other.
+    /// Records all bytes that this SDK sends, one connection after another.
     fn record(&self, sdk: &str) -> Vec<Vec<u8>> {
         let sandbox = Sandbox::new();
         let serving = sandbox.serve();

@@ -1,4 +1,4 @@
-//! Writes through `serve`, one after the other, while somebody else has the vault's lock and clients do not wait.
+//! Writes through `serve`, one after the other, while another process holds the vault's lock and clients give up.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -9,19 +9,19 @@ use crate::support::http::{Connection, JSON, Serving, about, path, post, with_va
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
-/// A service that waits for the vault's lock longer than any test.
+/// Starts a service that waits for the vault's lock longer than any test.
 fn serve(sandbox: &Sandbox) -> Serving {
     let mut command = sandbox.command(&["serve", "--port", "0"]);
     command.env("FLYTE_LOCAL_LOCK_TIMEOUT", "3600");
     Serving::start(command, &sandbox.work())
 }
 
-/// A request whose client gives it up soon.
+/// Returns a request with a short deadline.
 fn impatient(method: &str, json: &str) -> Vec<u8> {
     post(&path(method), &[&JSON[..], &[("Connect-Timeout-Ms", "100")]].concat(), json.as_bytes())
 }
 
-/// The lock of a vault, until it is dropped.
+/// Locks a vault until the file is dropped.
 fn lock(sandbox: &Sandbox) -> File {
     let file = File::options().read(true).write(true).open(sandbox.vault().join(".lock")).expect("there is one");
     flock(&file, FlockOperation::LockExclusive).expect("taken");
@@ -29,7 +29,7 @@ fn lock(sandbox: &Sandbox) -> File {
 }
 
 #[test]
-fn who_waits_for_the_lock_keeps_nobody_from_reading_and_is_not_done_later() {
+fn a_write_that_waits_for_the_lock_does_not_block_reads_and_is_dropped_at_its_deadline() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "known", "value"]);
     let serving = serve(&sandbox);
@@ -41,17 +41,17 @@ fn who_waits_for_the_lock_keeps_nobody_from_reading_and_is_not_done_later() {
         assert!(serving.connect().call("GetSecret", &about("known")).code().is_empty());
     }
     drop(held);
-    // By the answer to this one, those that were begun before are over.
+    // When this call is answered, those before it are over.
     assert_eq!(serving.connect().call("UpdateSecret", &with_value("known", "another")).code(), "");
     let written = names.iter().filter(|name| sandbox.run(&["get", "secret", name]).code == 0).count();
-    assert!(written <= 1, "{written} were written that nobody waited for");
+    assert!(written <= 1, "{written} abandoned writes were made");
     for name in &names {
         assert!(serving.log().contains(&format!("CreateSecret secret {name} (organization): canceled\n")), "{name}");
     }
 }
 
 #[test]
-fn what_was_given_up_does_not_replace_what_was_acknowledged_after_it() {
+fn an_abandoned_write_does_not_replace_a_later_acknowledged_one() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "known", "value"]);
     let serving = serve(&sandbox);
@@ -72,7 +72,7 @@ fn what_was_given_up_does_not_replace_what_was_acknowledged_after_it() {
 }
 
 #[test]
-fn an_image_pull_secret_is_one_by_its_value_and_its_place() {
+fn an_image_pull_secret_needs_a_fitting_value_and_scope() {
     let sandbox = Sandbox::new();
     let document = r#"{"auths":{"ghcr.io":{"auth":"bWU6aHVudGVyMg=="}}}"#;
     let serving = serve(&sandbox);
@@ -96,7 +96,7 @@ fn an_image_pull_secret_is_one_by_its_value_and_its_place() {
     assert_eq!(write("UpdateSecret", "", "hunter2").code(), "invalid_argument");
     let other = document.replace("ghcr.io", "docker.io");
     assert_eq!(write("UpdateSecret", "", &other).code(), "");
-    // What says no type leaves it as it is, and is to fit.
+    // An update without a type keeps the secret's type, and its value must fit that type.
     let mut update = |value: &str| connection.call("UpdateSecret", &with_value("ghcr", value)).code();
     assert_eq!(update("hunter2"), "invalid_argument");
     assert_eq!(update(&document.replace('"', "\\\"")), "");
@@ -108,10 +108,10 @@ fn an_image_pull_secret_is_one_by_its_value_and_its_place() {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn where_users_cannot_be_told_apart_nobody_is_let_in() {
+fn all_connections_are_refused_when_users_cannot_be_distinguished() {
     crate::support::require("unshare", "util-linux");
     let sandbox = Sandbox::new();
-    // In a user namespace that has no users, all of them have one number.
+    // In a user namespace without mapped users, all of them have one number.
     let mut command = sandbox.program("unshare");
     command.args(["--user", crate::support::FLYTE_LOCAL, "serve", "--port", "0"]);
     let serving = Serving::start(command, &sandbox.work());

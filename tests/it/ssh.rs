@@ -1,4 +1,4 @@
-//! Keys of OpenSSH's, of each kind that `ssh-keygen` makes here: a vault made with one is opened by it, and by stock age.
+//! OpenSSH keys of each kind that `ssh-keygen` makes here: a vault made with a key is opened with it, also by stock age.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
 
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 const PASSPHRASE: &str = "a passphrase";
 
-/// Makes a vault with the key, and opens a secret of it with flyte-local and with age.
+/// Makes a vault with the key, and opens one of its secrets with flyte-local and with age.
 fn opens(sandbox: &Sandbox, key: &str, passphrase: &str) {
     require("age", "age");
     let vault = format!("vault-{key}");
@@ -30,7 +30,7 @@ fn opens(sandbox: &Sandbox, key: &str, passphrase: &str) {
     let ran = if passphrase.is_empty() { sandbox.run(&read) } else { sandbox.with_passphrases(&[passphrase], &read) };
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"its value"[..]), "{key}: {ran:?}");
 
-    // Go's library, which age uses, has no other ciphers than these.
+    // Go's library, which age uses, supports no other ciphers.
     if ["aes128-ctr", "aes192-ctr", "aes256-gcm@openssh.com"].contains(&key) {
         return;
     }
@@ -82,7 +82,7 @@ fn each_kind_of_key_opens_the_vault_that_was_made_with_it() {
     tally(&format!("OpenSSH keys: {kinds} kinds, with and without a passphrase, open the vault made with them"));
 }
 
-/// Has the passphrase of a key take this many rounds to try.
+/// Makes a key claim that trying its passphrase takes this many rounds.
 fn ask_for_rounds(key: &Path, rounds: u32) {
     let text = std::fs::read_to_string(key).expect("there");
     let lines: Vec<_> = text.lines().collect();
@@ -97,7 +97,7 @@ fn ask_for_rounds(key: &Path, rounds: u32) {
 
 #[test]
 #[ignore = "needs the Flyte SDKs, OpenSSH, Python and age: scripts/test"]
-fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
+fn a_key_type_without_age_support_is_named_and_makes_no_vault() {
     let sandbox = Sandbox::empty();
     sandbox.ssh_key("ecdsa", &["ecdsa"], "");
     sandbox.ssh_key("ecdsa-locked", &["ecdsa"], PASSPHRASE);
@@ -106,7 +106,7 @@ fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
     sandbox.ssh_keygen(&["-q", "-p", "-m", "PEM", "-P", "", "-N", PASSPHRASE, "-f", "rsa"]);
     sandbox.ssh_key("pkcs8", &["rsa", "-b", "2048", "-m", "PKCS8"], "");
     sandbox.ssh_key("cipher", &["ed25519", "-Z", "3des-cbc"], PASSPHRASE);
-    // Others may read it, and it opens nothing either way.
+    // Others may read this file, which opens nothing in any case.
     std::fs::copy(sandbox.work().join("ecdsa.pub"), sandbox.work().join("closed")).expect("copied");
     crate::support::identities::private(&sandbox.work().join("closed"));
     sandbox.ssh_key("rounds", &["ed25519"], PASSPHRASE);
@@ -127,7 +127,7 @@ fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
         assert!(ran.stderr.contains(words) && ran.stderr.contains(hint), "{key}: {ran:?}");
         assert!(!sandbox.vault().exists() && !sandbox.identity().exists(), "{key}");
     }
-    // What the hints say helps.
+    // The hints work.
     for (command, key) in [
         (&["-q", "-p", "-P", PASSPHRASE, "-N", "", "-f", "rsa"][..], "rsa"),
         (&["-q", "-p", "-P", "", "-N", "", "-f", "pkcs8"], "pkcs8"),
@@ -140,7 +140,7 @@ fn a_key_that_age_does_not_use_is_refused_by_its_name_and_makes_no_vault() {
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
-fn a_key_in_the_configuration_is_the_one_that_a_vault_is_made_with_and_opened_by() {
+fn a_configured_key_makes_and_opens_a_vault() {
     let sandbox = Sandbox::empty();
     std::fs::create_dir_all(sandbox.home().join(".ssh")).expect("made");
     let directory = sandbox.identity().parent().expect("it has one").to_owned();
@@ -156,7 +156,7 @@ fn a_key_in_the_configuration_is_the_one_that_a_vault_is_made_with_and_opened_by
 
 #[test]
 #[ignore = "needs the Flyte SDKs, OpenSSH and Python: scripts/test"]
-fn a_passphrase_is_asked_for_on_a_terminal_and_only_where_the_key_may_open_the_file() {
+fn a_passphrase_prompt_appears_only_for_keys_that_may_open_the_file() {
     let sandbox = Sandbox::empty();
     for key in ["one", "two"] {
         sandbox.ssh_key(key, &["ed25519"], PASSPHRASE);
@@ -164,7 +164,7 @@ fn a_passphrase_is_asked_for_on_a_terminal_and_only_where_the_key_may_open_the_f
     sandbox.ok(&["--identity", "two", "init"]);
     sandbox.ok(&["create", "secret", "s", "a value"]);
     let both = [FLYTE_LOCAL, "--identity", "one", "--identity", "two", "get", "secret", "s", "--reveal"];
-    // That of the other is not asked for: the header of the file says that it does not open it.
+    // The other key's passphrase is not requested: the file's header shows that the key does not open it.
     let session = answering(&sandbox, &[PASSPHRASE], &both);
     assert_eq!((session.code, session.shown.as_str()), (0, "passphrase of two: \r\na value"));
     let session = answering(&sandbox, &["another guess", PASSPHRASE], &both);

@@ -1,6 +1,6 @@
-//! Output through the mask on pipes and files: all of it, unchanged but for the values, and to where it belongs.
+//! Masked output on pipes and files: all of it arrives, unchanged except for the values, on the right stream.
 //!
-//! Nothing here waits for a time: a test that reads waits for the bytes.
+//! No test waits for a fixed time: a test that reads waits for the bytes.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -19,7 +19,7 @@ fn sandbox() -> Sandbox {
 
 const MASKED: [&str; 5] = ["exec", "--mask", "--secret", "a", "--"];
 
-/// `flyte-local exec --mask --secret a -- python3 -c SCRIPT`.
+/// Returns the command `flyte-local exec --mask --secret a -- python3 -c SCRIPT`.
 fn masked(sandbox: &Sandbox, script: &str) -> Command {
     sandbox.command(&[&MASKED[..], &["python3", "-c", script]].concat())
 }
@@ -29,6 +29,7 @@ fn ran(command: &mut Command) -> Ran {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn every_byte_passes_and_the_streams_stay_apart() {
     let script = "
 import os
@@ -43,6 +44,7 @@ os.write(2, every[::-1])
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn fifty_megabytes_arrive_on_each() {
     let script = "
 import os, threading
@@ -79,6 +81,7 @@ threads = [threading.Thread(target=fill, args=args) for args in [(1, b'a-long-se
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_value_in_many_writes_is_masked() {
     let script = "
 import os, sys, time
@@ -103,7 +106,7 @@ for size in (8192, 65536):
     assert_eq!(ran.stderr, "<*****>");
 }
 
-/// What a child writes and when, told by lines on its standard input.
+/// A child that writes text when a line on its standard input tells it to.
 struct Told {
     child: Child,
     shown: Vec<u8>,
@@ -124,7 +127,7 @@ for line in sys.stdin:
         writeln!(self.child.stdin.as_mut().expect("piped"), "{text}").expect("written");
     }
 
-    /// Waits until this was shown.
+    /// Waits until this text appears.
     fn expect(&mut self, text: &str) {
         let stdout = self.child.stdout.as_mut().expect("piped");
         while self.shown.len() < text.len() {
@@ -138,12 +141,13 @@ for line in sys.stdin:
 }
 
 #[test]
-fn what_was_held_back_is_shown_when_the_stream_is_idle() {
+#[ignore = "needs Python: scripts/test"]
+fn held_back_output_appears_when_the_stream_is_idle() {
     let sandbox = sandbox();
     let mut told = Told::start(&sandbox);
     told.write("a-long-");
     told.expect("a-long-");
-    // The rest of it, after that.
+    // The rest of the value comes after that.
     told.write("secret-value");
     told.expect("a-long-*****");
     told.write(" a");
@@ -155,13 +159,14 @@ fn what_was_held_back_is_shown_when_the_stream_is_idle() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_the_childs_to_notice() {
+#[ignore = "needs Python: scripts/test"]
+fn the_child_notices_that_its_reader_is_gone() {
     let sandbox = sandbox();
     for (script, ends) in [
-        // As `yes` does.
+        // Like `yes`.
         ("import signal, os\nsignal.signal(signal.SIGPIPE, signal.SIG_DFL)\nwhile True: os.write(1, b'x' * 999)", 141),
         ("import os\ntry:\n  while True: os.write(1, b'x' * 999)\nexcept BrokenPipeError: os._exit(7)", 7),
-        // It is told also before it writes.
+        // It notices without a write, too.
         ("import os, select\np = select.poll(); p.register(1, 0); p.poll(); os._exit(8)", 8),
     ] {
         sandbox.file("script.py", script);
@@ -176,7 +181,8 @@ fn a_reader_that_has_gone_is_the_childs_to_notice() {
 }
 
 #[test]
-fn it_goes_where_the_shell_says() {
+#[ignore = "needs Python: scripts/test"]
+fn output_follows_the_shells_redirections() {
     let sandbox = sandbox();
     sandbox.file("script.sh", "echo \"out $A\"; echo \"err $A\" >&2");
     let command = format!("{FLYTE_LOCAL} {} sh script.sh", MASKED.join(" "));
@@ -188,7 +194,7 @@ fn it_goes_where_the_shell_says() {
         (format!("{command} >file 2>&1; echo last >>file"), "", "", Some("out *****\nerr *****\nlast\n")),
         (format!("{{ {command}; echo after; }} >file"), "", "err *****\n", Some("out *****\nafter\n")),
         (format!("{command} 2>&1"), "out *****\nerr *****\n", "", None),
-        // Where there is no standard output, Rust opens the null device.
+        // If standard output is closed, Rust opens the null device.
         (format!("{command} >&-"), "", "err *****\n", None),
         (format!("{command} <&-"), "out *****\n", "err *****\n", None),
     ] {
@@ -202,7 +208,7 @@ fn it_goes_where_the_shell_says() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn a_stream_that_does_not_block_loses_nothing() {
+fn a_nonblocking_stream_loses_nothing() {
     // Its reader begins when the pipe is full.
     let script = "
 import fcntl, os, subprocess, sys
@@ -224,7 +230,8 @@ print(sum(iter(lambda: len(os.read(read, 65536)), 0)), run.wait())
 }
 
 #[test]
-fn standard_input_is_the_childs_own() {
+#[ignore = "needs Python: scripts/test"]
+fn the_child_reads_standard_input_directly() {
     let sandbox = sandbox();
     let input: Vec<u8> = (0..10_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let command = [&MASKED[..], &["cat"]].concat();
@@ -237,7 +244,7 @@ fn standard_input_is_the_childs_own() {
     let output = child.wait_with_output().expect("it ends");
     assert!(output.stdout == writer.join().expect("no panic"), "it arrives changed");
 
-    // And what it leaves is the next one's.
+    // The next command reads what the child has left.
     let line = format!("{{ {FLYTE_LOCAL} {} sh -c 'read line; echo \"$line\"'; cat; }}", MASKED.join(" "));
     sandbox.file("in", "one\ntwo\nthree\n");
     let ran = ran(sandbox.program("sh").args(["-c", &format!("{line} < in")]));
@@ -246,7 +253,7 @@ fn standard_input_is_the_childs_own() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_subprocess_of_a_task_has_the_descriptors_of_plain_python() {
+fn a_tasks_subprocess_has_the_descriptors_of_plain_python() {
     let task = "
 import os
 import subprocess
@@ -287,20 +294,22 @@ if __name__ == '__main__':
 }
 
 #[test]
-fn a_command_has_the_descriptors_it_would_have_without_us() {
+#[ignore = "needs Python: scripts/test"]
+fn a_command_has_the_same_descriptors_without_flyte_local() {
     let sandbox = sandbox();
     let list = "ls /proc/self/fd";
     let plain = ran(sandbox.program("sh").args(["-c", list]));
     let ours = ran(&mut sandbox.command(&[&MASKED[..], &["sh", "-c", list]].concat()));
     assert_eq!((ours.code, ours.text()), (0, plain.text()));
-    // One that the user opens on purpose passes.
+    // A descriptor that the user opens on purpose is inherited.
     let line = format!("{FLYTE_LOCAL} {} sh -c 'echo \"$A\" >&7' 7>file", MASKED.join(" "));
     assert_eq!(ran(sandbox.program("sh").args(["-c", &line])).code, 0);
     assert_eq!(std::fs::read_to_string(sandbox.work().join("file")).expect("a file"), format!("{VALUE}\n"));
 }
 
 #[test]
-fn a_reader_that_takes_nothing_does_not_keep_it_alive() {
+#[ignore = "needs Python: scripts/test"]
+fn a_stalled_reader_does_not_keep_flyte_local_alive() {
     let sandbox = sandbox();
     let script = "
 import os
@@ -313,7 +322,7 @@ while True:
     child.stderr.as_mut().expect("piped").read_exact(&mut ready).expect("a line");
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM)
         .expect("it runs");
-    // Nobody reads its output.
+    // Its output is not read.
     let mut ended = None;
     crate::support::until("it ends", || {
         ended = child.try_wait().expect("known");
@@ -324,7 +333,7 @@ while True:
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_value_so_short_that_hiding_it_spoils_the_output_is_told_of() {
+fn a_value_too_short_to_mask_is_reported() {
     let sandbox = Sandbox::new();
     sandbox.secret("one", "1\n", &[]);
     let task = "

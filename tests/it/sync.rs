@@ -1,5 +1,5 @@
-//! The order of system calls that no outcome shows. A directory that was made survives a power cut: its parent is synced, and
-//! so is one that somebody else made. And a lock is held for as long as what it guards is worked on.
+//! The order of system calls, which no result shows. A new directory survives a power cut because its parent is synced, also
+//! if another process made it. And a lock is held until the work on what it guards is done.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
 
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require};
 
-/// Runs `flyte-local`, which must succeed; the directories it made and those it synced, in order.
+/// Runs `flyte-local`, which must succeed. Returns the directories that it made and synced, in order.
 fn traced(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Call> {
     require("strace", "strace");
     let log = sandbox.work().join("strace.log");
@@ -19,7 +19,7 @@ fn traced(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Call> {
     log.lines().filter(|line| line.ends_with(" = 0")).map(Call::parse).collect()
 }
 
-/// A system call that was made, with the paths that `strace -y` prints in angle brackets.
+/// A system call with the path that `strace -y` prints in angle brackets.
 #[derive(Debug, PartialEq)]
 enum Call {
     /// A directory was made in this one.
@@ -42,7 +42,7 @@ fn name(path: &Path) -> String {
     path.canonicalize().expect("it exists").into_os_string().into_string().expect("UTF-8")
 }
 
-/// Every directory that was made is followed by a sync of the one it was made in, before the next one is made.
+/// Asserts that the parent of each new directory is synced before the next directory is made.
 fn assert_each_is_synced(calls: &[Call], made: usize) {
     let made_in: Vec<_> = calls.iter().enumerate().filter(|(_, call)| matches!(call, Call::MadeIn(_))).collect();
     assert_eq!(made_in.len(), made, "{calls:?}");
@@ -56,9 +56,9 @@ fn assert_each_is_synced(calls: &[Call], made: usize) {
 #[ignore = "needs strace: scripts/test"]
 fn the_parent_of_a_new_directory_is_synced() {
     let sandbox = Sandbox::empty();
-    // `.config`, `.local` and below; then `secrets`. And from `.local/state` to the vault's pins and those of paths.
+    // `.config`, `.local` and their subdirectories, then `secrets`; and the directories from `.local/state` to the pins of vaults and of paths.
     assert_each_is_synced(&traced(&sandbox, &["init"]), 7 + 6);
-    // `project`, `newproj`, `domain`, `dev`. And the same in `seen` of the vault's pins.
+    // `project`, `newproj`, `domain`, `dev`; and the same in `seen`, below the vault's pins.
     let calls = traced(&sandbox, &["create", "secret", "a", "v", "-p", "newproj", "-d", "dev"]);
     assert_each_is_synced(&calls, 4 + 5);
     let secrets = name(&sandbox.vault().join("secrets"));
@@ -67,10 +67,10 @@ fn the_parent_of_a_new_directory_is_synced() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn a_tree_that_was_never_synced_is_synced_by_who_relies_on_it() {
+fn a_writer_syncs_directories_left_unsynced_by_another() {
     let sandbox = Sandbox::new();
     let secrets = sandbox.vault().join("secrets");
-    // As by a writer that was killed before it synced any of them.
+    // The state that a writer leaves if it is killed before any sync.
     let scope = secrets.join("project/p/domain/d");
     std::fs::create_dir_all(&scope).expect("made");
     let calls = traced(&sandbox, &["create", "secret", "a", "v", "-p", "p", "-d", "d"]);
@@ -85,7 +85,7 @@ fn a_tree_that_was_never_synced_is_synced_by_who_relies_on_it() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn what_a_killed_writer_left_is_removed_while_its_lock_is_held() {
+fn a_temporary_file_is_removed_while_its_lock_is_held() {
     require("strace", "strace");
     let sandbox = Sandbox::empty();
     let left = sandbox.identity().with_file_name(".flyte-local-1-1.tmp");
@@ -99,6 +99,6 @@ fn what_a_killed_writer_left_is_removed_while_its_lock_is_held() {
     let log = std::fs::read_to_string(&log).expect("strace's log");
     let of_it: Vec<_> = log.lines().filter(|line| line.contains(".flyte-local-1-1.tmp")).collect();
     let calls: Vec<_> = of_it.iter().filter_map(|line| line.split('(').next()).collect();
-    // Closed before, it would be free for its writer, which would go on with a file that is about to go.
+    // Closed earlier, the file would be free for its writer, which would continue with a file that is about to be removed.
     assert_eq!(calls, ["flock", "unlinkat", "close"], "{of_it:?}");
 }

@@ -1,5 +1,5 @@
-//! The walk of `docs/teams.md`, executed: what each person types there, in a home directory of their own, with a bare
-//! repository between them, and the output compared with the page.
+//! Executes the walk-through of `docs/teams.md`: each person's commands, in a separate home directory, with a shared bare
+//! repository, and compares the output with the page.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
@@ -9,13 +9,13 @@ use std::path::Path;
 use crate::support::pages::{Step, blocks, steps};
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require};
 
-/// Who types on the page.
+/// The people of the page.
 const PEOPLE: [&str; 3] = ["alice", "bob", "ci"];
 
-/// Where the page says that the repository is.
+/// The repository's address on the page.
 const REMOTE: &str = "git@example.com:team.git";
 
-/// Goes on where the last command of this person ended: in its directory, with its variables.
+/// Continues where this person's last command ended: in its directory, with its variables.
 const SCRIPT: &str = r#"
 . "$SESSION"
 eval "$TYPED"
@@ -25,17 +25,17 @@ unset TYPED
 exit $code
 "#;
 
-/// What stands on the page for what differs from run to run: `age1bob…` for bob's key.
+/// The page's placeholders for text that differs from run to run: `age1bob…` for bob's key.
 #[derive(Default)]
 struct Placeholders(BTreeMap<String, String>);
 
 impl Placeholders {
-    /// A command with what its placeholders stand for.
+    /// Returns a command with its placeholders filled in.
     fn fill(&self, command: &str) -> String {
         self.0.iter().fold(command.to_owned(), |command, (placeholder, value)| command.replace(placeholder, value))
     }
 
-    /// Whether a line is what the page says; what a new placeholder stands for is kept.
+    /// Returns true if a line matches the page. Remembers the text for a new placeholder.
     fn match_line(&mut self, expected: &str, actual: &str) -> bool {
         let (expected, actual) = (normal(expected), normal(actual));
         let (expected, actual): (Vec<_>, Vec<_>) = (expected.split(' ').collect(), actual.split(' ').collect());
@@ -62,7 +62,7 @@ impl Placeholders {
         fits && !is_anothers && self.0.entry(placeholder).or_insert_with(|| value.to_owned()) == value
     }
 
-    /// Whether the output is what the page says, where a line `…` stands for any lines.
+    /// Returns true if the output matches the page, where a line `…` stands for any lines.
     fn match_lines(&mut self, expected: &[&str], actual: &[&str]) -> bool {
         match (expected, actual) {
             ([], rest) => rest.is_empty(),
@@ -77,7 +77,7 @@ impl Placeholders {
     }
 }
 
-/// Columns and rules are as wide as what is in them, and times differ.
+/// Normalizes a line: columns and rules are as wide as their content, and times differ.
 fn normal(line: &str) -> String {
     let word = |word: &str| {
         let end = |c: char| !c.is_ascii_alphanumeric();
@@ -99,7 +99,7 @@ struct Person {
 }
 
 impl Person {
-    /// Somebody who has git and flyte-local, and neither a vault nor an identity.
+    /// Makes a person who has git and flyte-local, but neither a vault nor an identity.
     fn new(name: &'static str, repository: &Path) -> Self {
         let sandbox = Sandbox::empty();
         let configuration = format!(
@@ -125,7 +125,7 @@ impl Person {
 
 #[test]
 #[ignore = "needs Git and age: scripts/test"]
-fn the_walk_does_what_it_says() {
+fn the_walk_through_works_as_written() {
     for (tool, package) in [("git", "git"), ("age", "age"), ("age-keygen", "age")] {
         require(tool, package);
     }
@@ -161,7 +161,7 @@ fn the_walk_does_what_it_says() {
     crate::support::tally(&format!("docs/teams.md: {} commands by {} people", steps.len(), PEOPLE.len()));
 }
 
-/// Somebody with keys of their own, who uses another's vault; and their key as an author.
+/// Makes another user with their own keys, who uses the owner's vault. Returns the user's sandbox and author key.
 fn joined(owner: &Sandbox) -> (Sandbox, String) {
     let sandbox = Sandbox::empty();
     sandbox.ok(&["create", "identity"]);
@@ -172,7 +172,7 @@ fn joined(owner: &Sandbox) -> (Sandbox, String) {
 }
 
 #[test]
-fn what_a_former_author_signed_is_told_and_refused_until_it_is_adopted() {
+fn secrets_of_a_former_author_are_reported_and_refused_until_adopted() {
     let alice = Sandbox::new();
     let vault = alice.vault();
     let vault = vault.to_str().expect("UTF-8");
@@ -198,7 +198,7 @@ fn what_a_former_author_signed_is_told_and_refused_until_it_is_adopted() {
         assert_eq!(named.code, 2, "{named:?}");
     }
 
-    // A rekey does not make it hers: it may be what only he knows.
+    // A rekey does not sign it with her key, because only he may know whether the value is right.
     let rekeyed = alice.run(&["rekey"]);
     assert_eq!(rekeyed.code, 13, "{rekeyed:?}");
     let read = |name: &str| alice.run(&["get", "secret", name, "-p", "p", "--reveal"]);
@@ -211,7 +211,7 @@ fn what_a_former_author_signed_is_told_and_refused_until_it_is_adopted() {
 }
 
 #[test]
-fn a_rekey_before_an_author_is_removed_keeps_what_they_wrote() {
+fn a_rekey_before_an_author_is_removed_keeps_their_secrets() {
     let alice = Sandbox::new();
     let vault = alice.vault();
     let vault = vault.to_str().expect("UTF-8");
@@ -227,7 +227,7 @@ fn a_rekey_before_an_author_is_removed_keeps_what_they_wrote() {
 }
 
 #[test]
-fn one_secret_that_is_for_others_is_told_as_one() {
+fn one_secret_for_other_recipients_is_reported_in_the_singular() {
     let alice = Sandbox::new();
     let vault = alice.vault();
     let vault = vault.to_str().expect("UTF-8");

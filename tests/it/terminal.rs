@@ -1,13 +1,13 @@
-//! A child on a terminal: it keeps one, keys and signals reach it once, and the user's is as before after every end.
+//! A child on a terminal: it keeps one, each key and signal reaches it once, and every end restores the user's settings.
 //!
-//! `tests/python/terminal.py` plays the user. Every step waits for what it needs to see, and none for a time.
+//! `tests/python/terminal.py` plays the user. Every step waits for the text that it needs, and none for a fixed time.
 
 use std::path::Path;
 
 use crate::support::{FLYTE_LOCAL, Sandbox, python, require};
 use serde_json::{Value, json};
 
-/// What came of a session.
+/// The result of a session.
 #[derive(Debug)]
 struct Played {
     shown: String,
@@ -35,7 +35,7 @@ fn play(sandbox: &Sandbox, steps: &Value, command: &[&str]) -> Played {
 
 const KEY: &str = "a-long-secret-value";
 
-/// A sandbox with one secret, and `script.py`.
+/// Makes a sandbox with one secret, and `script.py`.
 fn with_script(script: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.secret("a", KEY, &[]);
@@ -43,18 +43,18 @@ fn with_script(script: &str) -> Sandbox {
     sandbox
 }
 
-/// `flyte-local exec --mask --secret a -- python3 script.py`, as words.
+/// Returns the words of `flyte-local exec --mask --secret a -- python3 script.py`.
 fn masked(words: &[&'static str]) -> Vec<&'static str> {
     let command = [FLYTE_LOCAL, "exec", "--mask", "--secret", "a", "--", "python3", "script.py"];
     [words, &command[..]].concat()
 }
 
-/// The same as a line for a shell.
+/// Returns the same command as a line for a shell.
 fn line() -> String {
     masked(&[]).join(" ")
 }
 
-/// Tells of signals through a pipe. Python runs handlers before it reads, and not for a signal that comes between the two.
+/// Reports signals through a pipe, because Python runs handlers before it reads, but not for a signal that arrives between the two.
 const SIGNALS: &str = "
 import os, signal, sys
 told, tell = os.pipe()
@@ -73,7 +73,7 @@ def others():
         return b''
 ";
 
-/// Says who it is, and reads lines until `end`; each line is answered.
+/// Prints its process number, and answers each line until `end`.
 const ANSWERS: &str = "
 import os, signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -83,7 +83,7 @@ while (line := input()) != 'end':
 print('over')
 ";
 
-/// Sets a shell's prompt, in words that are not the prompt itself.
+/// Sets a shell's prompt, in a form that differs from the prompt itself.
 const PROMPT: &str = "PS1=prompt'> '\r";
 
 const READY: [&str; 3] = ["find", "child", r"ready (\d+)"];
@@ -118,7 +118,7 @@ print('answer', input('question? '))
     ]);
     let played = play(&sandbox, &steps, &masked(&[]));
     assert_eq!((played.code, played.settings_are_back), (Some(0), Some(true)), "{played:?}");
-    // Line ends are made once, from the first line on.
+    // Line ends are converted once, from the first line on.
     assert!(!played.shown.contains("\r\r"), "{played:?}");
 }
 
@@ -162,7 +162,7 @@ def main():
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn a_key_that_makes_a_signal_makes_one() {
+fn a_signal_key_sends_its_signal_once() {
     let sandbox = with_script(&format!(
         "{SIGNALS}
 catch(signal.SIGINT, signal.SIGQUIT)
@@ -185,7 +185,7 @@ print('rest', repr(sys.stdin.read()))
         ["expect", "got SIGINT"],
         ["type", "\r"],
         ["expect", "others b''"],
-        // Ctrl-D is the end of input, and only that.
+        // Ctrl-D only ends the input.
         ["type", "more\r\u{4}"],
         ["expect", "rest 'more\\n'"],
         ["end"]
@@ -196,13 +196,13 @@ print('rest', repr(sys.stdin.read()))
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn a_run_that_ctrl_c_ends_says_so_once() {
+fn a_run_ended_by_ctrl_c_reports_it_once() {
     let sandbox = with_script(
         "
 import flyte, time
 if __name__ == '__main__':
     print('ready', flush=True)
-    # Not one long sleep: an interrupt just before it would not end it.
+    # Short sleeps: an interrupt just before one long sleep would not end it.
     while True:
         time.sleep(0.01)
 ",
@@ -219,7 +219,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs Bash and Python: scripts/test"]
-fn a_shell_stops_it_and_lets_it_go_on() {
+fn a_shell_can_stop_and_resume_it() {
     require("bash", "bash");
     let sandbox = with_script(ANSWERS);
     for shell in [&["bash", "--norc", "--noediting", "-i"][..], &["dash", "-i"]] {
@@ -227,7 +227,7 @@ fn a_shell_stops_it_and_lets_it_go_on() {
         for unmasked in [false, true] {
             let line = if unmasked { "python3 script.py".to_owned() } else { line() };
             let raw = if unmasked { json!(["settings", "back"]) } else { json!(["settings", "raw"]) };
-            // Natively, a job in the background that reads stops again; bash must know before `fg`, or does not let it go on.
+            // Without the mask, a background job that reads stops again. bash must notice that before `fg`, or it does not resume the job.
             let waiting = if unmasked { json!(["stopped", "child"]) } else { json!(["settings", "back"]) };
             let steps = json!([
                 ["type", PROMPT],
@@ -276,7 +276,7 @@ fn a_shell_stops_it_and_lets_it_go_on() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn a_stop_asked_for_before_it_goes_on_is_one() {
+fn a_stop_key_pressed_before_it_resumes_stops_it_again() {
     let sandbox = with_script(ANSWERS);
     for shell in [&["bash", "--norc", "--noediting", "-i"][..], &["dash", "-i"]] {
         require(shell[0], shell[0]);
@@ -294,7 +294,7 @@ fn a_stop_asked_for_before_it_goes_on_is_one() {
                 json!(["expect", "Stopped"]),
                 json!(["expect", "prompt> "]),
                 json!(["settings", "back"]),
-                // So that the key comes first.
+                // So that the key arrives first.
                 json!(["kill", "supervisor", 19]),
                 json!(["stopped", "supervisor"]),
                 json!(["type", "fg\r"]),
@@ -313,12 +313,12 @@ fn a_stop_asked_for_before_it_goes_on_is_one() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn that_it_goes_on_the_child_is_told_once() {
+fn the_child_gets_one_sigcont() {
     let sandbox = with_script(&format!(
         "{SIGNALS}
 catch(signal.SIGCONT)
 print('ready', os.getpid(), flush=True)
-# One may come with the start.
+# The start may bring one.
 input()
 others()
 print('from here', flush=True)
@@ -350,7 +350,7 @@ while input() != 'end':
         let played = play(&sandbox, &json!(steps), shell);
         assert_eq!((played.code, played.settings_are_back), (Some(0), Some(true)), "{shell:?}: {played:?}");
     }
-    // So it is where it was not stopped.
+    // The same holds if it was not stopped.
     let mut steps = begin.to_vec();
     for _ in 0..2 {
         steps.extend([json!(["kill", "command", 18]), json!(["type", "\r"]), json!(["expect", "went on SIGCONT b''"])]);
@@ -362,7 +362,7 @@ while input() != 'end':
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn what_was_started_in_the_background_has_the_keys_once_it_is_in_front() {
+fn a_background_command_gets_the_keys_once_in_the_foreground() {
     let sandbox = with_script(ANSWERS);
     for shell in [&["bash", "--norc", "--noediting", "-i"][..], &["dash", "-i"]] {
         require(shell[0], shell[0]);
@@ -371,7 +371,7 @@ fn what_was_started_in_the_background_has_the_keys_once_it_is_in_front() {
             ["expect", "prompt> "],
             ["type", format!("{} &\r", line())],
             READY,
-            // Meanwhile the keys are the shell's.
+            // Meanwhile the shell gets the keys.
             ["type", "echo $((6 * 7))\r"],
             ["expect", "42"],
             ["settings", "back"],
@@ -394,7 +394,7 @@ fn what_was_started_in_the_background_has_the_keys_once_it_is_in_front() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn where_nobody_could_let_it_go_on_it_goes_on() {
+fn a_stop_is_ignored_without_a_shell_to_resume_it() {
     // flyte-local leads the session here.
     let sandbox = with_script(ANSWERS);
     let steps = json!([
@@ -413,7 +413,7 @@ fn where_nobody_could_let_it_go_on_it_goes_on() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn with_one_stream_elsewhere_the_terminal_is_shared() {
+fn the_terminal_is_shared_when_one_stream_is_redirected() {
     let sandbox = with_script(&format!(
         "{SIGNALS}
 catch(signal.SIGINT, signal.SIGWINCH)
@@ -421,7 +421,7 @@ ttys = [stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)]
 print('ready', *ttys, os.environ['A'], file=sys.stderr, flush=True)
 while ttys[0] and input() == 'key':
     name = caught()
-    # A new size may be told twice: when the terminal has it, and when its stand-in has.
+    # A new size may be reported twice: when the terminal has it, and when the child's terminal has it.
     while ttys[2] and name == 'SIGWINCH' and os.get_terminal_size(2).columns != 90:
         name = caught()
     print('got', name, *os.get_terminal_size(2 if ttys[2] else 0), file=sys.stderr, flush=True)
@@ -435,7 +435,7 @@ print('others', others().count(signal.SIGINT), os.environ['A'])
         (format!("trap : INT; echo from a file > in; {command} < in"), "ready False True True *****", false, false),
         (format!("trap : INT; {command} 2>&1 | {cat}"), "ready True False False *****", true, false),
         (format!("trap : INT; {command} 2>&1 >out | {cat}; cat out"), "ready True False False *****", true, false),
-        // The terminal is its own here.
+        // The child has a terminal here.
         (format!("trap : INT; {command} 2> >({cat} >&2)"), "ready True True False *****", true, true),
     ] {
         let mut steps = vec![json!(["expect", ready])];
@@ -489,7 +489,7 @@ fn nothing_is_lost_at_the_end() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn when_the_terminal_is_gone_so_is_the_childs() {
+fn the_childs_terminal_hangs_up_with_the_users() {
     let sandbox = with_script("input('ready')");
     let steps = json!([["expect", "ready"], ["settings", "raw"], ["hang up"], ["end"]]);
     assert_eq!(play(&sandbox, &steps, &masked(&[])).code, Some(129));
@@ -506,7 +506,7 @@ except OSError:
     typed = b''
 print('typed', typed, file=told)
 try:
-    # More than any buffer on the way could take.
+    # More than all buffers on the way hold.
     for _ in range(10000):
         os.write(1, b'x' * 100)
 except OSError:
@@ -520,7 +520,7 @@ except OSError:
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn the_settings_are_back_after_every_end() {
+fn every_end_restores_the_terminals_settings() {
     let sandbox = with_script(ANSWERS);
     let ends: &[(&str, Option<Value>, i64)] = &[
         ("normal", Some(json!(["type", "end\r"])), 0),
@@ -553,7 +553,7 @@ fn the_settings_are_back_after_every_end() {
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn values_are_masked_on_a_terminal_also_as_they_are_typed() {
+fn values_are_masked_on_a_terminal_even_as_they_are_typed() {
     let value = "the first line\nand the second\n";
     let sandbox = with_script(
         "
@@ -579,7 +579,7 @@ print('typed', input() == os.environ['A'])
 
 #[test]
 #[ignore = "needs Python: scripts/test"]
-fn a_full_screen_program_has_every_byte_both_ways() {
+fn a_full_screen_program_gets_and_sends_every_byte() {
     let sandbox = with_script(
         "
 import os, sys, termios, tty

@@ -12,7 +12,7 @@ use flyte_local::keyring;
 const PASSPHRASE: &str = "correct horse";
 const READ: [&str; 4] = ["get", "secret", "s", "--reveal"];
 
-/// What a test leaves in the keyring would be there for hours. And one at a time has it, as `lock` drops everything.
+/// A vault whose keys are removed from the keyring after the test, where they would stay for hours. Tests take turns, because `lock` removes every key.
 struct Locked(Sandbox, #[expect(dead_code, reason = "it is held")] MutexGuard<'static, ()>);
 
 impl Drop for Locked {
@@ -29,7 +29,7 @@ impl std::ops::Deref for Locked {
     }
 }
 
-/// A vault with a secret, whose identity has a passphrase.
+/// Makes a vault with a secret, whose identity has a passphrase.
 fn locked_vault() -> Locked {
     let guard = crate::support::keyring_turn();
     if let Err(error) = keyring::find("flyte-local:test") {
@@ -47,7 +47,7 @@ fn unlock(sandbox: &Sandbox, more: &[&str]) {
 }
 
 #[test]
-fn what_is_unlocked_opens_secrets_without_a_question_until_it_is_locked() {
+fn an_unlocked_identity_needs_no_passphrase_until_locked() {
     let sandbox = locked_vault();
     assert_eq!(sandbox.run(&READ).code, 11);
     let identity = sandbox.identity();
@@ -57,7 +57,7 @@ fn what_is_unlocked_opens_secrets_without_a_question_until_it_is_locked() {
     assert_eq!(sandbox.ok(&["exec", "--secret", "s", "--", "printenv", "S"]), b"its value\n");
     let shown = String::from_utf8(sandbox.ok(&["check"])).expect("UTF-8");
     assert!(shown.contains(&format!("{} (unlocked for 7h 59m)", identity.display())), "{shown}");
-    // Once more, without a question, for another time.
+    // Again, without a prompt, for another time.
     let ran = sandbox.run(&["unlock", "--for", "30m"]);
     assert_eq!((ran.code, ran.stderr), (0, format!("unlocked {} for 30m\n", identity.display())));
     let shown = String::from_utf8(sandbox.ok(&["check"])).expect("UTF-8");
@@ -72,7 +72,7 @@ fn what_is_unlocked_opens_secrets_without_a_question_until_it_is_locked() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and Python: scripts/test"]
-fn what_is_unlocked_is_tried_before_another_is_asked_for() {
+fn unlocked_identities_are_tried_before_a_prompt() {
     let sandbox = locked_vault();
     unlock(&sandbox, &[]);
     sandbox.locked_identity("other", PASSPHRASE);
@@ -97,7 +97,7 @@ fn it_is_locked_again_when_the_time_is_up() {
 }
 
 #[test]
-fn lock_drops_what_is_kept_of_a_file_that_is_gone() {
+fn lock_removes_the_key_of_a_deleted_file() {
     let sandbox = locked_vault();
     unlock(&sandbox, &[]);
     let before = std::fs::read(sandbox.identity()).expect("there");
@@ -109,9 +109,9 @@ fn lock_drops_what_is_kept_of_a_file_that_is_gone() {
     assert_eq!(sandbox.run(&READ).code, 11);
 }
 
-/// Whatever the time says that we keep beside it.
+/// The kernel's limit does not depend on the time that flyte-local stores with the key.
 #[test]
-fn the_kernel_has_a_limit_of_its_own() {
+fn the_kernel_limits_the_time_itself() {
     let _guard = crate::support::keyring_turn();
     let name = format!("flyte-local:test-{}", std::process::id());
     let has_it = || {
@@ -125,7 +125,7 @@ fn the_kernel_has_a_limit_of_its_own() {
 }
 
 #[test]
-fn a_file_that_changed_is_not_opened_by_what_is_kept() {
+fn a_changed_file_is_not_opened_with_the_stored_key() {
     let sandbox = locked_vault();
     unlock(&sandbox, &[]);
     let before = std::fs::read(sandbox.identity()).expect("there");
@@ -134,7 +134,7 @@ fn a_file_that_changed_is_not_opened_by_what_is_kept() {
     assert_eq!(sandbox.run(&READ).code, 11);
     let name = format!("flyte-local:{}", flyte_local::crypto::digest(&before));
     assert!(keyring::find(&name).expect("a keyring").is_none(), "it is still kept");
-    // Nor one that is copied there.
+    // Nor a file that is copied there.
     let other = sandbox.locked_identity("other", PASSPHRASE);
     std::fs::copy(other, sandbox.identity()).expect("copied");
     assert_eq!(sandbox.run(&READ).code, 11);
@@ -142,12 +142,12 @@ fn a_file_that_changed_is_not_opened_by_what_is_kept() {
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
-fn a_key_of_openssh_is_unlocked_too_and_one_without_a_passphrase_is_told() {
+fn openssh_keys_can_be_unlocked_and_ones_without_a_passphrase_are_reported() {
     let sandbox = locked_vault();
     sandbox.ssh_key("ssh", &["ed25519"], PASSPHRASE);
     sandbox.ssh_key("open", &["ed25519"], "");
     let ours = ["--vault", "v", "--identity", "ssh", "--identity", "open"];
-    // For the one of the two that has a passphrase.
+    // For the identity of the two that has a passphrase.
     sandbox.ok(&["--vault", "v", "--identity", "ssh", "init"]);
     sandbox.ok(&[&ours[..], &["create", "secret", "s", "its value"]].concat());
     assert_eq!(sandbox.run(&[&ours[..], &READ].concat()).code, 11);
@@ -172,10 +172,10 @@ fn a_wrong_passphrase_or_time_unlocks_nothing() {
     assert_eq!(sandbox.run(&READ).code, 11);
 }
 
-/// As containers do that forbid it, and kernels that have none.
+/// The keyring's system calls fail as in a container that forbids it, and as on a kernel without one.
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn where_there_is_no_keyring_that_is_said_and_everything_else_works() {
+fn only_unlock_and_lock_need_a_keyring() {
     require("strace", "strace");
     let sandbox = locked_vault();
     for error in ["EPERM", "ENOSYS"] {

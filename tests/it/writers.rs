@@ -1,5 +1,5 @@
-//! Many processes on one vault: no update is lost, one creator wins, readers wait for nobody and see nothing torn.
-//! `tests/faults_holders.rs` does so while those that hold its locks are killed.
+//! Many processes on one vault: no update is lost, one creator wins, and readers neither wait nor see a torn value.
+//! `tests/it/faults_holders.rs` repeats this while processes that hold the locks are killed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
@@ -10,12 +10,12 @@ use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require, scope_options, secret_i
 const WRITERS: usize = 8;
 const ROUNDS: usize = 8;
 
-/// A value from which a mixture of two would show: one stamp, many times over, and of a length of its own.
+/// Returns a value that would show if it were mixed with another: one stamp many times, and a length unlike the others'.
 fn value(writer: usize, round: usize) -> Vec<u8> {
     format!("{writer}.{round};").repeat(1 + 400 * writer + round).into_bytes()
 }
 
-/// The writer and round of a value that is whole.
+/// Returns the writer and round of a whole value.
 fn parse(bytes: &[u8]) -> Option<(usize, usize)> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (writer, round) = text.split_once(';')?.0.split_once('.')?;
@@ -29,7 +29,7 @@ fn write(sandbox: &Sandbox, verb: &str, name: &str, writer: usize, round: usize)
     assert_eq!(ran.code, 0, "writer {writer}: {verb} {name}: {ran:?}");
 }
 
-/// Creates and updates secrets of its own, deletes every other one of them, and updates the one that all share.
+/// Creates and updates separate secrets, deletes every other one, and updates the shared one.
 fn writer(sandbox: &Sandbox, writer: usize) {
     for round in 0..ROUNDS {
         let own = format!("own-{writer}-{round}");
@@ -42,7 +42,7 @@ fn writer(sandbox: &Sandbox, writer: usize) {
     }
 }
 
-/// Reads until told to stop, through the library and now and then through the binary; how often.
+/// Reads until stopped, through the library and now and then through the binary. Returns the number of reads.
 fn reader(sandbox: &Sandbox, stop: &AtomicBool) -> usize {
     let (vault, identities) = (sandbox.open_vault(), sandbox.identities());
     let mut reads = 0;
@@ -66,7 +66,7 @@ fn reader(sandbox: &Sandbox, stop: &AtomicBool) -> usize {
     reads
 }
 
-/// Stops the readers also when a writer panics: else the test would never end.
+/// Stops the readers even if a writer panics. Otherwise the test would never end.
 struct StopWhenDropped<'a>(&'a AtomicBool);
 
 impl Drop for StopWhenDropped<'_> {
@@ -99,7 +99,7 @@ fn eight_writers_lose_no_update_and_readers_see_nothing_torn() {
             assert_eq!(read(&format!("own-{writer}-{round}")), expected, "a write was lost");
         }
     }
-    // Whoever came last, it was with their last update.
+    // The last writer wrote its last update.
     let (_, round) = read("shared").expect("it was never deleted");
     assert_eq!(round, ROUNDS - 1, "a later update was lost to an earlier one");
     assert_eq!(sandbox.sound_but_for_leftovers(), 0);
@@ -110,10 +110,10 @@ fn eight_writers_lose_no_update_and_readers_see_nothing_torn() {
 }
 
 #[test]
-fn of_eight_that_create_the_same_secret_one_wins() {
+fn one_of_eight_creators_of_a_secret_wins() {
     let sandbox = Sandbox::new();
     for round in 0..ROUNDS {
-        // Each round in a scope that has no directory yet, which all of them want to make.
+        // Each round has a scope without a directory, which all processes try to make.
         let place = format!("project/p{round}/domain/d/s");
         let arguments = |index: usize| {
             let arguments = ["create", "secret", "s", &format!("value {index}")].map(str::to_owned);
@@ -123,7 +123,7 @@ fn of_eight_that_create_the_same_secret_one_wins() {
         let winner = codes.iter().position(|&code| code == 0).expect("one wins");
         let mut expected = [12; WRITERS];
         expected[winner] = 0;
-        assert_eq!(codes, expected, "one is told that it created the secret, the others that it exists");
+        assert_eq!(codes, expected, "one process creates the secret, and the others report that it exists");
         assert_eq!(sandbox.value(&place), Some(format!("value {winner}").into_bytes()), "the loser's value is there");
     }
 }
@@ -142,7 +142,7 @@ fn hold_lock(sandbox: &Sandbox) -> Child {
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn a_writer_that_finds_the_vault_locked_says_so_and_changes_nothing() {
+fn a_writer_that_times_out_on_the_lock_reports_it_and_changes_nothing() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "old"]);
     let mut holder = hold_lock(&sandbox);
@@ -167,7 +167,7 @@ fn a_writer_that_finds_the_vault_locked_says_so_and_changes_nothing() {
 }
 
 #[test]
-fn a_reader_works_where_it_may_not_write() {
+fn a_reader_works_without_write_permission() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
     std::fs::remove_file(sandbox.vault().join(".lock")).expect("there is one");
@@ -177,7 +177,7 @@ fn a_reader_works_where_it_may_not_write() {
 }
 
 #[test]
-fn of_eight_that_make_the_same_vault_one_wins() {
+fn one_of_eight_creators_of_a_vault_wins() {
     let sandbox = Sandbox::empty();
     let codes = at_once(&sandbox, |_| vec!["init".to_owned()]);
     assert_eq!(codes.iter().filter(|&&code| code == 0).count(), 1, "{codes:?}");
@@ -187,7 +187,7 @@ fn of_eight_that_make_the_same_vault_one_wins() {
 }
 
 #[test]
-fn eight_vaults_made_at_once_open_with_the_identity_that_is_there() {
+fn eight_vaults_made_at_once_open_with_the_remaining_identity() {
     for _ in 0..10 {
         let sandbox = Sandbox::empty();
         let vault = |index: usize| format!("vault{index}");
@@ -201,7 +201,7 @@ fn eight_vaults_made_at_once_open_with_the_identity_that_is_there() {
     }
 }
 
-/// Starts eight processes as nearly at once as can be; their exit codes.
+/// Starts eight processes as simultaneously as possible. Returns their exit codes.
 fn at_once(sandbox: &Sandbox, arguments: impl Fn(usize) -> Vec<String>) -> Vec<i32> {
     // Each waits for a line, so that all of them have started before the first one begins.
     let mut children: Vec<_> = (0..WRITERS)

@@ -1,5 +1,5 @@
-//! What is left of a value, and of the keys, in the memory of a process that is about to end: nothing. The same code with the plain allocator,
-//! which is this test's own binary, shows that the search would find it.
+//! A process that is about to end has neither a value nor a key in its memory. The same code with the plain allocator, which
+//! is this test binary, shows that the search would find them.
 
 #![allow(dead_code, unreachable_pub, reason = "the command line's code is a part of this binary, for the control")]
 #![allow(clippy::disallowed_methods, reason = "tests read their own variables")]
@@ -20,10 +20,10 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha512};
 
-/// Set for the control, which is this test binary again: the arguments, one a line.
+/// Set for the control, which is this test binary again. It holds the arguments, one a line.
 const CONTROL: &str = "FLYTE_LOCAL_TEST_CONTROL";
 
-/// glibc's allocator gives nothing back to the system, and has one heap: what is freed stays where it was.
+/// Makes glibc's allocator return nothing to the system, and use one heap: freed bytes stay where they were.
 const KEEPS_ALL: [(&str, &str); 4] = [
     ("MALLOC_ARENA_MAX", "1"),
     ("MALLOC_MMAP_MAX_", "0"),
@@ -31,10 +31,10 @@ const KEEPS_ALL: [(&str, &str); 4] = [
     ("MALLOC_TOP_PAD_", "4000000"),
 ];
 
-/// Changes the value, and leaves what is looked for.
+/// Changes the value, and keeps the searched text.
 const EDITOR: &str = "sed -i 1s/^/x/";
 
-/// What is looked for of it, too: it is longer than what a wiped end leaves.
+/// Searched for as well. It is longer than the end that wiping may leave.
 const PASSPHRASE: &str = "correct-horse-battery-staple-c0ffee-Zk31";
 
 const TASK: &str = "
@@ -61,7 +61,7 @@ fn helper_process_control() {
     crate::cli::run(std::iter::once("flyte-local").chain(arguments.lines()).map(std::ffi::OsString::from));
 }
 
-/// Which of two programs with the same code.
+/// One of two programs with the same code.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Which {
     Product,
@@ -77,7 +77,7 @@ impl Which {
         program.canonicalize().expect("it exists")
     }
 
-    /// The program and its arguments.
+    /// Returns the program and its arguments.
     fn words(self, arguments: &[&str]) -> Vec<String> {
         let program = self.program().into_os_string().into_string().expect("UTF-8");
         let arguments = match self {
@@ -90,7 +90,7 @@ impl Which {
     }
 }
 
-/// What a process ends with.
+/// The exit code of a process, and the secrets in its memory at that time.
 #[derive(Debug, PartialEq)]
 struct Left {
     code: i32,
@@ -105,26 +105,25 @@ impl Left {
     }
 }
 
-/// What is looked for of the key in a file, as its text or its bytes: the half of each, as a part that is overwritten may be
-/// anywhere.
+/// Returns the parts of a key file to search for, of its text and of its bytes: halves, because any part may be overwritten.
 fn parts_of_key(file: &Path) -> Vec<Vec<u8>> {
     let text = std::fs::read_to_string(file).expect("a key file");
     let line = text.lines().find(|line| !line.starts_with('#')).expect("a key").to_owned();
     let (_, bytes) = bech32::decode(&line).expect("it is written so");
     let texts = [line.clone(), line.to_lowercase()];
-    // From the end, as what each of them begins with is in the program.
+    // From the end, because the common beginning of keys is in the program.
     let halves = texts.iter().flat_map(|text| text.as_bytes().rchunks(20).take(2));
     halves.chain(bytes.chunks(16)).map(<[u8]>::to_vec).collect()
 }
 
-/// The same of a key of OpenSSH's that has no passphrase: its secret numbers, in the order of either kind of machine, and what
-/// ed25519 makes of its seed.
+/// Returns the same for an OpenSSH key without a passphrase: its secret numbers, in either byte order, and the numbers that
+/// ed25519 derives from its seed.
 fn parts_of_ssh_key(file: &Path) -> Vec<Vec<u8>> {
     let text = std::fs::read_to_string(file).expect("a key file");
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('-')).collect();
     let bytes = STANDARD.decode(lines.concat()).expect("base64");
     let kind: &[u8] = if bytes.windows(7).any(|part| part == b"ssh-rsa") { b"ssh-rsa" } else { b"ssh-ed25519" };
-    // Its second public half begins the private part; each field has its length before it.
+    // The second copy of the public half begins the private part; each field follows its length.
     let start = bytes.windows(kind.len()).rposition(|part| part == kind).expect("its kind is named");
     let (mut rest, mut fields) = (&bytes[start + kind.len()..], Vec::new());
     while let Some((length, more)) = rest.split_first_chunk::<4>() {
@@ -141,10 +140,10 @@ fn parts_of_ssh_key(file: &Path) -> Vec<Vec<u8>> {
         let expanded = Sha512::digest(seed)[..32].to_vec();
         vec![seed.to_vec(), expanded]
     };
-    // From the end, where the numbers' words begin: RSA's are in the order of the machine.
+    // From the end, where a number's words begin, because RSA's numbers are in the machine's byte order.
     let parts = secrets.iter().flat_map(|secret| secret.rchunks_exact(16));
     let parts: Vec<_> = parts.flat_map(|part| [part.to_vec(), part.iter().rev().copied().collect()]).collect();
-    // The last line of all has the comment, which is no secret, and padding.
+    // The last line has the comment, which is not secret, and padding.
     let private = lines.iter().rev().skip(2).take(if kind == b"ssh-rsa" { 8 } else { 1 });
     parts.into_iter().chain(private.map(|line| line.as_bytes()[..40].to_vec())).collect()
 }
@@ -169,27 +168,27 @@ impl Search {
         search
     }
 
-    /// Looks for these besides the identity and the signing key.
+    /// Sets the parts to search for besides the identity and the signing key.
     fn look_for(&mut self, mut parts: Vec<Vec<u8>>) {
         parts.extend([self.sandbox.identity(), self.sandbox.author()].iter().flat_map(|file| parts_of_key(file)));
         self.keys = AhoCorasick::new(parts).expect("a few patterns");
     }
 
-    /// strace with the program, which it holds back as it is about to end. With `fault`, something fails before.
+    /// Returns the words of strace with the program, which it delays at its exit. With `fault`, a call fails before.
     fn traced(&self, which: Which, fault: Option<&str>, arguments: &[&str]) -> Vec<String> {
         let mut words: Vec<String> =
             ["strace", "-o", "/dev/null", "-e", "inject=exit_group:delay_enter=60s"].map(str::to_owned).into();
         words.extend(["-E".to_owned(), format!("EDITOR={EDITOR}")]);
         if let Some(fault) = fault {
-            // The control has its code in a thread; with one that starts others, each would be held back.
+            // The control runs its code in a thread. Following other programs' threads would delay each of them.
             words.extend(["-f".to_owned(), "-e".to_owned(), format!("inject={fault}")]);
         }
         words.extend(which.words(arguments));
         words
     }
 
-    /// What a process that is about to end has in its memory. It has it on its standard input, and what
-    /// it prints is read to its end.
+    /// Searches the memory of a process that is about to end. The value is on its standard input, and its output is read to the
+    /// end.
     fn left(&mut self, which: Which, words: &[String], arguments: &[&str], input: &str) -> Left {
         let mut command = self.sandbox.program(&words[0]);
         self.searched += 1;
@@ -197,7 +196,7 @@ impl Search {
         command.args(&words[1..]).env(MARK, &mark).env(CONTROL, arguments.join("\n")).envs(KEEPS_ALL);
         let input = std::fs::File::open(self.sandbox.work().join(input)).expect("it is there");
         let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        // A pipe that is full would hold it back before its end.
+        // A full pipe would delay it before its end.
         let mut stdout = child.stdout.take().expect("piped");
         let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
         let left = self.left_at_its_end(&mut child, which, &mark);
@@ -208,7 +207,7 @@ impl Search {
     fn left_at_its_end(&self, child: &mut Child, which: Which, mark: &str) -> Left {
         let (process, code) = at_its_end(child, which, mark);
         let (values, keys) = self.find_in(process);
-        // Else it would wait for the end of the delay.
+        // Otherwise it would wait for the end of the delay.
         for process in marked(mark) {
             let _ = kill_process(Pid::from_raw(process).expect("not zero"), Signal::KILL);
         }
@@ -216,7 +215,7 @@ impl Search {
         Left { code, values, keys }
     }
 
-    /// A service to which the value came in every way, and that was asked to end then.
+    /// Runs a service that gets the value in every way, and is then asked to end.
     fn served(&mut self, which: Which) -> Left {
         let arguments = ["serve", "--port", "0"];
         let words = self.traced(which, None, &arguments);
@@ -227,7 +226,7 @@ impl Search {
         let log = std::fs::File::create(self.sandbox.work().join("serve.log")).expect("made");
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        // Before it stands what the control prints.
+        // The control prints other text before it.
         let address = lines.find_map(|line| line.expect("text").split("dns:///").nth(1)?.parse().ok());
         let names =
             send_everyhow(address.expect("an endpoint"), &String::from_utf8(self.canary.value()).expect("text"));
@@ -246,7 +245,7 @@ impl Search {
         left
     }
 
-    /// At the prompt, on a terminal.
+    /// Types the value at the prompt, on a terminal.
     fn typed(&mut self) -> Left {
         require("python3", "python3");
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/terminal.py");
@@ -257,7 +256,7 @@ impl Search {
         self.left(Which::Product, &words, &[], "value")
     }
 
-    /// The first process of a run, which has given the values to a task and masked its output.
+    /// Searches the first process of a run, which has passed the values to a task and masked its output.
     fn run(&mut self) -> Left {
         self.sandbox.file("task.py", TASK);
         let python = python("newest").into_os_string().into_string().expect("UTF-8");
@@ -286,13 +285,13 @@ impl Search {
     }
 }
 
-/// One that no other search has, as tests run beside each other and end what has their mark.
+/// Returns a mark that no other search has, because tests run in parallel and end processes by their mark.
 fn new_mark() -> String {
     static MARKS: AtomicUsize = AtomicUsize::new(0);
     format!("memory-{}-{}", std::process::id(), MARKS.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The process that strace holds back at its end, and its exit code.
+/// Returns the process that strace delays at its exit, and its exit code.
 fn at_its_end(child: &mut Child, which: Which, mark: &str) -> (Pid, i32) {
     let program = which.program();
     let mut ending = None;
@@ -304,7 +303,7 @@ fn at_its_end(child: &mut Child, which: Which, mark: &str) -> (Pid, i32) {
             let text = |name: &str| std::fs::read_to_string(file(name)).ok();
             let is_held = text("stat")?.rsplit(") ").next()?.starts_with('t');
             let is_it = is_held && std::fs::read_link(file("exe")).ok()? == program;
-            // The number of the call that it is in: exit_group, on x86-64 or on other machines; then the call's arguments.
+            // The number of the current call, which is exit_group on x86-64 or on other machines; then its arguments.
             let call = text("syscall")?;
             let code = call.strip_prefix("231 0x").or(call.strip_prefix("94 0x")).filter(|_| is_it)?;
             let code = i32::from_str_radix(code.split(' ').next()?, 16).ok()?;
@@ -315,14 +314,14 @@ fn at_its_end(child: &mut Child, which: Which, mark: &str) -> (Pid, i32) {
     ending.expect("there is one now")
 }
 
-/// What a search is made after.
+/// A command after which memory is searched.
 struct Case {
-    /// What it ends with.
+    /// The expected exit code.
     code: i32,
     arguments: &'static [&'static str],
-    /// What fails before the end, as strace takes it.
+    /// A fault before the end, in strace's form.
     fault: Option<&'static str>,
-    /// What it reads.
+    /// The file on its standard input.
     input: &'static str,
 }
 
@@ -336,9 +335,9 @@ const fn failing(code: i32, fault: &'static str, arguments: &'static [&'static s
 
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn a_command_that_ends_has_no_value_and_no_key_in_its_memory() {
+fn a_finished_command_has_no_value_or_key_in_memory() {
     let mut search = Search::new();
-    // What sealed a value and failed then has left more behind than one that went on, and used the same memory again.
+    // A command that fails after sealing leaves more behind than one that continues and reuses the memory.
     let control = failing(1, "fsync:error=EIO:when=1", &["update", "secret", "s"]);
     let cases = [
         case(0, &["create", "secret", "piped"]),
@@ -387,7 +386,7 @@ fn a_command_that_ends_has_no_value_and_no_key_in_its_memory() {
 
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn a_service_that_ends_has_no_value_in_its_memory() {
+fn a_finished_service_has_no_value_in_memory() {
     let mut search = Search::new();
     let [product, plain] = [Which::Product, Which::PlainAllocator].map(|which| search.served(which));
     assert_eq!(product, Left::nothing(0));
@@ -404,10 +403,10 @@ const fn asking(code: i32, arguments: &'static [&'static str]) -> Case {
     Case { input: "passphrase", ..case(code, arguments) }
 }
 
-/// The identities that somebody may have, and the commands that unlock them or encrypt anew, which they do in threads.
+/// Searches after commands that unlock identities of each kind or re-encrypt, which they do in threads.
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn nothing_is_left_of_a_passphrase_of_a_key_of_openssh_nor_by_threads() {
+fn passphrases_openssh_keys_and_threads_leave_nothing_in_memory() {
     let mut search = Search::new();
     let sandbox = &search.sandbox;
     let passphrase: Vec<_> = PASSPHRASE.as_bytes().chunks(20).map(<[u8]>::to_vec).collect();
@@ -466,8 +465,8 @@ fn nothing_is_left_of_a_passphrase_of_a_key_of_openssh_nor_by_threads() {
         assert_eq!(found, Left::nothing(*code), "{arguments:?}");
     }
     let searched = search.searched;
-    // Each of them by itself, so that one is not found in the place of another. Of a passphrase nothing is left in either, but
-    // of a value that is the same.
+    // Each part separately, so that one is not found in the place of another. Neither program keeps a passphrase, unless a value
+    // is the same text.
     let controls = [
         failing(1, "fsync:error=EIO:when=1", &["update", "secret", "s"]),
         case(0, with(&["--identity=ed25519"])),

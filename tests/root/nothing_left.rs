@@ -1,5 +1,5 @@
-//! No command leaves a value on the disk: everything that can be written to is on one image, whose every byte is searched
-//! when they are done. What they write and remove at once is there too, as each write goes to the disk by itself.
+//! No command leaves a value on the disk. Everything that can be written to is on one image, whose every byte is searched
+//! after the commands. Temporary files are found too, because each write goes to the disk at once.
 
 #![allow(clippy::disallowed_methods, reason = "a test reads its own variables")]
 
@@ -15,20 +15,20 @@ use base64::Engine;
 use flyte_local::crypto::{IdentityFile, Passphrase};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Where programs put their temporary files, and Flyte what tasks return.
+/// The directory of programs' temporary files, and of the results of Flyte's tasks.
 const TMP: &str = "/tmp";
 
 const OPTIONS: &str = "sync,dirsync";
 
-/// It is looked for, too.
+/// Searched for as well.
 const PASSPHRASE: &str = "correct-horse-battery-staple-c0ffee-Zk31";
 
-/// What is no disk.
+/// File systems that are not on a disk.
 const IN_MEMORY: &str = "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs \
                          mqueue nsfs proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tmpfs tracefs";
 
-/// A disk image on `/tmp`, for a process with mounts of its own; all other disks are read-only, but for the directory of
-/// this test's own files, which is told to no command.
+/// Mounts a disk image on `/tmp`, for a process with its own mounts. All other disks become read-only, except the directory
+/// of this test's files, which no command knows of.
 fn the_only_disk(kept: &Path) -> Image {
     let place = env!("CARGO_TARGET_TMPDIR");
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
@@ -39,7 +39,7 @@ fn the_only_disk(kept: &Path) -> Image {
             mount(&["-o", "remount,bind,ro"], on);
         }
     }
-    // What is built there has to be seen there still.
+    // A build below `/tmp` must stay visible.
     let hidden = Some(env!("CARGO_MANIFEST_DIR")).filter(|path| Path::new(path).starts_with(TMP));
     let aside = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let aside = aside.path().to_str().expect("UTF-8");
@@ -67,12 +67,12 @@ fn unmount(path: &str) {
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A directory that is not on the image.
+/// Makes a directory that is not on the image.
 fn kept() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary directory")
 }
 
-/// Reads its secrets, hands them on, and waits at the end if told so; it prints them, and they are masked.
+/// Reads its secrets, passes them on, and waits at the end if told to. It prints them, and they are masked.
 const TASK: &str = "
 import os
 import subprocess
@@ -109,7 +109,7 @@ struct Session {
 }
 
 impl Session {
-    /// Runs `flyte-local` with the value on standard input, or whatever program.
+    /// Runs `flyte-local` or another program with the value on standard input, and checks its exit code.
     fn ends(&mut self, code: i32, command: Command) -> Ran {
         let value = self.canary.value();
         self.ends_with(code, command, &value)
@@ -119,7 +119,7 @@ impl Session {
         self.commands += 1;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("RUST_BACKTRACE", "full");
         let mut child = command.spawn().expect("it starts");
-        // It may end before it has read everything.
+        // The program may end before it has read everything.
         let _ = child.stdin.take().expect("piped").write_all(input);
         let ran = Ran::from(child.wait_with_output().expect("it ends"));
         assert_eq!(ran.code, code, "{command:?}: {ran:?}");
@@ -157,7 +157,7 @@ impl Session {
         self.typed();
     }
 
-    /// In an editor that replaces the file and keeps a copy beside it, in one that fails, and in one whose parent is killed.
+    /// Edits with an editor that replaces the file and keeps a copy, with one that fails, and with one whose parent is killed.
     fn edits(&mut self) {
         let editors = [("sed -i.bak s/7/8/g", 0), ("sed -i.bak s/8/7/g", 0), ("false", 1), ("kill -9 $PPID; :", 137)];
         for (editor, code) in editors {
@@ -171,13 +171,13 @@ impl Session {
         self.run(0, &[&["create", "secret", "pull"][..], &options].concat());
     }
 
-    /// With the passphrase on a descriptor, as often as it is asked for.
+    /// Runs a command with the passphrase on a descriptor, as often as it is needed.
     fn asked(&mut self, code: i32, arguments: &[&str]) -> Ran {
         let command = self.sandbox.command(&[&["--passphrase-fd", "0"], arguments].concat());
         self.ends_with(code, command, format!("{PASSPHRASE}\n{PASSPHRASE}\n").as_bytes())
     }
 
-    /// One that is killed at one of its calls.
+    /// Runs a command that is killed at one of its system calls.
     fn killed(&mut self, call: &str, arguments: &[&str], input: &[u8]) {
         self.killed_at(2, call, arguments, input);
     }
@@ -190,12 +190,12 @@ impl Session {
         self.ends_with(137, command, input);
     }
 
-    /// Identities that a passphrase protects; what is looked for of them.
+    /// Uses identities with a passphrase. Returns the parts of their keys to search for.
     fn protected(&mut self) -> Vec<Canary> {
         let read = ["get", "secret", "s", "--reveal"];
         let made = ["--vault", "protected", "--identity", "made"];
         self.asked(0, &[&made[..], &["init", "--passphrase"]].concat());
-        // OpenSSH's own program makes the other one, and not on the image.
+        // OpenSSH's own program makes the other key, outside the image.
         let kept = self.kept.join("key").into_os_string().into_string().expect("UTF-8");
         let open = self.sandbox.ssh_key(&kept, &["ed25519"], "");
         let seed = seed_of(&std::fs::read_to_string(open).expect("ssh-keygen wrote it"));
@@ -227,13 +227,13 @@ impl Session {
         let text = String::from_utf8(text.to_vec()).expect("text");
         let key = text.lines().find(|line| !line.starts_with('#')).expect("a key");
         let (_, bytes) = bech32::decode(key).expect("it is written so");
-        [PASSPHRASE.as_bytes(), key.as_bytes(), &bytes, &seed].map(Canary::of_bytes).into()
+        [PASSPHRASE.as_bytes(), key.as_bytes(), &bytes, &seed].map(Canary::from_bytes).into()
     }
 
-    /// To other recipients, in from files and vaults, and out to places that are not on the image.
+    /// Re-encrypts, imports from files and vaults, and exports to places outside the image.
     fn moved(&mut self) {
         let bob = flyte_local::crypto::Identity::generate().recipient().to_string();
-        // Before vault.toml is written, and then before the first secret is.
+        // Killed before vault.toml is written, and then before the first secret is.
         self.killed("renameat", &["create", "recipient", &bob, "--name", "bob"], b"");
         self.killed_at(4, "renameat", &["create", "recipient", &bob, "--name", "bob"], b"");
         self.killed("renameat", &["rekey"], b"");
@@ -247,7 +247,7 @@ impl Session {
         self.killed("renameat", &["import", &env], b"");
         self.run(0, &["import", &env]);
         self.run(0, &["import", &env, "--dry-run"]);
-        // Names and values, to be told without either of them.
+        // Names and values that errors must not repeat.
         self.run(1, &["import", "-", "--format", "dotenv", "-p", "q"]);
         self.run(0, &["--vault", "into", "init"]);
         let vault = place(&self.sandbox.vault(), "");
@@ -258,7 +258,7 @@ impl Session {
         }
     }
 
-    /// At the prompt.
+    /// Types the value at the prompt.
     fn typed(&mut self) {
         require("python3", "python3");
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/pty_driver.py");
@@ -270,7 +270,7 @@ impl Session {
         }
     }
 
-    /// Writes that fail or are killed, at each of the calls that matter. (Of SIGSEGV, std makes something else.)
+    /// Makes writes fail or be killed at each relevant system call. (Not with SIGSEGV, which std handles.)
     fn faults(&mut self) {
         require("strace", "strace");
         let file = self.file.clone();
@@ -283,7 +283,7 @@ impl Session {
                 self.ends(code, command);
             }
         }
-        // What is left of those is swept.
+        // The next write removes their temporary files.
         self.run(0, &["update", "secret", "stdin"]);
         let damaged = self.sandbox.secret_file("org/option");
         let mut bytes = std::fs::read(&damaged).expect("the secret's file");
@@ -293,7 +293,7 @@ impl Session {
         self.run(0, &["delete", "secret", "option"]);
     }
 
-    /// Services to which the value came in every way, and that ended in several; what they say is on the image too.
+    /// Runs services that get the value in every way and end in several ways; their logs are on the image too.
     fn serves(&mut self) {
         let value = String::from_utf8(self.canary.value()).expect("text");
         for (signal, code) in [(Signal::TERM, 0), (Signal::KILL, 137), (Signal::ABORT, 134)] {
@@ -335,8 +335,8 @@ impl Session {
         }
     }
 
-    /// A run whose first process gets a signal while the task has its secrets. It passes some on, and whether a task that
-    /// is ended so leaves a core file is for its caller's limit to say, as with any command.
+    /// Sends a signal to the first process of a run while the task has its secrets. flyte-local passes some signals on. If one
+    /// ends the task, the caller's limit decides about a core file, as with any command.
     fn killed_run(&mut self, arguments: &[&str], signal: Signal) {
         self.commands += 1;
         let ready = self.sandbox.work().join("ready");
@@ -346,20 +346,20 @@ impl Session {
         let child = command.spawn().expect("it starts");
         until("the task has its secrets", || ready.exists());
         kill_process(Pid::from_child(&child), signal).expect("it runs");
-        // The output ends with the last process that has it.
+        // The output ends with the last process that has it open.
         let ran = Ran::from(child.wait_with_output().expect("it ends"));
         assert_eq!(ran.code, 128 + signal.as_raw(), "{ran:?}");
         std::fs::remove_file(ready).expect("it was there");
     }
 }
 
-/// The seed of an ed25519 key in a file of OpenSSH's that is not encrypted.
+/// Returns the seed of an unencrypted ed25519 key in an OpenSSH file.
 fn seed_of(text: &str) -> Vec<u8> {
     let lines: String = text.lines().filter(|line| !line.starts_with('-')).collect();
     let bytes = base64::engine::general_purpose::STANDARD.decode(lines).expect("base64");
     let kind = b"ssh-ed25519";
     let start = bytes.windows(kind.len()).rposition(|part| part == kind).expect("it is one") + kind.len();
-    // The public half and its length, and the length of the seed with the public half again.
+    // The length and the bytes of the public half, and the length of the seed with the public half.
     bytes[start + 4 + 32 + 4..][..32].to_vec()
 }
 
@@ -404,23 +404,19 @@ fn no_command_leaves_a_value_on_the_disk() {
 
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn a_value_on_the_disk_is_found_in_each_form_after_its_file_was_removed() {
-    with_own_mounts(
-        &test_path(module_path!(), "a_value_on_the_disk_is_found_in_each_form_after_its_file_was_removed"),
-        || {
-            let kept = kept();
-            let image = Image::new(kept.path(), &kept.path().join("disk"), 16, OPTIONS);
-            let canary = Canary::new();
-            for (form, bytes) in canary.forms() {
-                let file = image.mount_point().join(form);
-                std::fs::write(&file, bytes).and_then(|()| std::fs::remove_file(&file)).expect("written and removed");
-            }
-            image.unmount();
-            let found = canary.find_in_file(image.file());
-            let missed: Vec<_> =
-                canary.forms().filter(|(form, _)| !found.iter().any(|(_, name)| name == form)).collect();
-            assert!(missed.is_empty(), "{missed:?}");
-            tally(&format!("nothing left, control: found in each of {} forms", canary.forms().count()));
-        },
-    );
+fn the_search_finds_each_form_of_a_value_in_a_removed_file() {
+    with_own_mounts(&test_path(module_path!(), "the_search_finds_each_form_of_a_value_in_a_removed_file"), || {
+        let kept = kept();
+        let image = Image::new(kept.path(), &kept.path().join("disk"), 16, OPTIONS);
+        let canary = Canary::new();
+        for (form, bytes) in canary.forms() {
+            let file = image.mount_point().join(form);
+            std::fs::write(&file, bytes).and_then(|()| std::fs::remove_file(&file)).expect("written and removed");
+        }
+        image.unmount();
+        let found = canary.find_in_file(image.file());
+        let missed: Vec<_> = canary.forms().filter(|(form, _)| !found.iter().any(|(_, name)| name == form)).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+        tally(&format!("nothing left, control: found in each of {} forms", canary.forms().count()));
+    });
 }

@@ -3,12 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "a test moves a vault")]
 
 use crate::support::Sandbox;
-use crate::support::permissions::{USER, chmod, do_as_told, mode, reachable_binary, under};
+use crate::support::permissions::{USER, chmod, mode, reachable_binary, run_the_hint, under};
 
-/// Most systems make a group for each user, and a umask of 002 with it.
+/// Many systems give each user a private group, and a umask of 002 with it.
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn what_a_group_of_the_users_own_can_write_to_is_not_refused() {
+fn files_writable_by_the_users_private_group_are_accepted() {
     let sandbox = Sandbox::empty();
     let binary = reachable_binary(&sandbox);
     let run = |arguments: &[&str]| under("022", &sandbox, &binary, arguments);
@@ -30,7 +30,7 @@ fn what_a_group_of_the_users_own_can_write_to_is_not_refused() {
 
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
+fn files_of_other_users_are_refused_and_those_of_root_accepted() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "value"]);
     let org = sandbox.vault().join("secrets/org");
@@ -41,11 +41,11 @@ fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
         let ran = sandbox.run(&["get", "secret", "s", "--reveal"]);
         assert_eq!(ran.code, 13, "{}: {ran:?}", path.display());
         assert!(ran.stderr.contains("it belongs to another user (number 65533)"), "{ran:?}");
-        do_as_told(&sandbox, &ran, ": sudo chown ");
+        run_the_hint(&sandbox, &ran, ": sudo chown ");
         assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"value", "{}", path.display());
     }
 
-    // A vault of root's that all may read, and an identity of the user's own; in a user namespace, root is nobody.
+    // A vault of root that all may read, and the user's own identity. In the user namespace, root appears as an unknown user.
     let (mut unvisited, shared) = (vec![sandbox.vault()], sandbox.work().join("shared"));
     while let Some(path) = unvisited.pop() {
         chmod(&path, if path.is_dir() { 0o755 } else { 0o644 });
@@ -56,7 +56,7 @@ fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
     std::fs::rename(sandbox.vault(), &shared).expect("moved");
     let own = [".config", ".config/flyte-local", ".local", ".local/state", ".local/state/flyte-local"];
     let own = own.map(|path| sandbox.home().join(path)).into_iter().chain([sandbox.identity()]);
-    std::fs::remove_dir_all(sandbox.state()).expect("theirs is another machine");
+    std::fs::remove_dir_all(sandbox.state()).expect("the user has another machine");
     for path in own {
         std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
     }
@@ -69,5 +69,5 @@ fn what_belongs_to_another_user_is_refused_and_what_belongs_to_root_is_not() {
         assert_eq!((ran.code, ran.text().as_str()), (0, "value"), "{arguments:?}: {ran:?}");
     }
     let ran = under("022", &sandbox, &binary, &[&vault[..], &["update", "secret", "s", "new"]].concat());
-    assert_eq!(ran.code, 1, "it is not theirs to write: {ran:?}");
+    assert_eq!(ran.code, 1, "the user cannot write to it: {ran:?}");
 }

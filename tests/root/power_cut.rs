@@ -1,8 +1,8 @@
-//! The power is cut: what was acknowledged is on the disk, and what was not is old or new, never torn.
+//! The power is cut: an acknowledged write is on the disk, and another one is old or new, never torn.
 //!
-//! The disk is an ext4 file system in a file, shut down without writing its log, and mounted again. It is mounted so that
-//! nothing gets there which nobody asked for: a commit after ten minutes, data written late, and no help for programs that
-//! rename without a sync. `FLYTE_LOCAL_TEST_SEED` repeats a run's choices, `FLYTE_LOCAL_TEST_LONG=1` cuts ten times as often.
+//! The disk is an ext4 file system in a file, shut down without writing its log, and mounted again. Its options keep
+//! everything off the disk that no sync requests: a commit after ten minutes, data written late, and no help for programs
+//! that rename without a sync. `FLYTE_LOCAL_TEST_SEED` repeats a run's choices, `FLYTE_LOCAL_TEST_LONG=1` cuts ten times as often.
 
 #![allow(clippy::disallowed_methods, reason = "a test reads its own variables")]
 
@@ -17,18 +17,18 @@ use flyte_local::vault::{Strictness, Vault, VaultError, VaultOptions};
 
 const OPTIONS: &str = "noatime,commit=600,noauto_da_alloc,delalloc";
 
-/// 128 and SIGKILL.
+/// 128 plus SIGKILL.
 const KILLED: i32 = 137;
 
-/// How many cuts a disk goes through before there is a new one.
+/// The number of cuts before a new disk.
 const CUTS_OF_A_DISK: u64 = 10;
 
 #[derive(Debug, Clone)]
 enum Write {
     Init,
-    /// Names one more author in `vault.toml`, and remembers that.
+    /// Adds an author to `vault.toml`, and pins it.
     Trust(String),
-    /// The value it leads to, `None` for a delete.
+    /// A write of a secret, with the value after it: `None` for a delete.
     Secret {
         verb: &'static str,
         place: String,
@@ -46,9 +46,9 @@ impl Write {
     }
 }
 
-/// A machine whose disk holds the home directory of a user, with the vault in it.
+/// A machine whose disk holds a user's home directory, with the vault in it.
 struct Machine {
-    // In this order: the sandbox is on the image, and that in the directory.
+    // The order matters for dropping: the sandbox is on the image, and the image in the directory.
     sandbox: Sandbox,
     image: Image,
     /// Not on that disk.
@@ -57,16 +57,16 @@ struct Machine {
     trusted: Vec<String>,
     has_vault: bool,
     writes: u64,
-    /// How many writes were killed: each may have left one file behind, which the next one there takes away.
+    /// The number of killed writes: each may have left a temporary file, which the next write in its directory removes.
     killed: usize,
 }
 
 impl Machine {
-    /// One with an empty home. Its state directory, with what it remembers of vaults, may be on another disk, which has
-    /// power all the time: then no write to it brings the vault's changes to their disk by the way.
+    /// Makes a machine with an empty home. Its state directory, with the pins, may be on another disk that never loses power:
+    /// then no write to it brings the vault's changes to their disk as a side effect.
     fn new(is_state_elsewhere: bool) -> Self {
         require("strace", "strace");
-        // In memory, as the image's own disk has power all the time, and would only take its time.
+        // In memory, because the image's own disk never loses power and would only cost time.
         let elsewhere = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
         let image = Image::new(elsewhere.path(), &elsewhere.path().join("disk"), 16, OPTIONS);
         let sandbox = Sandbox::empty_in(image.mount_point());
@@ -89,7 +89,7 @@ impl Machine {
         }
     }
 
-    /// A write at random: of a few places again and again, sometimes in a scope that has no directory yet.
+    /// Chooses a random write: to a few places again and again, sometimes in a scope without a directory.
     fn choose(&mut self, random: &mut Random) -> Write {
         if !self.has_vault {
             return Write::Init;
@@ -114,7 +114,7 @@ impl Machine {
         Write::Secret { verb, value: (verb != "delete").then_some(value), place }
     }
 
-    /// Runs it, under strace if there are options for that; what strace wrote.
+    /// Runs a write, under strace if there are options for it. Returns the result and strace's output.
     fn run(&self, write: &Write, strace: &[&str]) -> (Ran, String) {
         let log = self.elsewhere.path().join("log");
         let mut command = self.sandbox.program(if strace.is_empty() { FLYTE_LOCAL } else { "strace" });
@@ -156,7 +156,7 @@ impl Machine {
         }
     }
 
-    /// The vault, which refuses what is older than this machine has seen it.
+    /// Opens the vault, with a rollback as an error.
     fn vault(&self) -> Result<Vault, VaultError> {
         let open = |strictness| VaultOptions { strictness, ..self.sandbox.vault_options() }.open(&self.sandbox.vault());
         match open(Strictness::Errors) {
@@ -178,7 +178,7 @@ impl Machine {
         }
     }
 
-    /// What must hold after a cut. Of a write that was not acknowledged, takes over what is there; whether it is the new.
+    /// Asserts what must hold after a cut. For an unacknowledged write, takes over the result; returns true if it is the new one.
     fn settle(&mut self, in_doubt: Option<Write>) -> Option<bool> {
         self.killed += usize::from(in_doubt.is_some());
         let is_new = in_doubt.map(|write| match &write {
@@ -188,7 +188,7 @@ impl Machine {
             }
             Write::Trust(key) => {
                 let is_new = self.vault().expect("it opens").authors().iter().any(|it| it.key.to_string() == *key);
-                // Two files are written. Where they differ, that is told with every write, until it is done again.
+                // The write changes two files. If only one changed, every write reports that until the change is repeated.
                 self.acknowledged(write, &[]);
                 is_new
             }
@@ -213,7 +213,7 @@ impl Machine {
         let changes = vault.changes();
         assert!(changes.is_empty(), "a false alarm: {changes:?}");
         let recipient = self.sandbox.identities()[0].recipient();
-        assert!(vault.recipients().iter().any(|known| known.key == recipient), "nobody can open it");
+        assert!(vault.recipients().iter().any(|known| known.key == recipient), "the identity is not a recipient");
         let authors: Vec<_> = vault.authors().iter().map(|author| author.key.to_string()).collect();
         assert!(self.trusted.iter().all(|key| authors.contains(key)), "an author who was trusted is forgotten");
         for (place, value) in &self.known {
@@ -226,14 +226,14 @@ impl Machine {
     }
 }
 
-/// The system calls of a write, as `strace` takes the faults: the name and how many of that name came before, and itself.
-/// Only those from the first lock on, or before that, the first directory: before them comes what starts any program.
+/// Returns the system calls of a write, in the form in which `strace` takes faults: the name, and how many calls of that
+/// name there were up to it. They begin at the first lock or directory: calls before that start the program.
 fn points(log: &str) -> Vec<(String, usize)> {
     let mut counts = BTreeMap::<&str, usize>::new();
     let mut points = Vec::new();
     let mut has_begun = false;
     for line in log.lines() {
-        // `PID CALL(…`; what is not a call has no parenthesis there.
+        // `PID CALL(…`; a line without a parenthesis there is not a call.
         let Some((call, _)) = line.split_once(' ').and_then(|(_, line)| line.trim_start().split_once('(')) else {
             continue;
         };
@@ -260,7 +260,7 @@ struct Counts {
     new: usize,
 }
 
-/// The calls of each kind of write, found out when the first one of it runs.
+/// The calls of each kind of write, traced when the first of its kind runs.
 type Traces = BTreeMap<&'static str, Vec<(String, usize)>>;
 
 fn kind(write: &Write) -> &'static str {
@@ -272,7 +272,7 @@ fn kind(write: &Write) -> &'static str {
     }
 }
 
-/// A write that is to end; traced, if none of its kind was yet.
+/// Runs a write to its end; traces it if it is the first of its kind.
 fn write_acknowledged(machine: &mut Machine, traces: &mut Traces, random: &mut Random) {
     let write = machine.choose(random);
     let kind = kind(&write);
@@ -283,7 +283,7 @@ fn write_acknowledged(machine: &mut Machine, traces: &mut Traces, random: &mut R
     }
 }
 
-/// Some writes, and then the cut; after the last one, or in the middle of one more.
+/// Runs some writes, and then cuts the power: after the last one, or in the middle of one more.
 fn round(machine: &mut Machine, power: &mut Power, traces: &mut Traces, random: &mut Random, counts: &mut Counts) {
     let is_after = random.below(2) == 0;
     for _ in 0..random.below(4) + u64::from(is_after) {
@@ -301,7 +301,7 @@ fn round(machine: &mut Machine, power: &mut Power, traces: &mut Traces, random: 
                 let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
                 let (ran, _) = machine.run(&write, &["-e", &trace, "-e", &inject]);
                 match ran.code {
-                    // A call that this one did not make.
+                    // A call that this write did not make.
                     0 => machine.take_over(write),
                     KILLED => in_doubt = Some(write),
                     _ => panic!("{} {inject}: {ran:?}", write.name()),
@@ -320,9 +320,9 @@ fn round(machine: &mut Machine, power: &mut Power, traces: &mut Traces, random: 
 
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_old_or_new() {
+fn acknowledged_writes_survive_a_power_cut_and_others_are_old_or_new() {
     with_own_mounts(
-        &test_path(module_path!(), "what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_old_or_new"),
+        &test_path(module_path!(), "acknowledged_writes_survive_a_power_cut_and_others_are_old_or_new"),
         || {
             let cuts = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 1000 } else { 100 };
             let (mut random, mut power) = (Random::seeded(), Power::new());
@@ -343,7 +343,7 @@ fn what_was_acknowledged_survives_a_power_cut_and_what_was_not_is_old_or_new() {
     );
 }
 
-/// What a write must not do without: the sync of the file, and that of its directory.
+/// A sync that a write must not omit: that of the file, or that of its directory.
 #[derive(Debug, Clone, Copy)]
 enum Mutant {
     FileSync,
@@ -351,7 +351,7 @@ enum Mutant {
 }
 
 impl Mutant {
-    /// strace, which makes the call look as if it were done.
+    /// Returns options for strace, which makes the call look successful without making it.
     fn options(self, directory: &Path) -> [String; 6] {
         let on: PathBuf = match self {
             Mutant::FileSync => directory.join(".tmp"),
@@ -362,7 +362,7 @@ impl Mutant {
     }
 }
 
-/// Whether a write that was acknowledged is gone after a cut, or its file is no longer readable.
+/// Returns true if an acknowledged write is gone after a cut, or its file is unreadable.
 fn is_lost(mutant: Option<Mutant>, write: Write, power: &mut Power) -> bool {
     let mut machine = Machine::new(true);
     machine.acknowledged(Write::Init, &[]);
@@ -405,7 +405,7 @@ fn a_write_without_one_of_its_syncs_is_lost() {
                 None => assert_eq!(lost, 0, "by a cut after all of its syncs"),
                 Some(mutant) => {
                     tally(&format!("power cut, {mutant:?} left out: {lost} of {cuts} acknowledged writes lost"));
-                    assert!(lost > 0, "{mutant:?}: nobody would notice that it is missing");
+                    assert!(lost > 0, "{mutant:?}: the test would not notice that it is missing");
                 }
             }
         }

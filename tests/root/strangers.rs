@@ -12,10 +12,10 @@ use crate::support::served::{MARKER, Served};
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, executable, require, test_path};
 use rustix::process::Signal;
 
-/// Another user than root and nobody.
+/// A user other than root and 65534, which stands for every unknown user.
 const USER: u32 = 12345;
 
-/// Where the stranger connects to; it is this test again.
+/// The port for the stranger, which is this test binary again.
 const STRANGER: &str = "FLYTE_LOCAL_TEST_STRANGER";
 
 #[test]
@@ -31,13 +31,13 @@ fn helper_process_stranger() {
             let _ = stream.read_to_end(&mut reply);
             assert!(reply.is_empty(), "{}", String::from_utf8_lossy(&reply));
         }
-        // It keeps some, and says nothing.
+        // It keeps some connections open and silent.
         std::mem::forget((0..100).map(|_| TcpStream::connect(address)).collect::<Vec<_>>());
     }
     println!("refused");
 }
 
-/// A program as another user, who can reach a copy of it.
+/// Returns a command of another user, with a copy of the program that the user can reach.
 fn as_other(sandbox: &Sandbox, program: &Path, arguments: &[&str]) -> Command {
     require("setpriv", "util-linux");
     let copy = sandbox.work().join(program.file_name().expect("a program"));
@@ -63,7 +63,7 @@ fn another_user_is_refused_before_a_byte() {
         &["--exact", &test_path(module_path!(), "helper_process_stranger"), "--ignored", "--nocapture"],
     );
     command.env(STRANGER, served.serving.address().port().to_string());
-    // Its own user has all places meanwhile but one.
+    // Meanwhile the service's own user holds all connections but one.
     let mut taken: Vec<Connection> = (0..63).map(|_| served.serving.connect()).collect();
     let ran = Ran::from(command.output().expect("it starts"));
     assert!(ran.code == 0 && ran.text().contains("refused\n"), "{ran:?}");
@@ -78,7 +78,7 @@ fn another_user_is_refused_before_a_byte() {
 
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn even_root_is_another_user() {
+fn root_is_refused_as_another_user() {
     let sandbox = Sandbox::empty();
     for path in [sandbox.home(), &sandbox.work()] {
         std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
@@ -94,7 +94,7 @@ fn even_root_is_another_user() {
     }
     let log = serving.log();
     assert_eq!(log.matches("refused a connection of user 0\n").count(), 1, "{log}");
-    // And its own user is let in, by the same program.
+    // The service's own user is accepted, with the same program.
     let this = std::env::current_exe().expect("this test");
     let mut own = as_other(
         &sandbox,

@@ -1,5 +1,5 @@
 //! The system calls of a command, which carry a value only where the user asked for it. Commands with a value forbid other
-//! processes to look at their memory, so strace needs root.
+//! processes to read their memory, so strace needs root.
 
 #![allow(clippy::disallowed_methods, reason = "tests look at files as any program could")]
 
@@ -12,7 +12,7 @@ use flyte_local::crypto::Identity;
 
 const MARKER: &str = "hunter2-c0ffee";
 
-/// The lines of a trace of `flyte-local` with these arguments, and the marker on standard input.
+/// Returns the lines of a trace of `flyte-local` with these arguments, and the marker on standard input.
 fn traced(sandbox: &Sandbox, calls: &str, arguments: &[&str]) -> Vec<String> {
     traced_with(sandbox, calls, arguments, MARKER)
 }
@@ -51,10 +51,10 @@ fn no_argument_list_holds_a_value() {
     assert!(!theirs.is_empty() && theirs.iter().all(|call| in_environment(call)), "{theirs:?}");
 }
 
-/// A traced call, as far as it says who is given what: its name, the descriptor it is on, and the path of that.
+/// Parses a traced call: its name, its descriptor, and the descriptor's path.
 fn call(line: &str) -> (&str, &str, &str) {
     let line = line.split_once(' ').map_or(line, |(_process, line)| line.trim_start());
-    // One that was interrupted by another process's shows no descriptor.
+    // A call that another process interrupted shows no descriptor.
     if let Some(name) = line.strip_prefix("<... ") {
         return (name.split(' ').next().unwrap_or_default(), "", "");
     }
@@ -64,26 +64,26 @@ fn call(line: &str) -> (&str, &str, &str) {
     (name, descriptor, path)
 }
 
-/// The ways that a value may go.
+/// The ways in which a value may pass.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    /// It is read from standard input.
+    /// Read from standard input.
     Stdin,
-    /// It is read from the file that was named.
+    /// Read from the named file.
     File,
-    /// It is written to standard output, as was asked for.
+    /// Written to standard output, on request.
     Stdout,
-    /// It is in the environment of what is started.
+    /// Passed in the environment of a started program.
     Environment,
-    /// It is written to a file that is in memory, on the private mount.
+    /// Written to a file in memory, on the private mount.
     Mount,
-    /// It goes through the socket between flyte-local and the Python that it started.
+    /// Sent through the socket between flyte-local and the Python that it started.
     Socket,
-    /// It is written to the file that was asked for, and read back, by its temporary name.
+    /// Written to the requested file, and read back, by its temporary name.
     Export,
-    /// It is in the file that an editor has, which is in memory.
+    /// In the editor's file, which is in memory.
     Edit,
-    /// It is given to the kernel's keyring, or comes from there.
+    /// Passed to or from the kernel's keyring.
     Keyring,
 }
 
@@ -108,7 +108,7 @@ impl Way {
 
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn no_system_call_has_a_value_but_those_that_were_asked_for() {
+fn only_expected_system_calls_carry_a_value() {
     use Way::{Edit, Environment, Export, File, Mount, Socket, Stdin, Stdout};
     let sandbox = Sandbox::new();
     sandbox.file("value", MARKER);
@@ -152,7 +152,7 @@ fn no_system_call_has_a_value_but_those_that_were_asked_for() {
     ];
     let mut calls = 0;
     for (ways, arguments) in cases {
-        // What Python reads is not written anywhere by that, and is mostly the SDK.
+        // Reading a file does not write it anywhere, and Python's reads are mostly the SDK.
         let which = if arguments[0] == "run" { "trace=!read,pread64" } else { "trace=all" };
         let trace = traced(&sandbox, which, arguments);
         calls += trace.len();
@@ -175,7 +175,7 @@ fn no_system_call_has_a_value_but_those_that_were_asked_for() {
 
 #[test]
 #[ignore = "needs root: scripts/test"]
-fn no_system_call_has_a_passphrase_or_what_it_protects_but_those_that_were_asked_for() {
+fn only_expected_system_calls_carry_a_passphrase_or_its_key() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "its value"]);
     let text = std::fs::read_to_string(sandbox.identity()).expect("there is one");
@@ -186,11 +186,11 @@ fn no_system_call_has_a_passphrase_or_what_it_protects_but_those_that_were_asked
     let ssh = std::fs::read_to_string(ssh).expect("ssh-keygen wrote it");
     sandbox.ssh_keygen(&["-q", "-p", "-N", MARKER, "-f", "ssh"]);
     sandbox.ok(&["create", "recipient", "--from-file", "ssh.pub", "--name", "ssh"]);
-    // The line with the most of the seed.
+    // The line with the largest part of the seed.
     let line = ssh.lines().nth_back(2).expect("some lines").as_bytes();
-    let [passphrase, key, ssh_line] = [MARKER.as_bytes(), key.as_bytes(), line].map(Canary::of_bytes);
+    let [passphrase, key, ssh_line] = [MARKER.as_bytes(), key.as_bytes(), line].map(Canary::from_bytes);
     let asks = "--passphrase-fd=0";
-    // How a passphrase goes, and what it protects.
+    // The ways of the passphrase, and the ways of the key that it protects.
     let cases: &[(&[Way], &[Way], &[&str])] = &[
         (&[Way::Stdin], &[], &[asks, "--identity=locked", "get", "secret", "s", "--reveal"]),
         (&[Way::Stdin], &[], &[asks, "--identity=ssh", "get", "secret", "s", "--reveal"]),
@@ -199,9 +199,9 @@ fn no_system_call_has_a_passphrase_or_what_it_protects_but_those_that_were_asked
         (&[Way::Stdin], &[], &[asks, "--identity=locked", "rekey"]),
         (&[Way::Stdin], &[Way::Keyring], &[asks, "--identity=locked", "unlock", "--for=1h"]),
         (&[], &[Way::Keyring], &["--identity=locked", "get", "secret", "s", "--reveal"]),
-        // It drops what it does not look at.
+        // `lock` removes keys without reading them.
         (&[], &[], &["--identity=locked", "lock"]),
-        // As age gives nobody the key.
+        // age's interface does not reveal the key.
         (&[Way::Stdin, Way::Keyring], &[], &[asks, "--identity=ssh", "unlock", "--for=1h"]),
         (&[Way::Keyring], &[], &["--identity=ssh", "get", "secret", "s", "--reveal"]),
         (&[], &[], &["--identity=ssh", "lock"]),
@@ -214,7 +214,7 @@ fn no_system_call_has_a_passphrase_or_what_it_protects_but_those_that_were_asked
         let trace = traced_with(&sandbox, "trace=all", arguments, &lines);
         calls += trace.len();
         let has = |line: &&String, canary: &Canary| !canary.find(line.as_bytes()).is_empty();
-        // A byte a call, so that nothing is read that is another's.
+        // One byte a call, so that flyte-local reads no input of another program.
         let typed: String =
             trace.iter().filter_map(|line| line.split_once("/work/input>, ")?.1.split('"').nth(1)).collect();
         let reads = typed.contains(MARKER);
@@ -246,7 +246,7 @@ def main() -> int:
     return 0
 ";
 
-/// Sends the value as it is, compressed, and in requests that fail.
+/// Sends the value literally, compressed, and in requests that fail.
 const CLIENT: &str = "
 import gzip, http.client, json, os, sys
 
@@ -266,10 +266,10 @@ for encode, encoding in ((bytes, 'identity'), (gzip.compress, 'gzip')):
 
 fn files_with_the_marker(directory: &Path) -> usize {
     let holds = |path: &Path| {
-        let bytes = std::fs::read(path).expect("a file of ours");
+        let bytes = std::fs::read(path).expect("a file of the test");
         bytes.windows(MARKER.len()).any(|window| window == MARKER.as_bytes())
     };
-    let entries = std::fs::read_dir(directory).expect("a directory of ours");
+    let entries = std::fs::read_dir(directory).expect("a directory of the test");
     entries
         .map(|entry| entry.expect("an entry").path())
         .map(|path| if path.is_dir() { files_with_the_marker(&path) } else { usize::from(holds(&path)) })

@@ -1,9 +1,9 @@
 #!/bin/sh
 # as_user.sh PATH… -- COMMAND…
 #
-# Runs COMMAND as an ordinary user, who can reach the PATHs. Whoever is one already just runs it. Root becomes uid 65534 in
-# a mount namespace of its own, in which a directory that is closed to others (/root, for one) is replaced by an empty
-# one that holds no more than the PATHs.
+# Runs COMMAND as an ordinary user who can reach the PATHs. An ordinary user just runs it. Root becomes uid 65534 in a
+# private mount namespace, in which a directory that is closed to others (such as /root) is replaced by an empty
+# directory that holds only the PATHs.
 set -eu
 
 if [ "$(id -u)" != 0 ]; then
@@ -16,7 +16,7 @@ if [ "${AS_USER_UNSHARED:-}" != yes ]; then
 fi
 unset AS_USER_UNSHARED
 
-# The outermost directory above $1 that others cannot enter.
+# Prints the outermost directory above $1 that others cannot enter.
 closed_above() {
     path= rest=${1#/}
     while [ "${rest#*/}" != "$rest" ]; do
@@ -41,7 +41,7 @@ while [ "$1" != -- ]; do
 done
 shift
 for closed in ${covered:-}; do
-    # Two paths may lie below the same one.
+    # Two paths may be below the same directory.
     mountpoint -q "$closed" || mount -t tmpfs -o mode=0755 tmpfs "$closed"
 done
 count=0
@@ -50,6 +50,6 @@ for path in $paths; do
     mkdir -p "$path" && mount --rbind $held/$count "$path"
 done
 
-# Where Flyte keeps what a local run returns; another user's is closed to this one.
+# Flyte keeps the results of local runs here; another user's directory is closed to this one.
 mkdir -p /tmp/flyte && mount -t tmpfs -o mode=1777 tmpfs /tmp/flyte
 exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"

@@ -1,11 +1,11 @@
-//! Makes files for a vault without flyte-local, as anyone can who knows its recipients.
+//! Makes files for a vault without flyte-local. Anyone who knows its recipients can.
 
 use std::collections::HashSet;
 use std::io::Write;
 
 use age_core::format::{FileKey, Stanza};
 
-/// A recipient that puts further stanzas after its own: those that this makes of the file key.
+/// A recipient that appends more stanzas to its own. The function makes them from the file key.
 struct With<'a>(&'a age::x25519::Recipient, &'a dyn Fn(&FileKey) -> Vec<Stanza>);
 
 impl age::Recipient for With<'_> {
@@ -16,7 +16,7 @@ impl age::Recipient for With<'_> {
     }
 }
 
-/// A sound age file for `recipient`, with the stanzas that this makes of its key; age adds one of its own at the end.
+/// Returns a valid age file for `recipient`, with the stanzas that `stanzas` makes from its key; age adds a stanza at the end.
 pub fn keyed(recipient: &age::x25519::Recipient, stanzas: &dyn Fn(&FileKey) -> Vec<Stanza>, payload: &[u8]) -> Vec<u8> {
     let recipient = With(recipient, stanzas);
     let mut file = Vec::new();
@@ -27,7 +27,7 @@ pub fn keyed(recipient: &age::x25519::Recipient, stanzas: &dyn Fn(&FileKey) -> V
     file
 }
 
-/// One with one stanza of this tag and body.
+/// Returns a valid age file with one more stanza, of this tag and body.
 pub fn file(recipient: &str, tag: &str, body: &[u8], payload: &[u8]) -> Vec<u8> {
     let stanza = |_: &FileKey| vec![Stanza { tag: tag.to_owned(), args: Vec::new(), body: body.to_vec() }];
     keyed(&recipient.parse().expect("a recipient"), &stanza, payload)

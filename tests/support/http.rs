@@ -1,4 +1,4 @@
-//! `flyte-local serve`, and a client of it that sends what it is told to: bytes over TCP.
+//! `flyte-local serve`, and a client for it that sends arbitrary bytes over TCP.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Ran, Sandbox};
 
-/// Longer than the service's own limits, which end what would wait for ever.
+/// Longer than the time limits of the service, which end connections that would wait for ever.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A service, which is ended when dropped.
+/// A running service, which is ended when dropped.
 pub struct Serving {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -23,14 +23,14 @@ pub struct Serving {
 }
 
 impl Sandbox {
-    /// `serve` on a free port, with its log in a file.
+    /// Starts `serve` on a free port, with its log in a file.
     pub fn serve(&self) -> Serving {
         Serving::start(self.command(&["serve", "--port", "0"]), &self.work())
     }
 }
 
 impl Serving {
-    /// Starts a command that serves, and says where on its standard output.
+    /// Starts a command that serves and prints its endpoint on standard output.
     pub fn start(mut command: Command, work: &Path) -> Self {
         let log = work.join("serve.log");
         let stderr = File::options().create(true).append(true).open(&log).expect("made");
@@ -55,7 +55,7 @@ impl Serving {
         Http2::to(self.address)
     }
 
-    /// What it said since the beginning.
+    /// Returns the whole log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("text")
     }
@@ -64,14 +64,14 @@ impl Serving {
         Pid::from_child(&self.child)
     }
 
-    /// The most memory it ever had, in KiB.
+    /// Returns the peak memory use, in KiB.
     pub fn most_memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux has it");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
-    /// How many descriptors it has open.
+    /// Returns the number of open file descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
     }
@@ -80,7 +80,7 @@ impl Serving {
         kill_process(self.process(), signal).expect("it runs");
     }
 
-    /// Waits for its end, which somebody has asked for; its standard error is the log.
+    /// Waits for the process to end after a request to do so. The standard error of the result is the log.
     pub fn ended(mut self) -> Ran {
         let mut stdout = Vec::new();
         self.stdout.read_to_end(&mut stdout).expect("it ends");
@@ -88,7 +88,7 @@ impl Serving {
         Ran::from(Output { status, stdout, stderr: self.log().into_bytes() })
     }
 
-    /// Ends it with this signal; its exit code.
+    /// Ends the process with this signal. Returns its exit code.
     pub fn end(self, signal: Signal) -> i32 {
         self.signal(signal);
         self.ended().code
@@ -102,12 +102,12 @@ impl Drop for Serving {
     }
 }
 
-/// The path of a method.
+/// Returns the path of a method.
 pub fn path(method: &str) -> String {
     format!("/flyteidl2.secret.SecretService/{method}")
 }
 
-/// A request with these headers besides its length.
+/// Returns a request with these headers and its length.
 pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut request = format!("POST {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
@@ -116,25 +116,25 @@ pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     [request.as_bytes(), b"\r\n", body].concat()
 }
 
-/// What each request of Connect in JSON has.
+/// The headers of each request of the Connect protocol in JSON.
 pub const JSON: [(&str, &str); 2] = [("Host", "localhost"), ("Content-Type", "application/json")];
 
-/// A call of Connect in JSON.
+/// Returns a call of the Connect protocol in JSON.
 pub fn call(method: &str, json: &str) -> Vec<u8> {
     post(&path(method), &JSON, json.as_bytes())
 }
 
-/// The JSON of a request to write a value.
+/// Returns the JSON of a request to write a value.
 pub fn with_value(name: &str, value: &str) -> String {
     format!(r#"{{"id":{{"name":"{name}"}},"secretSpec":{{"stringValue":"{value}"}}}}"#)
 }
 
-/// The JSON of a request about a secret.
+/// Returns the JSON of a request about a secret.
 pub fn about(name: &str) -> String {
     format!(r#"{{"id":{{"name":"{name}"}}}}"#)
 }
 
-/// A field of a protobuf message that is bytes.
+/// Encodes a field of a protobuf message that holds bytes.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let (mut head, mut rest) = (vec![number << 3 | 2], bytes.len());
     while rest >= 128 {
@@ -145,18 +145,18 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     [&head, bytes].concat()
 }
 
-/// The protobuf of a request to write a value.
+/// Returns the protobuf of a request to write a value.
 pub fn message_with_value(name: &str, value: &[u8]) -> Vec<u8> {
     [field(1, &field(1, name.as_bytes())), field(2, &field(2, value))].concat()
 }
 
-/// As gRPC frames it.
+/// Frames a message as gRPC does.
 pub fn grpc(message: &[u8], is_gzip: bool) -> Vec<u8> {
     let length = u32::try_from(message.len()).expect("small").to_be_bytes();
     [&[u8::from(is_gzip)][..], &length, message].concat()
 }
 
-/// Sends a value to a service in each way that it can come, well and badly; the names of what has it then.
+/// Sends a value to a service in every possible way, valid and malformed. Returns the names of the secrets that then have it.
 pub fn send_everyhow(address: SocketAddr, value: &str) -> [&'static str; 6] {
     use base64::Engine;
     let gzipped = ("Content-Encoding", "gzip");
@@ -194,11 +194,11 @@ pub fn send_everyhow(address: SocketAddr, value: &str) -> [&'static str; 6] {
         assert_eq!(reply.status, *status, "{index}: {reply:?}");
         assert!(!String::from_utf8_lossy(&reply.body).contains(&value[..20]), "{index}: {reply:?}");
         if *status == 403 || *status == 415 {
-            // The rest of its body may not be read.
+            // The service may not read the rest of the body.
             connection = Connection::to(address);
         }
     }
-    // One that does not come whole.
+    // A request that is cut off.
     let mut half = Connection::to(address);
     half.send(&requests[0].1[..requests[0].1.len() / 2]);
     drop(half);
@@ -236,7 +236,7 @@ impl Reply {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Connect's word for how it failed; nothing if it did not.
+    /// Returns the Connect code of an error; empty for a success.
     pub fn code(&self) -> String {
         match self.status {
             200 => String::new(),
@@ -261,13 +261,13 @@ impl Connection {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Sends as much as is taken.
+    /// Sends as much as the service takes.
     pub fn send(&mut self, bytes: &[u8]) {
-        // It may refuse before it has read everything.
+        // The service may answer before it has read everything.
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Sends, and has the reply.
+    /// Sends a request and returns the reply.
     pub fn ask(&mut self, request: &[u8]) -> Reply {
         self.send(request);
         self.reply().expect("a reply")
@@ -278,7 +278,7 @@ impl Connection {
         self.ask(&call(method, json))
     }
 
-    /// The next reply; `None` if the connection ends before there is a whole one.
+    /// Returns the next reply; `None` if the connection ends before it is complete.
     pub fn reply(&mut self) -> Option<Reply> {
         const END: &[u8] = b"\r\n\r\n";
         let end = loop {
@@ -345,13 +345,13 @@ impl Connection {
         }
     }
 
-    /// Whether it ends without another byte.
+    /// Returns true if the connection ends without another byte.
     pub fn ends(&mut self) -> bool {
         self.unread.is_empty() && self.more().is_none()
     }
 }
 
-/// A connection of HTTP/2, without a handshake but the preface; what is sent is not compressed.
+/// A connection of HTTP/2, whose handshake is only the preface. It sends without compression.
 pub struct Http2 {
     connection: Connection,
     streams: u32,
@@ -384,7 +384,7 @@ impl Http2 {
         self.connection.send(&frame);
     }
 
-    /// Opens a stream with these headers; its number.
+    /// Opens a stream with these headers. Returns its number.
     pub fn begin(&mut self, headers: &[(&str, &str)]) -> u32 {
         let stream = 2 * self.streams + 1;
         self.streams += 1;
@@ -393,7 +393,7 @@ impl Http2 {
         stream
     }
 
-    /// A request; the number of its stream.
+    /// Sends a request. Returns the number of its stream.
     pub fn post(&mut self, authority: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> u32 {
         let own = [(":method", "POST"), (":scheme", "http"), (":authority", authority), (":path", path)];
         let stream = self.begin(&[&own, headers].concat());
@@ -404,7 +404,7 @@ impl Http2 {
         stream
     }
 
-    /// The next frame; `None` when the connection ends.
+    /// Returns the next frame; `None` when the connection ends.
     pub fn frame(&mut self) -> Option<Frame> {
         let head = self.connection.take(9)?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
@@ -413,9 +413,9 @@ impl Http2 {
         Some(Frame { kind: head[3], ends, stream, content: self.connection.take(length)? })
     }
 
-    /// Whether the reply on a stream says 200, and its content.
+    /// Returns the reply on a stream: true if its status is 200, and its content.
     pub fn reply(&mut self, stream: u32) -> Option<(bool, Vec<u8>)> {
-        /// `:status: 200`, in the table that every HPACK has.
+        /// `:status: 200`, from HPACK's static table.
         const OK: u8 = 0x88;
         let (mut is_ok, mut content) = (None, Vec::new());
         loop {
@@ -436,7 +436,7 @@ impl Http2 {
     }
 }
 
-/// A header that is not in any table, in HPACK.
+/// Encodes a header in HPACK without any table.
 fn literal(name: &str, value: &str) -> Vec<u8> {
     let text = |text: &str| {
         let (mut bytes, length) = (Vec::new(), text.len());

@@ -1,15 +1,15 @@
-//! Identities of each kind, as their own programs make them, and passphrases on a descriptor.
+//! Identities of each kind, made by the other programs, and passphrases on a descriptor.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::{Ran, Sandbox, require};
 
-/// A work factor that costs next to nothing.
+/// A scrypt work factor that takes almost no time.
 const CHEAP: u8 = 4;
 
 impl Sandbox {
-    /// A key that `ssh-keygen` makes, of this type and with this passphrase, by a name in the working directory.
+    /// Makes a key with `ssh-keygen`, of this type and with this passphrase, in the working directory.
     pub fn ssh_key(&self, name: &str, kind: &[&str], passphrase: &str) -> PathBuf {
         self.ssh_keygen(&[&["-q", "-t"], kind, &["-N", passphrase, "-f", name]].concat());
         self.work().join(name)
@@ -21,7 +21,7 @@ impl Sandbox {
         assert_eq!(ran.code, 0, "{ran:?}");
     }
 
-    /// An age identity in a file that this passphrase opens without much work; in the working directory.
+    /// Writes an age identity that this passphrase unlocks quickly into a file in the working directory.
     pub fn locked_identity(&self, name: &str, passphrase: &str) -> PathBuf {
         let identity = flyte_local::crypto::Identity::generate();
         let path = self.file(name, locked(identity.to_file("now").as_bytes(), passphrase));
@@ -29,7 +29,7 @@ impl Sandbox {
         path
     }
 
-    /// Gives the user's identity a passphrase that costs little.
+    /// Protects the user's identity with a passphrase that is quick to check.
     pub fn lock_identity(&self, passphrase: &str) {
         let identity = std::fs::read(self.identity()).expect("there is one");
         let file = self.file("locked", locked(&identity, passphrase));
@@ -37,7 +37,7 @@ impl Sandbox {
         std::fs::rename(file, self.identity()).expect("moved");
     }
 
-    /// Runs `flyte-local`, with these lines on a descriptor.
+    /// Runs `flyte-local` with these lines on a passphrase descriptor.
     pub fn with_passphrases(&self, lines: &[&str], arguments: &[&str]) -> Ran {
         let mut lines = lines.join("\n");
         lines.push('\n');
@@ -45,7 +45,7 @@ impl Sandbox {
     }
 }
 
-/// What age would write with this passphrase, at less cost.
+/// Encrypts with a passphrase as age does, at less cost.
 pub fn locked(text: &[u8], passphrase: &str) -> Vec<u8> {
     let mut recipient = age::scrypt::Recipient::new(passphrase.to_owned().into());
     recipient.set_work_factor(CHEAP);
@@ -56,7 +56,7 @@ pub fn locked(text: &[u8], passphrase: &str) -> Vec<u8> {
     file
 }
 
-/// For nobody else to read.
+/// Makes a file readable only by its owner.
 pub fn private(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("it is ours");

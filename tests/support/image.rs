@@ -1,4 +1,4 @@
-//! A disk in a file: an ext4 file system that can be mounted, cut off from its power, and looked at from outside.
+//! A disk in a file: an ext4 file system that can be mounted, lose its power, and be examined from outside.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs as any program could")]
 
@@ -8,11 +8,12 @@ use std::process::{Child, Command, Stdio};
 
 use super::require;
 
-/// Set in the process that has mounts of its own.
+/// Set in the child process, which has its own mount namespace.
 const OWN_MOUNTS: &str = "FLYTE_LOCAL_TEST_OWN_MOUNTS";
 
-/// Runs `body` of the test of this name, as [`super::test_path`] returns it, in a process with mounts of its own: so that nothing stays mounted, whatever comes
-/// of it, and no namespace that another process makes meanwhile keeps a copy of a mount and, with it, the file system.
+/// Runs the `body` of a test in a child process with its own mount namespace. `test` is its name as [`super::test_path`]
+/// returns it. So nothing stays mounted after the test, and no namespace that another process makes meanwhile keeps a
+/// copy of a mount and with it the file system.
 pub fn with_own_mounts(test: &str, body: impl FnOnce()) {
     if std::env::var_os(OWN_MOUNTS).is_some() {
         return body();
@@ -23,12 +24,12 @@ pub fn with_own_mounts(test: &str, body: impl FnOnce()) {
     command.arg("--mount").arg(std::env::current_exe().expect("this test"));
     command.args(["--exact", test, "--include-ignored", "--nocapture"]).env(OWN_MOUNTS, "yes");
     let output = command.output().expect("unshare starts");
-    // By the macro, which a test that passes keeps to itself.
+    // `print!` lets the test harness capture the output of a test that passes.
     print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{test}: {}", output.status);
 }
 
-/// One that is mounted, and taken down when dropped.
+/// A mounted image, which is unmounted when dropped.
 pub struct Image {
     file: PathBuf,
     mount_point: PathBuf,
@@ -36,7 +37,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// An empty file system in the file `image` of a directory, mounted on `mount_point` with these options.
+    /// Makes an empty file system in the file `image` of a directory, and mounts it on `mount_point` with these options.
     pub fn new(directory: &Path, mount_point: &Path, mebibytes: u64, options: &'static str) -> Self {
         for (tool, package) in [("mkfs.ext4", "e2fsprogs"), ("mount", "mount"), ("umount", "mount")] {
             require(tool, package);
@@ -45,7 +46,7 @@ impl Image {
         let made = std::fs::File::create(&file).and_then(|image| image.set_len(mebibytes << 20));
         made.expect("a file for the image");
         let mut command = Command::new("mkfs.ext4");
-        // Nothing is left to do for the kernel in the background.
+        // Everything is initialised now, so that the kernel has nothing to do in the background.
         command.args(["-q", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"]);
         succeed(command.arg(&file));
         std::fs::create_dir_all(mount_point).expect("made");
@@ -54,7 +55,7 @@ impl Image {
         image
     }
 
-    /// The whole of the disk, as a file.
+    /// Returns the whole disk, as a file.
     pub fn file(&self) -> &Path {
         &self.file
     }
@@ -84,11 +85,11 @@ fn succeed(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What becomes of the changes that the file system's log holds in memory when the power goes.
+/// The fate of changes that are still in the file system's log in memory when the power fails.
 #[derive(Debug, Clone, Copy)]
 pub enum Log {
     Lost,
-    /// It was written just before, and what it tells of was not: the kernel may do that at any moment.
+    /// The log is written just before the cut, and the changes that it describes are not. The kernel may do so at any moment.
     Written,
 }
 
@@ -109,7 +110,7 @@ impl Power {
         Self { helper, answers }
     }
 
-    /// Cuts it, and gives it back: what is on the disk then is there, and nothing else.
+    /// Cuts the power and restores it. Only what was on the disk at the cut is there afterwards.
     pub fn cut(&mut self, image: &Image, log: Log) {
         let flags = match log {
             Log::Written => 1,

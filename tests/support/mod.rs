@@ -1,4 +1,4 @@
-//! What the integration tests share: a throw-away home with the real binary, and tools that must be there.
+//! Code that the integration tests share: a temporary home with the real binary, and checks for the tools that tests need.
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
@@ -22,35 +22,35 @@ use std::process::{Command, Output, Stdio};
 /// The binary under test.
 pub const FLYTE_LOCAL: &str = env!("CARGO_BIN_EXE_flyte-local");
 
-/// The two ends of what is supported; `scripts/test` makes a virtual environment of each.
+/// The oldest and the newest supported SDK; `scripts/test` makes a virtual environment of each.
 pub const SDKS: [&str; 2] = ["oldest", "newest"];
 
-/// An empty home directory, removed when dropped. Nothing of the tester's own environment reaches a command run in it.
+/// A temporary home directory, removed when dropped. A command in it inherits nothing of the tester's environment.
 pub struct Sandbox {
     directory: tempfile::TempDir,
 }
 
 impl Sandbox {
-    /// An empty one.
+    /// Makes a sandbox without a vault.
     pub fn empty() -> Self {
         Self::empty_in(&std::env::temp_dir())
     }
 
-    /// An empty one, in a directory of the caller's.
+    /// Makes a sandbox without a vault, below a directory of the caller.
     pub fn empty_in(parent: &Path) -> Self {
         let directory = tempfile::tempdir_in(parent).expect("a temporary directory");
         std::fs::create_dir(directory.path().join("work")).expect("a working directory");
         Self { directory }
     }
 
-    /// An empty one on a memory file system, where a sync takes no time: for what does not depend on the disk.
+    /// Makes a sandbox without a vault on a memory file system, where a sync takes no time: for tests that do not depend on the disk.
     pub fn in_memory() -> Self {
         let directory = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
         std::fs::create_dir(directory.path().join("work")).expect("a working directory");
         Self { directory }
     }
 
-    /// One with a vault and an identity.
+    /// Makes a sandbox with a vault and an identity.
     pub fn new() -> Self {
         let sandbox = Self::empty();
         sandbox.ok(&["init"]);
@@ -61,7 +61,7 @@ impl Sandbox {
         self.directory.path()
     }
 
-    /// The working directory of commands.
+    /// Returns the working directory of commands.
     pub fn work(&self) -> PathBuf {
         self.home().join("work")
     }
@@ -78,12 +78,12 @@ impl Sandbox {
         self.home().join(".config/flyte-local/author.key")
     }
 
-    /// Where what was seen of vaults is remembered.
+    /// Returns the state directory, with the pins of vaults.
     pub fn state(&self) -> PathBuf {
         self.home().join(".local/state/flyte-local/pins")
     }
 
-    /// The file of a secret, by its path below `secrets/` without the extension: `org/NAME`, `project/P/NAME`.
+    /// Returns the file of a secret, by its path below `secrets/` without the extension: `org/NAME`, `project/P/NAME`.
     pub fn secret_file(&self, place: &str) -> PathBuf {
         self.vault().join("secrets").join(format!("{place}.age"))
     }
@@ -96,7 +96,7 @@ impl Sandbox {
         path
     }
 
-    /// Any program, in the sandbox's home and working directory, with a clean environment and no standard input.
+    /// Returns a command of any program, in the sandbox's home and working directory, with a clean environment and no standard input.
     pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
@@ -110,41 +110,41 @@ impl Sandbox {
         command
     }
 
-    /// `flyte-local` with these arguments.
+    /// Returns a command of `flyte-local` with these arguments.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = self.program(FLYTE_LOCAL);
         command.args(arguments);
         command
     }
 
-    /// Runs `flyte-local`, whatever comes of it.
+    /// Runs `flyte-local`, with any exit code.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ran {
         Ran::from(self.command(arguments).output().expect("flyte-local starts"))
     }
 
-    /// Runs `flyte-local` with this on standard input.
+    /// Runs `flyte-local` with this standard input.
     pub fn pipe<A: AsRef<OsStr>>(&self, arguments: &[A], input: &[u8]) -> Ran {
         let mut command = self.command(arguments);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        // It may refuse before it has read everything.
+        // flyte-local may fail before it has read everything.
         let _ = child.stdin.take().expect("piped").write_all(input);
         Ran::from(child.wait_with_output().expect("it ends"))
     }
 
-    /// Runs `flyte-local`, which must succeed; its standard output.
+    /// Runs `flyte-local`, which must succeed. Returns its standard output.
     pub fn ok<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Vec<u8> {
         let ran = self.run(arguments);
         assert_eq!(ran.code, 0, "{ran:?}");
         ran.stdout
     }
 
-    /// `flyte-local run` with the Python of one of the [`SDKS`].
+    /// Runs `flyte-local run` with the Python of one of the [`SDKS`].
     pub fn flyte_run<A: AsRef<OsStr>>(&self, sdk: &str, arguments: &[A]) -> Ran {
         Ran::from(self.flyte_command(sdk, arguments).output().expect("flyte-local starts"))
     }
 
-    /// The command of [`Sandbox::flyte_run`]. Its output shows the values, for tests that look at them.
+    /// Returns the command of [`Sandbox::flyte_run`]. Its output is not masked, for tests that read values from it.
     pub fn flyte_command<A: AsRef<OsStr>>(&self, sdk: &str, arguments: &[A]) -> Command {
         let mut command = self.command(&["run", "--no-mask", "--python"]);
         command.arg(python(sdk)).args(arguments);
@@ -152,21 +152,21 @@ impl Sandbox {
     }
 }
 
-/// What came of a command.
+/// The result of a command.
 pub struct Ran {
-    /// 128 and the signal's number, if one ended it.
+    /// The exit code, or 128 and the number of the signal that ended it.
     pub code: i32,
     pub stdout: Vec<u8>,
     pub stderr: String,
 }
 
 impl Ran {
-    /// Standard output as text.
+    /// Returns standard output as text.
     pub fn text(&self) -> String {
         String::from_utf8(self.stdout.clone()).expect("UTF-8")
     }
 
-    /// Standard output and standard error as text, for what the SDK writes to the one or the other.
+    /// Returns standard output and standard error as text, where the SDK may write to either.
     pub fn all(&self) -> String {
         format!("{}{}", String::from_utf8_lossy(&self.stdout), self.stderr)
     }
@@ -191,14 +191,14 @@ impl std::fmt::Debug for Ran {
     }
 }
 
-/// The Python of one of the [`SDKS`].
+/// Returns the Python of one of the [`SDKS`].
 pub fn python(sdk: &str) -> PathBuf {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venvs").join(sdk).join("bin/python");
     assert!(python.exists(), "{} is missing: scripts/test makes it", python.display());
     python
 }
 
-/// Fails, naming the package, unless the tool is there.
+/// Fails and names the package if the tool is missing.
 pub fn require(tool: &str, package: &str) {
     let path = std::env::var_os("PATH").expect("PATH is set");
     let found = std::env::split_paths(&path).any(|directory| directory.join(tool).exists());
@@ -210,13 +210,13 @@ pub fn open_unpinned(path: &Path) -> Result<flyte_local::vault::Vault, flyte_loc
     flyte_local::vault::VaultOptions::new(flyte_local::vault::StateDirectory::Ignored).open(path)
 }
 
-/// A sandbox's vault through the library, for tests that look at it more often than processes can be started.
+/// A sandbox's vault opened with the library, for tests that read it too often to start a process each time.
 impl Sandbox {
     pub fn open_vault(&self) -> flyte_local::vault::Vault {
         self.open_vault_at(&self.vault())
     }
 
-    /// A vault, to read and to write as this sandbox's user.
+    /// Opens a vault to read and write as this sandbox's user.
     pub fn open_vault_at(&self, path: &Path) -> flyte_local::vault::Vault {
         self.vault_options().open(path).expect("there is a vault").with_author(self.author_key())
     }
@@ -228,7 +228,7 @@ impl Sandbox {
         options.open(&self.vault()).expect("this machine knows the vault")
     }
 
-    /// The defaults, with the state directory of this sandbox.
+    /// Returns the default options, with this sandbox's state directory.
     pub fn vault_options(&self) -> flyte_local::vault::VaultOptions {
         flyte_local::vault::VaultOptions::new(flyte_local::vault::StateDirectory::At(self.state()))
     }
@@ -238,7 +238,7 @@ impl Sandbox {
         open_unpinned(&self.vault())
     }
 
-    /// The key that signs what this sandbox's user writes.
+    /// Returns the key that signs the sandbox user's secrets.
     pub fn author_key(&self) -> flyte_local::crypto::AuthorKey {
         let text = std::fs::read_to_string(self.author()).expect("there is a signing key");
         flyte_local::crypto::AuthorKey::parse_file(&text).expect("as it was written")
@@ -248,7 +248,7 @@ impl Sandbox {
         identities(&self.identity())
     }
 
-    /// The value of the secret at `place`, if there is one. That it cannot be read is a failure.
+    /// Returns the value of the secret at `place`, or `None` if there is no such secret. Fails if it cannot be read.
     pub fn value(&self, place: &str) -> Option<Vec<u8>> {
         match self.open_vault().value(&secret_id(place), &self.identities()) {
             Ok(value) => Some(value.expose().to_vec()),
@@ -257,8 +257,8 @@ impl Sandbox {
         }
     }
 
-    /// What must hold after any crash: nothing is refused, the lock is free, and the tree holds nothing but secrets and,
-    /// one a directory, what a killed writer left behind; how many of those there are.
+    /// Asserts what must hold after any crash: no file is refused, the lock is free, and the tree has only secrets and at most
+    /// one temporary file a directory, left by a killed writer. Returns the number of temporary files.
     pub fn sound_but_for_leftovers(&self) -> usize {
         let listing = self.open_vault().list(&flyte_local::secret::ScopeFilter::default()).expect("listed");
         assert!(listing.refused.is_empty(), "{:?}", listing.refused);
@@ -285,13 +285,13 @@ impl Sandbox {
     }
 }
 
-/// The identities in a file.
+/// Returns the identities in a file.
 pub fn identities(file: &Path) -> Vec<flyte_local::crypto::Identity> {
     let text = std::fs::read_to_string(file).expect("an identity file");
     flyte_local::crypto::Identity::parse_file(&text).expect("identities")
 }
 
-/// The secret whose file lies at `place`, as [`Sandbox::secret_file`] takes it.
+/// Returns the secret whose file is at `place`, in the form that [`Sandbox::secret_file`] takes.
 pub fn secret_id(place: &str) -> flyte_local::secret::SecretId {
     use flyte_local::secret::Scope;
     let parts: Vec<&str> = place.split('/').collect();
@@ -307,7 +307,7 @@ pub fn secret_id(place: &str) -> flyte_local::secret::SecretId {
     flyte_local::secret::SecretId { scope: Scope::new(project, domain), name: name.parse().expect("a good name") }
 }
 
-/// The options that name the scope of `place`, as [`Sandbox::secret_file`] takes it.
+/// Returns the options for the scope of `place`, in the form that [`Sandbox::secret_file`] takes.
 pub fn scope_options(place: &str) -> Vec<String> {
     let scope = secret_id(place).scope;
     let project = scope.project().map(|project| ["-p".to_owned(), project.to_string()]);
@@ -315,7 +315,7 @@ pub fn scope_options(place: &str) -> Vec<String> {
     project.into_iter().chain(domain).flatten().collect()
 }
 
-/// For the tests of `run`, whose tasks lie in `fixtures/tasks/`.
+/// Helpers for tests of `run`, whose tasks are in `fixtures/tasks/`.
 impl Sandbox {
     /// Copies `fixtures/tasks/` into the working directory.
     pub fn with_tasks(self) -> Self {
@@ -323,9 +323,9 @@ impl Sandbox {
         self
     }
 
-    /// Creates a secret of exactly these bytes; `scope` is `-p P -d D`, or less of it.
+    /// Creates a secret of exactly these bytes. `scope` is `-p P -d D` or a part of it.
     pub fn secret(&self, name: &str, value: impl AsRef<[u8]>, scope: &[&str]) {
-        // An empty standard input is refused, as what should have written to it may have failed.
+        // An empty standard input is refused, because the program that should have written to it may have failed.
         let how: &[&str] = if value.as_ref().is_empty() { &["--value", ""] } else { &["--raw"] };
         let created = self.pipe(&[&["create", "secret", name], how, scope].concat(), value.as_ref());
         assert_eq!(created.code, 0, "{created:?}");
@@ -345,7 +345,7 @@ fn copy_tree(from: &Path, to: &Path) {
 }
 
 impl Ran {
-    /// What a task printed after `=> `, without what the SDK writes around it.
+    /// Returns the lines that a task printed after `=> `, without the SDK's output around them.
     pub fn said(&self) -> Vec<String> {
         self.text().lines().filter_map(|line| line.strip_prefix("=> ")).map(str::to_owned).collect()
     }
@@ -354,7 +354,7 @@ impl Ran {
 /// The variable that marks all processes of one test.
 pub const MARK: &str = "FLYTE_LOCAL_TEST_MARK";
 
-/// The processes, other than zombies, that have this value of [`MARK`] in their environment.
+/// Returns the processes, except zombies, that have this value of [`MARK`] in their environment.
 pub fn marked(mark: &str) -> Vec<i32> {
     let variable = format!("{MARK}={mark}\0").into_bytes();
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
@@ -366,7 +366,7 @@ pub fn marked(mark: &str) -> Vec<i32> {
     numbers.filter(has_mark).collect()
 }
 
-/// Waits until it holds. A failing test waits for a minute, and no other for longer than it must.
+/// Waits until the condition holds. Fails after a minute.
 pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !holds() {
@@ -375,7 +375,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Waits for the kernel's keyring, and keeps other tests from it until dropped: `lock` removes every key in it.
+/// Waits for the kernel's keyring, and keeps other tests from it until the guard is dropped: `lock` removes every key in it.
 pub fn keyring_turn() -> std::sync::MutexGuard<'static, ()> {
     static KEYRING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     KEYRING.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -383,7 +383,7 @@ pub fn keyring_turn() -> std::sync::MutexGuard<'static, ()> {
 
 /// Writes a program that can be started at once.
 ///
-/// A child process writes it. A descriptor of our own would be copied into children that other tests start at this moment,
+/// A child process writes it. Children that other tests start at this moment would inherit a descriptor of this process,
 /// and Linux refuses to start a file that any process has open for writing.
 pub fn executable(path: &Path, content: impl AsRef<[u8]>) {
     std::fs::create_dir_all(path.parent().expect("not the root")).expect("its directory");
@@ -402,7 +402,7 @@ pub fn test_path(module_path: &str, test: &str) -> String {
     format!("{module}::{test}")
 }
 
-/// Says what a suite counted; `scripts/faults` shows it in the end, also of tests that pass.
+/// Reports a count of a suite. `scripts/faults` shows it at the end, even if the test passes.
 pub fn tally(line: &str) {
     use std::io::Write;
     println!("{line}");
@@ -411,7 +411,7 @@ pub fn tally(line: &str) {
     writeln!(file.expect("opened"), "{line}").expect("written");
 }
 
-/// Random numbers, whose seed is printed: Marsaglia's xorshift64: enough to spread moments and sizes, and the same for a seed everywhere.
+/// Pseudo-random numbers from a printed seed: Marsaglia's xorshift64, which suffices to spread moments and sizes and gives the same numbers everywhere.
 pub struct Random(u64);
 
 impl Random {
@@ -423,13 +423,13 @@ impl Random {
         Self::from_seed(seed)
     }
 
-    /// Those of a seed, for a part of a test that runs beside others.
+    /// Returns the numbers of a given seed, for a part of a test that runs in parallel with others.
     pub fn from_seed(seed: u64) -> Self {
         // A state of zero would stay zero.
         Self(seed | 1 << 63)
     }
 
-    /// Below `limit`, which is not zero.
+    /// Returns a number below `limit`, which is not zero.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -438,8 +438,9 @@ impl Random {
     }
 }
 
-/// The command that a hint says to type, typed; `part` tells the hint.
+/// Helpers that act on hints.
 impl Sandbox {
+    /// Types the command of the hint that contains `part`, and returns its result.
     pub fn type_hint(&self, ran: &Ran, part: &str) -> Ran {
         let hint = ran.stderr.lines().find(|line| line.contains("flyte-local ") && line.contains(part));
         let hint = hint.unwrap_or_else(|| panic!("no hint has {part}: {ran:?}"));

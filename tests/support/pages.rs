@@ -3,20 +3,20 @@
 /// A command, its expected exit code and output (standard error after standard output, as on the page).
 #[derive(Debug, Default)]
 pub struct Step {
-    /// What stands before the `$` of the prompt.
+    /// The text before the `$` of the prompt.
     pub who: String,
     pub command: String,
     pub code: i32,
     pub output: String,
 }
 
-/// The fenced blocks of a language.
+/// Returns the fenced blocks of a language.
 pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
     text.split(&fence).skip(1).map(|rest| rest.split("```").next().expect("split yields one")).collect()
 }
 
-/// The commands of a block, at the prompts of these people: `NAME$ `.
+/// Returns the commands of a block, at the prompts `NAME$ ` of these people.
 pub fn steps(block: &str, people: &[&str]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for line in block.lines() {
@@ -34,7 +34,7 @@ pub fn steps(block: &str, people: &[&str]) -> Vec<Step> {
     steps
 }
 
-/// Every time of the form `2026-11-22T06:00:00Z`, of parts of a second too, made the same, as the page cannot know them.
+/// Replaces each time of the form `2026-11-22T06:00:00Z`, with or without a fraction, because a page cannot know it.
 pub fn without_times(text: &str) -> String {
     let (mut result, mut rest) = (String::new(), text);
     while let Some(character) = rest.chars().next() {
@@ -46,7 +46,7 @@ pub fn without_times(text: &str) -> String {
     result
 }
 
-/// How long the time is that stands first in a text.
+/// Returns the length of the time at the beginning of a text.
 fn length_of_time(text: &str) -> Option<usize> {
     let shape = "dddd-dd-ddTdd:dd:dd";
     let fits = |(shape, byte): (u8, u8)| if shape == b'd' { byte.is_ascii_digit() } else { shape == byte };

@@ -12,14 +12,14 @@ pub fn mode(path: &Path) -> u32 {
     path.metadata().expect("it exists").permissions().mode() & 0o7777
 }
 
-/// A copy of the binary in the sandbox, for a user who cannot reach ours.
+/// Copies the binary into the sandbox, for a user who cannot reach the original.
 pub fn reachable_binary(sandbox: &Sandbox) -> PathBuf {
     let copy = sandbox.work().join("flyte-local");
     executable(&copy, std::fs::read(FLYTE_LOCAL).expect("the binary"));
     copy
 }
 
-/// `flyte-local` under this umask, as an ordinary user: root passes over permissions, and would hide a missing one.
+/// Runs `flyte-local` under this umask, as an ordinary user: root bypasses permissions and would hide a missing one.
 pub fn under(umask: &str, sandbox: &Sandbox, binary: &Path, arguments: &[&str]) -> Ran {
     let is_root = rustix::process::getuid().is_root();
     let mut command = sandbox.program(if is_root { "setpriv" } else { "env" });
@@ -38,8 +38,8 @@ pub fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("our own");
 }
 
-/// Types the command of the first hint that has one, after the sign.
-pub fn do_as_told(sandbox: &Sandbox, ran: &Ran, sign: &str) {
+/// Runs the command of the first hint that has one after `sign`.
+pub fn run_the_hint(sandbox: &Sandbox, ran: &Ran, sign: &str) {
     let line = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: ").and_then(|hint| hint.split_once(sign)));
     let (_, command) = line.unwrap_or_else(|| panic!("a hint with {sign:?}: {ran:?}"));
     let command = format!("{}{command}", sign.trim_start_matches(": ").trim_start_matches("sudo "));

@@ -1,4 +1,4 @@
-//! A service of `flyte-local serve` that clients attack, with the checks that they changed nothing.
+//! A service of `flyte-local serve` for hostile clients, with checks that they changed nothing.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,10 +11,10 @@ use super::http::{Serving, about};
 /// A value that hostile requests carry, and that the service must not repeat.
 pub const MARKER: &str = "hunter2-c0ffee";
 
-/// The most that the service may ever have in memory, in KiB; it has some 12 MiB when nobody asks for anything.
+/// The memory that the service may use at most, in KiB; it uses some 12 MiB when idle.
 pub const MOST_MEMORY: usize = 128 << 10;
 
-/// Every file of the vault, but for what is no part of it.
+/// Returns every file of the vault with its content.
 pub fn files(sandbox: &Sandbox) -> BTreeMap<PathBuf, Vec<u8>> {
     let (mut found, mut unvisited) = (BTreeMap::new(), vec![sandbox.vault()]);
     while let Some(directory) = unvisited.pop() {
@@ -28,7 +28,7 @@ pub fn files(sandbox: &Sandbox) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// A vault with a secret, its service, and what must hold in the end.
+/// A vault with a secret, its service, and the files of the vault at the start.
 pub struct Served {
     pub sandbox: Sandbox,
     pub serving: Serving,
@@ -43,7 +43,7 @@ impl Served {
         Self { sandbox, serving, before }
     }
 
-    /// That nothing was written and nothing said, and that it still works; its log.
+    /// Asserts that nothing was written or repeated, and that the service still works. Returns its log.
     pub fn unharmed(self) -> String {
         let reply = self.serving.connect().call("GetSecret", &about("s"));
         assert_eq!((reply.status, &reply.json()["secret"]["id"]["name"]), (200, &"s".into()), "{reply:?}");

@@ -1,5 +1,5 @@
-//! A command on a real terminal: `tests/python/pty_driver.py` holds the other end of it, or, for a command that asks nothing,
-//! the test itself.
+//! A command on a real terminal. `tests/python/pty_driver.py` holds the other end, or the test itself for a command
+//! without prompts.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,13 +15,13 @@ use super::{FLYTE_LOCAL, Ran, Sandbox, require};
 
 #[derive(Debug, Deserialize)]
 pub struct Session {
-    /// All that appeared on the terminal.
+    /// Everything that appeared on the terminal.
     pub shown: String,
     pub code: i32,
     pub settings_are_back: bool,
-    /// True if there was a question, with the echo off.
+    /// True if there was a prompt with the echo off.
     pub asked: bool,
-    /// How many were answered.
+    /// The number of prompts that were answered.
     pub questions: usize,
     /// Typed text that was not read.
     pub left_over: String,
@@ -32,7 +32,7 @@ pub fn on_a_terminal(sandbox: &Sandbox, action: &str, arguments: &[&str]) -> Ses
     program_on_a_terminal(sandbox, action, &[&[FLYTE_LOCAL], arguments].concat())
 }
 
-/// Answers each question in turn; there must be exactly so many.
+/// Answers each prompt in turn. The number of prompts must match.
 pub fn answering(sandbox: &Sandbox, answers: &[&str], command: &[&str]) -> Session {
     let lines: Vec<_> = answers.iter().map(|answer| format!("{answer}\r")).collect();
     let action = format!("answers:{}", serde_json::to_string(&lines).expect("text"));
@@ -52,8 +52,8 @@ fn program_on_a_terminal(sandbox: &Sandbox, action: &str, command: &[&str]) -> S
     serde_json::from_slice(&ran.stdout).expect("the driver's JSON")
 }
 
-/// Runs a command with its output on a terminal of this many columns. Everything that the terminal shows is the standard output of
-/// what is returned, with line ends as in a file.
+/// Runs a command with its output on a terminal of this many columns. The standard output of the result is everything
+/// that the terminal shows, with the line ends of a file.
 pub fn on_screen(command: Command, columns: u16) -> Ran {
     show(command, columns, true)
 }

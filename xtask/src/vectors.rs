@@ -18,11 +18,11 @@ const VAULT: &str = "0123456789abcdef0123456789abcdef";
 const OTHER_VAULT: &str = "fedcba9876543210fedcba9876543210";
 
 const IDENTITY_HEADING: &str = "\
-# A TEST key. It is published with the source, so it protects nothing: never encrypt anything of yours to it.
+# A TEST key. It is published with the source, so it protects nothing: never encrypt your own data to it.
 ";
 
 const AUTHOR_HEADING: &str = "\
-# A TEST key. It is published with the source, so anybody can sign with it: never trust it.
+# A TEST key. It is published with the source, so anyone can sign with it: never trust it.
 ";
 
 fn fixtures() -> PathBuf {
@@ -41,7 +41,7 @@ fn stanza(tag: &str, arguments: &[&str], body: &[u8]) -> Stanza {
     Stanza { tag: tag.to_owned(), args: arguments.iter().map(|&a| a.to_owned()).collect(), body: body.to_vec() }
 }
 
-/// What a good binding says of a secret of the organization.
+/// Returns a good binding of a secret of the organization.
 fn binding(name: &str) -> String {
     binding_in("null", "null", name)
 }
@@ -56,7 +56,7 @@ struct Maker {
     author: SigningKey,
 }
 
-/// What is signed of a secret of the organization, of this commitment: written out once more, from the document.
+/// Returns the signed message for a secret of the organization and a commitment. A second implementation, made from the document.
 fn message(name: &str, author: &SigningKey, commitment: &[u8]) -> Vec<u8> {
     let author = author.verifying_key();
     let parts: [&[u8]; 10] = [
@@ -81,7 +81,7 @@ fn commitment(file_key: &FileKey, payload: &[u8]) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// A signed binding of a secret of the organization.
+/// Returns a signed binding of a secret of the organization.
 fn signed_by(author: &SigningKey, name: &str, commitment: &[u8]) -> String {
     let signature = author.sign(&message(name, author, commitment)).to_bytes();
     with_proof(&binding(name), &public(author.verifying_key().as_bytes()), commitment, &signature)
@@ -93,20 +93,20 @@ fn with_proof(binding: &str, author: &str, commitment: &[u8], signature: &[u8]) 
     binding.strip_suffix('}').expect("an object").to_owned() + &proof
 }
 
-/// An author's key, as `vault.toml` has it.
+/// Returns an author's key as `vault.toml` has it.
 fn public(key: &[u8]) -> String {
     let prefix = bech32::Hrp::parse("flyteauthor").expect("a prefix");
     bech32::encode::<bech32::Bech32>(prefix, key).expect("short enough")
 }
 
 impl Maker {
-    /// An age file with these stanzas after the recipient's; age adds one of its own at the end.
+    /// Returns an age file with these stanzas after the recipient's; age adds a stanza at the end.
     fn file(&self, stanzas: Vec<Stanza>, payload: &[u8]) -> Vec<u8> {
         let copy = |s: &Stanza| Stanza { tag: s.tag.clone(), args: s.args.clone(), body: s.body.clone() };
         self.keyed(&|_| stanzas.iter().map(copy).collect(), payload)
     }
 
-    /// An age file with the stanzas that this makes of its key.
+    /// Returns an age file with the stanzas that `stanzas` makes from the file key.
     fn keyed(&self, stanzas: &dyn Fn(&FileKey) -> Vec<Stanza>, payload: &[u8]) -> Vec<u8> {
         forger::keyed(&self.recipient, stanzas, payload)
     }
@@ -115,7 +115,7 @@ impl Maker {
         self.file(vec![stanza(TAG, &[], binding.as_bytes())], payload)
     }
 
-    /// A signed file of this name, whose binding was changed after it was signed.
+    /// Returns a signed file of this name, whose binding `change` alters after signing.
     fn signed(&self, name: &str, payload: &[u8], change: &dyn Fn(String) -> String) -> Vec<u8> {
         let bind = |key: &FileKey| change(signed_by(&self.author, name, &commitment(key, payload)));
         self.keyed(&|key| vec![stanza(SIGNED_TAG, &[], bind(key).as_bytes())], payload)
@@ -125,7 +125,7 @@ impl Maker {
         self.bound(&binding(name), b"a value")
     }
 
-    /// A good file with this many stanzas: the recipient's, the binding, ours, age's.
+    /// Returns a good file with this many stanzas: the recipient's, the binding, `example.com/other`, age's.
     fn with_stanzas(&self, name: &str, count: usize) -> Vec<u8> {
         let mut stanzas = vec![stanza(TAG, &[], binding(name).as_bytes())];
         stanzas.extend((3..count).map(|index| stanza("example.com/other", &[&index.to_string()], b"body")));
@@ -134,10 +134,10 @@ impl Maker {
         file
     }
 
-    /// A good file whose header has this many lines.
+    /// Returns a good file whose header has this many lines.
     fn with_lines(&self, name: &str, count: usize) -> Vec<u8> {
         let long = |lines: usize| stanza("example.com/long", &[], &vec![0; 48 * lines]);
-        // age's own stanza has as many as it likes.
+        // age's own stanza has a random number of lines.
         let files = (count - 40..count)
             .cycle()
             .map(|lines| self.file(vec![stanza(TAG, &[], binding(name).as_bytes()), long(lines)], b"a value"));
@@ -154,7 +154,7 @@ fn header(file: &[u8]) -> &str {
     std::str::from_utf8(&file[..header_length(file)]).expect("ASCII")
 }
 
-/// Unpadded, in lines of 64, each ended by a newline, the last shorter than 64: the body of a stanza.
+/// Encodes the body of a stanza: unpadded base64 in lines of 64, each with a newline, the last shorter than 64.
 fn encode(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
@@ -174,7 +174,7 @@ fn encode(bytes: &[u8]) -> String {
     text
 }
 
-/// The file with another binding in its header, and the MAC of the old one.
+/// Returns the file with another binding in its header, and the unchanged MAC.
 fn rebound(file: &[u8], old: &str, new: &str) -> Vec<u8> {
     let (old, new) = (encode(old.as_bytes()), encode(new.as_bytes()));
     let changed = header(file).replacen(&old, &new, 1);
@@ -184,7 +184,7 @@ fn rebound(file: &[u8], old: &str, new: &str) -> Vec<u8> {
 
 fn flipped(mut file: Vec<u8>, at: impl FnOnce(&[u8]) -> usize) -> Vec<u8> {
     let at = at(&file);
-    // Another letter of base64 for a letter of it, another byte for any other.
+    // A letter of base64 becomes another letter of it, and any other byte another byte.
     file[at] = if file[at] == b'A' { b'B' } else { b'A' };
     file
 }
@@ -248,7 +248,7 @@ fn manifests(maker: &Maker) {
     make("manifests/not-toml.toml", || b"format: 1\n".to_vec());
 }
 
-/// A vault of format 2.
+/// Writes a vault of format 2.
 fn signed_vault(maker: &Maker) {
     let key = |what: &str, key: &str| format!("\n[[{what}]]\nname = \"owner\"\nkey = \"{key}\"\n");
     let author = key("authors", &public(maker.author.verifying_key().as_bytes()));
@@ -284,10 +284,10 @@ fn signed_vault(maker: &Maker) {
     }
 }
 
-/// What to make of a name, the signature it should have, and the commitment.
+/// Makes a binding from a name, its correct signature and its commitment.
 type Change<'a> = dyn Fn(&str, [u8; 64], Vec<u8>) -> String + 'a;
 
-/// Files of the vault of format 2.
+/// Writes the files of the vault of format 2.
 fn signed(maker: &Maker) {
     let json = |name: &str, change: &dyn Fn(String) -> String| {
         make(&format!("signed-files/{name}.age"), || maker.signed(name, b"a value", change));
@@ -313,7 +313,7 @@ fn signed(maker: &Maker) {
         });
     };
     let ours = public(maker.author.verifying_key().as_bytes());
-    // Whom the file is encrypted to: signed as an eleventh part where it is said.
+    // The recipients that the file is encrypted to, signed as an eleventh part of the message if the binding has them.
     let digest: String =
         Sha256::digest(format!("{}\n", maker.recipient)).iter().map(|byte| format!("{byte:02x}")).collect();
     let saying = |json: &str| json.replace(r#","author":"#, &format!(r#","recipients":"{digest}","author":"#));
@@ -336,7 +336,7 @@ fn signed(maker: &Maker) {
     proof("small-order-author", &|name, signature, commitment| {
         with_proof(&binding(name), &public(&[0; 32]), &commitment, &signature)
     });
-    // Signed all the same: by the author, of another value, and by somebody else.
+    // Signed, but with another key, over another value, or in another form.
     proof("commitment-to-another-value", &|name, _, mut commitment| {
         commitment[0] ^= 1;
         signed_by(&maker.author, name, &commitment)
@@ -360,7 +360,7 @@ fn signed(maker: &Maker) {
     });
 }
 
-/// The signature with the group's order added to its second half: the same number, in another form.
+/// Returns the signature with the group's order added to its second half: the same number in another form.
 fn stretched(signature: &[u8; 64]) -> [u8; 64] {
     const ORDER: [u8; 32] = [
         0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
@@ -433,7 +433,7 @@ fn bad_headers(maker: &Maker) {
     });
     make("files/armored.age", || {
         let body = encode(&maker.good("armored"));
-        // PEM pads, and has no empty last line; the file's length decides which.
+        // PEM pads, and has no empty last line; the file's length determines the difference.
         let body = body.trim_end_matches('\n');
         let padding = "=".repeat((4 - body.replace('\n', "").len() % 4) % 4);
         format!("-----BEGIN AGE ENCRYPTED FILE-----\n{body}{padding}\n-----END AGE ENCRYPTED FILE-----\n").into()
