@@ -126,7 +126,7 @@ get b: 10
 /// `init` on a full disk leaves no partial vault, and can be repeated.
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn init_on_a_full_disk_can_be_done_again() {
+fn init_on_a_full_disk_can_be_repeated() {
     let said = on_a_small_disk(
         "
         head -c 1000000 /dev/zero > disk/filling 2>/dev/null

@@ -1,6 +1,6 @@
-//! What a write makes of a system that fails it, or that lacks what it would rather use; and in which order it syncs. The
-//! faults are strace's: a `signal=KILL` comes before the call is made, an `error=` in its place. `tests/faults_calls/` has
-//! them at every system call.
+//! Writes on systems that fail or lack a system call, and the order in which a write syncs. strace injects the faults:
+//! a `signal=KILL` comes before the call, and an `error=` replaces it. `faults_calls` injects them at every system
+//! call.
 
 #![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
@@ -46,11 +46,11 @@ struct Bench {
     runs: usize,
 }
 
-/// What came of a write with a fault in it.
+/// The outcome of a write with an injected fault.
 struct Outcome {
     ran: Ran,
     place: String,
-    /// Whether the fault came about: a command makes only so many calls.
+    /// True if the fault occurred: a command may make fewer calls than its position.
     injected: bool,
 }
 
@@ -62,7 +62,7 @@ impl Bench {
         Self { sandbox, new, runs: 0 }
     }
 
-    /// Runs a write from the state it starts from, with `fault` (as `strace -e inject=` takes it) in it.
+    /// Prepares a new secret's place, and runs a write there with an injected `fault`, as `strace -e inject=` takes it.
     fn run(&mut self, verb: Verb, fault: &str) -> Outcome {
         self.runs += 1;
         let place = match verb {
@@ -111,7 +111,7 @@ fn an_error_names_the_file_and_the_reason() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn an_interrupted_wait_for_the_lock_goes_on() {
+fn an_interrupted_wait_for_the_lock_continues() {
     let mut bench = Bench::new();
     let Outcome { ran, place, injected } = bench.run(Update, "flock:error=EINTR:when=1");
     assert!(injected && ran.code == 0, "{ran:?}");
@@ -121,7 +121,7 @@ fn an_interrupted_wait_for_the_lock_goes_on() {
 /// Before Linux 5.6 there is no `openat2`, and some sandboxes forbid it.
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn a_system_without_openat2_is_served_as_well() {
+fn a_system_without_openat2_is_supported() {
     let mut bench = Bench::new();
     for error in ["ENOSYS", "EPERM"] {
         for verb in [Create, Update, Delete] {
@@ -132,12 +132,12 @@ fn a_system_without_openat2_is_served_as_well() {
         bench.sandbox.ok(&["create", "secret", error, "v"]);
         let file = bench.sandbox.secret_file(&format!("org/{error}"));
         std::fs::rename(&file, bench.sandbox.work().join("elsewhere")).expect("moved");
-        std::os::unix::fs::symlink(bench.sandbox.work().join("elsewhere"), &file).expect("a link");
+        std::os::unix::fs::symlink(bench.sandbox.work().join("elsewhere"), &file).expect("a symlink");
         let mut command = bench.sandbox.program("strace");
         command.args(["-o", "log", "-e", &format!("inject=openat2:error={error}"), FLYTE_LOCAL, "get", "secret"]);
         let ran = Ran::from(command.args([error, "--reveal"]).output().expect("strace starts"));
-        assert_eq!((ran.code, ran.text().as_str()), (13, ""), "a link is followed nowhere: {ran:?}");
-        std::fs::remove_file(file).expect("the link");
+        assert_eq!((ran.code, ran.text().as_str()), (13, ""), "a symlink must not be followed: {ran:?}");
+        std::fs::remove_file(file).expect("the symlink");
         let mut command = bench.sandbox.program("strace");
         command.args(["-o", "log", "-e", &format!("inject=openat2:error={error}"), FLYTE_LOCAL, "check"]);
         let ran = Ran::from(command.output().expect("strace starts"));
@@ -147,7 +147,7 @@ fn a_system_without_openat2_is_served_as_well() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn a_file_system_without_a_rename_that_does_not_replace_is_served_too() {
+fn a_file_system_without_rename_noreplace_is_supported() {
     let mut bench = Bench::new();
     let Outcome { ran, place, injected } = bench.run(Create, "renameat2:error=EINVAL:when=1");
     assert!(injected && ran.code == 0, "{ran:?}");
@@ -156,24 +156,27 @@ fn a_file_system_without_a_rename_that_does_not_replace_is_served_too() {
 }
 
 #[test]
-fn a_write_that_stops_in_the_middle_of_the_file_leaves_the_old_value() {
+fn a_short_write_leaves_the_old_value() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "the old value"]);
     let large = sandbox.file("large", vec![b'x'; 1 << 20]);
-    // A real short write: the kernel writes as far as the limit, then ends the process with SIGXFSZ.
+    // A real short write: the kernel writes up to the limit, then ends the process with SIGXFSZ.
     let script = "ulimit -f 100 && exec \"$0\" update secret s --from-file \"$1\"";
     let ran =
         Ran::from(sandbox.program("sh").args(["-c", script, FLYTE_LOCAL]).arg(large).output().expect("sh starts"));
     assert!(ran.code > 0, "{ran:?}");
     let leftover = sandbox.secret_file("org/s").with_file_name(".tmp");
-    assert!(leftover.metadata().is_ok_and(|file| file.len() > 0), "it did not get to write anything: {ran:?}");
+    assert!(
+        leftover.metadata().is_ok_and(|file| file.len() > 0),
+        "the process ended before it wrote anything: {ran:?}"
+    );
     assert_eq!(sandbox.value("org/s").as_deref(), Some(OLD));
     assert_eq!(sandbox.sound_but_for_leftovers(), 1);
     sandbox.ok(&["update", "secret", "s", "new"]);
     assert_eq!(sandbox.sound_but_for_leftovers(), 0);
 }
 
-/// Runs `flyte-local`, which must succeed; the named system calls it made, with the paths of the files they were on.
+/// Runs `flyte-local`, which must succeed, and returns strace's log of the named system calls, with the files' paths.
 fn traced(sandbox: &Sandbox, calls: &str, arguments: &[String]) -> String {
     require("strace", "strace");
     let log = sandbox.work().join("strace.log");
@@ -196,10 +199,10 @@ fn a_write_is_synced_before_its_rename_and_its_directory_after_it() {
     ] {
         let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
         let log = traced(&sandbox, "fsync,renameat,renameat2,unlinkat", &arguments);
-        // In the vault: what is remembered of it elsewhere is no part of the promise.
+        // Only calls in the vault count: the guarantee does not cover the state directory.
         let is_in_vault = |line: &&str| line.ends_with(" = 0") && !line.contains("/.local/state/");
         let calls: Vec<_> = log.lines().filter(is_in_vault).collect();
-        // The last three: the file, the change, the directory. A delete has no file.
+        // The last three calls are on the file, the change and the directory. A delete has only the last two.
         let [.., file, middle, directory] = &calls[..] else {
             assert!(
                 matches!(&calls[..], [one, other] if one.starts_with(change) && other.starts_with("fsync")),
@@ -210,7 +213,7 @@ fn a_write_is_synced_before_its_rename_and_its_directory_after_it() {
         assert!(file.starts_with("fsync") && file.contains("/.tmp>"), "{log}");
         assert!(middle.starts_with(change), "{log}");
         assert!(directory.starts_with("fsync"), "{log}");
-        // The directory synced is the one the change was made in: what strace prints in angle brackets.
+        // The synced directory must be the one that was changed: strace prints both in angle brackets.
         let path = |call: &str| call.split(['<', '>']).nth(1).expect("a path").to_owned();
         assert_eq!(path(directory), path(middle), "{log}");
     }
@@ -218,17 +221,17 @@ fn a_write_is_synced_before_its_rename_and_its_directory_after_it() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn a_directory_that_a_killed_writer_made_is_synced_by_the_next() {
+fn the_next_writer_syncs_a_directory_that_a_killed_writer_made() {
     let mut bench = Bench::new();
     let made = bench.sandbox.vault().join("secrets/project");
-    // The first sync after the directory was made is that of its parent: the writer is killed before that.
+    // The first sync after `mkdir` is that of the parent directory: the writer is killed before it.
     let kill = |nth: usize| bench.run(Create, &format!("fsync:signal=KILL:when={nth}"));
-    let killed = (1..).map(kill).find(|_| made.is_dir()).expect("each run comes one sync further");
-    assert!(killed.injected, "it was to be killed between making the directory and syncing its parent");
+    let killed = (1..).map(kill).find(|_| made.is_dir()).expect("each run gets one sync further");
+    assert!(killed.injected, "the writer was not killed between creating the directory and syncing its parent");
     let place = killed.place;
 
-    // The first writer's directory is in memory alone. The second one relies on it, so it has to sync it: else its own
-    // file, synced though it is, may after a power cut be in a directory that nothing leads to.
+    // The first writer's directory is not on disk yet. The second writer relies on it and therefore has to sync the
+    // parent: otherwise, after a power cut, its own synced file may be in a directory that no path leads to.
     let mut arguments = vec!["create".to_owned(), "secret".to_owned(), "s".to_owned(), "value".to_owned()];
     arguments.extend(scope_options(&place));
     let log = traced(&bench.sandbox, "fsync", &arguments);
@@ -238,7 +241,7 @@ fn a_directory_that_a_killed_writer_made_is_synced_by_the_next() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
-fn a_directory_that_becomes_a_vault_is_synced_whoever_made_it() {
+fn an_existing_directory_that_becomes_a_vault_is_synced() {
     let sandbox = Sandbox::empty();
     let parent = sandbox.work().join("parent");
     std::fs::create_dir_all(parent.join("vault")).expect("made");

@@ -1,31 +1,31 @@
-//! Real disks without room: one of 8 KiB, one without inodes, and a limit on the size of files. Each holds the vault, or the
-//! keys, or what is remembered of the vault. `tests/disk.rs` has what their users are told, word for word.
+//! Real disks without room: one of 8 KiB, one without inodes, and a limit on the size of files. Each has either the
+//! vault, the keys or the state directory on it. `disk` asserts the messages word for word.
 
-#![allow(clippy::print_stdout, reason = "a test may say what it did")]
+#![allow(clippy::print_stdout, reason = "a test may print what it did")]
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require, tally};
 
-/// What is on the disk that has no room.
+/// A directory that is on the disk without room.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Part {
     Vault,
     Keys,
-    Memory,
+    State,
 }
 
-use Part::{Keys, Memory, Vault};
+use Part::{Keys, State, Vault};
 
 impl Part {
     fn path(self) -> &'static str {
         match self {
             Vault => ".local/share/flyte-local",
             Keys => ".config/flyte-local",
-            Memory => ".local/state/flyte-local",
+            State => ".local/state/flyte-local",
         }
     }
 }
 
-/// What the disk lacks.
+/// The resource that the disk lacks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lack {
     Blocks,
@@ -34,42 +34,49 @@ enum Lack {
 
 use Lack::{Blocks, Inodes};
 
-/// A command of a script.
+/// The outcome of a command in a script.
 #[derive(Debug)]
 struct Step {
     code: i32,
     stdout: String,
     stderr: String,
-    /// The temporary files that are anywhere in the home afterwards.
+    /// The number of temporary files in the home directory after the command.
     leftovers: usize,
 }
 
 impl Step {
-    /// It did it, and said only so.
+    /// Asserts that the command succeeded and printed only this message.
     fn assert_done(&self, said: &str) {
         assert_eq!((self.code, &*self.stderr), (0, said), "{self:?}");
     }
 
-    /// It was not done, for want of room on that disk.
+    /// Asserts that the command failed because that disk has no room.
     fn assert_refused(&self, part: Part) {
         assert_eq!(self.code, 1, "{self:?}");
         let first = self.stderr.lines().next().expect("an error");
-        assert!(first.starts_with("error: cannot ") && first.contains(part.path()), "the file is named: {self:?}");
-        assert!(self.stderr.contains("caused by: No space left on device"), "the cause is named: {self:?}");
+        assert!(
+            first.starts_with("error: cannot ") && first.contains(part.path()),
+            "the error names the file: {self:?}"
+        );
+        assert!(self.stderr.contains("caused by: No space left on device"), "the error names the cause: {self:?}");
         assert!(self.stderr.contains("hint: nothing was changed; make room and try again"), "{self:?}");
     }
 
-    /// It was done, but cannot be remembered.
-    fn assert_done_unremembered(&self, said: &str) {
+    /// Asserts that the command succeeded with this message, and warned that it could not record the change.
+    fn assert_done_unrecorded(&self, said: &str) {
         assert_eq!(self.code, 0, "{self:?}");
         let lines: Vec<_> = self.stderr.lines().collect();
         assert!(lines.contains(&said.trim_end()), "{self:?}");
-        let told = lines.iter().find(|line| line.contains("is not remembered")).expect("it is told");
-        assert!(told.contains(Memory.path()) && told.ends_with("No space left on device (os error 28)"), "{self:?}");
+        let warning = lines.iter().find(|line| line.contains("is not remembered")).expect("a warning");
+        assert!(
+            warning.contains(State.path()) && warning.ends_with("No space left on device (os error 28)"),
+            "{self:?}"
+        );
     }
 }
 
-/// Runs a script in a home whose `part` is on a small disk, which `fill` fills and `free` frees. `try` runs `flyte-local`.
+/// Runs a script in a home directory whose `part` is on a small disk. `fill` fills the disk, `free` frees it, and `try`
+/// runs `flyte-local`.
 fn on_a_disk(part: Part, lack: Lack, script: &str) -> Vec<Step> {
     require("unshare", "util-linux");
     let sandbox = Sandbox::in_memory();
@@ -106,21 +113,21 @@ fn on_a_disk(part: Part, lack: Lack, script: &str) -> Vec<Step> {
     steps
 }
 
+/// Parses what `try` printed.
 fn step(text: &str) -> Step {
     let (code, rest) = text.split_once('\n').expect("an exit code");
     let parts: Vec<_> = rest.split("@@\n").collect();
     let [stdout, stderr, leftovers] = parts[..] else { panic!("{text}") };
     let number = |text: &str| text.trim().parse::<i32>().expect("a number");
-    // `echo` ends what has no newline of its own.
     let stdout = stdout.to_owned();
     Step { code: number(code), stdout, stderr: stderr.to_owned(), leftovers: number(leftovers) as usize }
 }
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn a_write_for_which_there_is_no_room_leaves_the_old_value_and_a_delete_makes_room() {
+fn a_write_without_room_leaves_the_old_value_and_a_delete_makes_room() {
     let mut count = 0;
-    for part in [Vault, Keys, Memory] {
+    for part in [Vault, Keys, State] {
         for lack in [Blocks, Inodes] {
             let steps = on_a_disk(
                 part,
@@ -145,7 +152,7 @@ fn a_write_for_which_there_is_no_room_leaves_the_old_value_and_a_delete_makes_ro
                     get.assert_done("");
                     value = "old";
                 }
-                // Nothing is written there after `init`.
+                // Commands after `init` write nothing to the disk of the keys.
                 (Keys, _) => {
                     create.assert_done(a_said);
                     b.assert_done(b_said);
@@ -153,38 +160,38 @@ fn a_write_for_which_there_is_no_room_leaves_the_old_value_and_a_delete_makes_ro
                     update.assert_done(updated);
                     get.assert_done("");
                 }
-                // The vault's two files fill it: no secret's has room.
-                (Memory, Blocks) => {
-                    create.assert_done_unremembered(a_said);
-                    b.assert_done_unremembered(b_said);
-                    p.assert_done_unremembered(p_said);
-                    update.assert_done_unremembered(updated);
+                // The state of the vault itself fills the disk, so no secret's state has room.
+                (State, Blocks) => {
+                    create.assert_done_unrecorded(a_said);
+                    b.assert_done_unrecorded(b_said);
+                    p.assert_done_unrecorded(p_said);
+                    update.assert_done_unrecorded(updated);
                 }
-                // A scope of which nothing could be remembered gets no secret.
-                (Memory, Inodes) => {
+                // A new scope gets no secret if its state cannot be recorded.
+                (State, Inodes) => {
                     create.assert_done(a_said);
-                    b.assert_done_unremembered(b_said);
+                    b.assert_done_unrecorded(b_said);
                     p.assert_refused(part);
-                    update.assert_done_unremembered(updated);
+                    update.assert_done_unrecorded(updated);
                 }
             }
             assert_eq!((get.code, &*get.stdout), (0, value), "{part:?} {lack:?}: {get:?}");
             match (part, lack) {
-                // Nothing of it was remembered that would make room.
-                (Memory, Blocks) => delete.assert_done_unremembered("deleted secret a (organization)\n"),
+                // No state was recorded whose removal would make room.
+                (State, Blocks) => delete.assert_done_unrecorded("deleted secret a (organization)\n"),
                 _ => delete.assert_done("deleted secret a (organization)\n"),
             }
             let mut value = "newest";
             match (part, lack) {
-                // An update needs room for both.
+                // An update needs room for the old file and the new one.
                 (Vault, Blocks) => {
                     again.assert_done(a_said);
                     newest.assert_refused(part);
                     value = "newer";
                 }
-                (Memory, Blocks) => {
-                    again.assert_done_unremembered(a_said);
-                    newest.assert_done_unremembered(updated);
+                (State, Blocks) => {
+                    again.assert_done_unrecorded(a_said);
+                    newest.assert_done_unrecorded(updated);
                 }
                 _ => {
                     again.assert_done(a_said);
@@ -201,8 +208,8 @@ fn a_write_for_which_there_is_no_room_leaves_the_old_value_and_a_delete_makes_ro
 
 #[test]
 #[ignore = "needs util-linux: scripts/test"]
-fn init_for_which_there_is_no_room_can_be_done_again() {
-    for part in [Vault, Keys, Memory] {
+fn init_without_room_can_be_repeated() {
+    for part in [Vault, Keys, State] {
         for lack in [Blocks, Inodes] {
             let steps = on_a_disk(
                 part,
@@ -210,9 +217,9 @@ fn init_for_which_there_is_no_room_can_be_done_again() {
                 "fill; try init; free; try init; try create secret a one; try get secret a --reveal",
             );
             let [full, init, create, get] = &steps[..] else { panic!("{steps:?}") };
-            if (part, lack) == (Memory, Blocks) {
-                // There is a vault before there is something to remember. It is remembered when it is next used.
-                full.assert_done_unremembered(full.stderr.lines().last().expect("words"));
+            if (part, lack) == (State, Blocks) {
+                // `init` creates the vault before it records it. The next command that uses the vault records it.
+                full.assert_done_unrecorded(full.stderr.lines().last().expect("words"));
                 assert_eq!(init.code, 12, "{init:?}");
                 assert!(create.stderr.starts_with("flyte-local: first use of "), "{create:?}");
                 assert_eq!(create.code, 0, "{create:?}");
@@ -226,7 +233,7 @@ fn init_for_which_there_is_no_room_can_be_done_again() {
     }
 }
 
-/// The kernel writes as far as the limit, and then refuses, or ends the process where that does not ignore the signal.
+/// The kernel writes up to the limit. Then it fails the call, or ends the process unless that ignores SIGXFSZ.
 #[test]
 fn a_limit_on_the_size_of_files_leaves_the_old_value() {
     let sandbox = Sandbox::in_memory();
@@ -238,26 +245,26 @@ fn a_limit_on_the_size_of_files_leaves_the_old_value() {
     };
     let large = large.to_str().expect("UTF-8");
     let ignored = "trap '' XFSZ;";
-    let told = |ran: &Ran, file: &str| {
+    let assert_reported = |ran: &Ran, file: &str| {
         assert_eq!(ran.code, 1, "{ran:?}");
         let first = ran.stderr.lines().next().expect("an error");
         assert!(first.starts_with("error: cannot write ") && first.ends_with(file), "{ran:?}");
         assert!(ran.stderr.contains("caused by: File too large (os error 27)"), "{ran:?}");
     };
-    told(&limited(0, ignored, &["init"]), "identity.txt");
+    assert_reported(&limited(0, ignored, &["init"]), "identity.txt");
     assert!(!sandbox.vault().exists() && !sandbox.identity().exists());
-    // 128 and SIGXFSZ.
+    // The exit code is 128 plus the number of SIGXFSZ.
     assert_eq!(limited(0, "", &["init"]).code, 128 + 25);
     sandbox.ok(&["init"]);
     let config = std::fs::read_dir(sandbox.identity().parent().expect("a directory")).expect("listed");
-    assert_eq!(config.count(), 2, "the identity, the author's key, and nothing that was left behind");
+    assert_eq!(config.count(), 2, "only the identity and the author's key are there");
 
     sandbox.ok(&["create", "secret", "s", "old"]);
     for blocks in [0, 1, 100] {
         for verb in ["create", "update"] {
             let name = if verb == "create" { "new" } else { "s" };
             let arguments = [verb, "secret", name, "--from-file", large];
-            told(&limited(blocks, ignored, &arguments), &format!("{name}.age"));
+            assert_reported(&limited(blocks, ignored, &arguments), &format!("{name}.age"));
             assert_eq!(sandbox.sound_but_for_leftovers(), 0);
             assert_eq!(limited(blocks, "", &arguments).code, 128 + 25);
             assert_eq!(sandbox.sound_but_for_leftovers(), 1);

@@ -1,12 +1,12 @@
-//! Sixteen writers and eight readers of one secret, while those that hold a lock are killed: no update is lost, nobody waits
-//! for ever, nobody sees a torn value or is told that the vault is not as it was.
+//! Sixteen writers and eight readers share one secret while holders of a lock are killed: no update is lost, no process
+//! waits forever, and no reader gets a torn value or a false warning about a rollback.
 //!
-//! `FLYTE_LOCAL_TEST_LONG=1` has 200 updates of each writer and 200 kills.
+//! With `FLYTE_LOCAL_TEST_LONG=1`, each writer makes 200 updates, and 200 holders are killed.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "a test may read its own variables, and say what it did"
+    reason = "a test may read its own variables, and print what it did"
 )]
 
 use std::os::linux::fs::MetadataExt;
@@ -24,17 +24,18 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 const WRITERS: usize = 16;
 const READERS: usize = 8;
 
-/// Longer than anybody should ever wait. Whoever does fails, and with it the test.
+/// The lock timeout in seconds, longer than a writer should ever wait. A writer that reaches it fails the test.
 const PATIENCE: &str = "120";
 
-/// Who wrote a value, and which of theirs it is.
+/// The writer of a value, and the number of the value among that writer's.
 type Stamp = (usize, usize);
 
-/// A value from which a mixture of two would show: one stamp, many times over, and of a length of its own.
+/// Returns a value that shows any mixture with another: it repeats its stamp, and its length is unique.
 fn value((writer, round): Stamp) -> Vec<u8> {
     format!("{writer}.{round};").repeat(1 + 100 * writer + round).into_bytes()
 }
 
+/// Returns the stamp of a value, which must not be torn.
 fn parse(bytes: &[u8]) -> Stamp {
     let text = std::str::from_utf8(bytes).expect("torn");
     let (writer, round) = text.split_once(';').and_then(|(stamp, _)| stamp.split_once('.')).expect("torn");
@@ -65,7 +66,7 @@ struct Bench {
     is_over: AtomicBool,
 }
 
-/// Ends the readers and the killer also when a writer panics: else the test would never end.
+/// A guard that ends the readers and the killer even if a writer panics: otherwise the test would never end.
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -75,7 +76,7 @@ impl Drop for Ending<'_> {
 }
 
 impl Bench {
-    /// Updates the secret until each of its values was acknowledged.
+    /// Updates the secret until each of this writer's values is acknowledged.
     fn write(&self, writer: usize) -> Vec<Update> {
         let update = |round| {
             let (stamp, began) = ((writer, round), Instant::now());
@@ -87,14 +88,15 @@ impl Bench {
         (1..=self.rounds).map(update).collect()
     }
 
-    /// `false` if it was killed.
+    /// Runs an update, and returns `false` if it was killed.
     fn try_update(&self, writer: usize, file: &std::path::Path) -> bool {
         let mut command = self.sandbox.command(&["update", "secret", "s", "--from-file"]);
         command.arg(file).env("FLYTE_LOCAL_LOCK_TIMEOUT", PATIENCE).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().expect("flyte-local starts");
         let process = Pid::from_child(&child);
         *self.running[writer].lock().expect("no panic while it is held") = Some(child);
-        // Without reaping it: until then the number is no other process's, and the killer may use it.
+        // Waits without reaping: as long as the process is not reaped, its number cannot be reused, and the killer may
+        // use it.
         waitid(WaitId::Pid(process), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).expect("it is our child");
         let child = self.running[writer].lock().expect("no panic while it is held").take().expect("it was put there");
         let output = child.wait_with_output().expect("it ended");
@@ -106,7 +108,7 @@ impl Bench {
         true
     }
 
-    /// Reads about once an update, through the library or the binary.
+    /// Reads about once per update, through the library or the binary.
     fn read(&self, reader: usize) -> Vec<Read> {
         let listener = Listener::new(|notice| panic!("a false alarm: {notice:?}"));
         let options = VaultOptions { listener, ..self.sandbox.vault_options() };
@@ -133,12 +135,12 @@ impl Bench {
         reads
     }
 
-    /// Kills holders of the vault's lock, and of the lock on what is remembered of it, by turns; how many.
+    /// Kills holders of the vault's lock and of the state directory's lock in turn, and returns how many were killed.
     fn kill_holders(&self) -> usize {
         let locks = [self.sandbox.vault().join(".lock"), self.sandbox.state().join(".lock")];
         let mut killed = 0;
         while killed < self.kills && !self.is_over.load(Ordering::Relaxed) {
-            // Spread over the whole of it.
+            // Spreads the kills over all updates.
             let is_time = self.acknowledged.load(Ordering::Relaxed) * self.kills >= killed * WRITERS * self.rounds;
             if is_time && self.kill_holder(&locks[killed % 2]) {
                 killed += 1;
@@ -149,7 +151,7 @@ impl Bench {
         killed
     }
 
-    /// Whether a writer was killed that held the lock.
+    /// Kills the writer that holds the lock. Returns `false` if there was none.
     fn kill_holder(&self, lock: &PathBuf) -> bool {
         let Some(holder) = holder(lock) else { return false };
         for slot in &self.running {
@@ -157,7 +159,7 @@ impl Bench {
             let Some(process) = running.as_ref().map(Pid::from_child).filter(|&process| process == holder) else {
                 continue;
             };
-            // It may be done with it by now. Once it is stopped, it does not let go.
+            // The writer may have released the lock meanwhile. After it is stopped, it cannot release it.
             kill_process(process, Signal::STOP).expect("it is our child");
             let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             waitid(WaitId::Pid(process), options).expect("it is our child");
@@ -169,7 +171,7 @@ impl Bench {
     }
 }
 
-/// Who holds the `flock(2)` on a file.
+/// Returns the process that holds the `flock(2)` on a file.
 fn holder(file: &PathBuf) -> Option<Pid> {
     let inode = format!(":{}", std::fs::metadata(file).ok()?.st_ino());
     let locks = std::fs::read_to_string("/proc/locks").expect("Linux");
@@ -205,7 +207,7 @@ fn sixteen_writers_whose_lock_holders_are_killed_lose_no_update() {
         (updates, reads, killer.join().expect("the killer does not fail"))
     });
 
-    // Whoever reads sees no update that was written over, by one that began after its end, before the read began.
+    // An update is lost if it ended before a read began, and the read returns a value that was written before it.
     let last = Read { stamp: parse(&bench.sandbox.value("org/s").expect("it is there")), began: Instant::now() };
     for read in reads.iter().chain([&last]) {
         let seen = updates.iter().find(|update| update.stamp == read.stamp);

@@ -1,6 +1,6 @@
-//! Holds this implementation to `fixtures/vault-format`, and the format's document to this implementation.
+//! Compares this implementation with the vectors in `fixtures/vault-format`, and the format's document with it.
 
-#![allow(clippy::disallowed_methods, reason = "copies of fixtures need no power cut's worth of care")]
+#![allow(clippy::disallowed_methods, reason = "copies of fixtures need not survive a power cut")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ struct Vectors {
     manifest: Vec<ManifestVector>,
 }
 
-/// What the members mean stands in the fixtures' README.
+/// A secret file and its expected outcomes. The fixtures' README explains the members.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SecretVector {
@@ -37,6 +37,7 @@ struct SecretVector {
     secret_type: String,
 }
 
+/// A `vault.toml` and its expected outcomes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ManifestVector {
@@ -68,7 +69,7 @@ fn test_identity() -> Vec<Identity> {
     identities(&fixtures().join("identity.txt"))
 }
 
-/// The paths of the files below `directory`, as `vectors.toml` writes them.
+/// Returns the paths of the files below `directory`, as `vectors.toml` writes them.
 fn files(directory: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(directory).expect("listed") {
@@ -83,7 +84,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
     found
 }
 
-/// A copy of one of the fixtures' vaults.
+/// Copies one of the fixtures' vaults.
 fn copy(vault: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().expect("a temporary directory");
     for file in files(&fixtures().join(vault)) {
@@ -102,7 +103,7 @@ fn put(file: &str, to: &Path) {
     std::fs::copy(fixtures().join(file), to).expect("copied");
 }
 
-/// The README's word for a refusal.
+/// Returns the README's word for a refusal.
 fn reason(error: &VaultError) -> &'static str {
     let VaultError::Refused { source, .. } = error else {
         assert!(matches!(error, VaultError::CannotDecrypt { .. }), "{error:?}");
@@ -133,7 +134,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The value a vector without one has.
+/// Returns the value of a vector that does not name one: it needs two chunks.
 fn two_chunks() -> Vec<u8> {
     vec![b'x'; (64 << 10) + 1]
 }
@@ -143,7 +144,8 @@ fn check_metadata(vector: &SecretVector, metadata: &Metadata) {
     assert_eq!(found, (vector.secret_type.clone(), CREATED.to_owned(), UPDATED.to_owned()), "{}", vector.file);
 }
 
-/// Lists, reads and updates a vector's file at its place, and deletes it; every difference from what is expected.
+/// Lists, reads, updates and deletes a vector's file at its place, and returns every difference from the expected
+/// outcome.
 fn try_secret(vector: &SecretVector) -> Vec<String> {
     let copy = copy(&vector.vault);
     let state = tempfile::tempdir().expect("a temporary directory");
@@ -169,7 +171,7 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
         let expected = vector.value.clone().unwrap_or_else(|| hexadecimal(&two_chunks()));
         assert!(hexadecimal(value.expose()) == expected, "{}: another value", vector.file);
     }
-    // Whoever updates has no identity: they see what a list sees, and whether the binding is signed.
+    // An update has no identity: it checks what a list checks, and the signature of the binding.
     let signed = ["unsigned", "forged", "unknown-author"].contains(&vector.read.as_str());
     let update = match (&vector.update, vector.list.as_str()) {
         (Some(update), _) => update.clone(),
@@ -178,7 +180,7 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
         (None, "ok") => vector.read.clone(),
         (None, refused) => refused.to_owned(),
     };
-    // A vault of format 1 has no author before it is given one.
+    // A vault of format 1 has no author until one is added.
     vault.lock().expect("lockable").trust_author("owner", &test_author().author()).expect("pinned");
     let new = SecretValue::new(b"new".to_vec().into()).expect("small enough");
     let found = [
@@ -194,7 +196,7 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
 }
 
 #[test]
-fn the_list_of_vectors_and_the_files_are_the_same() {
+fn the_list_of_vectors_names_exactly_the_files() {
     let vectors = vectors();
     let secrets = vectors.secret.iter().map(|vector| vector.file.clone());
     let listed: Vec<_> = secrets.chain(vectors.manifest.iter().map(|vector| vector.file.clone())).collect();
@@ -240,11 +242,11 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
 }
 
 #[test]
-fn a_manifest_over_the_limit_is_refused_not_cut() {
+fn a_manifest_over_the_limit_is_refused_and_not_truncated() {
     let copy = copy("signed");
     let path = copy.path().join("vault.toml");
     let mut text = std::fs::read_to_string(&path).expect("the fixtures' manifest");
-    // Cut at the limit it would be a good manifest; as a whole it is not one.
+    // Cut at the limit, the manifest would be valid, but the whole file is not.
     text += &format!("#{}\nsurprise = 1\n", "x".repeat(1 << 20));
     std::fs::write(&path, text).expect("written");
     assert!(matches!(open_unpinned(copy.path()), Err(VaultError::Storage(error)) if error.is_too_large()));
@@ -291,7 +293,7 @@ fn the_limits_in_the_document_are_those_of_the_code() {
 }
 
 #[test]
-fn the_documents_example_of_a_binding_is_one() {
+fn the_documents_example_is_the_binding_of_a_vector() {
     let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vault-format.md"));
     let document = document.expect("the format's document");
     let example = document.split("```json\n").nth(1).and_then(|rest| rest.split("\n```").next()).expect("an example");

@@ -1,4 +1,4 @@
-//! `--generate`: what is made has the form that was asked for, is another each time, and is not shown.
+//! `--generate`: each value has the requested form, differs from all others, and is not shown.
 
 #![allow(clippy::disallowed_methods, reason = "tests start programs as any shell could")]
 
@@ -25,11 +25,11 @@ fn is_uuid(text: &str) -> bool {
     lengths == [8, 4, 4, 4, 12] && parts.iter().all(|part| is_hex(part)) && parts[2].starts_with('4')
 }
 
-/// The option, the length, and what else holds.
+/// An option, the length of its values, and a check of their form.
 type Form = (&'static str, usize, fn(&str) -> bool);
 
 #[test]
-fn each_value_has_its_form_and_is_another() {
+fn each_value_has_its_form_and_is_unique() {
     let sandbox = Sandbox::in_memory();
     sandbox.ok(&["init"]);
     let forms: [Form; 6] = [
@@ -42,7 +42,7 @@ fn each_value_has_its_form_and_is_another() {
     ];
     let mut made = BTreeSet::new();
     let mut letters = BTreeSet::new();
-    for (index, (option, length, is_so)) in forms.into_iter().enumerate() {
+    for (index, (option, length, has_form)) in forms.into_iter().enumerate() {
         for round in 0..5 {
             let name = format!("s{index}");
             let ran = sandbox.run(&[if round == 0 { "create" } else { "update" }, "secret", &name, option]);
@@ -50,16 +50,16 @@ fn each_value_has_its_form_and_is_another() {
             let value = sandbox.value(&format!("org/{name}")).expect("made");
             let value = String::from_utf8(value).expect("ASCII");
             assert_eq!(value.len(), length, "{option}");
-            assert!(is_so(&value), "{option}: {value}");
-            assert!(length == 1 || !ran.all().contains(&value), "it is shown: {ran:?}");
+            assert!(has_form(&value), "{option}: {value}");
+            assert!(length == 1 || !ran.all().contains(&value), "the value is shown: {ran:?}");
             if length == 48 {
                 letters.extend(value.chars());
             }
             made.extend((length > 1).then_some(value));
         }
     }
-    assert_eq!(made.len(), 25, "two are one");
-    // Among 240, one or two of 62 are lacking; that twelve are, has no chance.
+    assert_eq!(made.len(), 25, "two values are equal");
+    // Among 240 random characters, usually one or two of the 62 are missing, and practically never twelve.
     assert!(letters.len() > 50, "{letters:?}");
-    tally(&format!("generated: {} values of 5 forms, each another", made.len()));
+    tally(&format!("generated: {} values of 5 forms, all different", made.len()));
 }

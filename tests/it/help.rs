@@ -1,4 +1,4 @@
-//! The examples that `--help` prints, run as they are printed.
+//! The examples that `--help` prints run as they are printed.
 
 #![allow(clippy::disallowed_methods, reason = "tests write files as any program could")]
 
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, executable};
 
-/// The commands whose examples need nothing but a vault.
+/// The commands whose examples need only a vault.
 const COMMANDS: [&str; 6] = ["create secret", "get secret", "update secret", "delete secret", "export", "import"];
 
 #[test]
@@ -21,7 +21,7 @@ fn the_examples_work_when_they_are_typed() {
     }
 }
 
-/// The commands below `Examples:`, without what is said beside them.
+/// Returns the commands below `Examples:`, without the remarks beside them.
 fn examples(command: &str) -> Vec<String> {
     let words: Vec<&str> = ["help"].into_iter().chain(command.split(' ')).collect();
     let help = String::from_utf8(Sandbox::empty().ok(&words)).expect("UTF-8");
@@ -30,7 +30,7 @@ fn examples(command: &str) -> Vec<String> {
     lines.map(|line| line.trim().split("   ").next().unwrap_or_default().to_owned()).collect()
 }
 
-/// A home directory with the files, programs and secrets that the examples of this command name.
+/// Returns a home directory with the files, programs and secrets that the examples of this command name.
 fn prepared(command: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.file("cert.pem", "a certificate\n");
@@ -60,7 +60,7 @@ fn prepared(command: &str) -> Sandbox {
     sandbox
 }
 
-/// Types a command in a shell whose standard input has a value.
+/// Runs a command in a shell whose standard input has a value.
 fn typed(sandbox: &Sandbox, command: &str) -> Ran {
     let ours = Path::new(FLYTE_LOCAL).parent().expect("a directory").display();
     let path =

@@ -1,4 +1,4 @@
-//! Text that somebody else wrote into the vault's files never reaches a terminal as anything but text, and not all of it.
+//! Text that an attacker wrote into the vault's files reaches a terminal only as harmless text, and not at full length.
 
 #![allow(clippy::disallowed_methods, reason = "tests damage files as any program could")]
 
@@ -8,22 +8,22 @@ use std::io::Write;
 use crate::support::{Ran, SDKS, Sandbox};
 use age_core::format::{FileKey, Stanza};
 
-/// Sets a terminal's title, in the two ways there are, and rings its bell; turns the direction of the text that follows, in
-/// the two ways there are; and has no width.
+/// Text that changes a terminal's title and colour, rings its bell, reverses the direction of the text after it, and
+/// has characters without a width.
 const ESCAPES: &str = "\u{1b}]0;owned\u{7}\u{9b}31m\u{7f}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}";
 
-/// Whether it does something besides being seen.
+/// Returns whether a character does more than show itself.
 fn acts(c: &char) -> bool {
     c.is_control() && *c != '\n' || ESCAPES.contains(*c) && !c.is_ascii() || ('\u{202a}'..='\u{202e}').contains(c)
 }
 
-/// More than any message has to say.
+/// A length that no message needs.
 const FLOOD: usize = 200_000;
 
-/// What may be said to a user in one go: a line of what is wrong, and the three of TOML's quote.
+/// The most bytes of a message: one line of error, and three lines that quote TOML.
 const MOST: usize = 10_000;
 
-/// That it failed in this way, and said so in a few words without one control character.
+/// Asserts that a command failed with this exit code, and with a short message without control characters.
 fn assert_harmless(ran: &Ran, code: i32, what: &str) {
     let length = ran.all().len();
     assert_eq!(ran.code, code, "{what}: {length} bytes: {:.2000?}", ran.all());
@@ -32,27 +32,28 @@ fn assert_harmless(ran: &Ran, code: i32, what: &str) {
     assert_no_control(ran, what);
 }
 
+/// Asserts that the output has no control characters.
 fn assert_no_control(ran: &Ran, what: &str) {
-    // The Debug form shows the escapes of what failed rather than use them.
+    // The Debug form shows the escapes in the output instead of sending them to the terminal.
     let all = ran.all();
     let control: Vec<_> = all.chars().filter(acts).collect();
     assert!(control.is_empty(), "{what}: {control:?} in {all:?}");
 }
 
 #[test]
-fn a_vault_toml_is_quoted_without_its_escapes_and_not_at_length() {
+fn errors_quote_vault_toml_briefly_and_without_escapes() {
     let escaped = "\\u001b]0;owned\\u0007\\u202e\\u2066\\u200b\\ufeff\\U000e0041";
     let recipient = |key: &str, name: &str| format!("[[recipients]]\nname = \"{name}\"\nkey = \"{key}\"\n");
     let head = "format = 1\nid = \"0123456789abcdef0123456789abcdef\"\n";
     for (what, text) in [
-        ("no TOML", ESCAPES.to_owned()),
-        ("no number", format!("format = {ESCAPES}\n")),
+        ("not TOML", ESCAPES.to_owned()),
+        ("not a number", format!("format = {ESCAPES}\n")),
         ("an unknown member", format!("{head}\"{escaped}\" = 1\n")),
         ("a long line", format!("format = {}\n", "x".repeat(FLOOD))),
         ("a long member", format!("{head}{} = 1\n", "x".repeat(FLOOD))),
         ("many lines", format!("format = \"\"\"{}", "\n".repeat(FLOOD))),
-        ("a bad recipient", format!("{head}{}", recipient("age1", escaped))),
-        ("a bad recipient of a long name", format!("{head}{}", recipient("age1", &"x".repeat(FLOOD)))),
+        ("a malformed recipient", format!("{head}{}", recipient("age1", escaped))),
+        ("a malformed recipient with a long name", format!("{head}{}", recipient("age1", &"x".repeat(FLOOD)))),
     ] {
         let sandbox = Sandbox::new();
         std::fs::write(sandbox.vault().join("vault.toml"), text).expect("written");
@@ -67,9 +68,9 @@ fn a_vault_toml_is_quoted_without_its_escapes_and_not_at_length() {
     }
 }
 
-/// A path is anybody's text too, in a vault that was unpacked from somewhere.
+/// An attacker may choose a path too, in a vault that was unpacked from an archive.
 #[test]
-fn a_path_is_shown_without_its_escapes_and_json_is_whole() {
+fn a_path_is_shown_without_escapes_and_json_stays_valid() {
     let sandbox = Sandbox::new();
     let vault = format!("vault{ESCAPES}");
     for (code, arguments) in [
@@ -89,7 +90,7 @@ fn a_path_is_shown_without_its_escapes_and_json_is_whole() {
     assert!(findings[0]["detail"].as_str().is_some_and(|path| path.contains("\\u{202e}")), "{findings:#}");
 }
 
-/// A recipient that puts a binding after its own stanza.
+/// A recipient that adds a binding after its own stanza.
 struct Binding<'a>(&'a age::x25519::Recipient, &'a [u8]);
 
 impl age::Recipient for Binding<'_> {
@@ -100,8 +101,8 @@ impl age::Recipient for Binding<'_> {
     }
 }
 
-/// A sandbox with a secret `s` that whoever has the public key could have written: a whole file, whose binding has
-/// `text`, as JSON writes it, for its type.
+/// Returns a sandbox with a secret `s` that anyone with the public key could have written: a whole file whose binding
+/// has `text`, as JSON writes it, for its type.
 fn with_binding(text: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "v"]);
@@ -122,7 +123,7 @@ fn with_binding(text: &str) -> Sandbox {
     sandbox
 }
 
-/// Such bindings, with what they are.
+/// Returns texts for such bindings, each with a description.
 fn bindings() -> [(&'static str, String); 2] {
     [
         ("escapes", "\\u001b]0;owned\\u0007\\u009b31m\\u007f\\u202e\\u2066\\u200b\\ufeff".to_owned()),
@@ -131,8 +132,8 @@ fn bindings() -> [(&'static str, String); 2] {
 }
 
 #[test]
-fn a_binding_is_quoted_without_its_escapes_and_not_at_length() {
-    // What a good one holds is no reason to refuse: the cases below are refused for their type.
+fn errors_quote_a_binding_briefly_and_without_escapes() {
+    // A binding with a valid type is accepted, so the cases below are refused for their type.
     assert!(!with_binding("regular").ok(&["get", "secret", "s"]).is_empty());
     for (what, text) in bindings() {
         let sandbox = with_binding(&text);
@@ -151,10 +152,10 @@ fn a_binding_is_quoted_without_its_escapes_and_not_at_length() {
     }
 }
 
-/// There the words go through the user's Python, whose output is not ours.
+/// In a task, the message goes through the user's Python, whose output we do not control.
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn a_task_is_told_of_a_binding_without_its_escapes_and_not_at_length() {
+fn a_task_gets_a_short_error_without_the_escapes_of_a_binding() {
     let tasks = "
 import sys
 import flyte
@@ -179,7 +180,7 @@ if __name__ == '__main__':
             sandbox.file("tasks.py", tasks);
             let ran = sandbox.flyte_run(sdk, &["tasks.py"]);
             assert_eq!(ran.code, 0, "{sdk} {what}");
-            let said = ran.text().rsplit_once("task env.show: refused ").expect("why").1.to_owned();
+            let said = ran.text().rsplit_once("task env.show: refused ").expect("the reason").1.to_owned();
             assert!(said.len() <= MOST, "{sdk} {what}: {} bytes", said.len());
             assert!(!said.contains(|c: char| acts(&c)), "{sdk} {what}: {said:?}");
         }

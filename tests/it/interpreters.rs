@@ -255,6 +255,7 @@ fn an_interpreter_without_flyte_fails_with_install_hints() {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_version_manager_without_the_selected_python_is_explained() {
     let sandbox = Sandbox::new();
     sandbox.file("script.py", SCRIPT);

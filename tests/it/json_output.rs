@@ -184,6 +184,7 @@ impl Drop for Served {
 }
 
 #[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn dry_runs_of_run_and_push_print_the_documented_members() {
     let sandbox = filled();
     sandbox.file(

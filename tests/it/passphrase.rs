@@ -197,6 +197,7 @@ fn a_new_passphrase_must_be_typed_twice_and_not_be_empty() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn without_a_terminal_the_error_names_the_descriptor_option() {
     let sandbox = locked_vault();
     // A new session, so that there is no controlling terminal either.

@@ -42,6 +42,7 @@ fn modes(directory: &Path) -> BTreeMap<PathBuf, u32> {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
 fn modes_do_not_follow_the_umask() {
     for umask in UMASKS {
         let sandbox = Sandbox::empty();

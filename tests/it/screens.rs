@@ -148,6 +148,7 @@ fn help_fits_and_keeps_examples_on_one_line() {
 
 /// Runs the README's commands in order, each on a terminal. A table has as many lines as in the README.
 #[test]
+#[ignore = "needs the Flyte SDKs and age: scripts/test"]
 fn the_screens_of_the_readme_fit() {
     require("age", "age");
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("the README");

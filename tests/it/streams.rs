@@ -29,6 +29,7 @@ fn ran(command: &mut Command) -> Ran {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn every_byte_passes_and_the_streams_stay_apart() {
     let script = "
 import os
@@ -43,6 +44,7 @@ os.write(2, every[::-1])
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn fifty_megabytes_arrive_on_each() {
     let script = "
 import os, threading
@@ -79,6 +81,7 @@ threads = [threading.Thread(target=fill, args=args) for args in [(1, b'a-long-se
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_value_in_many_writes_is_masked() {
     let script = "
 import os, sys, time
@@ -138,6 +141,7 @@ for line in sys.stdin:
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn held_back_output_appears_when_the_stream_is_idle() {
     let sandbox = sandbox();
     let mut told = Told::start(&sandbox);
@@ -155,6 +159,7 @@ fn held_back_output_appears_when_the_stream_is_idle() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn the_child_notices_that_its_reader_is_gone() {
     let sandbox = sandbox();
     for (script, ends) in [
@@ -176,6 +181,7 @@ fn the_child_notices_that_its_reader_is_gone() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn output_follows_the_shells_redirections() {
     let sandbox = sandbox();
     sandbox.file("script.sh", "echo \"out $A\"; echo \"err $A\" >&2");
@@ -224,6 +230,7 @@ print(sum(iter(lambda: len(os.read(read, 65536)), 0)), run.wait())
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn the_child_reads_standard_input_directly() {
     let sandbox = sandbox();
     let input: Vec<u8> = (0..10_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -287,6 +294,7 @@ if __name__ == '__main__':
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_command_has_the_same_descriptors_without_flyte_local() {
     let sandbox = sandbox();
     let list = "ls /proc/self/fd";
@@ -300,6 +308,7 @@ fn a_command_has_the_same_descriptors_without_flyte_local() {
 }
 
 #[test]
+#[ignore = "needs Python: scripts/test"]
 fn a_stalled_reader_does_not_keep_flyte_local_alive() {
     let sandbox = sandbox();
     let script = "

@@ -1,4 +1,4 @@
-//! One home, put back to the same state before each run, so that each run makes the same calls; and what must hold after it.
+//! A home directory that is reset before each run, so that each run makes the same calls, and the checks after a run.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -13,9 +13,9 @@ use crate::support::{Sandbox, identities, scope_options, secret_id};
 
 pub(crate) const OLD: &[u8] = b"the old value";
 pub(crate) const NEW: &[u8] = b"the new value, of another length";
-const OTHER: &[u8] = b"a value that nobody touches";
+const OTHER: &[u8] = b"a value that no command touches";
 
-/// What changes the disk.
+/// A command that changes the disk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Verb {
     Init,
@@ -23,11 +23,11 @@ pub(crate) enum Verb {
     Create,
     Update,
     Delete,
-    /// Signs the value that is there anew.
+    /// Signs the existing value again.
     Adopt,
-    /// Writes `vault.toml`, and what this machine remembers of it.
+    /// Writes `vault.toml`, and this machine's pin of it.
     Trust,
-    /// Reads, on a machine that has never seen the vault and remembers it from then on.
+    /// Reads on a machine that has never seen the vault, and records it there.
     Read,
 }
 
@@ -35,17 +35,17 @@ pub(crate) const VERBS: [Verb; 7] =
     [Verb::Init, Verb::Create, Verb::Update, Verb::Delete, Verb::Adopt, Verb::Trust, Verb::Read];
 
 impl Verb {
-    /// Where the secret is that it is about.
+    /// Returns the place of the secret that the command uses.
     fn place(self) -> &'static str {
         if self == Verb::Create { "project/p/domain/d/s" } else { "domain/d/s" }
     }
 
-    /// The value before, if there is a secret.
+    /// Returns the value before the command, if there is a secret.
     fn before(self) -> Option<&'static [u8]> {
         (!matches!(self, Verb::Init | Verb::Create)).then_some(OLD)
     }
 
-    /// The value after.
+    /// Returns the value after the command, if there is a secret.
     fn after(self) -> Option<&'static [u8]> {
         match self {
             Verb::Init | Verb::Delete => None,
@@ -55,7 +55,7 @@ impl Verb {
     }
 }
 
-/// What a run left: what was before it, what it was to do, or both, where they do not differ in what can be seen.
+/// The state after a run: the old one, the new one, or both if no check can tell them apart.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) is_old: bool,
@@ -108,7 +108,7 @@ impl Bench {
         Self { verb, runner: Runner::new(sandbox, arguments, None), newcomer }
     }
 
-    /// What is there, which must be whole: no file torn, no key lost, and nothing else touched.
+    /// Returns the present state, and asserts that it is intact: no file is torn, no key is lost, nothing else changed.
     pub(crate) fn state(&self) -> State {
         let unchanged = |path: &Path| assert!(self.is_unchanged(path), "{} was changed", path.display());
         if self.verb == Verb::Init {
@@ -120,7 +120,7 @@ impl Bench {
         if self.verb != Verb::Trust {
             unchanged(&self.sandbox.vault().join("vault.toml"));
         }
-        let (vault, told) = self.open();
+        let (vault, notices) = self.open();
         let identities = self.sandbox.identities();
         let value = |place: &str| match vault.value(&secret_id(place), &identities) {
             Ok(value) => Some(value.expose().to_vec()),
@@ -133,15 +133,14 @@ impl Bench {
         assert_eq!(listing.secrets.len(), 1 + usize::from(found.is_some()));
         let root = flyte_local::storage::Directory::open(&self.sandbox.vault()).expect("there is a vault");
         flyte_local::storage::Lock::acquire(&root, ".lock", std::time::Duration::ZERO).expect("the lock is free");
-        // The only things to be told: to who never saw the vault, that it is seen; and that an author was named, but not yet
-        // accepted.
-        let told = told.lock().expect("no panic while it is held").clone();
-        let is_expected = |told: &String| match self.verb {
-            Verb::Read => told.starts_with("FirstUse"),
-            Verb::Trust => told.starts_with("Changed"),
+        // Only two notices are expected: the first use of a vault, and an author that is named but not yet accepted.
+        let notices = notices.lock().expect("no panic while it is held").clone();
+        let is_expected = |notice: &String| match self.verb {
+            Verb::Read => notice.starts_with("FirstUse"),
+            Verb::Trust => notice.starts_with("Changed"),
             _ => false,
         };
-        assert!(told.iter().all(is_expected), "{told:?}");
+        assert!(notices.iter().all(is_expected), "{notices:?}");
 
         let trusted = vault.authors().iter().any(|author| author.key == self.newcomer.author());
         let (is_old, is_new) = (found.as_deref() == self.verb.before(), found.as_deref() == self.verb.after());
@@ -151,19 +150,20 @@ impl Bench {
         }
     }
 
-    /// The vault as its user has it, and what is told of it.
+    /// Opens the vault as its user does, and returns it with the notices about it.
     fn open(&self) -> (Vault, Arc<Mutex<Vec<String>>>) {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let listener = told.clone();
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let listener = notices.clone();
         let listener = Listener::new(move |notice| {
             listener.lock().expect("no panic while it is held").push(format!("{notice:?}"));
         });
         let options = VaultOptions { listener, ..self.sandbox.vault_options() };
         let vault = options.open(&self.sandbox.vault()).expect("there is a vault, and its pin can be read");
-        (vault.with_author(self.sandbox.author_key()), told)
+        (vault.with_author(self.sandbox.author_key()), notices)
     }
 
-    /// Each key file is whole or not there, and a vault has the keys that are there.
+    /// Returns the state of a new vault. Each key file must be whole or missing, and a vault must have the keys in the
+    /// files.
     fn state_of_new_vault(&self) -> State {
         let identities: Vec<Identity> = match self.sandbox.identity() {
             file if file.exists() => identities(&file),
@@ -182,14 +182,14 @@ impl Bench {
         }
     }
 
-    /// The next one to write here finds nothing in its way, and leaves no temporary file, whosoever it was.
+    /// Asserts that the next writer is not hindered, and removes the temporary files of earlier ones.
     pub(crate) fn write_again(&self, state: &State) {
         if self.verb == Verb::Init {
             return self.init_again(state);
         }
         let id = secret_id(self.verb.place());
         let value = SecretValue::new(b"the newest".to_vec().into()).expect("small enough");
-        let (mut vault, told) = self.open();
+        let (mut vault, notices) = self.open();
         match self.verb {
             Verb::Trust => drop(
                 vault.lock().expect("lockable").trust_author("newcomer", &self.newcomer.author()).expect("trusted"),
@@ -203,21 +203,22 @@ impl Bench {
             ),
         }
         assert!(vault.changes().is_empty(), "{:?}", vault.changes());
-        let told = told.lock().expect("no panic while it is held").clone();
-        assert!(told.iter().all(|told| self.verb == Verb::Read && told.starts_with("FirstUse")), "{told:?}");
-        assert_eq!(self.leftovers(), 0, "what a killed writer left is swept by the next");
+        let notices = notices.lock().expect("no panic while it is held").clone();
+        let is_expected = |notice: &String| self.verb == Verb::Read && notice.starts_with("FirstUse");
+        assert!(notices.iter().all(is_expected), "{notices:?}");
+        assert_eq!(self.leftovers(), 0, "the next writer removes what a killed one left");
     }
 
     fn init_again(&self, state: &State) {
         let again = self.sandbox.run(&["init"]);
         assert_eq!(again.code, if state.is_new { 12 } else { 0 }, "{again:?}");
         let create = self.sandbox.run(&["create", "secret", "s", "v"]);
-        // One that was killed before it remembered its vault has the next command tell that it is seen.
+        // If `init` was killed before it recorded the vault, the next command reports a first use.
         let is_first_use = |line: &&str| line.starts_with("flyte-local: first use of ") || line.starts_with("  + ");
-        let told: Vec<_> = create.stderr.lines().filter(|line| !is_first_use(line)).collect();
-        assert_eq!((create.code, &*told), (0, &["created secret s (organization)"][..]), "{create:?}");
+        let lines: Vec<_> = create.stderr.lines().filter(|line| !is_first_use(line)).collect();
+        assert_eq!((create.code, &*lines), (0, &["created secret s (organization)"][..]), "{create:?}");
         let get = self.sandbox.run(&["get", "secret", "s", "--reveal"]);
         assert_eq!((get.code, &*get.stdout, &*get.stderr), (0, &b"v"[..], ""), "{get:?}");
-        assert_eq!(self.leftovers(), 0, "what a killed init left is swept by the next commands");
+        assert_eq!(self.leftovers(), 0, "the next commands remove what a killed init left");
     }
 }

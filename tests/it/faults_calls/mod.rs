@@ -1,13 +1,14 @@
-//! Commands that die before each of their system calls in turn, and commands to which each of these fails. The faults are
-//! strace's: a `signal=KILL` comes before the call is made, an `error=` in its place. (Never `retval=`, which lies.)
+//! Commands that are killed before each of their system calls in turn, and commands in which each of these calls fails.
+//! strace injects the faults: a `signal=KILL` comes before the call, and an `error=` replaces it. (A `retval=` would
+//! pretend that the call succeeded.)
 //!
-//! `FLYTE_LOCAL_TEST_LONG=1` is for every call; otherwise every call of the part that decides is met by a kill, and the rest
-//! by a sample, which `FLYTE_LOCAL_TEST_SEED` repeats.
+//! `FLYTE_LOCAL_TEST_LONG=1` covers every call. Otherwise, the kills cover every call from the first change of the disk
+//! on, and a random sample of the others. `FLYTE_LOCAL_TEST_SEED` repeats a sample.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "tests damage files as any program could, and say what they did"
+    reason = "tests damage files as any program could, and print what they did"
 )]
 
 mod bench;
@@ -17,12 +18,12 @@ mod rounds;
 mod runner;
 mod several;
 
-/// Whether to do all of it.
+/// Returns whether to cover every call.
 fn is_long() -> bool {
     std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some()
 }
 
-/// Does `work` for each item, on two threads: the cores that CI has. What came of it, in the items' order.
+/// Does `work` for each item, on two threads because CI has two cores. Returns the results in the items' order.
 fn on_two_threads<T: Send + Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (next, results) = (std::sync::atomic::AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -42,7 +43,7 @@ fn on_two_threads<T: Send + Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R +
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Says where a test was when it failed.
+/// A guard that prints what a test was doing when it failed.
 struct While(String);
 
 impl Drop for While {

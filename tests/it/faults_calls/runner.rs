@@ -1,4 +1,4 @@
-//! A command that runs under strace, in a home that is put back to the same state before each run.
+//! A command that runs under strace, in a home directory that is reset before each run.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require};
 
-/// A system call that a run made, and how often it had made it by then.
+/// A system call of a run, and its number among the calls of that name.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) name: String,
@@ -15,21 +15,21 @@ pub(crate) struct Call {
     pub(crate) line: String,
 }
 
-/// The calls of a run.
+/// The system calls of a run.
 pub(crate) struct Trace {
     pub(crate) calls: Vec<Call>,
-    /// The first one that is made by flyte-local, and not to load it.
+    /// The index of the first call that flyte-local makes itself, after it is loaded.
     pub(crate) first_of_ours: usize,
-    /// The first one that changes the disk.
+    /// The index of the first call that changes the disk.
     pub(crate) first_change: usize,
 }
 
-/// What came of a run with a fault in it.
+/// The outcome of a run with an injected fault.
 pub(crate) struct Outcome {
     pub(crate) ran: Ran,
-    /// Whether the fault came about.
+    /// True if the fault occurred.
     pub(crate) injected: bool,
-    /// Whether it did in the thread that the calls of [`Trace`] are of.
+    /// True if the fault occurred in the first thread, which made the calls of [`Trace`].
     pub(crate) in_first_thread: bool,
 }
 
@@ -37,12 +37,12 @@ pub(crate) struct Runner {
     pub(crate) sandbox: Sandbox,
     template: tempfile::TempDir,
     pub(crate) arguments: Vec<String>,
-    /// What it has on standard input.
+    /// The file that is the command's standard input.
     input: Option<std::path::PathBuf>,
 }
 
 impl Runner {
-    /// With the sandbox's home as it is now.
+    /// Returns a runner that starts each run from the sandbox's present home directory.
     pub(crate) fn new(sandbox: Sandbox, arguments: Vec<String>, input: Option<&str>) -> Self {
         require("strace", "strace");
         let template = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
@@ -55,18 +55,18 @@ impl Runner {
         self.sandbox.home()
     }
 
-    /// What a file was in the beginning.
+    /// Returns the content that a file had at the beginning.
     pub(crate) fn before(&self, path: &Path) -> Option<Vec<u8>> {
         let relative = path.strip_prefix(self.home()).expect("in the home");
         std::fs::read(self.template.path().join(relative)).ok()
     }
 
-    /// Whether a file is what it was in the beginning.
+    /// Returns whether a file has the content that it had at the beginning.
     pub(crate) fn is_unchanged(&self, path: &Path) -> bool {
         std::fs::read(path).ok() == self.before(path)
     }
 
-    /// Everything as it was in the beginning.
+    /// Resets the home directory to its state at the beginning.
     fn reset(&self) {
         for part in [".config", ".local"] {
             let (from, to) = (self.template.path().join(part), self.home().join(part));
@@ -95,7 +95,7 @@ impl Runner {
         (ran, killed, log)
     }
 
-    /// The calls of a run in which nothing goes wrong, of its first thread: others only read.
+    /// Traces a run without faults, and returns the calls of its first thread. The other threads only read.
     pub(crate) fn trace(&self) -> Trace {
         let (ran, _, log) = self.strace(&["-y"]);
         assert_eq!(ran.code, 0, "{:?}: {ran:?}", self.arguments);
@@ -103,7 +103,7 @@ impl Runner {
         let mut calls = Vec::new();
         let process = log.split(' ').next().expect("a line begins with its process");
         for line in log.lines() {
-            // Faults are counted for each thread by itself.
+            // strace counts the calls of each thread separately.
             let Some(line) = line.strip_prefix(process) else { continue };
             let line = line.trim_start();
             let Some((name, _)) = line.split_once('(').filter(|_| !line.starts_with(['+', '-', '<'])) else { continue };
@@ -111,17 +111,16 @@ impl Runner {
             *nth += 1;
             calls.push(Call { name: name.to_owned(), nth: *nth, line: line.to_owned() });
         }
-        // The first thing that flyte-local does is to forbid core files. What comes before is by the loader, libc and Rust's
-        // runtime.
+        // flyte-local forbids core files first. The loader, libc and Rust's runtime make the calls before that.
         let is_ours = |call: &Call| call.line.contains("RLIMIT_CORE");
-        let first_of_ours = calls.iter().position(is_ours).expect("it forbids core files");
+        let first_of_ours = calls.iter().position(is_ours).expect("flyte-local forbids core files");
         let changes = ["mkdirat", "renameat", "renameat2", "unlinkat", "linkat"];
         let changes = |call: &Call| changes.contains(&&*call.name) || call.line.contains("O_CREAT");
-        let first_change = calls.iter().position(changes).expect("it changes something");
+        let first_change = calls.iter().position(changes).expect("the command changes the disk");
         Trace { calls, first_of_ours, first_change }
     }
 
-    /// Runs it with a fault, as `strace -e inject=` takes it.
+    /// Runs the command with a fault, as `strace -e inject=` takes it.
     pub(crate) fn run(&self, fault: &str) -> Outcome {
         let call = fault.split(':').next().expect("a fault begins with a call");
         let (trace, inject) = (format!("trace={call}"), format!("inject={fault}"));
@@ -132,7 +131,7 @@ impl Runner {
         Outcome { ran, injected: killed || hit.is_some(), in_first_thread }
     }
 
-    /// The temporary files that are there; two in one directory are a failure.
+    /// Returns the number of temporary files. Two in one directory are a failure.
     pub(crate) fn leftovers(&self) -> usize {
         let (mut found, mut unvisited) = (0, vec![self.home().to_owned()]);
         while let Some(directory) = unvisited.pop() {

@@ -1,5 +1,5 @@
-//! Commands that write more than one secret, and those that write an identity: what must hold after a fault, whatever of it
-//! was done by then.
+//! Commands that write several secrets or an identity, and the checks after a fault, however much of the command was
+//! done.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -15,10 +15,10 @@ const PLACES: [&str; 3] = ["org/a", "domain/d/b", "domain/d/c"];
 const PASSPHRASE: &str = "correct horse";
 const ANOTHER: &str = "battery staple";
 
-/// What changes the disk in several steps.
+/// A command that changes the disk in several steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Change {
-    /// `rekey`, of secrets that are not for bob yet, who is a recipient.
+    /// `rekey` of secrets that are not yet encrypted to bob, a recipient
     Rekey,
     /// `create recipient`
     Join,
@@ -40,7 +40,7 @@ pub(crate) enum Change {
 
 impl Change {
     pub(crate) const ALL: [Change; 9] = [
-        // The dear ones first: two threads are then done at the same time.
+        // The slow commands come first, so that both threads end at about the same time.
         Change::Protect,
         Change::InitProtected,
         Change::Join,
@@ -52,17 +52,17 @@ impl Change {
         Change::Unprotect,
     ];
 
-    /// Whether each run computes a passphrase's key, once or more, which takes the most of a second each time.
-    pub(crate) fn is_dear(self) -> bool {
+    /// Returns whether each run computes a passphrase's key, which takes almost a second each time.
+    pub(crate) fn is_slow(self) -> bool {
         matches!(self, Change::InitProtected | Change::Protect)
     }
 
-    /// Whether it makes a vault.
+    /// Returns whether the command creates a vault.
     fn makes(self) -> bool {
         matches!(self, Change::InitProtected | Change::InitGit)
     }
 
-    /// Whether it is about whom secrets are encrypted to.
+    /// Returns whether the command changes the recipients that secrets are encrypted to.
     pub(crate) fn is_of_recipients(self) -> bool {
         matches!(self, Change::Rekey | Change::Join | Change::Leave)
     }
@@ -72,7 +72,7 @@ impl Change {
     }
 }
 
-/// How much of it was done.
+/// The part of a command that was done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Done {
     Nothing,
@@ -109,7 +109,7 @@ impl Several {
             create_all(&sandbox, &[]);
         }
         let mut input = None;
-        // By their whole paths, which is how an error names them then.
+        // Absolute paths, because an error then names the whole path.
         let [env, other] = ["new.env", "other"].map(|name| sandbox.work().join(name).display().to_string());
         let arguments: Vec<&str> = match change {
             Change::Rekey => {
@@ -149,7 +149,7 @@ impl Several {
         Self { change, runner: Runner::new(sandbox, arguments, input.as_deref()), bob }
     }
 
-    /// How much of it was done; all of what is there is whole.
+    /// Returns how much of the command was done, and asserts that every file is whole.
     pub(crate) fn done(&self) -> Done {
         if self.change.makes() {
             return self.done_of_new_vault();
@@ -180,7 +180,7 @@ impl Several {
         summed(&steps)
     }
 
-    /// The places of its secrets, of which a file has no more than the names.
+    /// Returns the places of the command's secrets. A file to import has only the names.
     fn places(&self) -> [String; 3] {
         PLACES.map(|place| match self.change {
             Change::Import => format!("domain/d/{}", name_in_file(place)),
@@ -188,7 +188,7 @@ impl Several {
         })
     }
 
-    /// Whether one secret is as it is to be in the end; it is as it was, or so.
+    /// Returns whether one secret is in its new state, and asserts that it is in the old or the new one.
     fn is_done(&self, vault: &Vault, place: &str) -> bool {
         let opens = |identities: &[Identity]| match vault.value(&secret_id(place), &identities.to_vec()) {
             Ok(value) => {
@@ -205,16 +205,16 @@ impl Several {
         }
         assert!(found, "{place} is gone");
         let is_new = !self.is_unchanged(&self.sandbox.secret_file(place));
-        let bobs = matches!(opens(std::slice::from_ref(&self.bob)), Ok(true));
+        let opens_for_bob = matches!(opens(std::slice::from_ref(&self.bob)), Ok(true));
         assert_eq!(
-            bobs,
+            opens_for_bob,
             is_new == (self.change != Change::Leave),
-            "{place} is for neither the old ones nor the new ones"
+            "{place} is encrypted neither to the old recipients nor to the new ones"
         );
         is_new
     }
 
-    /// The old file or the new one, which opens.
+    /// Returns how much of a change of the identity was done. The file must be the old one, or a new one that opens.
     fn done_of_identity(&self) -> Done {
         let file = self.sandbox.identity();
         if self.is_unchanged(&file) {
@@ -225,11 +225,15 @@ impl Several {
             (Ok(IdentityFile::Locked(locked)), Change::Protect) => opened(&locked, PASSPHRASE),
             (other, _) => panic!("neither the old identity nor the new one: {other:?}"),
         };
-        assert_eq!(identities[0].recipient(), self.sandbox.open_vault().recipients()[0].key, "another identity");
+        assert_eq!(
+            identities[0].recipient(),
+            self.sandbox.open_vault().recipients()[0].key,
+            "the file has another identity"
+        );
         Done::All
     }
 
-    /// Each file is whole or not there, and a vault is one that opens.
+    /// Returns how much of `init` was done. Each file must be whole or missing, and a vault must open.
     fn done_of_new_vault(&self) -> Done {
         let recipient = std::fs::read(self.sandbox.identity()).ok().map(|file| {
             let identities = match (IdentityFile::parse(&file), self.change) {
@@ -262,11 +266,11 @@ impl Several {
         }
     }
 
-    /// It is typed again, with what it tells to type: then all of it is done, and no temporary file is left by the next
-    /// to write. Nothing is to be accepted: it was the user's own.
-    pub(crate) fn again(&self, before: Done) {
-        let ran = self.type_it();
-        // The recipients are as they should be, and the secrets perhaps not.
+    /// Repeats the command, follows its hints, and asserts that everything is then done. The next writer must leave no
+    /// temporary file, and the user need not accept anything.
+    pub(crate) fn repeat(&self, before: Done) {
+        let ran = self.run_again();
+        // The command fails if the first run changed the recipients, although secrets may still need a rekey.
         let refused = match self.change {
             Change::Join => 12,
             Change::Leave => 10,
@@ -281,24 +285,26 @@ impl Several {
             assert_eq!(rekey.code, 0, "{rekey:?}");
         }
         if ran.code != 0 && self.is_half_made() {
-            // The identity is there, with its passphrase; what is to be made is the vault.
+            // The protected identity exists, and only the vault is missing.
             assert!(ran.code == 12 && ran.stderr.contains("there is an identity"), "{ran:?}");
             let init = self.sandbox.with_passphrases(&[PASSPHRASE], &["init"]);
             assert_eq!(init.code, 0, "{init:?}");
         }
         assert_eq!(self.done(), Done::All, "{ran:?}");
         self.write_everywhere();
-        assert_eq!(self.leftovers(), 0, "what was left is swept by the next to write");
+        assert_eq!(self.leftovers(), 0, "the next writer removes temporary files");
     }
 
+    /// Returns whether `init` created the identity but not the vault.
     fn is_half_made(&self) -> bool {
         let is_there = self.sandbox.vault().join("vault.toml").exists();
         self.change == Change::InitProtected && self.sandbox.identity().exists() && !is_there
     }
 
-    fn type_it(&self) -> Ran {
+    /// Runs the command again, with the input that it now needs.
+    fn run_again(&self) -> Ran {
         match self.change {
-            // From a file that has a passphrase by now, the old one is asked for as well.
+            // If the first run protected the file, the command also asks for the present passphrase.
             Change::Protect if !self.is_unchanged(&self.sandbox.identity()) => {
                 let lines = [PASSPHRASE, ANOTHER];
                 let ran = self.sandbox.with_passphrases(&lines, &["update", "identity", "--passphrase"]);
@@ -312,7 +318,7 @@ impl Several {
         }
     }
 
-    /// As anybody does who goes on to use the vault: a write in each place.
+    /// Writes a secret in each place, as a user who continues to work with the vault.
     fn write_everywhere(&self) {
         let mut vault = self.sandbox.open_vault();
         let value = SecretValue::new(b"the newest".to_vec().into()).expect("small enough");
@@ -331,12 +337,12 @@ impl Several {
     }
 }
 
-/// What a file to import calls the secret of this place.
+/// Returns the name that a file to import has for the secret of this place.
 fn name_in_file(place: &str) -> &str {
     Path::new(place).file_name().and_then(std::ffi::OsStr::to_str).expect("it has one")
 }
 
-/// Each secret, whose value is its place.
+/// Creates a secret in each place, whose value is the place.
 fn create_all(sandbox: &Sandbox, which: &[&str]) {
     for place in PLACES {
         let scope = scope_options(place);
