@@ -79,7 +79,7 @@ fn unlocked_identities_are_tried_before_a_prompt() {
     let own = sandbox.identity();
     let both = [FLYTE_LOCAL, "--identity", "other", "--identity", own.to_str().expect("UTF-8")];
     for (arguments, shown) in
-        [(&READ[..], "its value"), (&["exec", "--secret", "s", "--", "printenv", "S"], "its value\r\n")]
+        [(&READ[..], "its value\r\n"), (&["exec", "--secret", "s", "--", "printenv", "S"], "its value\r\n")]
     {
         let session = answering(&sandbox, &[], &[&both[..], arguments].concat());
         assert_eq!((session.code, session.shown.as_str()), (0, shown));
