@@ -18,7 +18,7 @@ pub(crate) struct GlobalArgs {
     pub(crate) vault: Option<PathBuf>,
     /// An identity file, age's or OpenSSH's; may be repeated
     ///
-    /// UserIdentities come from the first of these that sets any; the rest are ignored: this option, FLYTE_LOCAL_IDENTITY
+    /// Identities come from the first of these that sets any; the rest are ignored: this option, FLYTE_LOCAL_IDENTITY
     /// and FLYTE_LOCAL_IDENTITY_KEY together, config.toml, identity.txt in the user's configuration directory.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) identity: Vec<PathBuf>,
