@@ -1,4 +1,4 @@
-//! What the targets share: the keys and vaults of `fixtures/vault-format`, and homes to try them in.
+//! Code that the targets share: the keys and vaults of `fixtures/vault-format`, and temporary homes.
 //!
 //! Everything goes through the library's public interface, as it does for the binary.
 
@@ -27,14 +27,14 @@ pub fn author() -> AuthorKey {
     AuthorKey::parse_file(&std::fs::read_to_string(fixture("author.key")).expect("the test key")).expect("one key")
 }
 
-/// A vault and what is remembered of it, in a temporary directory: `TMPDIR` should be in memory.
+/// A vault and its state directory, in a temporary directory: `TMPDIR` should be in memory.
 pub struct Home {
     directory: TempDir,
 }
 
 impl Home {
-    /// With the `vault.toml` of the vault of format 2, and no secret.
-    #[allow(clippy::new_without_default, reason = "it is no value but a place on the disk")]
+    /// Makes a home with the `vault.toml` of the vault of format 2, and no secret.
+    #[allow(clippy::new_without_default, reason = "it makes a directory")]
     pub fn new() -> Self {
         let home = Self { directory: TempDir::new().expect("a temporary directory") };
         std::fs::create_dir(home.vault()).expect("made");
@@ -50,12 +50,12 @@ impl Home {
         self.directory.path().join("state")
     }
 
-    /// The vault, to read and to write.
+    /// Opens the vault to read and write.
     pub fn open(&self) -> Vault {
         self.options().open(&self.vault()).expect("a sound vault").with_author(author())
     }
 
-    /// The defaults, with the state directory of this home.
+    /// Returns the default options, with this home's state directory.
     pub fn options(&self) -> VaultOptions {
         VaultOptions::new(StateDirectory::At(self.state()))
     }
@@ -65,7 +65,7 @@ impl Home {
         put(&self.vault().join(path), bytes)
     }
 
-    /// Takes away every secret, and what is remembered.
+    /// Removes every secret and the state directory.
     pub fn clear(&self) {
         for directory in [self.vault().join("secrets"), self.state()] {
             match std::fs::remove_dir_all(directory) {
@@ -83,7 +83,7 @@ pub fn put(path: &Path, bytes: &[u8]) -> PathBuf {
     path.to_owned()
 }
 
-/// The path of a secret below the vault, as `docs/vault-format.md` has it.
+/// Returns the path of a secret below the vault, as `docs/vault-format.md` has it.
 pub fn path(id: &SecretId) -> String {
     let name = &id.name;
     match &id.scope {
@@ -94,12 +94,12 @@ pub fn path(id: &SecretId) -> String {
     }
 }
 
-/// The secret of these parts; an empty project or domain is none.
+/// Returns the secret of these parts; an empty project or domain means that it has none.
 pub fn id(project: &str, domain: &str, name: &str) -> SecretId {
     SecretId { scope: Scope::new(project.parse().ok(), domain.parse().ok()), name: name.parse().expect("a good name") }
 }
 
-/// The files below a directory, by their paths in it.
+/// Returns the files below a directory, by their paths in it.
 pub fn files(directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut unvisited = vec![directory.to_owned()];

@@ -1,4 +1,4 @@
-# What scripts/test and scripts/demo share. Sourced, from the repository's root.
+# Functions that the scripts share. Source it from the repository's root.
 
 fail() {
     printf 'error: %s\n' "$1" >&2
@@ -26,10 +26,10 @@ packages() {
     ${root[@]+"${root[@]}"} env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}"
 }
 
-# Where the build goes, whatever the user's own settings say: the scripts look there.
+# The build goes here, whatever the user's own settings say, because the scripts look for it here.
 export CARGO_TARGET_DIR=$PWD/target
 
-# Whether disk images can be mounted here: as root, and not in a container without devices.
+# Succeeds if this machine can mount disk images: as root, and not in a container without devices.
 can_mount_images() {
     [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null && losetup --find >/dev/null 2>&1
 }

@@ -1,6 +1,6 @@
-//! What a file's header says of its secret: only a binding that names its own place, and whose signature was made over just
-//! that, gives a value. Input: a digit that chooses the place, and the binding's JSON, in which `$AUTHOR`, `$COMMITMENT` and
-//! `$SIGNATURE` stand for good ones.
+//! The binding in a file's header: only a binding that names the file's own place, with a signature over exactly that binding,
+//! gives a value. Input: a digit that chooses the place, and the binding's JSON, in which `$AUTHOR`, `$COMMITMENT` and
+//! `$SIGNATURE` stand for valid ones.
 #![no_main]
 
 use base64::Engine;
@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
         let bind = |commitment: &crypto::Commitment| {
             let text = template.replace("$AUTHOR", &key.author().to_string());
             let text = text.replace("$COMMITMENT", &STANDARD.encode(commitment));
-            // Of the binding as it reads without the signature.
+            // Over the binding without the signature.
             let signature = serde_json::from_str(&text).ok().and_then(|json| message(&json)).map(|m| key.sign(&m));
             let text = text.replace("$SIGNATURE", &STANDARD.encode(signature.unwrap_or([0; 64])));
             made.borrow_mut().clone_from(&text);
@@ -55,7 +55,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(part("updated").parse::<Timestamp>().expect("a time"), metadata.updated);
 
         let opened = opened.ok();
-        // Both ways: what is signed as the format says opens, and nothing else does.
+        // Both ways: a file signed as the format says opens, and no other does.
         let signature = STANDARD.decode(part("signature")).ok().and_then(|bytes| bytes.try_into().ok());
         let commitment = crypto::open(&sealed.bytes, &identities()).expect("a sound file").commitment;
         let is_signed = part("author") == key.author().to_string()
@@ -66,7 +66,7 @@ fuzz_target!(|bytes: &[u8]| {
     });
 });
 
-/// What is signed, by `docs/vault-format.md` alone.
+/// Returns the signed message, written from `docs/vault-format.md` alone.
 fn message(json: &Value) -> Option<Vec<u8>> {
     let text = |member: &str| json[member].as_str().unwrap_or_default().as_bytes().to_vec();
     let parts = [

@@ -1,5 +1,5 @@
-//! A conversation with the broker: each line that is a request has one reply, what is asked for is what reaches the source of
-//! secrets, nothing else is provided, and the first line that is no request ends it. Input: what an interpreter writes.
+//! A conversation with the broker: each valid request has one reply, the source of secrets gets exactly the requested names,
+//! nothing else is provided, and the first invalid line ends it. Input: the lines of an interpreter.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use flyte_local::process::Spawner;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
-/// More would have to be read while it is written.
+/// A longer input would have to be read while it is written.
 const MAX_INPUT: usize = 16 << 10;
 
 fuzz_target!(
@@ -29,7 +29,7 @@ fuzz_target!(
             return;
         }
         let told = talk(input);
-        // Its own requests, printed by somebody else, are answered in the same way.
+        // The same requests, printed by another writer, get the same replies.
         let answered = input.split_inclusive(|&byte| byte == b'\n').take(told.replies.len());
         let requests: Vec<Value> = answered.map(|line| serde_json::from_slice(line).expect("a request is JSON")).collect();
         check(&requests, &told);
@@ -38,7 +38,7 @@ fuzz_target!(
     }
 );
 
-/// What came of a conversation: the replies, and what the source was asked for.
+/// The result of a conversation: the replies, and the requests to the source.
 #[derive(Debug, PartialEq)]
 struct Told {
     replies: Vec<Value>,
@@ -109,7 +109,7 @@ fn talk(input: &[u8]) -> Told {
     Told { replies, asked, kept }
 }
 
-/// A request with the members that are left out.
+/// Returns a request with `null` for the members that it leaves out.
 fn whole(request: &Value, members: &[&str]) -> Value {
     members.iter().map(|&member| (member.to_owned(), request[member].clone())).collect()
 }
@@ -159,11 +159,11 @@ fn check(requests: &[Value], told: &Told) {
             }
             "keeps" => kept.extend(request["directories"].as_array().expect("a list").iter().cloned()),
             "lacks_sdk" | "fail" => {}
-            other => panic!("{other:?} is no request"),
+            other => panic!("{other:?} is not a request"),
         }
         assert_eq!(reply, &expected);
     }
     assert_eq!(told.asked, asked);
-    // As paths, of which some are equal and written otherwise.
+    // As paths, of which some are equal and written differently.
     assert!(kept.iter().all(|path| told.kept.contains(path) || told.kept.len() < kept.len()));
 }

@@ -1,4 +1,4 @@
-//! `config.toml`: what is understood is what another reader finds, and reads the same when it is printed. Input: the file.
+//! `config.toml`: the parsed settings agree with another reader, and read the same after they are printed. Input: the file.
 #![no_main]
 
 use flyte_local::config::Config;

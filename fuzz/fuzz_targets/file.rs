@@ -1,5 +1,5 @@
-//! Whole files under a real identity: whatever the bytes, what opens is what somebody sealed. Nobody but the fixtures' makers
-//! sealed anything to this identity, so a file that opens has one of their bindings with its value. Input: a file.
+//! Whole files under a real identity: a file opens only if it was sealed on purpose, whatever its bytes. Only the fixtures
+//! were sealed to this identity, so a file that opens has one of their bindings with its value. Input: a file.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ thread_local!(static HOME: Home = Home::new());
 fuzz_target!(|file: &[u8]| {
     if let Ok(opened) = crypto::open(file, &identities()) {
         let found = (opened.binding.is_signed, opened.binding.body, opened.value.expose().to_vec());
-        assert!(SEALED.contains(&found), "it opens, and nobody sealed it");
+        assert!(SEALED.contains(&found), "a file opens that was never sealed");
         let peeked = crypto::peek(file).expect("what opens has a header");
         assert_eq!((peeked.is_signed, peeked.body), (found.0, found.1));
     }

@@ -1,4 +1,4 @@
-//! A look at a header, whatever the bytes: what is found agrees with a reading by lines, and no byte after the header and
+//! A look at a header, whatever the bytes: the result agrees with a line-by-line reader, and no byte after the header and
 //! its nonce changes it. Input: a file.
 #![no_main]
 
@@ -26,7 +26,7 @@ fuzz_target!(|file: &[u8]| {
     assert_eq!(crypto::peek(&longer).expect("what follows does not count"), binding);
 });
 
-/// The length of the header, and each stanza's first line after the arrow with its body.
+/// Returns the length of the header, and each stanza's first line after the arrow with its body.
 fn read(file: &[u8]) -> (usize, Vec<(String, Vec<u8>)>) {
     let mut length = 0;
     let mut stanzas = Vec::<(String, String)>::new();

@@ -1,5 +1,5 @@
-//! Files to import: whatever they hold, they are read or refused by line; what was read is the same when it is written and
-//! read again, and a JSON object is what another reader finds. Input: the file.
+//! Files to import: any file is either read or refused with line numbers; entries are the same after they are written and
+//! read again, and a JSON object agrees with another reader. Input: the file.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ fn values(entries: &[Entry]) -> Values {
     entries.iter().map(|entry| (entry.name.to_string(), entry.value.as_deref().cloned())).collect()
 }
 
-/// The lines that are said are lines of the file, in its order.
+/// Asserts that reported lines are lines of the file, in order.
 fn look(bytes: &[u8], parsed: &Result<Vec<Entry>, Vec<SyntaxError>>) {
     let lines: Vec<_> = match parsed {
         Ok(entries) => entries.iter().flat_map(|entry| entry.replaces.into_iter().chain([entry.line])).collect(),
@@ -34,12 +34,12 @@ fuzz_target!(|bytes: &[u8]| {
             let Some(value) = &entry.value else { continue };
             dotenv::is_expanded(value);
             let value = SecretValue::new(value.as_bytes().to_vec().into()).expect("less than the fuzzer makes");
-            // What is no name of a secret is as good a value.
+            // An invalid name is tested as a value.
             let name = entry.name.parse::<SecretName>().unwrap_or_else(|_| "name".parse().expect("good"));
             let other = SecretValue::new(entry.name.as_bytes().to_vec().into()).expect("less than the fuzzer makes");
             secrets.extend([(name, value), ("name".parse().expect("good"), other)]);
         }
-        // Of one name the last counts.
+        // If a name occurs twice, the last value counts.
         let secrets: BTreeMap<_, _> = secrets.into_iter().map(|(name, value)| (name.to_string(), (name, value))).collect();
         let secrets: Vec<_> = secrets.into_values().collect();
         let expected: Values = secrets
@@ -60,7 +60,7 @@ fuzz_target!(|bytes: &[u8]| {
     look(bytes, &parsed);
     if let Ok(entries) = parsed {
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        // A number may be one that only its text can hold.
+        // Some numbers keep their exact value only as text.
         if let Ok(value) = serde_json::from_slice::<serde_json::Value>(text) {
             let object = value.as_object().expect("it was read");
             assert_eq!(object.len(), entries.len());

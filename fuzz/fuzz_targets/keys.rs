@@ -1,5 +1,5 @@
-//! Key files and public keys: what is read reads the same when it is printed. Input: the file. (Nothing is unlocked: that is
-//! slow on purpose, and what a passphrase opens is a file as any other.)
+//! Key files and public keys: a parsed key reads the same after it is printed. Input: the file. (Nothing is unlocked, because
+//! that is slow on purpose, and a passphrase opens a file like any other.)
 #![no_main]
 
 use flyte_local::crypto::{Author, AuthorKey, Identity, IdentityFile, Recipient, Wanted};
@@ -14,10 +14,10 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Ok(IdentityFile::Locked(found)) => {
             found.recipient().into_iter().for_each(reads_the_same);
-            assert!(!found.may_open(&Wanted::default()), "it opens what is for nobody");
+            assert!(!found.may_open(&Wanted::default()), "it claims to open a file without recipients");
             assert!(found.restore(b"").is_err());
         }
-        // It has to be short enough to be read, and quotes nothing.
+        // An error is short enough to read, and quotes nothing.
         Err(error) => assert!(error.to_string().len() < 1_000),
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };

@@ -1,5 +1,5 @@
-//! `vault.toml`: a vault that opens has what another reader finds in its text, and written anew it is the same vault. Input:
-//! the file.
+//! `vault.toml`: an open vault agrees with another reader of its text, and is the same vault after it is rewritten. Input: the
+//! file.
 #![no_main]
 
 use flyte_local::vault::{Change, NamedAuthor, StateDirectory, VaultOptions};
@@ -46,7 +46,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 type Named = Vec<(String, String)>;
 
-/// A list of keys as it stands in the file.
+/// Returns a list of keys as the file has it.
 fn keys(table: &toml::Table, member: &str) -> Named {
     let Some(list) = table.get(member) else { return Named::new() };
     let part = |entry: &toml::Value, part: &str| entry[part].as_str().expect("a string").to_owned();
@@ -54,7 +54,7 @@ fn keys(table: &toml::Table, member: &str) -> Named {
     lower(&list.map(|entry| (part(entry, "name"), part(entry, "key"))).collect::<Vec<_>>())
 }
 
-/// Of a recipient, bech32 allows upper case; an author has one form.
+/// Returns the keys in lower case: bech32 allows upper case for a recipient; an author's key has one form.
 fn lower(keys: &[(String, String)]) -> Named {
     keys.iter().map(|(name, key)| (name.clone(), key.to_ascii_lowercase())).collect()
 }

@@ -1,4 +1,4 @@
-//! Names, and where a secret lies: what is accepted is what the format's document says, leads to one file beneath the vault,
+//! Names and the places of secrets: the accepted ones are those of the format's document, each leads to one file in the vault,
 //! and that file leads back. Input: a name, a project, a domain and any file's name, with a NUL between each.
 #![no_main]
 
@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 
 thread_local!(static HOME: Home = Home::new());
 
-/// `^[-a-zA-Z0-9_]+$`, and no longer than that.
+/// Returns true if the text matches `^[-a-zA-Z0-9_]+$` and is not too long.
 fn is_good(text: &[u8], limit: usize) -> bool {
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=limit).contains(&text.len()) && text.iter().all(allowed)
@@ -38,14 +38,14 @@ fuzz_target!(|bytes: &[u8]| {
         }
         home.clear();
         let found = home.vault().join("secrets").join("project").join(OsStr::from_bytes(project));
-        // What a file system has no name for.
+        // A file system does not allow every name.
         let is_name = |name: &[u8]| {
             (1..=255).contains(&name.len())
                 && !name.iter().any(|byte| matches!(byte, 0 | b'/'))
                 && name != b"."
                 && name != b".."
         };
-        // A file in the place of the directory with a project's domains is an error of its own.
+        // A file in the place of the directory with a project's domains is a different error.
         if is_name(project) && is_name(file) && file != b"domain" {
             std::fs::create_dir_all(&found).expect("made");
             std::fs::write(found.join(OsStr::from_bytes(file)), b"").expect("written");

@@ -1,5 +1,5 @@
-//! What is remembered of a vault: what is understood is what another reader finds, decides what is told of the vault, and
-//! reads the same when it is printed. Input: the record of the path, that of a secret, and `pin.toml`, with a NUL between
+//! Pins of a vault: what is parsed agrees with another reader, decides which changes are reported, and reads the same after
+//! it is printed. Input: the record of the path, that of a secret, and `pin.toml`, with a NUL between
 //! each.
 #![no_main]
 
@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
         let mut vault = match open() {
             Ok(vault) => vault,
             Err(error) => {
-                // Left as it was, so that it goes on being told.
+                // The file is unchanged, so that the error stays.
                 assert!(matches!(error, VaultError::Pin { .. } | VaultError::Storage(_)), "{error:?}");
                 assert!(std::fs::read(own.join("pin.toml")).expect("there") == pin);
                 return;
@@ -74,7 +74,7 @@ fn keys(table: &toml::Table, member: &str) -> Vec<String> {
     list.map(|entry| entry["key"].as_str().expect("a string").to_ascii_lowercase()).collect()
 }
 
-/// What is in one of the files alone.
+/// Returns the keys that only one of the files has.
 fn difference(pinned: &toml::Table, listed: &toml::Table) -> Vec<(bool, &'static str, String)> {
     let mut changes = Vec::new();
     for (what, member) in [("recipient", "recipients"), ("author", "authors")] {

@@ -1,4 +1,4 @@
-//! What was written opens to the same bytes, and no edit of the file does. Input: how many edits (modulo 4), for each two
+//! A written secret opens to the same bytes, and an edited file does not. Input: the number of edits (modulo 4), for each two
 //! bytes of an offset and one to change it by (0 cuts the file there), and the value.
 #![no_main]
 
@@ -38,7 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
         } else if updated.is_err() {
             assert!(std::fs::read(&file).expect("there") == edited, "what was refused was left alone");
         } else {
-            // The binding is whole, and that is all an update relies on.
+            // The binding is whole, and an update relies on nothing else.
             assert!(read(&vault).expect("what was sealed opens") == value.expose());
         }
     });

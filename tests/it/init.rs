@@ -35,7 +35,7 @@ fn vaults_made_at_the_same_time_share_one_identity() {
         let all_ran = at_once(&sandbox, &vaults);
         let identities = sandbox.identities();
         let ours: Vec<_> = identities.iter().map(Identity::recipient).collect();
-        assert_eq!(ours.len(), 1, "round {round}: one identity was made");
+        assert_eq!(ours.len(), 1, "round {round}: exactly one identity was made");
         for (vault, ran) in vaults.iter().zip(&all_ran) {
             assert_eq!(ran.code, 0, "round {round}, {vault}: {ran:?}");
             let mut vault = sandbox.open_vault_at(&sandbox.work().join(vault));
@@ -53,7 +53,7 @@ fn vaults_made_at_the_same_time_share_one_identity() {
         assert_eq!(
             files,
             BTreeSet::from(["author.key".into(), "identity.txt".into()]),
-            "round {round}: the losers left something behind"
+            "round {round}: the other processes left files behind"
         );
     }
 }

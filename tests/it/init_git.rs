@@ -69,7 +69,7 @@ fn a_clone_has_every_secret_unchanged_and_nothing_else() {
     assert_eq!(others, ["vault/.gitattributes", "vault/.gitignore", "vault/vault.toml"]);
     assert_eq!(files.lines().count(), SECRETS + others.len());
     let manifest = std::fs::read(clone.join("vault/vault.toml")).expect("there");
-    assert!(!manifest.contains(&b'\r'), "its line ends were changed");
+    assert!(!manifest.contains(&b'\r'), "the line ends of vault.toml were changed");
     assert_eq!(ok(&sandbox, &repository, &["status", "--porcelain"]), "");
 }
 

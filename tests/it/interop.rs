@@ -76,8 +76,8 @@ fn an_identity_that_age_keygen_made_opens_the_vault_made_with_it() {
 
     let ours = ["--identity", text(&identity)];
     sandbox.ok(&[&ours[..], &["init"]].concat());
-    assert!(!sandbox.identity().exists(), "it made another identity");
-    assert_eq!(std::fs::read(&identity).expect("still there"), before, "it changed the identity");
+    assert!(!sandbox.identity().exists(), "init made another identity");
+    assert_eq!(std::fs::read(&identity).expect("still there"), before, "init changed the identity");
     sandbox.ok(&["create", "secret", "s", "a value"]);
     assert_eq!(sandbox.ok(&[&ours[..], &["get", "secret", "s", "--reveal"]].concat()), b"a value");
     let decrypted = age(&sandbox, &["-d", "-i", text(&identity), text(&sandbox.secret_file("org/s"))]);

@@ -100,7 +100,11 @@ fn the_first_interpreter_in_the_documented_order_runs() {
     assert_eq!(prefix(Some(&active), &["project/src/script.py"]), active);
     assert_eq!(asked(), questions, "uv is asked about a file without a header");
     assert_eq!(prefix(None, &["project/src/script.py"]), project);
-    assert_eq!(prefix(None, &["link.py"]), project, "the environment beside the file, not beside the link");
+    assert_eq!(
+        prefix(None, &["link.py"]),
+        project,
+        "the environment beside the file is used, not the one beside the link"
+    );
     assert_eq!(prefix(None, &["../elsewhere/script.py"]), here, "the environment in the working directory");
     sandbox.file("module.py", SCRIPT);
     assert_eq!(prefix(None, &["-m", "module"]), here);

@@ -284,7 +284,7 @@ fn a_link_swapped_in_at_any_moment_is_not_followed() {
             stop.store(true, Ordering::Relaxed);
         });
         crate::support::tally(&format!("exchanged for a link, {place}: {read} read, {refused} refused, 0 escapes"));
-        assert!(read > 0 && refused > 0, "{place}: it was not exchanged in between: {read} {refused}");
+        assert!(read > 0 && refused > 0, "{place}: the link was not swapped in during the test: {read} {refused}");
         assert_eq!(tree(&twin), before, "{place}");
     }
 }

@@ -255,7 +255,7 @@ fn a_stream_is_masked_the_same_however_it_is_split() {
         }
     }
     // The test proves something only if many cases contain a value.
-    assert!(masks > cases() as usize / 4, "only {masks} cases had something to mask");
+    assert!(masks > cases() as usize / 4, "only {masks} cases contained a value");
 }
 
 #[test]

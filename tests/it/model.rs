@@ -235,7 +235,7 @@ impl Bench {
             }
             Verb::Update => self.vault.writer().expect("writable").update_secret(&id, &value).map(Some),
             Verb::Delete => self.vault.lock().expect("lockable").delete_secret(&id).map(|removed| {
-                assert_eq!(removed, before.is_some(), "the file existed if it was removed");
+                assert_eq!(removed, before.is_some(), "a deletion says whether there was a file");
                 None
             }),
         };

@@ -130,7 +130,7 @@ fn a_passphrase_can_be_changed_and_removed() {
     assert!(sandbox.work().join("link").is_symlink());
     assert_eq!(reads(&sandbox, PASSPHRASE).stdout, b"its value");
     let directory = std::fs::read_dir(sandbox.identity().parent().expect("it has one")).expect("listed");
-    assert_eq!(directory.count(), 2, "something was left behind");
+    assert_eq!(directory.count(), 2, "the update left files behind");
 }
 
 #[test]

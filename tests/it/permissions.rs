@@ -101,7 +101,7 @@ fn a_temporary_file_is_never_open_to_others() {
     command.arg("umask 000; exec \"$0\" \"$@\"").arg(FLYTE_LOCAL).args(["create", "secret", "s", "value"]);
     command.output().expect("strace starts");
     let temporary = sandbox.secret_file("org/s").with_file_name(".tmp");
-    assert_eq!(mode(&temporary), 0o600, "before its first byte is written");
+    assert_eq!(mode(&temporary), 0o600, "the temporary file is private before its first byte");
 }
 
 #[test]

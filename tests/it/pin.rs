@@ -540,7 +540,7 @@ fn pins_are_private_and_one_file_for_each_secret() {
         let mode = |path: &Path| path.metadata().expect("there").permissions().mode() & 0o7777;
         assert_eq!((mode(path), mode(path.parent().expect("a directory"))), (0o600, 0o700), "{}", path.display());
     }
-    assert_eq!(files.len(), 4, "the lock, the path, the pin, the secret: {files:?}");
+    assert_eq!(files.len(), 4, "the lock, the path, the pin and the secret's pin: {files:?}");
     assert_eq!(sandbox.author().metadata().expect("there").permissions().mode() & 0o7777, 0o600);
 }
 

@@ -75,7 +75,7 @@ fn a_long_value_is_stored_whole_or_not_at_all() {
 fn several_pasted_lines_are_stored_whole_or_not_at_all() {
     let sandbox = Sandbox::new();
     let session = typed(&sandbox, r"-----BEGIN-----\rhunter2\r-----END-----\r");
-    assert_eq!(session.left_over, "", "the shell would run it");
+    assert_eq!(session.left_over, "", "the shell would run the rest");
     if session.code == 0 {
         assert_eq!(value(&sandbox), b"-----BEGIN-----\nhunter2\n-----END-----");
     } else {

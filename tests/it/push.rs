@@ -303,7 +303,7 @@ all    regular     project p     project p     cannot be: project-scoped secrets
         assert_eq!(serde_json::from_slice::<Value>(&ran.stdout).expect("JSON"), row);
         let ran = cluster.push(&sandbox, &["--dry-run", "--output-format=json-raw", "--update", "old"]);
         assert_eq!((ran.code, actions(&ran)), (0, vec![("old".to_owned(), "update".to_owned())]), "{ran:?}");
-        assert_eq!(cluster.written(), before, "nothing was sent");
+        assert_eq!(cluster.written(), before, "a dry run sent something");
     }
 }
 
@@ -537,7 +537,7 @@ fn a_killed_push_continues_if_it_is_repeated() {
             let mut child = cluster.command(&sandbox, &["--yes"]);
             child.env(MARK, &marker).stdout(Stdio::null()).stderr(Stdio::null());
             let mut child = child.spawn().expect("it starts");
-            until("it is at work", || {
+            until("the push is at work", || {
                 cluster.calls().len() as u64 >= after || child.try_wait().expect("ours").is_some()
             });
             child.kill().expect("ours");
@@ -585,7 +585,7 @@ fn arguments_and_variables_of_python_hold_no_value_and_no_identity() {
                 let bytes = std::fs::read(format!("/proc/{process}/{file}")).expect("it lives");
                 for what in [VALUE, &STANDARD.encode(VALUE), &identity] {
                     let is_there = bytes.windows(what.len()).any(|window| window == what.as_bytes());
-                    assert!(!is_there, "{file} of {process} holds {what}");
+                    assert!(!is_there, "{file} of {process} contains {what}");
                 }
             }
             let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("it lives");

@@ -339,7 +339,7 @@ fn invalid_recipients_are_refused_and_change_nothing() {
         assert_eq!(ran.code, code, "{ran:?}");
         assert!(ran.stderr.contains(told), "{told}: {ran:?}");
         assert!(!ran.stderr.contains("hunter2") && !ran.stderr.to_uppercase().contains("1QYQSZ"), "{ran:?}");
-        assert!(state(&sandbox) == before, "{told}: it was changed");
+        assert!(state(&sandbox) == before, "{told}: the vault was changed");
     }
     for (arguments, code, told) in [
         (&["delete", "recipient", "bob"][..], 10, "has no recipient \"bob\""),
@@ -353,7 +353,7 @@ fn invalid_recipients_are_refused_and_change_nothing() {
         let ran = sandbox.run(arguments);
         assert_eq!(ran.code, code, "{ran:?}");
         assert!(ran.stderr.contains(told), "{told}: {ran:?}");
-        assert!(state(&sandbox) == before, "{told}: it was changed");
+        assert!(state(&sandbox) == before, "{told}: the vault was changed");
     }
 }
 

@@ -80,7 +80,7 @@ fn round(sandbox: &Sandbox, mut command: Command, whom: Whom, after: Duration, m
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     std::thread::sleep(after);
     let name = format!("{mark}, {whom:?} after {after:?}");
-    until(&format!("{name}: there is one to kill"), || kill(&front, whom));
+    until(&format!("{name}: the process has started"), || kill(&front, whom));
     // The output ends when the last process that holds it ends.
     let _ = front.stdin.take();
     let ran = Ran::from(front.wait_with_output().expect("it ends"));

@@ -38,7 +38,7 @@ hint: or run in a project and domain that see it: -p beta
         let own: Vec<_> = ["good here", "caught SecretUnavailable"].to_vec();
         let text = script.text();
         let lines: Vec<_> = text.lines().filter(|line| own.contains(line)).collect();
-        assert_eq!(lines, own, "{sdk}: the others run: {script:?}");
+        assert_eq!(lines, own, "{sdk}: the other tasks run: {script:?}");
 
         for task in ["lacks_variable", "lacks_file"] {
             let ran = sandbox.flyte_run(sdk, &[&scope[..], &["lacking.py", task]].concat());

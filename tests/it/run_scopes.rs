@@ -96,7 +96,7 @@ fn the_nearest_source_names_the_project_and_domain() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn init_in_the_script_names_them_unless_a_flag_does() {
+fn init_in_the_script_names_the_project_and_domain_unless_a_flag_or_variable_does() {
     let names = ["flag", "variable", "init", "flyte"];
     for sdk in SDKS {
         let sandbox = labelled(&names, &names);

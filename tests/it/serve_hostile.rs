@@ -446,7 +446,7 @@ fn the_streams_of_a_connection_are_limited() {
         http2.send(RESET, 0, stream, &8u32.to_be_bytes());
     }
     let ended = std::iter::from_fn(|| http2.frame()).any(|frame| frame.kind == GO_AWAY);
-    assert!(ended, "it is let go on");
+    assert!(ended, "the connection stays open");
 
     // Frames of unknown or misplaced kinds, and a head that never ends.
     for (kind, flags, content) in [(HUGE_KIND, 0, vec![0; 100]), (1, 0, vec![0; 16_384]), (9, 0, vec![0; 16_384])] {

@@ -305,7 +305,7 @@ fn ten_thousand_requests_and_writers_at_the_command_line_lose_nothing() {
     assert_eq!(serving.end(Signal::TERM), 0);
     sandbox.ok(&["check"]);
     assert_eq!(sandbox.sound_but_for_leftovers(), 0);
-    assert!(typed > 3, "the command line hardly wrote");
+    assert!(typed > 3, "the command line wrote too rarely");
     tally(&format!(
         "serve: {called} requests over {CLIENTS} connections ({writes} writes and lists) and {typed} commands in {seconds:.0} s: \
          0 wrong, 0 lost, at most {} MiB in memory",

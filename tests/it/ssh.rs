@@ -166,7 +166,7 @@ fn a_passphrase_prompt_appears_only_for_keys_that_may_open_the_file() {
     let both = [FLYTE_LOCAL, "--identity", "one", "--identity", "two", "get", "secret", "s", "--reveal"];
     // The other key's passphrase is not requested: the file's header shows that the key does not open it.
     let session = answering(&sandbox, &[PASSPHRASE], &both);
-    assert_eq!((session.code, session.shown.as_str()), (0, "passphrase of two: \r\na value"));
+    assert_eq!((session.code, session.shown.as_str()), (0, "passphrase of two: \r\na value\r\n"));
     let session = answering(&sandbox, &["another guess", PASSPHRASE], &both);
     assert_eq!(session.code, 0, "{session:?}");
 }

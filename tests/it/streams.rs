@@ -242,7 +242,7 @@ fn the_child_reads_standard_input_directly() {
         input
     });
     let output = child.wait_with_output().expect("it ends");
-    assert!(output.stdout == writer.join().expect("no panic"), "it arrives changed");
+    assert!(output.stdout == writer.join().expect("no panic"), "the input is changed");
 
     // The next command reads what the child has left.
     let line = format!("{{ {FLYTE_LOCAL} {} sh -c 'read line; echo \"$line\"'; cat; }}", MASKED.join(" "));

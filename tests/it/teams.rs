@@ -155,7 +155,7 @@ fn the_walk_through_works_as_written() {
             differences.push_str(&format!("{}$ {}\n{output}? {}\n", step.who, step.command, ran.code));
         }
     }
-    assert!(differences.is_empty(), "what happened otherwise than the page says:\n{differences}");
+    assert!(differences.is_empty(), "output that differs from the page:\n{differences}");
     let counts = PEOPLE.map(|name| steps.iter().filter(|step| step.who == name).count());
     assert!(counts.iter().all(|count| *count > 2), "the walk was not found: {counts:?}");
     crate::support::tally(&format!("docs/teams.md: {} commands by {} people", steps.len(), PEOPLE.len()));

@@ -79,7 +79,7 @@ fn unlocked_identities_are_tried_before_a_prompt() {
     let own = sandbox.identity();
     let both = [FLYTE_LOCAL, "--identity", "other", "--identity", own.to_str().expect("UTF-8")];
     for (arguments, shown) in
-        [(&READ[..], "its value"), (&["exec", "--secret", "s", "--", "printenv", "S"], "its value\r\n")]
+        [(&READ[..], "its value\r\n"), (&["exec", "--secret", "s", "--", "printenv", "S"], "its value\r\n")]
     {
         let session = answering(&sandbox, &[], &[&both[..], arguments].concat());
         assert_eq!((session.code, session.shown.as_str()), (0, shown));
@@ -133,7 +133,7 @@ fn a_changed_file_is_not_opened_with_the_stored_key() {
     assert_eq!(changed.code, 0, "{changed:?}");
     assert_eq!(sandbox.run(&READ).code, 11);
     let name = format!("flyte-local:{}", flyte_local::crypto::digest(&before));
-    assert!(keyring::find(&name).expect("a keyring").is_none(), "it is still kept");
+    assert!(keyring::find(&name).expect("a keyring").is_none(), "the key is still in the keyring");
     // Nor a file that is copied there.
     let other = sandbox.locked_identity("other", PASSPHRASE);
     std::fs::copy(other, sandbox.identity()).expect("copied");

@@ -104,7 +104,7 @@ fn eight_writers_lose_no_update_and_readers_see_nothing_torn() {
     assert_eq!(round, ROUNDS - 1, "a later update was lost to an earlier one");
     assert_eq!(sandbox.sound_but_for_leftovers(), 0);
     let reads = reads.into_inner();
-    assert!(reads > WRITERS, "the readers hardly read");
+    assert!(reads > WRITERS, "the readers read too rarely");
     let writes = WRITERS * (3 * ROUNDS + ROUNDS / 2);
     tally(&format!("{WRITERS} writers, {writes} creates, updates and deletes, {reads} reads: 0 lost, 0 torn"));
 }

@@ -34,7 +34,7 @@ fn the_only_disk(kept: &Path) -> Image {
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("the mounts");
     mount(&["--bind", place], place);
     for line in mounts.lines() {
-        let [_, on, kind, ..] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("no mount: {line}") };
+        let [_, on, kind, ..] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("not a mount: {line}") };
         if !IN_MEMORY.split(' ').any(|other| other == kind) {
             mount(&["-o", "remount,bind,ro"], on);
         }

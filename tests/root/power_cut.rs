@@ -247,7 +247,7 @@ fn points(log: &str) -> Vec<(String, usize)> {
             points.push((call.to_owned(), *count));
         }
     }
-    assert!(points.len() > 20, "no write: {log}");
+    assert!(points.len() > 20, "the trace has no write: {log}");
     points
 }
 

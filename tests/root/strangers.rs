@@ -72,7 +72,7 @@ fn another_user_is_refused_before_a_byte() {
     }
     drop(taken);
     let log = served.unharmed();
-    assert_eq!(log.matches(&format!("refused a connection of user {USER}\n")).count(), 1, "told once: {log}");
+    assert_eq!(log.matches(&format!("refused a connection of user {USER}\n")).count(), 1, "reported once: {log}");
     assert!(!log.contains("CreateSecret"), "{log}");
 }
 

@@ -46,7 +46,7 @@ fn no_argument_list_holds_a_value() {
         assert!(!arguments.contains(MARKER), "{call}");
         environment.contains(&format!("\"S={MARKER}\""))
     };
-    let (ours, theirs) = calls.split_first().expect("strace starts us");
+    let (ours, theirs) = calls.split_first().expect("strace starts flyte-local");
     assert!(!in_environment(ours), "{ours}");
     assert!(!theirs.is_empty() && theirs.iter().all(|call| in_environment(call)), "{theirs:?}");
 }

@@ -300,7 +300,7 @@ pub fn secret_id(place: &str) -> flyte_local::secret::SecretId {
         ["project", project, name] => (Some(project), None, name),
         ["domain", domain, name] => (None, Some(domain), name),
         ["project", project, "domain", domain, name] => (Some(project), Some(domain), name),
-        _ => panic!("no place of a secret: {place}"),
+        _ => panic!("not a place of a secret: {place}"),
     };
     let project = project.map(|project| project.parse().expect("a good project"));
     let domain = domain.map(|domain| domain.parse().expect("a good domain"));

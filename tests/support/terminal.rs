@@ -47,6 +47,8 @@ fn program_on_a_terminal(sandbox: &Sandbox, action: &str, command: &[&str]) -> S
     require("python3", "python3");
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/pty_driver.py");
     let mut python = sandbox.program("python3");
+    // Without a TERM, there is no colour.
+    python.env("TERM", "xterm");
     let ran = Ran::from(python.arg(driver).arg(action).args(command).output().expect("it starts"));
     assert_eq!(ran.code, 0, "{ran:?}");
     serde_json::from_slice(&ran.stdout).expect("the driver's JSON")
