@@ -276,7 +276,7 @@ fn rekey_works_without_threads() {
         let mut command = sandbox.program("strace");
         command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=clone3,clone:error=EAGAIN", FLYTE_LOCAL, "rekey"]);
         let ran = Ran::from(command.output().expect("strace starts"));
-        assert!(ran.code == 0 && ran.stderr.contains(&format!("encrypted {count} secrets anew")), "{ran:?}");
+        assert!(ran.code == 0 && ran.stderr.contains(&format!("re-encrypted {count} secrets")), "{ran:?}");
         assert!(
             std::fs::read_to_string(&log).expect("strace's log").contains("(INJECTED)"),
             "rekey did not try to start a thread"

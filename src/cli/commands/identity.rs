@@ -26,7 +26,7 @@ pub(crate) struct CreateIdentityArgs {
 /// Show your public keys
 ///
 /// Public keys are not secret. Send them to the user who shares a vault with you, in a way that no one can change
-/// them. That user adds the recipient with `create recipient`, so that you can read secrets, and the author with
+/// them. The user then adds the recipient with `create recipient`, so that you can read secrets, and the author with
 /// `update vault --trust-author`, so that your values are accepted.
 #[derive(clap::Args)]
 #[command(after_help = "\
