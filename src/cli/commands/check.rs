@@ -16,7 +16,7 @@ use machine::{file_secrets, leftovers, system};
 
 /// Check the vault, your keys and this machine
 ///
-/// Opens every secret without showing it, and verifies that it is intact, in its place and by a known author. Finds
+/// Opens every secret without showing it, and verifies that it is intact, in its place and by a trusted author. Finds
 /// files that do not belong in the vault, and differences from what this machine remembers. Checks your identities,
 /// and whether this system allows a private mount at /etc/flyte/secrets, as on a cluster; if not, file secrets go to
 /// a directory in memory, to which Python code is redirected. The exit code is that of the first finding that is not

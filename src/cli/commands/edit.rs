@@ -37,6 +37,8 @@ const MAX_EDITED_BYTES: usize = 16 * MAX_VALUE_BYTES;
 /// end of a file: if the old value had none, one is removed from the new value. If the secret changed while you were
 /// editing, you are asked before it is overwritten.
 #[derive(clap::Args)]
+#[command(mut_arg("project", |arg| arg.help("The secret's project [default: none]")))]
+#[command(mut_arg("domain", |arg| arg.help("The secret's domain [default: none]")))]
 #[command(after_help = "\
 Examples:
   flyte-local edit secret my_secret

@@ -185,7 +185,8 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool)
     let path = Path::new(file);
     if file.starts_with('-') && !path.exists() {
         let option = file.split('=').next().unwrap_or_default();
-        return Err(CommandError::new(Exit::Usage, format!("run has no option {option}")).hint("see run --help"));
+        return Err(CommandError::new(Exit::Usage, format!("run has no option {option}"))
+            .hint("see the options: flyte-local run --help"));
     }
     if path.is_dir() {
         let error = CommandError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));

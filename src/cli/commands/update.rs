@@ -13,6 +13,8 @@ use flyte_local::vault::Vault;
 /// The secret must exist in the scope that -p and -d name; without them, in the organization. With --adopt the value
 /// stays and gets your signature in place of its author's, so look at the value first.
 #[derive(clap::Args)]
+#[command(mut_arg("project", |arg| arg.help("The secret's project [default: none]")))]
+#[command(mut_arg("domain", |arg| arg.help("The secret's domain [default: none]")))]
 #[command(after_long_help = "\
 Examples:
   flyte-local update secret my_secret                prompts for the value
