@@ -15,10 +15,10 @@ use flyte_local::vault::{Vault, VaultError};
 
 /// Why a command failed.
 #[derive(Debug, Clone)]
-pub(crate) struct CommandError(Box<Facts>);
+pub(crate) struct CommandError(Box<CommandFailure>);
 
 #[derive(Debug, Clone)]
-struct Facts {
+struct CommandFailure {
     failure: Cause,
     tried: Option<Tried>,
     missing: Option<Missing>,
@@ -156,7 +156,7 @@ impl CommandError {
 impl From<Cause> for CommandError {
     fn from(failure: Cause) -> Self {
         let (tried, missing, code, command) = (None, None, None, None);
-        Self(Box::new(Facts { failure, tried, missing, causes: Vec::new(), hints: Vec::new(), code, command }))
+        Self(Box::new(CommandFailure { failure, tried, missing, causes: Vec::new(), hints: Vec::new(), code, command }))
     }
 }
 

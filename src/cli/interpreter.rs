@@ -66,14 +66,14 @@ pub(crate) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> Co
 }
 
 /// The command as it was typed, up to the file.
-pub(crate) struct Typed {
+pub(crate) struct TypedCommand {
     pub(crate) run: String,
     /// Its verb.
     pub(crate) verb: &'static str,
     pub(crate) file: Option<PathBuf>,
 }
 
-impl Typed {
+impl TypedCommand {
     fn up_to_the_file(&self) -> String {
         self.file.as_deref().map_or_else(|| self.run.clone(), |file| format!("{} {}", self.run, quoted(file)))
     }
@@ -86,7 +86,7 @@ impl Typed {
     }
 }
 
-pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Typed) -> CommandError {
+pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &TypedCommand) -> CommandError {
     match failure {
         RunError::PythonTooOld { version } => {
             let message = format!("Python {version} is too old for Flyte 2, which needs 3.10 or newer");
@@ -104,7 +104,7 @@ pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Type
     }
 }
 
-fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CommandError {
+fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &TypedCommand) -> CommandError {
     let error = CommandError::new(Exit::Failed, format!("{python} has no flyte package"));
     if interpreter.origin == InterpreterOrigin::Script {
         return error.because("uv created it for the file's header, which does not list flyte").hint(format!(

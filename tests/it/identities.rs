@@ -137,7 +137,7 @@ fn an_error_lists_each_identity_tried_and_what_the_file_needs() {
         "caused by: not unlocked locked.txt: cannot ask for its passphrase: standard input is not a terminal"
             .to_owned(),
         "caused by: the file is encrypted to 1 X25519 key (age1…)".to_owned(),
-        format!("  a recipient of the vault is \"owner\" {owner}"),
+        format!("  recipient of the vault: \"owner\" {owner}"),
         "hint: give it on a file descriptor: --passphrase-fd 3 3< <(your-password-manager)".to_owned(),
     ] {
         assert!(ran.stderr.lines().any(|said| said == line), "{line}: {ran:?}");

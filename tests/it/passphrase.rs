@@ -163,7 +163,7 @@ fn a_terminal_gives_three_attempts_and_its_echo_comes_back() {
     let command = [&[FLYTE_LOCAL], &READ[..]].concat();
     let session = answering(&sandbox, &["first guess", "second guess", "third guess"], &command);
     assert_eq!(session.code, 11, "{session:?}");
-    assert_eq!(session.shown.matches("try again").count(), 2, "{session:?}");
+    assert_eq!(session.shown.matches("wrong passphrase, try again").count(), 2, "{session:?}");
     assert!(session.shown.contains("the passphrase is wrong"), "{session:?}");
     let session = answering(&sandbox, &["first guess", PASSPHRASE], &command);
     assert_eq!(session.code, 0, "{session:?}");
@@ -189,7 +189,7 @@ fn a_new_passphrase_must_be_typed_twice_and_not_be_empty() {
     let empty = sandbox.with_passphrases(&[""], &["init", "--passphrase"]);
     assert!(empty.code == 1 && empty.stderr.contains("the passphrase must not be empty"), "{empty:?}");
     let bytes = sandbox.pipe(&["--passphrase-fd", "0", "init", "--passphrase"], b"\xff\xfe\n");
-    assert!(bytes.code == 1 && bytes.stderr.contains("not UTF-8"), "{bytes:?}");
+    assert!(bytes.code == 1 && bytes.stderr.contains("must be UTF-8"), "{bytes:?}");
     // Without a terminal or a descriptor, the command fails at once.
     let unattended = sandbox.run(&["init", "--passphrase"]);
     assert!(unattended.code == 1 && unattended.stderr.contains("--passphrase-fd"), "{unattended:?}");

@@ -118,7 +118,7 @@ fn a_refused_file_stops_the_search_through_the_scopes() {
             format!(
                 "task {task}: refused {path}, the file of secret my_secret (project alpha)\n\
                  caused by: its content was changed or damaged after it was written\n\
-                 hint: restore it from a backup, or flyte-local delete secret my_secret -p alpha"
+                 hint: restore it from a backup, or delete it: flyte-local delete secret my_secret -p alpha"
             )
         };
         assert_eq!(reasons(&ran), [reason("variable_env.variable"), reason("file_env.file")], "{sdk}: {ran:?}");
@@ -168,7 +168,7 @@ fn the_wrong_identity_is_named_with_what_it_could_not_open() {
                 "task {task}: cannot decrypt secret my_secret (organization), {}\n\
                  caused by: tried {identity}, the identity of {recipient}\n\
                  caused by: the file is encrypted to 1 X25519 key (age1…)\n\
-                 a recipient of the vault is \"owner\" {owner}\n\
+                 recipient of the vault: \"owner\" {owner}\n\
                  hint: name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
                  hint: or ask a recipient of the vault to add you, and send them your public key: flyte-local get identity",
                 sandbox.secret_file("org/my_secret").display()

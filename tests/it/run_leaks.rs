@@ -505,7 +505,7 @@ if __name__ == '__main__':
         expected.push(format!("hint: Flyte keeps a run's results; to remove them: rm {quoted}"));
         expected.extend(hints_on_the_cache(&cache(&sandbox)));
         let large = raw.join("large");
-        expected.push(format!("flyte-local: cannot search {}: it has more than 1 GiB", large.display()));
+        expected.push(format!("flyte-local: cannot search {} for secrets: it has more than 1 GiB", large.display()));
         assert_eq!(told(&ran), expected, "{sdk}: {ran:?}");
     }
 }

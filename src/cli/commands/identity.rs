@@ -17,7 +17,7 @@ use crate::cli::table::{self, Cell, Column, Layout, Row};
 Examples:
   flyte-local create identity
   flyte-local create identity --passphrase")]
-pub(crate) struct CreateArgs {
+pub(crate) struct CreateIdentityArgs {
     /// Protect a new identity with a passphrase, which is prompted for
     #[arg(long)]
     passphrase: bool,
@@ -34,9 +34,9 @@ Examples:
   flyte-local get identity
   flyte-local --identity ~/.ssh/id_ed25519 get identity
   flyte-local --output-format json get identity")]
-pub(crate) struct GetArgs {}
+pub(crate) struct GetIdentityArgs {}
 
-pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CommandError> {
+pub(crate) fn create(context: &Context<'_>, args: CreateIdentityArgs) -> Result<(), CommandError> {
     context.require_outside_of_vault()?;
     // Each of the two has a place, or none is made.
     let (places, _) = (context.identity_places()?, context.author_path()?);
@@ -47,7 +47,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
     Ok(())
 }
 
-pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
+pub(crate) fn get(context: &Context<'_>, GetIdentityArgs {}: GetIdentityArgs) -> Result<(), CommandError> {
     let recipient = |(key, place)| PublicKey { what: "recipient", key, place };
     let mut keys: Vec<_> = context.identities()?.keys()?.into_iter().map(recipient).collect();
     match context.read_author_file()? {

@@ -30,7 +30,7 @@ Examples:
   flyte-local create recipient age1… --name alice
   flyte-local create recipient 'ssh-ed25519 AAAA…' --name alice
   flyte-local create recipient --from-file alice.pub --name alice")]
-pub(crate) struct CreateArgs {
+pub(crate) struct CreateRecipientArgs {
     /// The public key
     key: Option<String>,
     /// The recipient's name in vault.toml
@@ -49,7 +49,7 @@ pub(crate) struct CreateArgs {
 Examples:
   flyte-local get recipient
   flyte-local --output-format json get recipient")]
-pub(crate) struct GetArgs {}
+pub(crate) struct GetRecipientsArgs {}
 
 /// Remove a recipient from the vault
 ///
@@ -61,12 +61,12 @@ pub(crate) struct GetArgs {}
 Examples:
   flyte-local delete recipient bob
   flyte-local delete recipient age1…")]
-pub(crate) struct DeleteArgs {
+pub(crate) struct DeleteRecipientArgs {
     /// The recipient's name, for all its keys, or one public key
     name: String,
 }
 
-pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CommandError> {
+pub(crate) fn create(context: &Context<'_>, args: CreateRecipientArgs) -> Result<(), CommandError> {
     require_name(&args.name)?;
     let keys = match (&args.key, &args.from_file) {
         (Some(key), _) => vec![parse(key)?],
@@ -92,7 +92,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
     rekeyed
 }
 
-pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
+pub(crate) fn get(context: &Context<'_>, GetRecipientsArgs {}: GetRecipientsArgs) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
     let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
     let rows: Vec<_> = vault.recipients().iter().map(row).collect();
@@ -114,7 +114,7 @@ impl Row for RecipientRow {
     }
 }
 
-pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CommandError> {
+pub(crate) fn delete(context: &Context<'_>, args: DeleteRecipientArgs) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let own = identities.usable();

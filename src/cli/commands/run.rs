@@ -17,7 +17,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::files::User;
 use crate::cli::hidden;
 use crate::cli::inject::{Injector, Mount};
-use crate::cli::interpreter::{self, Typed, cannot_start, explain, not_python};
+use crate::cli::interpreter::{self, TypedCommand, cannot_start, explain, not_python};
 use dry_run::Survey;
 use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let spawner = context.spawner();
     let interpreter = interpreter::find(spawner, args.python, job.file())?;
     let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
-    let typed = Typed { run, verb: "run", file: job.file().map(Path::to_owned) };
+    let typed = TypedCommand { run, verb: "run", file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
     let injector = Injector::open(context, User::Task, mount, watchlist.clone())?;
@@ -160,7 +160,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
 fn execute(
     spawner: &Spawner,
     interpreter: &Interpreter,
-    typed: &Typed,
+    typed: &TypedCommand,
     started: io::Result<(Broker, Command)>,
     surroundings: Surroundings<'_>,
 ) -> Result<(Ended, BTreeSet<PathBuf>), CommandError> {

@@ -3,7 +3,7 @@
 use super::plan::{PushAction, PushPlan, PushStep};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::interpreter::{Typed, another, cannot_start, explain, not_python};
+use crate::cli::interpreter::{TypedCommand, another, cannot_start, explain, not_python};
 use crate::cli::report::ErrorReport;
 use crate::cli::sanitize::one_line;
 use flyte_local::flyte::{About, CallError, ConnectError, Interpreter, RunError};
@@ -14,7 +14,7 @@ const FLYTE: &str = "check whether Flyte's own command works: flyte get secret";
 
 /// The cluster could not be connected to.
 pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, context: &Context<'_>) -> CommandError {
-    let typed = Typed { run: format!("{} push secret", context.command), verb: "push secret", file: None };
+    let typed = TypedCommand { run: format!("{} push secret", context.command), verb: "push secret", file: None };
     match error {
         ConnectError::Start(error) => cannot_start(interpreter, &error, "push secret"),
         ConnectError::NotPython(code) => not_python(interpreter, code, "push secret"),
