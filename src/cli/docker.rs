@@ -68,7 +68,7 @@ impl DockerArgs {
     /// Returns the document that the options ask for, or `None` if it comes from standard input.
     pub(crate) fn read(self, ui: &Ui, spawner: &Spawner) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         if self.from_docker_config {
-            return self.from_docker_configuration(ui, spawner).map(Some);
+            return self.read_docker_configuration(ui, spawner).map(Some);
         }
         let is_asked = std::io::stdin().is_terminal();
         if self.given().is_none() && !is_asked {
@@ -101,7 +101,7 @@ impl DockerArgs {
         Ok(Some(document(&[(&registry, &auth(&username, &password))])))
     }
 
-    fn from_docker_configuration(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    fn read_docker_configuration(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
             CommandError::new(Exit::Failed, "cannot find your home directory")
                 .hint("name Docker's configuration with --docker-config-path FILE")

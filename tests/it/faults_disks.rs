@@ -67,7 +67,9 @@ impl Step {
         assert_eq!(self.code, 0, "{self:?}");
         let lines: Vec<_> = self.stderr.lines().collect();
         assert!(lines.contains(&said.trim_end()), "{self:?}");
-        let warning = lines.iter().find(|line| line.contains("cannot record this version")).expect("a warning");
+        let notices = ["cannot record this version", "cannot remember this vault"];
+        let is_warning = |line: &&&str| notices.iter().any(|notice| line.contains(notice));
+        let warning = lines.iter().find(is_warning).expect("a warning");
         assert!(
             warning.contains(State.path()) && warning.ends_with("No space left on device (os error 28)"),
             "{self:?}"

@@ -92,7 +92,7 @@ fn a_file_of_keys_is_read_like_authorized_keys() {
     let file = sandbox.file("authorized_keys", lines);
     let ran = sandbox.run(&["create", "recipient", "--from-file", text(&file), "--name", "alice"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stderr.contains("passed over line 6 of") && ran.stderr.contains("ecdsa-sha2-nistp256"), "{ran:?}");
+    assert!(ran.stderr.contains("skipped line 6 of") && ran.stderr.contains("ecdsa-sha2-nistp256"), "{ran:?}");
     for identity in [&one, &two] {
         assert!(files.iter().all(|file| opens(&sandbox, identity, file)), "{}", identity.display());
     }

@@ -23,7 +23,7 @@ const MAKE_LINK: &str = "mkdir -p /etc/flyte && ln -s /dev/shm/flyte-local-0/sec
 fn difference(base: &str, make_room: &str) -> String {
     format!(
         "only Python code finds file secrets in {PLACE}, other programs do not: {LIMIT}; allow unprivileged user \
-         namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), or make a link, once: \
+         namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), or create a link, once: \
          sudo {make_room} && sudo ln -s {base}/secrets {PLACE}"
     )
 }
