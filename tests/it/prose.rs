@@ -149,7 +149,7 @@ fn phrases(lines: &[&str]) -> Vec<(usize, String)> {
     found
 }
 
-/// Whether the sentence at the start of `text` ends in a question mark.
+/// Returns whether the sentence at the start of `text` ends in a question mark.
 fn is_question(text: &str) -> bool {
     let ends = text.char_indices().find(|(index, character)| {
         ".?!".contains(*character) && text[index + 1..].chars().next().is_none_or(char::is_whitespace)
