@@ -214,8 +214,14 @@ impl<'a> Typed<'a> {
     }
 }
 
-fn nouns_of(verb: &str) -> Option<&'static [&'static str]> {
+/// Returns the nouns of a command that takes one.
+pub(super) fn nouns_of(verb: &str) -> Option<&'static [&'static str]> {
     NOUNS.iter().find(|(known, _)| *known == verb).map(|(_, nouns)| *nouns)
+}
+
+/// Returns whether a command starts with this word.
+pub(super) fn is_verb(word: &str) -> bool {
+    nouns_of(word).is_some() || OTHERS.iter().any(|(verb, _)| *verb == word)
 }
 
 /// The noun that a word stands for, also in the plural.

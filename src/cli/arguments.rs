@@ -69,7 +69,7 @@ pub(crate) struct RunScopeArgs {
     pub(crate) domain: Option<Domain>,
 }
 
-/// The secret that a name with `-p` and `-d` means; neither of them means the organization, as in Flyte, whatever any
+/// Returns the secret that a name with `-p` and `-d` means. Without both it is the organization's, as in Flyte, whatever the
 /// configuration names.
 pub(crate) fn secret_id(name: SecretName, scope: ScopeArgs) -> SecretId {
     SecretId { scope: Scope::new(scope.project, scope.domain), name }
@@ -82,29 +82,30 @@ pub(crate) fn secret_type() -> impl TypedValueParser<Value = SecretType> {
         .map(|word| ALL.into_iter().find(|known| known.as_str() == word).expect("one of the words"))
 }
 
-/// That a secret of this type can have this scope.
+/// Checks that a secret of this type can have this scope.
 pub(crate) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<(), CommandError> {
     if secret_type == SecretType::Regular || id.scope == Scope::Organization {
         return Ok(());
     }
     // Flyte's reason.
     let reason = "project and domain must not be set when creating an image pull secret";
-    Err(CommandError::new(Exit::Usage, reason).hint("leave -p and -d out: it serves the whole organization"))
+    Err(CommandError::new(Exit::Usage, reason)
+        .hint("leave out -p and -d: an image pull secret is for the whole organization"))
 }
 
-/// What a recipient or an author may be called: something that is seen, and is no key, as what removes them takes either.
+/// Checks the name of a recipient or an author. It must be visible, and not a key: commands that remove them take either.
 pub(crate) fn require_name(name: &str) -> Result<(), CommandError> {
     let is_visible = harmless(name) == name && !name.contains('\n') && name.trim() == name && !name.is_empty();
     match is_visible && name.parse::<Recipient>().is_err() && name.parse::<Author>().is_err() {
         true => Ok(()),
         false => Err(CommandError::new(
             Exit::Usage,
-            "--name takes a name: not empty, no key, and nothing that does not show",
+            "--name must be a visible name: not empty, not a key, and without control characters",
         )),
     }
 }
 
-/// What lies at `nearer`, else at `farther`, part by part.
+/// Merges two scopes: each part comes from `nearer`, or else from `farther`.
 pub(crate) fn merged(nearer: &RunScope, farther: &RunScope) -> RunScope {
     RunScope {
         project: nearer.project.clone().or_else(|| farther.project.clone()),

@@ -34,28 +34,27 @@ pub(crate) struct Context<'a> {
     spawner: Spawner,
     /// The key that signs what the user writes.
     author: UserPath,
-    /// Where what was seen of vaults is remembered.
+    /// The state directory, which remembers vaults.
     state: UserPath,
     strictness: Strictness,
     configuration: Option<PathBuf>,
-    /// `flyte-local`, with the options that led to this vault: what a hint begins with.
+    /// `flyte-local` with the options that led to this vault. A hint begins with it.
     pub(crate) command: String,
 }
 
-/// A path, and whether the user chose it.
+/// A path that the user or a default names.
 struct UserPath {
     path: Option<PathBuf>,
-    /// What to set where there is no default.
+    /// The option or variable to set where there is no default.
     option: &'static str,
 }
 
 impl UserPath {
     fn get(&self) -> Result<&Path, CommandError> {
         self.path.as_deref().ok_or_else(|| {
-            let message = "no home directory is known: HOME is not set, and the user database names none";
-            CommandError::new(Exit::Failed, message)
-                .hint("set HOME")
-                .hint(format!("or name the place with {}", self.option))
+            let message =
+                "cannot find your home directory: HOME is not set, and the user database has no entry for you";
+            CommandError::new(Exit::Failed, message).hint("set HOME").hint(format!("or name it with {}", self.option))
         })
     }
 }
@@ -112,22 +111,22 @@ impl<'a> Context<'a> {
         self.vault.get()
     }
 
-    /// The vault, to read it.
+    /// Opens the vault to read it.
     pub(crate) fn open_vault(&self) -> Result<Vault, CommandError> {
         self.open(self.options(Access::Read)?)
     }
 
-    /// The vault, to change something in it: it must be possible to remember it.
+    /// Opens the vault to change it. Fails if the state directory cannot be written.
     pub(crate) fn open_vault_to_change(&self) -> Result<Vault, CommandError> {
         self.open(self.options(Access::Write)?)
     }
 
-    /// The vault, to say that it is as it should be: also one that was never seen, if it has the fingerprint that is expected.
+    /// Opens the vault to accept its changes. A vault that is new to this machine is accepted if it has the expected fingerprint.
     pub(crate) fn open_vault_to_accept(&self, expected: Option<String>) -> Result<Vault, CommandError> {
         self.open(VaultOptions { strictness: Strictness::Notices, expected, ..self.options(Access::Write)? })
     }
 
-    /// Another vault than the one that is worked on, to read it; `command` is what a hint about it begins with.
+    /// Opens another vault to read it. Hints about it begin with `command`.
     pub(crate) fn open_other_vault(&self, path: &Path, command: &str) -> Result<Vault, CommandError> {
         self.open_at(path, command, self.options(Access::Read)?).map_err(|error| error.in_vault_of(command))
     }
@@ -154,14 +153,14 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The vault, to write secrets into it.
+    /// Opens the vault to write secrets.
     pub(crate) fn open_vault_to_write(&self) -> Result<Vault, CommandError> {
         let vault = self.open_vault_to_change()?;
         self.require_outside_of_vault()?;
         let (key, made) = self.author_key()?;
         if made {
             let file = self.author_path()?.display();
-            self.ui.say(&format!("made {file}, the key that signs what you write: {}", key.author()));
+            self.ui.say(&format!("created {file}, the key that signs your secrets: {}", key.author()));
         }
         Ok(vault.with_author(key))
     }
@@ -170,12 +169,12 @@ impl<'a> Context<'a> {
         self.state.get()
     }
 
-    /// What makes the commands of child processes.
+    /// Makes the commands of child processes.
     pub(crate) fn spawner(&self) -> &Spawner {
         &self.spawner
     }
 
-    /// The time, for a comment in a file.
+    /// Returns the time, for a comment in a file.
     pub(crate) fn now(&self) -> String {
         format!("{:.0}", jiff::Timestamp::now())
     }

@@ -1,4 +1,4 @@
-//! Where an image pull secret comes from: options, prompts, Docker's configuration, and its credential helpers.
+//! The value of an image pull secret: from options, prompts, Docker's configuration or its credential helpers.
 
 mod credential_helper;
 
@@ -53,7 +53,7 @@ pub(crate) struct DockerArgs {
 }
 
 impl DockerArgs {
-    /// The first of them that is given.
+    /// Returns the first of these options that is given.
     pub(crate) fn given(&self) -> Option<&'static str> {
         let all = [
             (self.registry.is_some(), "--registry"),
@@ -65,10 +65,10 @@ impl DockerArgs {
         all.into_iter().find(|(is_given, _)| *is_given).map(|(_, name)| name)
     }
 
-    /// The document that the options ask for; `None` if they leave that to standard input.
+    /// Returns the document that the options ask for, or `None` if it comes from standard input.
     pub(crate) fn read(self, ui: &Ui, spawner: &Spawner) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         if self.from_docker_config {
-            return self.of_config(ui, spawner).map(Some);
+            return self.read_docker_configuration(ui, spawner).map(Some);
         }
         let is_asked = std::io::stdin().is_terminal();
         if self.given().is_none() && !is_asked {
@@ -77,20 +77,21 @@ impl DockerArgs {
         let part = |given: Option<String>, option: &str, question: &str| match given.filter(|text| !text.is_empty()) {
             Some(given) => Ok(given),
             None if is_asked => prompt::line(question),
-            None => {
-                Err(CommandError::new(Exit::Usage, format!("{option} is missing, and there is no terminal to ask on")))
-            }
+            None => Err(CommandError::new(
+                Exit::Usage,
+                format!("{option} is missing, and standard input is not a terminal to ask on"),
+            )),
         };
         let registry = part(self.registry, "--registry", "Registry (e.g., ghcr.io, docker.io): ")?;
         let username = part(self.username, "--username", "Username: ")?;
         if username.contains(':') {
-            let reason = "a user name with a ':' cannot be told from the password after it";
+            let reason = "the user name must not contain ':', which separates it from the password";
             return Err(CommandError::new(Exit::Usage, reason));
         }
         let password = match self.password {
             Some(password) if !password.expose().is_empty() => Zeroizing::new(password.expose().as_bytes().to_vec()),
             _ if self.password_stdin || !is_asked => {
-                from_stdin(false, "it is to have the password, for example: echo $TOKEN | flyte-local …")?
+                from_stdin(false, "pipe the password in, for example: echo $TOKEN | flyte-local …")?
             }
             _ => prompt::hidden("Password: ", prompt::Asked::Value)?,
         };
@@ -100,18 +101,18 @@ impl DockerArgs {
         Ok(Some(document(&[(&registry, &auth(&username, &password))])))
     }
 
-    fn of_config(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    fn read_docker_configuration(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
-            CommandError::new(Exit::Failed, "no home directory is known")
-                .hint("name the file with --docker-config-path")
+            CommandError::new(Exit::Failed, "cannot find your home directory")
+                .hint("name Docker's configuration with --docker-config-path FILE")
         })?;
         let bytes = read_users_file(&path, MAX_VALUE_BYTES)?;
         let bytes = bytes.ok_or_else(|| {
             CommandError::new(Exit::NotFound, format!("there is no file {}", path.display()))
-                .hint("name Docker's configuration with --docker-config-path FILE, or have it made: docker login")
+                .hint("name Docker's configuration with --docker-config-path FILE, or create it: docker login")
         })?;
         let config = DockerConfig::parse(&bytes).map_err(|error| {
-            let message = format!("{} is not Docker's configuration", path.display());
+            let message = format!("{} is not a Docker configuration file", path.display());
             CommandError::new(Exit::Failed, message).because(error.to_string())
         })?;
         let registries = self.chosen(&config)?;
@@ -120,25 +121,25 @@ impl DockerArgs {
             match credentials(spawner, &config, registry) {
                 Ok(auth) => auths.push((registry.as_str(), auth)),
                 // As the SDK does, which goes on with the others.
-                Err(reason) => ui.say(&format!("flyte-local: {registry} is left out: {reason}")),
+                Err(reason) => ui.say(&format!("flyte-local: left out {registry}: {reason}")),
             }
             if config.has_identity_token(registry) {
                 ui.say(&format!(
-                    "flyte-local: {registry} has an identity token, which image pull secrets do not carry"
+                    "flyte-local: {registry} has an identity token, which an image pull secret cannot hold"
                 ));
             }
         }
         if auths.is_empty() {
-            let message = format!("no credentials could be extracted for registries: {}", registries.join(", "));
+            let message = format!("found no credentials for these registries: {}", registries.join(", "));
             return Err(CommandError::new(Exit::Failed, message)
                 .hint("give them: --registry HOST --username NAME")
-                .hint(format!("or have Docker ask for them: docker login {}", registries[0])));
+                .hint(format!("or log in with Docker: docker login {}", registries[0])));
         }
         let auths: Vec<_> = auths.iter().map(|(registry, auth)| (*registry, auth.as_str())).collect();
         Ok(document(&auths))
     }
 
-    /// The registries that are asked for, else all; each once.
+    /// Returns the registries that the user names, or else all, each once.
     fn chosen(&self, config: &DockerConfig) -> Result<Vec<String>, CommandError> {
         let mut registries: Vec<String> = Vec::new();
         let mut add = |registry: &str| {
@@ -151,24 +152,24 @@ impl DockerArgs {
             None => config.registries().for_each(&mut add),
         }
         if registries.is_empty() {
-            let message = "no registries found in Docker's configuration, and none named";
+            let message = "Docker's configuration names no registry, and you named none";
             return Err(CommandError::new(Exit::Failed, message)
-                .hint("name them: --registries HOST,HOST; of those with a credential helper, only what stands in \"auths\" is found")
+                .hint("name them: --registries HOST,HOST; a registry that only a credential helper knows is found if it is in \"auths\"")
                 .hint("or log in: docker login"));
         }
         Ok(registries)
     }
 }
 
-/// That a value given whole is a document with which images can be pulled.
+/// Checks that a value is a document with which images can be pulled.
 pub(crate) fn check_document(bytes: &[u8]) -> Result<(), CommandError> {
     check(bytes).map_err(|error| {
         let refused =
-            CommandError::new(Exit::Failed, "the value is no .dockerconfigjson document").because(error.to_string());
-        let refused = refused.hint("give what it is made of: --registry HOST --username NAME");
+            CommandError::new(Exit::Failed, "the value is not a .dockerconfigjson document").because(error.to_string());
+        let refused = refused.hint("give its parts instead: --registry HOST --username NAME");
         match error {
             DockerError::NoCredentials(_) => {
-                refused.hint("or, for a file of Docker's: --from-docker-config --docker-config-path FILE")
+                refused.hint("or read Docker's configuration: --from-docker-config --docker-config-path FILE")
             }
             _ => refused,
         }

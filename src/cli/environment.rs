@@ -9,28 +9,29 @@ use zeroize::Zeroizing;
 use super::error::{CommandError, Exit};
 use flyte_local::storage::Permissions;
 
-/// Whether owners and permissions count: the way out for file systems that have none (FAT, Windows' drives in WSL).
+/// Tells whether to check owners and permissions. Users turn it off on file systems without them (FAT, Windows drives in WSL).
 pub(crate) fn permissions() -> Result<Permissions, CommandError> {
     match variable::<String>("FLYTE_LOCAL_PERMISSIONS", "text")?.as_deref() {
         None => Ok(Permissions::Checked),
         Some("ignore") => Ok(Permissions::Ignored),
         Some(_) => {
-            let error = CommandError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS is not one that flyte-local knows");
-            Err(error.hint("it may be: ignore"))
+            let error =
+                CommandError::new(Exit::Usage, "FLYTE_LOCAL_PERMISSIONS has a value that flyte-local does not know");
+            Err(error.hint("the only value is: ignore"))
         }
     }
 }
 
-/// Whether the user wants refused what is else only told.
+/// Tells whether rollback and first-use warnings are errors.
 pub(crate) fn is_strict() -> Result<bool, CommandError> {
     match variable::<String>("FLYTE_LOCAL_STRICT", "text")?.as_deref() {
         None | Some("0") => Ok(false),
         Some("1") => Ok(true),
-        Some(_) => Err(CommandError::new(Exit::Usage, "FLYTE_LOCAL_STRICT is neither 0 nor 1")),
+        Some(_) => Err(CommandError::new(Exit::Usage, "FLYTE_LOCAL_STRICT must be 0 or 1")),
     }
 }
 
-/// Whether the user asked for no colour, or the terminal is of a kind that may have none.
+/// Tells whether the user turned colour off, or the terminal may have none.
 pub(crate) fn no_color() -> bool {
     variable_is_set("NO_COLOR") || inherited("TERM").is_none_or(|kind| kind.is_empty() || kind.as_slice() == b"dumb")
 }
@@ -45,14 +46,14 @@ pub(crate) fn virtual_env() -> Option<PathBuf> {
     path_variable("VIRTUAL_ENV")
 }
 
-/// What our caller has in a variable of this name.
+/// Returns the value of a variable.
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {
     use std::os::unix::ffi::OsStringExt;
     env::var_os(name).map(|value| Zeroizing::new(value.into_vec()))
 }
 
-/// Where the user's programs keep what is gone when they log out; often in memory.
+/// Returns the directory whose files are removed when the user logs out; it is often in memory.
 pub(crate) fn runtime_directory() -> Option<PathBuf> {
     path_variable("XDG_RUNTIME_DIR")
 }
@@ -62,13 +63,13 @@ pub(crate) fn variable_is_set(name: &str) -> bool {
     env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// A path in a variable; an empty one is none.
+/// Returns the path in a variable. An empty variable counts as unset.
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 pub(crate) fn path_variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// A variable that has to parse; an empty one is none.
+/// Parses the value of a variable. An empty variable counts as unset.
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 pub(crate) fn variable<T: FromStr>(name: &str, what: &str) -> Result<Option<T>, CommandError>
 where

@@ -15,10 +15,10 @@ use flyte_local::vault::{Vault, VaultError};
 
 /// Why a command failed.
 #[derive(Debug, Clone)]
-pub(crate) struct CommandError(Box<Facts>);
+pub(crate) struct CommandError(Box<CommandFailure>);
 
 #[derive(Debug, Clone)]
-struct Facts {
+struct CommandFailure {
     failure: Cause,
     tried: Option<Tried>,
     missing: Option<Missing>,
@@ -27,11 +27,11 @@ struct Facts {
     hints: Vec<String>,
     /// Instead of the failure's.
     code: Option<u8>,
-    /// What a hint begins with, for another vault than the command line's.
+    /// The beginning of hints, if the error is about another vault than the command line's.
     command: Option<String>,
 }
 
-/// What failed: the library's error, or what a command found out itself.
+/// The library's error, or one that a command found itself.
 #[derive(Debug, Clone)]
 enum Cause {
     Found(ErrorReport),
@@ -156,7 +156,7 @@ impl CommandError {
 impl From<Cause> for CommandError {
     fn from(failure: Cause) -> Self {
         let (tried, missing, code, command) = (None, None, None, None);
-        Self(Box::new(Facts { failure, tried, missing, causes: Vec::new(), hints: Vec::new(), code, command }))
+        Self(Box::new(CommandFailure { failure, tried, missing, causes: Vec::new(), hints: Vec::new(), code, command }))
     }
 }
 

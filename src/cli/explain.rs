@@ -14,10 +14,10 @@ use flyte_local::vault::{ManifestError, Needs, Vault, VaultError};
 
 /// The way to become a recipient, for a user whose identity opens nothing of a vault.
 pub(crate) const GET_ADDED: &str =
-    "or have a recipient of the vault add you, by the key that you tell them: flyte-local get identity";
+    "or ask a recipient of the vault to add you, and send them your public key: flyte-local get identity";
 
 const NO_PERMISSIONS: &str =
-    "or, on a file system that has no permissions, do without that check: FLYTE_LOCAL_PERMISSIONS=ignore";
+    "or, on a file system without permissions, turn this check off: FLYTE_LOCAL_PERMISSIONS=ignore";
 
 /// Explains a vault's error. `command` is `flyte-local` with the options that lead to the vault.
 pub(crate) fn vault(error: &VaultError, command: &str) -> ErrorReport {
@@ -26,7 +26,10 @@ pub(crate) fn vault(error: &VaultError, command: &str) -> ErrorReport {
     }
     let mut report = ErrorReport::chain(vault_exit(error), error);
     if let VaultError::Locked { owner: Some(LockOwner { process, program, age }), .. } = error {
-        report = report.because(format!("process {process} ({program}) has it, running for {} s", age.as_secs()));
+        report = report.because(format!(
+            "process {process} ({program}) holds the lock; it has been running for {} s",
+            age.as_secs()
+        ));
     }
     vault_hints(error, command).into_iter().fold(report, ErrorReport::hint)
 }
@@ -66,18 +69,18 @@ fn vault_exit(error: &VaultError) -> Exit {
 fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
     match error {
         VaultError::Missing { .. } => vec![
-            format!("make one: {command} init"),
-            "or name another with --vault DIR or FLYTE_LOCAL_VAULT".to_owned(),
+            format!("create one: {command} init"),
+            "or name another vault with --vault DIR or FLYTE_LOCAL_VAULT".to_owned(),
         ],
         VaultError::Exists { .. } => vec![
-            "it was left as it is; name another place with --vault DIR".to_owned(),
-            "if somebody shares it with you, all you need are keys: flyte-local create identity".to_owned(),
+            "nothing was changed; name another directory with --vault DIR".to_owned(),
+            "if another user shares this vault with you, you only need keys: flyte-local create identity".to_owned(),
         ],
         VaultError::ManifestLost { path } => {
-            vec![format!("restore {} from a backup: a new one would not fit them", path.join("vault.toml").display())]
+            vec![format!("restore {} from a backup: the secrets do not open with a new one", path.join("vault.toml").display())]
         }
-        VaultError::SecretMissing { .. } => vec![format!("see what there is: {command} get secret")],
-        VaultError::Overtaken { .. } => vec!["nothing was changed: look at it anew".to_owned()],
+        VaultError::SecretMissing { .. } => vec![format!("list the secrets: {command} get secret")],
+        VaultError::Overtaken { .. } => vec!["nothing was changed; look at the new value before you change it".to_owned()],
         VaultError::SecretExists { id } => {
             vec![format!("change its value: {command} update secret {}{}", id.name, scope_flags(&id.scope))]
         }
@@ -86,46 +89,46 @@ fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
         }
         VaultError::Refused { id, path, source } => refusal::hints(id, path, source, command),
         VaultError::Locked { waited, .. } => {
-            vec![format!("waited {} s; try again when the other flyte-local is done", waited.as_secs())]
+            vec![format!("waited {} s; try again when the other process is done", waited.as_secs())]
         }
         VaultError::Manifest { source: ManifestError::Format { .. }, .. } => vec!["use a newer flyte-local".to_owned()],
         VaultError::Manifest { source: ManifestError::Syntax(text), .. } if text.contains("<<<<<<<") => vec![
-            "git left a conflict in it: take one side, git checkout --ours or --theirs, and repeat what the other did"
+            "git left a merge conflict in it: take one side with git checkout --ours or --theirs, then repeat the other side's change"
                 .to_owned(),
         ],
         VaultError::Manifest { .. } => {
-            vec!["mend it, or restore it from a backup; the secrets are untouched".to_owned()]
+            vec!["correct it, or restore it from a backup; the secrets are unchanged".to_owned()]
         }
         VaultError::Changed { fingerprint, .. } => {
-            vec![format!("if that is as it should be: {command} update vault --accept --expect {fingerprint}")]
+            vec![format!("if you expect this change, accept it: {command} update vault --accept --expect {fingerprint}")]
         }
         VaultError::Unexpected { .. } => {
-            vec![format!("nothing was accepted; once you have compared the keys with its owner's: {command} check")]
+            vec![format!("nothing was accepted; compare the keys with those of the vault's owner: {command} check")]
         }
         VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. } => {
-            vec![format!("see whom there is: {command} get recipient")]
+            vec![format!("list the recipients: {command} get recipient")]
         }
         VaultError::Unfit { .. } => vec!["nothing was changed".to_owned()],
-        VaultError::AuthorMissing { .. } => vec![format!("see whom there is: {command} check")],
+        VaultError::AuthorMissing { .. } => vec![format!("list the authors: {command} check")],
         VaultError::OwnAuthor { .. } => {
             vec!["nothing was changed; another author of the vault can remove you".to_owned()]
         }
         VaultError::LastRecipient { .. } => {
             vec!["nothing was changed; another recipient of the vault can remove this one".to_owned()]
         }
-        VaultError::Stale(_) => vec![format!("if that is as it should be: {command} update vault --accept-older")],
+        VaultError::Stale(_) => vec![format!("if you expect this, for example after a git checkout: {command} update vault --accept-older")],
         VaultError::FirstUse { fingerprint, .. } => vec![format!(
-            "once you have compared the keys with those that `flyte-local check` shows its owner: {command} update vault --accept --expect {fingerprint}"
+            "compare the keys with those that `flyte-local check` shows the vault's owner, then accept them: {command} update vault --accept --expect {fingerprint}"
         )],
         VaultError::UnlistedAuthor { key } => vec![
-            format!("name yourself as one: {command} update vault --trust-author {key}"),
-            "the vault's other users will be asked to accept you".to_owned(),
+            format!("add yourself as an author: {command} update vault --trust-author {key}"),
+            "the vault's other users must then accept you".to_owned(),
         ],
         VaultError::NoState => {
-            vec!["set HOME".to_owned(), "or name the place with FLYTE_LOCAL_STATE=DIR".to_owned()]
+            vec!["set HOME".to_owned(), "or name the directory with FLYTE_LOCAL_STATE=DIR".to_owned()]
         }
         VaultError::Pin { path, .. } => {
-            vec![format!("once you have looked at the vault's authors and recipients, begin anew: rm {}", quoted(path))]
+            vec![format!("check the vault's authors and recipients, then remove the file to start over: rm {}", quoted(path))]
         }
         VaultError::NoAuthor | VaultError::Storage(_) | VaultError::Seal { .. } | VaultError::Randomness { .. } => {
             Vec::new()
@@ -135,9 +138,9 @@ fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
 
 /// Names the recipients of a file that no identity opened.
 pub(crate) fn needed(needs: &Needs) -> String {
-    let mut needed = format!("the file is encrypted to: {}", needs.wanted);
+    let mut needed = format!("the file is encrypted to {}", needs.wanted);
     for known in &needs.recipients {
-        needed.push_str(&format!("\na recipient of the vault is {:?} {}", known.name, known.key));
+        needed.push_str(&format!("\nrecipient of the vault: {:?} {}", known.name, known.key));
     }
     needed
 }
@@ -149,26 +152,31 @@ pub(crate) fn storage(error: &StorageError) -> ErrorReport {
         return ErrorReport::chain(Exit::Refused, error).hint(mend).hint(NO_PERMISSIONS);
     }
     if error.is_no_directory() || error.is_no_regular_file() {
-        return ErrorReport::chain(Exit::Refused, error).hint("flyte-local did not make it: remove it by hand");
+        return ErrorReport::chain(Exit::Refused, error)
+            .hint("flyte-local did not create it; if you do not need it, remove it yourself");
     }
     let chained = ErrorReport::chain(Exit::Failed, error);
     if error.action == "sync" {
-        return chained.hint("what was changed last may not survive a power cut: try again");
+        return chained.hint("the last change may not survive a power cut; try again");
     }
     match error.source.kind() {
-        Kind::ReadOnlyFilesystem => chained.hint("the vault can be read there, but not written"),
-        Kind::StorageFull | Kind::QuotaExceeded => chained.hint("nothing was changed; make room and try again"),
-        Kind::PermissionDenied => chained.hint("check who owns it and its permissions"),
+        Kind::ReadOnlyFilesystem => {
+            chained.hint("the file system is read-only: secrets can be read there, but not written")
+        }
+        Kind::StorageFull | Kind::QuotaExceeded => chained.hint("nothing was changed; free some space and try again"),
+        Kind::PermissionDenied => chained.hint("check its owner and its permissions"),
         _ => chained,
     }
 }
 
 fn exposure_hint(exposure: ExposureError, path: &str) -> String {
     match exposure {
-        ExposureError::Writable { .. } => format!("close it, after a look at what is there: chmod -R go-w {path}"),
-        ExposureError::Readable { .. } => format!("close it: chmod 600 {path}"),
+        ExposureError::Writable { .. } => {
+            format!("look at its contents, then take the permission away: chmod -R go-w {path}")
+        }
+        ExposureError::Readable { .. } => format!("take the permission away: chmod 600 {path}"),
         ExposureError::Foreign { .. } => {
-            format!("run flyte-local as that user, or, if it is to be yours: sudo chown -R $(id -u) {path}")
+            format!("run flyte-local as that user, or make the files yours: sudo chown -R $(id -u) {path}")
         }
     }
 }
@@ -183,9 +191,8 @@ pub(crate) fn config(error: &ConfigError) -> ErrorReport {
 pub(crate) fn keyring(error: &KeyringError) -> ErrorReport {
     let report = ErrorReport::chain(Exit::Failed, error);
     match error {
-        KeyringError::Unavailable(_) => {
-            report.hint("without one, the passphrase is asked for each time, or read with --passphrase-fd")
-        }
+        KeyringError::Unavailable(_) => report
+            .hint("without a keyring, flyte-local asks for the passphrase each time, or reads it with --passphrase-fd"),
         KeyringError::Failed(_) => report,
     }
 }
@@ -224,7 +231,7 @@ impl Candidates {
         scopes.retain(|scope| *scope != id.scope);
         let ids = if scopes.is_empty() { vault.ids().unwrap_or_default() } else { Vec::new() };
         let names = near(id.name.as_str(), ids.iter().map(|known| known.name.as_str()));
-        // Of several secrets with that name, the one in the scope that was named.
+        // Among several secrets with that name, prefer the one in the scope that was named.
         let nearest = |name: &str| {
             let mut of_this_name = ids.iter().filter(|known| known.name.as_str() == name);
             of_this_name.clone().find(|known| known.scope == id.scope).or_else(|| of_this_name.next()).cloned()

@@ -1,5 +1,4 @@
-//! Where file secrets go on this machine: a private mount; where that is forbidden, a directory in memory, for a run; else
-//! nowhere, and why.
+//! The directory for file secrets: a private mount, or, for a run on a machine that forbids mounts, a directory in memory.
 
 use std::cell::Cell;
 use std::error::Error;
@@ -11,7 +10,7 @@ use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{LinkByHand, MemoryBase, MemoryDirectory, PrivateDirectory, Removal};
 use flyte_local::process::Spawner;
 
-/// Whom the secrets are for.
+/// The user of the secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum User {
     /// A task, which declares them in Python.
@@ -22,7 +21,7 @@ pub(crate) enum User {
 
 /// The directory for file secrets.
 pub(crate) enum Files {
-    /// Where a cluster has it.
+    /// At the path that it has on a cluster.
     Mounted(PrivateDirectory),
     /// Elsewhere.
     InMemory(InMemory),
@@ -30,7 +29,7 @@ pub(crate) enum Files {
     Unavailable { reason: String, hints: Vec<&'static str> },
 }
 
-/// What [`Files`] will be, found out without changing anything for good.
+/// The kind of [`Files`] that this machine supports, found without a lasting change.
 pub(crate) enum FileSupport {
     Mount,
     Memory(InMemory),
@@ -52,8 +51,8 @@ pub(crate) const HOW_TO_ALLOW: &str = "allow unprivileged user namespaces (Ubunt
 #[cfg(not(target_os = "linux"))]
 pub(crate) const HOW_TO_ALLOW: &str = "use the secret as a variable, or run in a Linux container";
 
-/// What helps a run, but not `exec`, which has no end at which to remove a directory.
-const HOW_TO_HAVE_MEMORY: &str = "or set XDG_RUNTIME_DIR to a directory on a tmpfs that is yours, mode 0700";
+/// A hint for `run`. It does not help `exec`, which does not stay to remove a directory.
+const HOW_TO_HAVE_MEMORY: &str = "or set XDG_RUNTIME_DIR to a directory of mode 0700 on a tmpfs";
 
 impl Files {
     /// Makes the directory. Call it before any thread starts.
@@ -67,14 +66,18 @@ impl Files {
             Ok(directory) => Ok(Files::Mounted(directory)),
             Err(error) => {
                 let error = CommandError::chain(Exit::Failed, &error);
-                Err(if user == User::Task { error.hint("do without file secrets: run --no-mount") } else { error })
+                Err(if user == User::Task {
+                    error.hint("run without file secrets: flyte-local run --no-mount …")
+                } else {
+                    error
+                })
             }
         }
     }
 }
 
 impl FileSupport {
-    /// Has a child of ours try to mount: what it cannot, we must not begin.
+    /// Lets a child process try to mount, because an attempt in this process could not be undone.
     pub(crate) fn probe(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Self {
         let Err(reason) = try_mount(spawner) else { return FileSupport::Mount };
         if user == User::Command {
@@ -87,7 +90,7 @@ impl FileSupport {
                 FileSupport::Memory(InMemory { directory, reason, has_link, has_told })
             }
             Err(error) => {
-                let reason = format!("{reason}; nor is there memory to keep it in: {}", in_words(&error));
+                let reason = format!("{reason}; and there is no directory in memory for it: {}", in_words(&error));
                 FileSupport::Nowhere { reason, hints: vec![HOW_TO_ALLOW, HOW_TO_HAVE_MEMORY] }
             }
         }
@@ -95,10 +98,10 @@ impl FileSupport {
 }
 
 impl InMemory {
-    /// Where to write; the link that all runs share leads here from then on, unless another run has it.
+    /// Returns the directory to write to, and points the link that all runs share at it, unless another run holds the link.
     pub(crate) fn files(&self) -> &PrivateDirectory {
         if !self.has_link.get() {
-            // Without it, only programs other than Python lack something, and what they lack is told.
+            // Only programs other than Python need it, and a notice names that difference.
             self.has_link.set(self.directory.take_link(Path::new(SECRETS_DIRECTORY)).unwrap_or(false));
         }
         self.directory.files()
@@ -112,7 +115,7 @@ impl InMemory {
         self.directory.removal()
     }
 
-    /// The directory of all of this user's runs, and whether the link to it is made.
+    /// Returns the directory of all of this user's runs, and whether the link to it exists.
     pub(crate) fn base(&self) -> (&Path, bool) {
         (self.directory.base().path(), self.link_by_hand() == LinkByHand::Made)
     }
@@ -121,7 +124,7 @@ impl InMemory {
         self.directory.base().link_by_hand(Path::new(SECRETS_DIRECTORY))
     }
 
-    /// The commands that make the link, once and for all; none if it is made.
+    /// Returns the commands that create the link permanently; `None` if it exists.
     fn how_to_link(&self) -> Option<String> {
         let place = Path::new(SECRETS_DIRECTORY);
         let first = match self.link_by_hand() {
@@ -134,7 +137,7 @@ impl InMemory {
         Some(format!("{first} && sudo ln -s {} {SECRETS_DIRECTORY}", quoted(&target)))
     }
 
-    /// What differs from a cluster, the first time it is asked for.
+    /// Describes the difference to a cluster, at the first call only.
     pub(crate) fn difference(&self) -> Option<String> {
         if self.has_told.replace(true) {
             return None;
@@ -142,17 +145,17 @@ impl InMemory {
         match (self.link_by_hand(), self.has_link.get()) {
             (LinkByHand::Made, true) => None,
             (LinkByHand::Made, false) => Some(format!(
-                "another run was first: what is not Python finds that run's files in {SECRETS_DIRECTORY}, not this one's"
+                "another run holds {SECRETS_DIRECTORY}: programs other than Python find that run's files there, not this run's"
             )),
             _ => self.lacks_link(),
         }
     }
 
-    /// What is lacking without the link, and how to have it; nothing with it.
+    /// Describes the effect of a missing link and how to create it; `None` if the link is there.
     pub(crate) fn lacks_link(&self) -> Option<String> {
         let how = self.how_to_link()?;
         Some(format!(
-            "only Python code finds file secrets in {SECRETS_DIRECTORY}, other programs do not: {}; {HOW_TO_MOUNT}make a \
+            "only Python code finds file secrets in {SECRETS_DIRECTORY}, other programs do not: {}; {HOW_TO_MOUNT}create a \
              link, once: {how}",
             self.reason
         ))
@@ -170,7 +173,7 @@ fn in_words(error: &dyn Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Has a child of ours try; why it failed, if it did.
+/// Lets a child process try to mount; returns the reason if it fails.
 ///
 /// It answers in words: where SIGCHLD is ignored, the kernel does not keep its exit code.
 #[cfg(target_os = "linux")]

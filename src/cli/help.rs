@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command};
 
+use super::usage::HELP;
+
 /// Each heading with its commands, as they are typed. A test finds commands that are missing here.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Secrets", &["init", "create secret", "get secret", "update secret", "edit secret", "delete secret"]),
@@ -40,6 +42,10 @@ const GAP: usize = 2;
 
 /// Replaces a help screen of clap's by ours; leaves every other error as it is.
 pub(super) fn composed(error: clap::Error, command: Command, arguments: &[OsString]) -> clap::Error {
+    // `help help` and `help --help` show the whole help, which says how to use `help`.
+    if matches!(arguments, [_, verb, word] if verb == "help" && HELP.iter().any(|known| word == known)) {
+        return screens(command).try_get_matches_from(["flyte-local", "--help"]).err().unwrap_or(error);
+    }
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             screens(command).try_get_matches_from(arguments).err().unwrap_or(error)

@@ -1,4 +1,4 @@
-//! Where identities come from, which of them are tried first, and unlocking those that are locked: each at most once.
+//! The user's identities: the order in which they are tried, and unlocking each locked one at most once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ use flyte_local::vault::Vault;
 pub(crate) struct UserIdentities {
     sources: Vec<LoadedPlace>,
     passphrases: Arc<Passphrases>,
-    /// Whether nothing may be asked any more: the terminal is another's.
+    /// Set when flyte-local must not ask any more, because a child has the terminal.
     is_closed: AtomicBool,
 }
 
@@ -34,7 +34,7 @@ enum Content {
 
 struct Locked {
     file: LockedIdentity,
-    /// What `unlock` keeps it under: a file that changes is another one.
+    /// The name in the keyring. It changes with the file's bytes.
     name: String,
     kept: Option<Kept>,
     /// Once it was needed.
@@ -42,7 +42,7 @@ struct Locked {
 }
 
 impl UserIdentities {
-    /// What these places hold; `None` if there is nothing at any of them.
+    /// Reads the identities in these places; `None` if all of them are empty.
     pub(crate) fn read(
         origins: &[IdentityPlace],
         permissions: Permissions,
@@ -58,7 +58,7 @@ impl UserIdentities {
                 IdentityFile::Open(identities) => Content::Open(identities),
                 IdentityFile::Locked(file) => {
                     let name = kept_under(&bytes);
-                    // Where there is no keyring, nothing is in it.
+                    // A system without a keyring holds no identity there.
                     let kept = keyring::find(&name).unwrap_or_default();
                     Content::Locked(Box::new(Locked { file, name, kept, unlocked: OnceLock::new() }))
                 }
@@ -75,7 +75,7 @@ impl UserIdentities {
         }
     }
 
-    /// The public half of the first one in each place, which is unlocked if that is what it takes.
+    /// Returns the public key of the first identity in each place. Unlocks a file that does not name it.
     pub(crate) fn first_recipients(&self) -> Result<Vec<Recipient>, CommandError> {
         let mut all = Vec::new();
         for source in &self.sources {
@@ -94,17 +94,17 @@ impl UserIdentities {
         Ok(all)
     }
 
-    /// The public halves that are known without unlocking anything.
+    /// Returns the public keys that are known without unlocking anything.
     pub(crate) fn recipients(&self) -> Vec<Recipient> {
         self.sources.iter().flat_map(LoadedPlace::recipients).collect()
     }
 
-    /// The public halves of those that can be used by now.
+    /// Returns the public keys of the identities that are unlocked.
     pub(crate) fn usable(&self) -> Vec<Recipient> {
         self.sources.iter().flat_map(LoadedPlace::opened).map(Identity::recipient).collect()
     }
 
-    /// The public half of each, and where it is; what does not tell it is unlocked.
+    /// Returns each public key and its place. Unlocks a file that does not name its key.
     pub(crate) fn keys(&self) -> Result<Vec<(String, String)>, CommandError> {
         let mut keys = Vec::new();
         for source in &self.sources {
@@ -116,18 +116,18 @@ impl UserIdentities {
         Ok(keys)
     }
 
-    /// Whether one that can be used by now is a recipient of the vault.
+    /// Tells whether an unlocked identity is a recipient of the vault.
     pub(crate) fn open(&self, vault: &Vault) -> bool {
         self.sources.iter().any(|source| source.opens(vault))
     }
 
-    /// Whether one of them was needed and not unlocked.
+    /// Tells whether an identity was needed and could not be unlocked.
     pub(crate) fn are_locked(&self) -> bool {
         self.locked().any(|(_, locked)| matches!(locked.unlocked.get(), Some(Err(_))))
     }
 
-    /// Unlocks what it takes to open the vault, as far as its recipients tell. That nothing can be asked is no error yet:
-    /// it may not be needed.
+    /// Unlocks the identities that the vault's recipients call for. Without a way to ask for a passphrase it goes on: the
+    /// identity may not be needed.
     pub(crate) fn unlock_for(&self, vault: &Vault) -> Result<(), CommandError> {
         let (kept, others): (Vec<_>, Vec<_>) = self.sources.iter().partition(|source| source.is_kept());
         for source in kept.into_iter().chain(others) {
@@ -144,7 +144,7 @@ impl UserIdentities {
         Ok(())
     }
 
-    /// Where they are, and how locked.
+    /// Returns their places, and whether each is locked.
     pub(crate) fn places(&self) -> impl Iterator<Item = String> {
         self.sources.iter().map(|source| match &source.content {
             Content::Open(_) => source.origin.to_string(),
@@ -155,7 +155,7 @@ impl UserIdentities {
         })
     }
 
-    /// Unlocks all that are locked, and keeps them so for a while; where they are.
+    /// Unlocks all locked identities and keeps them in the keyring for this time; returns their places.
     pub(crate) fn keep(&self, time: Duration) -> Result<Vec<&IdentityPlace>, CommandError> {
         let mut kept = Vec::new();
         for (origin, locked) in self.locked() {
@@ -178,7 +178,7 @@ impl UserIdentities {
         })
     }
 
-    /// From now on nothing is asked.
+    /// Stops asking for passphrases.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
     }
@@ -193,7 +193,10 @@ impl UserIdentities {
                 return Ok(identities);
             }
             if self.is_closed.load(Ordering::Relaxed) {
-                return Err(CommandError::new(Exit::CannotDecrypt, "it is locked, and nothing is asked during a run"));
+                return Err(CommandError::new(
+                    Exit::CannotDecrypt,
+                    "it is locked, and flyte-local does not ask for a passphrase during a run",
+                ));
             }
             let name = source.origin.to_string();
             self.passphrases.unlock(&name, &locked.file).map(|unlocked| unlocked.identities)
@@ -201,7 +204,7 @@ impl UserIdentities {
         unlocked.as_deref().map_err(CommandError::clone)
     }
 
-    /// What was tried on a file that nothing opened, in words.
+    /// Describes the identities that were tried on a file that none of them opened.
     pub(crate) fn tried(&self) -> Tried {
         let mut tried = Tried { causes: Vec::new(), hints: Vec::new() };
         for LoadedPlace { origin, content } in &self.sources {
@@ -223,7 +226,7 @@ impl UserIdentities {
                         // The message names the place as well.
                         left("unlocked", locked, error.causes().last().map_or(error.message(), String::as_str))
                     }
-                    None => left("tried", locked, "it is locked, and the file needs another"),
+                    None => left("tried", locked, "it is locked, and the file needs another identity"),
                 },
             });
         }
@@ -233,7 +236,7 @@ impl UserIdentities {
 }
 
 impl LoadedPlace {
-    /// Those that can be used by now.
+    /// Returns the unlocked identities.
     fn opened(&self) -> &[Identity] {
         match &self.content {
             Content::Open(identities) => identities,
@@ -241,7 +244,7 @@ impl LoadedPlace {
         }
     }
 
-    /// Whether nothing need be asked to unlock it.
+    /// Tells whether it is in the keyring, so that no passphrase is needed.
     fn is_kept(&self) -> bool {
         matches!(&self.content, Content::Locked(locked) if locked.kept.is_some())
     }
@@ -250,7 +253,7 @@ impl LoadedPlace {
         self.opened().iter().any(|own| is_recipient(vault, &own.recipient()))
     }
 
-    /// Whether it is locked, and might be one to open the vault.
+    /// Tells whether it is locked and may open the vault.
     fn may_open(&self, vault: &Vault) -> bool {
         match &self.content {
             Content::Open(_) => false,
@@ -278,7 +281,7 @@ impl crypto::Identities for UserIdentities {
         locked.sort_by_key(|source| !source.is_kept());
         for source in locked {
             let Content::Locked(locked) = &source.content else { continue };
-            // Why it was not unlocked is kept, and told if nothing else opens the file.
+            // The reason of a failure is kept, and shown if no other identity opens the file.
             if locked.file.may_open(wanted)
                 && let Ok(identities) = self.unlock(source)
                 && identities.iter().any(&mut *opens)
@@ -293,20 +296,20 @@ fn is_recipient(vault: &Vault, key: &Recipient) -> bool {
     vault.recipients().iter().any(|known| known.key == *key)
 }
 
-/// What the identities of a locked file are kept under.
+/// Returns the name in the keyring for a locked file.
 fn kept_under(file: &[u8]) -> String {
     format!("{KEPT}{}", crypto::digest(file))
 }
 
-/// What the names begin with of all that [`UserIdentities::keep`] keeps.
+/// The beginning of all names that [`UserIdentities::keep`] uses.
 const KEPT: &str = "flyte-local:";
 
-/// Drops all that is kept, whatever became of the files that it unlocks; how many there were.
+/// Drops all kept identities, even of files that have changed; returns their number.
 pub(crate) fn drop_all_kept() -> Result<usize, CommandError> {
     Ok(keyring::drop_all(|name| name.starts_with(KEPT))?)
 }
 
-/// Drops what is kept of a file with these bytes.
+/// Drops the kept identities of a file with these bytes.
 pub(crate) fn drop_kept(file: &[u8]) -> Result<bool, KeyringError> {
     keyring::drop(&kept_under(file))
 }

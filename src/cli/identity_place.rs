@@ -11,8 +11,8 @@ use super::shell::quoted;
 use flyte_local::crypto::{IdentityError, IdentityFile};
 use flyte_local::storage::{Permissions, read_private_file};
 
-/// A variable that may hold an identity itself: what we start is not to have it. FLYTE_LOCAL_IDENTITY is the path of a file,
-/// which its permissions protect, and flyte-local may be started by what we start.
+/// A variable that may hold an identity itself, so child processes do not inherit it. FLYTE_LOCAL_IDENTITY is the path of a
+/// file that its permissions protect, and a child may start flyte-local again.
 pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
 
 /// Larger than any file of keys: the longest that `ssh-keygen` makes, of RSA, has 13 KiB. age takes time quadratic in their lines.
@@ -34,7 +34,7 @@ impl IdentityPlace {
         }
     }
 
-    /// The bytes that are there; `None` where there is no file.
+    /// Reads the bytes there; `None` if there is no file.
     pub(crate) fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         match self {
             Self::File(path) => read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| {
@@ -46,7 +46,7 @@ impl IdentityPlace {
         }
     }
 
-    /// What a file of identities holds that was read here.
+    /// Parses the bytes that were read from this place.
     pub(crate) fn parse(&self, bytes: &[u8]) -> Result<IdentityFile, CommandError> {
         IdentityFile::parse(bytes).map_err(|error| self.bad(&error))
     }
@@ -58,16 +58,16 @@ impl IdentityPlace {
         match error {
             IdentityError::PublicKey => error_said.hint("name the file of the private key: the one without .pub"),
             IdentityError::KeyType(_) => {
-                error_said.hint("make one that is: ssh-keygen -t ed25519, or flyte-local init")
+                error_said.hint("create one of a supported type: ssh-keygen -t ed25519, or flyte-local init")
             }
             IdentityError::KeyFormat(_) => {
-                error_said.hint(format!("write it in today's format: ssh-keygen -p -f {file}"))
+                error_said.hint(format!("convert it to the current format: ssh-keygen -p -f {file}"))
             }
             IdentityError::Cipher(_) => {
-                error_said.hint(format!("encrypt it with another: ssh-keygen -p -Z aes256-ctr -f {file}"))
+                error_said.hint(format!("encrypt it with a supported cipher: ssh-keygen -p -Z aes256-ctr -f {file}"))
             }
             IdentityError::TooManyRounds(_) => {
-                error_said.hint(format!("with its passphrase, take fewer: ssh-keygen -p -a 100 -f {file}"))
+                error_said.hint(format!("use fewer rounds: ssh-keygen -p -a 100 -f {file}"))
             }
             _ => error_said,
         }
@@ -83,10 +83,12 @@ impl fmt::Display for IdentityPlace {
     }
 }
 
-/// That there is nothing at a place.
+/// The error for a place without an identity.
 pub(crate) fn none_at(origin: &IdentityPlace) -> CommandError {
     CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"))
         .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
-        .hint("or restore it from your copy: without it, no secret of this vault can be opened")
-        .hint("if you never had one: flyte-local create identity, and have a recipient of the vault add it")
+        .hint("or restore it from your copy: without it, you cannot open this vault's secrets")
+        .hint(
+            "if you never had one, create it and ask a recipient of the vault to add you: flyte-local create identity",
+        )
 }

@@ -1,4 +1,4 @@
-//! From a declaration to a value in its place: what `run` and `exec` share.
+//! Puts values into variables and files, for `run` and `exec`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub(crate) struct Injector {
     user: User,
     /// Each value goes here before it goes anywhere else.
     watchlist: Watchlist,
-    /// The keys of values so short that hiding them spoils the output.
+    /// The keys of values so short that masking them spoils the output.
     short: RefCell<Vec<SecretName>>,
     /// The secrets that a file was given while it is imported; `None` once a task has started, and for a command.
     imported: RefCell<Option<BTreeMap<SecretName, ForImport>>>,
@@ -45,7 +45,7 @@ struct ForImport {
 /// Values of fewer bytes stand in any output by chance.
 const SHORT: usize = 4;
 
-/// Whether to make the directory for file secrets.
+/// The directory for file secrets, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mount {
     Private,
@@ -53,8 +53,8 @@ pub(crate) enum Mount {
 }
 
 impl Injector {
-    /// Opens all that is needed, so that whatever cannot be had is told before a child starts. Call it before any thread
-    /// starts: making the directory for files enters a namespace.
+    /// Opens everything a run needs, so that a failure is reported before a child starts. Call it before any thread
+    /// starts: creating the directory for files enters a namespace.
     pub(crate) fn open(
         context: &Context<'_>,
         user: User,
@@ -63,8 +63,7 @@ impl Injector {
     ) -> Result<Self, CommandError> {
         let vault = context.open_vault()?;
         let identities = context.identities()?;
-        // Before anything else: a keyring is not that of a namespace, and no question can be asked once a child has the
-        // terminal.
+        // Before anything else: a namespace has another keyring, and once a child has the terminal, nothing can ask there.
         identities.unlock_for(&vault)?;
         context.passphrases().forget();
         if user == User::Task {
@@ -86,12 +85,12 @@ impl Injector {
         error.report(&self.command)
     }
 
-    /// The names that a run in this scope sees.
+    /// Returns the names that a run in this scope sees.
     pub(crate) fn names(&self, run: &RunScope) -> Result<Vec<SecretName>, CommandError> {
         Ok(self.vault.names(run)?)
     }
 
-    /// A secret as the text of a variable.
+    /// Returns a secret as the text of a variable.
     pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CommandError> {
         let resolved = self.resolve(key, run)?;
         let value = &resolved.value;
@@ -132,7 +131,7 @@ impl Injector {
         }
     }
 
-    /// Treats a value from elsewhere as this secret's: it is masked too.
+    /// Masks a value from elsewhere like this secret's.
     pub(crate) fn watch(&self, key: &SecretName, value: &[u8]) {
         self.watchlist.add(key.as_str(), value);
         if (1..SHORT).contains(&value.trim_ascii().len()) {
@@ -140,17 +139,17 @@ impl Injector {
         }
     }
 
-    /// The keys, since the last call, of values so short that hiding them spoils the output.
+    /// Returns the keys, since the last call, of values so short that masking them spoils the output.
     pub(crate) fn take_short(&self) -> Vec<SecretName> {
         self.short.take()
     }
 
-    /// The scope that a secret would come from. It is opened, as one that is refused would not come from there.
+    /// Returns the scope that a secret would come from. Opens it, because a refused one would not come from there.
     pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CommandError> {
         self.resolve(key, run).map(|resolved| resolved.scope.clone())
     }
 
-    /// The directory of file secrets, as the variables of a cluster name it.
+    /// Returns the directory of file secrets, as the variables of a cluster name it.
     pub(crate) fn secrets_directory(&self) -> &str {
         match &self.files {
             Files::InMemory(directory) => directory.path(),
@@ -158,12 +157,12 @@ impl Injector {
         }
     }
 
-    /// Whether that is not where a cluster has them.
+    /// Tells whether file secrets are elsewhere than on a cluster.
     pub(crate) fn is_redirected(&self) -> bool {
         matches!(self.files, Files::InMemory(_))
     }
 
-    /// What removes the directory of file secrets when dropped, where its end does not come by itself.
+    /// Returns a guard that removes the directory of file secrets when dropped; `None` if the kernel does so.
     pub(crate) fn removal(&self) -> Option<Removal> {
         match &self.files {
             Files::InMemory(directory) => Some(directory.removal()),
@@ -171,7 +170,7 @@ impl Injector {
         }
     }
 
-    /// What a task with file secrets finds otherwise than on a cluster; the first time it is asked for.
+    /// Describes what a task with file secrets finds different from a cluster, at the first call only.
     pub(crate) fn difference(&self) -> Option<String> {
         match &self.files {
             Files::InMemory(directory) => directory.difference().map(|difference| harmless(&difference)),
@@ -211,8 +210,8 @@ impl Injector {
 
     fn missing(&self, key: &SecretName, run: &RunScope) -> CommandError {
         let tried: Vec<_> = run.walk().iter().map(ToString::to_string).collect();
-        let mut message = format!("secret {key} is in none of this run's scopes\ntried: {}", tried.join("; "));
-        // Only a help: that it cannot be said hides nothing.
+        let mut message = format!("secret {key} does not exist in this run's scopes\nsearched: {}", tried.join("; "));
+        // This only helps, so an error here is ignored.
         let elsewhere = self.vault.scopes_of(key).unwrap_or_default();
         let seen = self.vault.names(run).unwrap_or_default();
         let near = near(key.as_str(), seen.iter().map(SecretName::as_str));
@@ -226,13 +225,13 @@ impl Injector {
         if let Some(scope) = elsewhere.first() {
             let names: Vec<_> = elsewhere.iter().map(ToString::to_string).collect();
             message.push_str(&format!("\nit exists in: {}", names.join("; ")));
-            hints.push(format!("or run where it is seen, with{}", scope_flags(scope)));
+            hints.push(format!("or run in a project and domain that see it:{}", scope_flags(scope)));
         }
         hints.into_iter().fold(CommandError::new(Exit::NotFound, message), CommandError::hint)
     }
 }
 
-/// Whether a group can be the name of a directory; it takes no part in the look-up, so another one is passed over.
+/// Tells whether a group can be the name of a directory. A group takes no part in the search, so an unsuitable one is ignored.
 fn is_file_name(group: &str) -> bool {
     !group.is_empty() && !group.starts_with('.') && group.len() <= 255 && !group.contains(['/', '\0'])
 }

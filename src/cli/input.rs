@@ -28,7 +28,7 @@ impl From<String> for Hidden {
 pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let shown = path.display();
     if path.is_dir() {
-        return Err(CommandError::new(Exit::Failed, format!("{shown} is a directory, and a value is one file")));
+        return Err(CommandError::new(Exit::Failed, format!("{shown} is a directory; --from-file takes one file")));
     }
     let bytes = read_users_file(path, MAX_VALUE_BYTES).map_err(|error| match error.is_too_large() {
         true => too_large(),
@@ -37,12 +37,12 @@ pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CommandError>
     let Some(bytes) = bytes else {
         let error = CommandError::new(Exit::NotFound, format!("there is no file {shown}"));
         return Err(if path == Path::new("-") {
-            error.hint("to read standard input, leave --from-file out")
+            error.hint("to read standard input, leave out --from-file")
         } else {
             error
         });
     };
-    // A file may be empty; a pipe is when what should have written to it failed.
+    // A file may be empty; an empty pipe means that its writer failed.
     if bytes.is_empty() && !path.is_file() { Err(nothing_came(&format!("{shown}")).hint(SAY_EMPTY)) } else { Ok(bytes) }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn from_stdin(raw: bool, hint: &str) -> Result<Zeroizing<Vec<u8>>, Co
     Ok(bytes)
 }
 
-/// Standard input to its end, or to its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
+/// Reads standard input to its end, or its first `limit` bytes. Not through std's reader, whose buffer would keep a value's
 /// first 8 KiB for the rest of the process.
 pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     passphrases::require_stdin()?;
@@ -77,17 +77,17 @@ pub(crate) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CommandErro
     Ok(bytes)
 }
 
-/// `false | flyte-local update secret NAME` must not empty a secret.
+/// The error for an empty source: `false | flyte-local update secret NAME` must not empty a secret.
 pub(crate) fn nothing_came(whence: &str) -> CommandError {
-    CommandError::new(Exit::Failed, format!("nothing came from {whence}"))
+    CommandError::new(Exit::Failed, format!("{whence} is empty"))
 }
 
-pub(crate) const SAY_EMPTY: &str = "for an empty value, say so: --value ''";
+pub(crate) const SAY_EMPTY: &str = "for an empty value: --value ''";
 
 pub(crate) fn too_large() -> CommandError {
     CommandError::new(
         Exit::Failed,
-        format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most a secret holds"),
+        format!("the value is larger than 1 MiB ({MAX_VALUE_BYTES} bytes), the most that a secret can hold"),
     )
     .hint("nothing was changed")
 }

@@ -31,18 +31,18 @@ fn named_by(interpreter: &Interpreter) -> String {
     format!("{} ({origin})", interpreter.program.display())
 }
 
-/// What to do without this interpreter; `verb` is the command that wants one.
+/// Hints at another interpreter; `verb` is the command that needs one.
 pub(crate) fn another(verb: &str) -> String {
     format!("name another interpreter: flyte-local {verb} --python PYTHON …")
 }
 
-/// Where the environment that a file's header asks for could not be had.
+/// Explains why the environment for a file's header could not be created.
 fn no_environment(error: &ScriptError) -> CommandError {
-    let without = "or do without its environment: flyte-local run --python PYTHON …";
+    let without = "or run without its environment: flyte-local run --python PYTHON …";
     match error {
         ScriptError::Failed { ended, .. } => CommandError::chain(Exit::Failed, error)
-            .because(format!("what uv says above ({ended})"))
-            .hint("mend the header: the lines from # /// script to # ///")
+            .because(format!("see uv's own message above ({ended})"))
+            .hint("correct the header: the lines from # /// script to # ///")
             .hint(without),
         ScriptError::Start(_) => CommandError::chain(Exit::Failed, error).hint(without.trim_start_matches("or ")),
     }
@@ -60,20 +60,20 @@ pub(crate) fn cannot_start(interpreter: &Interpreter, error: &std::io::Error, ve
 pub(crate) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> CommandError {
     let message = format!("{} did not start as a Python interpreter", named_by(interpreter));
     let error = CommandError::new(Exit::Failed, message).because(format!("it ended with exit code {code}"));
-    // What a version manager's stand-in answers, and a script whose own command is missing.
+    // The exit code of a version manager's shim, and of a script whose command is missing.
     let shim = "the Python that pyenv or asdf has selected here is not installed: see pyenv versions, or asdf current";
     if code == 127 { error.hint(shim).hint(format!("or {}", another(verb))) } else { error.hint(another(verb)) }
 }
 
 /// The command as it was typed, up to the file.
-pub(crate) struct Typed {
+pub(crate) struct TypedCommand {
     pub(crate) run: String,
     /// Its verb.
     pub(crate) verb: &'static str,
     pub(crate) file: Option<PathBuf>,
 }
 
-impl Typed {
+impl TypedCommand {
     fn up_to_the_file(&self) -> String {
         self.file.as_deref().map_or_else(|| self.run.clone(), |file| format!("{} {}", self.run, quoted(file)))
     }
@@ -86,7 +86,7 @@ impl Typed {
     }
 }
 
-pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Typed) -> CommandError {
+pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &TypedCommand) -> CommandError {
     match failure {
         RunError::PythonTooOld { version } => {
             let message = format!("Python {version} is too old for Flyte 2, which needs 3.10 or newer");
@@ -104,19 +104,20 @@ pub(crate) fn explain(failure: RunError, interpreter: &Interpreter, typed: &Type
     }
 }
 
-fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &Typed) -> CommandError {
+fn lacks_sdk(python: &str, interpreter: &Interpreter, typed: &TypedCommand) -> CommandError {
     let error = CommandError::new(Exit::Failed, format!("{python} has no flyte package"));
     if interpreter.origin == InterpreterOrigin::Script {
-        return error
-            .because("it is the one that uv made for the file's header, which does not name flyte")
-            .hint(format!("add it: uv add --script {} flyte", typed.file.as_deref().map_or_else(String::new, quoted)));
+        return error.because("uv created it for the file's header, which does not list flyte").hint(format!(
+            "add flyte to the header: uv add --script {} flyte",
+            typed.file.as_deref().map_or_else(String::new, quoted)
+        ));
     }
     let error = error
         .hint(format!("install it: {} -m pip install flyte", quoted(Path::new(python))))
         .hint(format!("or {}", another(typed.verb)));
     if interpreter.lacks_uv {
         return error.hint(
-            "or install uv (https://docs.astral.sh/uv): it makes the environment that the header of the file asks for",
+            "or install uv (https://docs.astral.sh/uv), which creates the environment that the file's header asks for",
         );
     }
     error

@@ -51,14 +51,14 @@ impl Row for Id<'_> {
 #[serde(rename_all = "camelCase")]
 struct SecretRow<'a> {
     id: Id<'a>,
-    secret_metadata: About,
+    secret_metadata: SecretMetadata,
     #[serde(skip)]
     metadata: &'a Metadata,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct About {
+struct SecretMetadata {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     secret_type: Option<&'static str>,
     created_time: String,
@@ -74,7 +74,7 @@ struct Status {
 
 impl<'a> From<&'a Metadata> for SecretRow<'a> {
     fn from(metadata: &'a Metadata) -> Self {
-        let about = About {
+        let about = SecretMetadata {
             // Flyte's mapping leaves out the type whose number is zero.
             secret_type: match metadata.secret_type {
                 SecretType::Regular => None,

@@ -100,15 +100,15 @@ enum Command {
 #[derive(Subcommand)]
 enum Create {
     Secret(Box<create::Args>),
-    Recipient(recipient::CreateArgs),
-    Identity(identity::CreateArgs),
+    Recipient(recipient::CreateRecipientArgs),
+    Identity(identity::CreateIdentityArgs),
 }
 
 #[derive(Subcommand)]
 enum Get {
     Secret(get::Args),
-    Recipient(recipient::GetArgs),
-    Identity(identity::GetArgs),
+    Recipient(recipient::GetRecipientsArgs),
+    Identity(identity::GetIdentityArgs),
 }
 
 #[derive(Subcommand)]
@@ -131,7 +131,7 @@ enum Push {
 #[derive(Subcommand)]
 enum Delete {
     Secret(delete::Args),
-    Recipient(recipient::DeleteArgs),
+    Recipient(recipient::DeleteRecipientArgs),
 }
 
 /// Parses the arguments, runs the command, reports an error: the exit code follows from the result alone.

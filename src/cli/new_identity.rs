@@ -7,7 +7,7 @@ use super::error::{CommandError, Exit};
 use super::identity_place::IdentityPlace;
 use flyte_local::crypto::{self, Identity, Recipient};
 
-/// Says where they are.
+/// Prints the paths of the identity and the signing key.
 pub(crate) fn tell(
     context: &Context<'_>,
     places: &[IdentityPlace],
@@ -20,12 +20,12 @@ pub(crate) fn tell(
     }
     context.ui.say(&format!("author:   {}{}", context.author_path()?.display(), there(made_key)));
     if made {
-        context.ui.say("Keep a copy of the identity in a safe place: without it, no secret can be opened again.");
+        context.ui.say("Keep a copy of the identity in a safe place: without it, you cannot open your secrets again.");
     }
     Ok(())
 }
 
-/// The public halves of the identities that are there, or of the one that was made; whether it was.
+/// Returns the public keys of the existing identities or of a new one, and whether it is new.
 pub(crate) fn make(
     context: &Context<'_>,
     places: &[IdentityPlace],
@@ -33,18 +33,18 @@ pub(crate) fn make(
 ) -> Result<(Vec<Recipient>, bool), CommandError> {
     if let Some(found) = context.read_identities(places)? {
         if passphrase {
-            let error = CommandError::new(Exit::Exists, format!("there is an identity at {} already", places[0]));
+            let error = CommandError::new(Exit::Exists, format!("an identity already exists at {}", places[0]));
             return Err(error.hint(format!("give it a passphrase: {} update identity --passphrase", context.command)));
         }
         return Ok((found.first_recipients()?, false));
     }
     if let [_, other, ..] = places {
         let message = format!("there is no identity at {}, nor at {other}", places[0]);
-        return Err(CommandError::new(Exit::NotFound, message).hint("name one alone to have it made"));
+        return Err(CommandError::new(Exit::NotFound, message).hint("name only one file to create an identity in it"));
     }
-    let path = places[0].path().expect("a variable that names nothing is no place");
+    let path = places[0].path().expect("a variable is a place only if it is set");
     let failed = |reason: &dyn std::fmt::Display| {
-        CommandError::new(Exit::Failed, format!("cannot make an identity for {}", path.display()))
+        CommandError::new(Exit::Failed, format!("cannot create an identity for {}", path.display()))
             .because(reason.to_string())
     };
     let identity = Identity::try_generate().map_err(|error| failed(&error))?;
@@ -55,7 +55,7 @@ pub(crate) fn make(
     }
     match context.write_key_file(path, &file)? {
         true => Ok((vec![identity.recipient()], true)),
-        // Another init was faster, and what counts is what lies on the disk.
+        // Another init was faster; use the file that it wrote.
         false => Ok((context.identities()?.first_recipients()?, false)),
     }
 }

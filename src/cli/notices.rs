@@ -1,4 +1,4 @@
-//! What a vault tells that is no error: one line each, and each only once.
+//! Notices of a vault: one line each, each at most once.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -7,7 +7,7 @@ use super::explain;
 use super::ui::Ui;
 use flyte_local::vault::{Listener, Notice, VaultError};
 
-/// Who prints them.
+/// Returns the listener that prints them.
 pub(super) fn listener(ui: Ui, command: String) -> Listener {
     let told = Mutex::new(BTreeSet::new());
     Listener::new(move |notice| {
@@ -24,23 +24,28 @@ fn words(notice: &Notice<'_>, command: &str) -> String {
     match notice {
         Notice::FirstUse { path, changes } => {
             let keys: String = changes.iter().map(|key| format!("\n  {key}")).collect();
-            format!("flyte-local: first use of {} here, taken as it is:{keys}", path.display())
+            format!(
+                "flyte-local: first use of {} on this machine; its keys are accepted as they are:{keys}",
+                path.display()
+            )
         }
         Notice::Changed { path } => {
             format!(
-                "flyte-local: {} has changed since it was accepted on this machine; to see how: {command} check",
+                "flyte-local: {} has changed since it was accepted on this machine; to see the difference: {command} check",
                 path.display()
             )
         }
         Notice::Stale(stale) => {
-            format!("flyte-local: {stale}; if that is as it should be: {command} update vault --accept-older")
+            format!(
+                "flyte-local: {stale}; if you expect this, for example after a git checkout: {command} update vault --accept-older"
+            )
         }
         Notice::Unremembered(error) => format!(
-            "flyte-local: what was seen is not remembered, so that an older one would not be noticed: {}",
+            "flyte-local: cannot record this version; a later rollback would go unnoticed: {}",
             reasons(error, command)
         ),
         Notice::Unpinned(error) => format!(
-            "flyte-local: this vault is not remembered, so whoever can change it says whose values are read: {}",
+            "flyte-local: cannot remember this vault, so anyone who can change it can add authors unnoticed: {}",
             reasons(error, command)
         ),
     }

@@ -1,4 +1,4 @@
-//! Passphrases: from a descriptor that the caller names, else from the terminal.
+//! Passphrases, from a file descriptor that the caller names or from the terminal.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};
@@ -12,13 +12,13 @@ use super::prompt::{self, Asked};
 use super::ui::Ui;
 use flyte_local::crypto::{LockedIdentity, Passphrase, UnlockError, Unlocked};
 
-/// How often a passphrase may be typed.
+/// The number of times a user may type a passphrase.
 const ATTEMPTS: usize = 3;
 
-/// Longer than anybody's.
+/// Longer than any real passphrase.
 const MAX_BYTES: usize = 64 << 10;
 
-/// Where passphrases come from.
+/// The source of passphrases.
 pub(crate) struct Passphrases {
     ui: Ui,
     /// Each question takes the next line.
@@ -28,19 +28,16 @@ pub(crate) struct Passphrases {
     held: Mutex<Option<Result<Zeroizing<Vec<u8>>, CommandError>>>,
 }
 
-/// Whether standard input is where passphrases come from: nothing of it may become a secret's value.
+/// Set if passphrases come from standard input, so that none of it becomes a secret's value.
 static STDIN_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// That standard input is free to be read as something else.
+/// Checks that standard input does not supply passphrases.
 pub(crate) fn require_stdin() -> Result<(), CommandError> {
     if !STDIN_IS_TAKEN.load(Ordering::Relaxed) {
         return Ok(());
     }
-    Err(CommandError::new(
-        Exit::Usage,
-        "standard input is where the passphrase comes from, and cannot be read as something else",
-    )
-    .hint("give the value with --from-file FILE, or the passphrase on another descriptor: --passphrase-fd 3"))
+    Err(CommandError::new(Exit::Usage, "standard input supplies the passphrase, so it cannot supply anything else")
+        .hint("give the value with --from-file FILE, or the passphrase on another file descriptor: --passphrase-fd 3"))
 }
 
 impl Passphrases {
@@ -90,7 +87,7 @@ impl Passphrases {
         Some(line(*number, &mut file.lock().expect("no panic")))
     }
 
-    /// Whether there is anybody to ask.
+    /// Tells whether a passphrase can be asked for.
     pub(crate) fn can_ask(&self) -> bool {
         self.descriptor.is_some() || std::io::stdin().is_terminal()
     }
@@ -108,16 +105,16 @@ impl Passphrases {
     ) -> Result<(Unlocked, Passphrase), CommandError> {
         if !self.can_ask() {
             return Err(CommandError::new(Exit::CannotDecrypt, format!("cannot unlock {name}"))
-                .because("its passphrase cannot be asked for: standard input is no terminal")
+                .because("cannot ask for its passphrase: standard input is not a terminal")
                 .hint(OTHER_WAYS)
-                .hint("or unlock it for a while, on a terminal: flyte-local unlock"));
+                .hint("or unlock it on a terminal first: flyte-local unlock"));
         }
         let attempts = if self.descriptor.is_some() { 1 } else { ATTEMPTS };
         for attempt in 1.. {
             let passphrase = self.ask(&format!("passphrase of {name}: "))?;
             match locked.unlock(&passphrase) {
                 Err(UnlockError::WrongPassphrase) if attempt < attempts => {
-                    self.ui.say("the passphrase is wrong: try again");
+                    self.ui.say("wrong passphrase, try again");
                 }
                 Err(error) => return Err(not_unlocked(name, &error)),
                 Ok(unlocked) => return Ok((unlocked, passphrase)),
@@ -129,12 +126,12 @@ impl Passphrases {
     /// A new passphrase for what `name` says, asked for twice.
     pub(crate) fn choose(&self, name: &str) -> Result<Passphrase, CommandError> {
         if !self.can_ask() {
-            let message = format!("a passphrase for {name} cannot be asked for: standard input is no terminal");
+            let message = format!("cannot ask for a passphrase for {name}: standard input is not a terminal");
             return Err(CommandError::new(Exit::Failed, message).hint(OTHER_WAYS));
         }
         let first = self.ask(&format!("new passphrase of {name}: "))?;
-        if self.descriptor.is_none() && first != self.ask("the same again: ")? {
-            return Err(CommandError::new(Exit::Failed, "the two passphrases are not the same").hint("try again"));
+        if self.descriptor.is_none() && first != self.ask("repeat the passphrase: ")? {
+            return Err(CommandError::new(Exit::Failed, "the two passphrases differ").hint("try again"));
         }
         Ok(first)
     }
@@ -145,61 +142,76 @@ impl Passphrases {
             None => prompt::hidden(question, Asked::Passphrase)?,
         };
         Passphrase::new(&bytes).ok_or_else(|| match bytes.is_empty() {
-            true => CommandError::new(Exit::Failed, "an empty passphrase is none"),
-            false => CommandError::new(Exit::Failed, "the passphrase is not UTF-8, which age wants"),
+            true => CommandError::new(Exit::Failed, "the passphrase must not be empty"),
+            false => CommandError::new(Exit::Failed, "the passphrase must be UTF-8"),
         })
     }
 }
 
-const OTHER_WAYS: &str = "give it on a descriptor: --passphrase-fd 3 3< <(your-password-manager)";
+const OTHER_WAYS: &str = "give it on a file descriptor: --passphrase-fd 3 3< <(your-password-manager)";
 
 fn not_unlocked(name: &str, error: &UnlockError) -> CommandError {
     let told = |exit| CommandError::new(exit, format!("cannot unlock {name}")).because(error.to_string());
     match error {
         UnlockError::WrongPassphrase => {
-            told(Exit::CannotDecrypt).hint("run it once more, or use a copy of the identity whose passphrase you know")
+            told(Exit::CannotDecrypt).hint("try again, or use a copy of the identity whose passphrase you know")
         }
         _ => told(Exit::Failed),
     }
 }
 
-/// A descriptor that our caller left open: standard input itself, and any other by the name that the system has for it, as std
-/// gives a program no more than three without `unsafe`.
+/// Opens a descriptor that our caller left open: standard input itself, and any other by its path, because std gives access to
+/// only three without `unsafe`.
 fn open(number: u32) -> Result<File, CommandError> {
     let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
     if number == 1 || number == 2 {
-        // Of a pipe, the end that we would read is ours alone, and nothing ever comes.
-        return Err(CommandError::new(Exit::Usage, format!("descriptor {number} is for what flyte-local says")));
+        // If it is a pipe, we would wait forever for our own output.
+        return Err(CommandError::new(
+            Exit::Usage,
+            format!("file descriptor {number} is for flyte-local's own output"),
+        ));
     }
     let opened = match number {
         0 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0).map(File::from).map_err(std::io::Error::from),
         number => File::open(format!("{directory}/{number}")),
     };
     let failed = |reason: &str| {
-        CommandError::new(Exit::Usage, format!("cannot read descriptor {number}: {reason}"))
+        CommandError::new(Exit::Usage, format!("cannot read file descriptor {number}: {reason}"))
             .hint("open it for flyte-local: --passphrase-fd 3 3< <(your-password-manager)")
             .hint("or use standard input: your-password-manager | flyte-local … --passphrase-fd 0")
     };
     let file = opened.map_err(|error| failed(&error.to_string()))?;
-    // It would show what is typed.
-    if file.is_terminal() { Err(failed("it is a terminal, which is asked without this option")) } else { Ok(file) }
+    // A terminal would show what is typed.
+    if file.is_terminal() {
+        Err(failed("it is a terminal; without this option, flyte-local asks there"))
+    } else {
+        Ok(file)
+    }
 }
 
-/// The next line, byte by byte: what follows it is for the next question.
+/// Reads the next line byte by byte: the rest is for the next question.
 fn line(number: u32, file: &mut File) -> Result<Zeroizing<Vec<u8>>, CommandError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
     let mut byte = Zeroizing::new([0]);
     loop {
         match file.read(&mut *byte) {
             Ok(0) if bytes.is_empty() => {
-                return Err(CommandError::new(Exit::Failed, format!("no passphrase came from descriptor {number}")));
+                return Err(CommandError::new(
+                    Exit::Failed,
+                    format!("file descriptor {number} supplied no passphrase"),
+                ));
             }
             Ok(0) => return Ok(bytes),
             Ok(_) if byte[0] == b'\n' => return Ok(bytes),
             Ok(_) if bytes.len() < MAX_BYTES => bytes.push(byte[0]),
-            Ok(_) => return Err(CommandError::new(Exit::Failed, format!("descriptor {number} gives no end of line"))),
+            Ok(_) => {
+                return Err(CommandError::new(
+                    Exit::Failed,
+                    format!("the line on file descriptor {number} is too long for a passphrase"),
+                ));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(CommandError::from_io(&format!("read descriptor {number}"), &error)),
+            Err(error) => return Err(CommandError::from_io(&format!("read file descriptor {number}"), &error)),
         }
     }
 }

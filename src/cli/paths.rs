@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::CommandError;
 
-/// The path without links, as far as it exists.
+/// Returns the path without symlinks, as far as it exists.
 pub(crate) fn real(path: &Path) -> Result<PathBuf, CommandError> {
     let absolute =
         std::path::absolute(path).map_err(|error| CommandError::from_io("find the working directory", &error))?;
@@ -16,7 +16,7 @@ pub(crate) fn real(path: &Path) -> Result<PathBuf, CommandError> {
     Ok(absolute)
 }
 
-/// The directory and the name of a file; a bare name lies in the working directory.
+/// Splits a path into the directory and the name of a file; a bare name is in the working directory.
 pub(crate) fn split(path: &Path) -> Option<(&Path, &str)> {
     let name = path.file_name()?.to_str()?;
     let directory = path.parent()?;

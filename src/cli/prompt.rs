@@ -1,9 +1,9 @@
-//! A question whose answer does not show.
+//! Prompts, with an answer that shows or that does not.
 //!
-//! `rpassword` reads and edits the line. Around it stands what it does not do (7.5): the terminal's settings come back
-//! after a signal, while it is stopped and after a panic, and what it would drop or change in silence is refused: control
-//! characters, bytes that are not text, a line that a hang-up cut short, and all lines but the first of a paste, which the
-//! shell would run next.
+//! `rpassword` reads and edits the line. The code around it does the rest: it restores the terminal's
+//! settings after a signal, while the process is stopped and after a panic, and it refuses input that `rpassword` would
+//! silently drop or change: control characters, bytes that are not text, a line cut short by a hangup, and the later lines of
+//! a paste, which the shell would run next.
 
 mod quiet;
 mod typed_input;
@@ -26,7 +26,7 @@ use zeroize::Zeroizing;
 /// How long the rest of a paste may take to arrive after its first line.
 const PASTE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// What is asked for, which decides what helps where the prompt cannot take it.
+/// The kind of answer, which decides the hint if the prompt cannot take it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
     Value,
@@ -36,16 +36,14 @@ pub(crate) enum Asked {
 impl Asked {
     fn other_ways(self) -> &'static str {
         match self {
-            Self::Value => "give it as it is with --from-file FILE, or on standard input",
-            Self::Passphrase => "give it on a descriptor, with --passphrase-fd",
+            Self::Value => "give it with --from-file FILE, or on standard input",
+            Self::Passphrase => "give it on a file descriptor, with --passphrase-fd",
         }
     }
 
     fn nothing(self) -> CommandError {
         match self {
-            Self::Value => {
-                CommandError::new(Exit::Failed, "no value was typed").hint("for an empty value, say so: --value ''")
-            }
+            Self::Value => CommandError::new(Exit::Failed, "no value was typed").hint("for an empty value: --value ''"),
             Self::Passphrase => CommandError::new(Exit::Failed, "no passphrase was typed"),
         }
     }
@@ -74,9 +72,9 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
 
     let refuse = |message: &str| Err(CommandError::new(Exit::Failed, message).hint(asked.other_ways()));
     match answer {
-        Ok(_) if several => refuse("more than one line was typed, and the prompt takes one"),
+        Ok(_) if several => refuse("the prompt takes one line, and you typed more"),
         Ok(answer) if refused.get() || answer.contains(char::REPLACEMENT_CHARACTER) => {
-            refuse("the prompt takes text alone, and there was a tab, a control character or no UTF-8 in it")
+            refuse("the prompt takes only text, and there was a tab, a control character or invalid UTF-8 in it")
         }
         Ok(answer) if !answer.is_empty() => Ok(Zeroizing::new(answer.as_bytes().to_vec())),
         // Ctrl-D is an empty answer too.
@@ -85,13 +83,13 @@ pub(crate) fn hidden(question: &str, asked: Asked) -> Result<Zeroizing<Vec<u8>>,
     }
 }
 
-/// Asks on the terminal for a line, which shows.
+/// Asks on the terminal for a line that shows.
 pub(crate) fn line(question: &str) -> Result<String, CommandError> {
     let answer = shown(question)?;
     if answer.is_empty() { Err(CommandError::new(Exit::Failed, "nothing was typed")) } else { Ok(answer) }
 }
 
-/// Asks on the terminal for a yes; whatever else is typed is a no.
+/// Asks on the terminal for a yes; anything else is a no.
 pub(crate) fn confirm(question: &str) -> Result<bool, CommandError> {
     let answer = shown(&format!("{question} [y/N] "))?;
     Ok(["y", "yes"].contains(&answer.to_ascii_lowercase().as_str()))
@@ -100,7 +98,7 @@ pub(crate) fn confirm(question: &str) -> Result<bool, CommandError> {
 fn shown(question: &str) -> Result<String, CommandError> {
     let failed = |error: io::Error| CommandError::from_io("ask on the terminal", &error);
     let mut terminal = File::options().read(true).write(true).open("/dev/tty").map_err(failed)?;
-    // What was typed before the question was not meant for it.
+    // Anything typed before the question was not meant for it.
     tcflush(&terminal, QueueSelector::IFlush).map_err(|error| failed(error.into()))?;
     terminal.write_all(question.as_bytes()).map_err(failed)?;
     let mut answer = Vec::new();
@@ -109,6 +107,6 @@ fn shown(question: &str) -> Result<String, CommandError> {
         answer.push(byte[0]);
     }
     let text = String::from_utf8(answer).ok().filter(|text| !text.chars().any(char::is_control));
-    let text = text.ok_or_else(|| CommandError::new(Exit::Failed, "the prompt takes text alone"))?;
+    let text = text.ok_or_else(|| CommandError::new(Exit::Failed, "the prompt takes only text"))?;
     Ok(text.trim().to_owned())
 }

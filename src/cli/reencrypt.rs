@@ -8,7 +8,7 @@ use super::progress::Progress;
 use flyte_local::crypto;
 use flyte_local::vault::{Rekeyed, Vault, VaultError};
 
-/// The identities, unlocked, if one of them is a recipient of the vault: else nothing could be encrypted anew.
+/// Returns the unlocked identities. Fails if none is a recipient of the vault, because then no secret could be re-encrypted.
 pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<UserIdentities, CommandError> {
     vault.require_writable()?;
     let identities = context.identities()?;
@@ -16,14 +16,14 @@ pub(crate) fn identities(context: &Context<'_>, vault: &Vault) -> Result<UserIde
     if identities.open(vault) {
         return Ok(identities);
     }
-    let error = CommandError::new(Exit::CannotDecrypt, "none of your identities is a recipient of this vault");
+    let error = CommandError::new(Exit::CannotDecrypt, "your identity is not a recipient of this vault");
     Err(error
         .tried(identities.tried())
         .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .hint(GET_ADDED))
 }
 
-/// Encrypts anew what has to be, and says so.
+/// Re-encrypts the secrets that are out of date, and reports it.
 pub(crate) fn rekey(
     context: &Context<'_>,
     vault: &mut Vault,
@@ -31,31 +31,33 @@ pub(crate) fn rekey(
 ) -> Result<(), CommandError> {
     let mut progress = None;
     let mut step = |total| {
-        progress.get_or_insert_with(|| Progress::start(context.ui, total, "encrypting anew")).step();
+        progress.get_or_insert_with(|| Progress::start(context.ui, total, "re-encrypting")).step();
     };
     let rekeyed = vault.writer().and_then(|mut writer| writer.rekey(identities, &mut step));
     drop(progress);
     let Rekeyed { done, failed } = rekeyed.map_err(|error| {
-        CommandError::from(error)
-            .hint(format!("each secret opens as before or for the new recipients; to go on: {} rekey", context.command))
+        CommandError::from(error).hint(format!(
+            "every secret still opens, for the old recipients or for the new; to continue: {} rekey",
+            context.command
+        ))
     })?;
     context.ui.say(&match done {
-        0 => "no secret had to be encrypted anew".to_owned(),
-        1 => "encrypted 1 secret anew".to_owned(),
-        done => format!("encrypted {done} secrets anew"),
+        0 => "no secret had to be re-encrypted".to_owned(),
+        1 => "re-encrypted 1 secret".to_owned(),
+        done => format!("re-encrypted {done} secrets"),
     });
     report(context, failed)
 }
 
-/// What the vault's other users will be asked.
+/// Prints the command with which other machines accept the change.
 pub(crate) fn tell_others(context: &Context<'_>, vault: &Vault) {
     context.ui.say(&format!(
-        "on other machines, this change is accepted with: flyte-local update vault --accept --expect {}",
+        "on other machines, accept this change with: flyte-local update vault --accept --expect {}",
         vault.fingerprint()
     ));
 }
 
-/// Tells of the secrets that were left as they are; the first gives the exit code.
+/// Reports the secrets that were left as they are; the first gives the exit code.
 pub(crate) fn report(context: &Context<'_>, failed: Vec<VaultError>) -> Result<(), CommandError> {
     let mut errors = failed.into_iter().map(CommandError::from);
     let Some(first) = errors.next() else { return Ok(()) };

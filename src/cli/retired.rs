@@ -1,4 +1,4 @@
-//! Keys that `update identity --rotate` took out of use: each in a file beside the identity's, by its own name.
+//! Keys that `update identity --rotate` retired, each in a separate file beside the identity file.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use flyte_local::storage::{Directory, DirectoryEntry};
 
 const INFIX: &str = ".retired-";
 
-/// Where an old key of this identity file is kept.
+/// Returns the path where an old key of this identity file is kept.
 pub(crate) fn path(identity: &Path, old: &Recipient) -> PathBuf {
     let key = old.to_string();
     let mut name = identity.file_name().unwrap_or_default().to_owned();
@@ -18,7 +18,7 @@ pub(crate) fn path(identity: &Path, old: &Recipient) -> PathBuf {
     identity.with_file_name(name)
 }
 
-/// What to try on a file that no identity opens: somebody may have written it before they knew of the new key.
+/// Hints at old keys for a file that no identity opens: its author may not have known the new key yet.
 pub(crate) fn hint(identity: &Path) -> Option<String> {
     let (directory, name) = split(identity)?;
     let entries = Directory::open(directory).and_then(|directory| directory.entries()).unwrap_or_default();
@@ -32,5 +32,5 @@ pub(crate) fn hint(identity: &Path) -> Option<String> {
         .collect();
     options.sort();
     let all = options.concat();
-    (!options.is_empty()).then(|| format!("an old key of yours may open it: --identity {}{all}", quoted(identity)))
+    (!options.is_empty()).then(|| format!("an old key may open it: --identity {}{all}", quoted(identity)))
 }

@@ -1,9 +1,9 @@
-//! Harmless text: what comes from a file of others does nothing to a terminal.
+//! Makes text harmless that may come from a file of another user: it does nothing to a terminal.
 
 use flyte_local::json_escape::unicode_escape;
 
-/// Text that may come from a file of others: nothing of it acts on a terminal, and no flood. Lines are cut each by itself, so
-/// that a long one does not hide those after it.
+/// Returns the text without anything that acts on a terminal, and not too long. Each line is cut separately, so that a long
+/// one does not hide those after it.
 pub(crate) fn harmless(text: &str) -> String {
     // More than a vault has recipients and authors, twice.
     const MOST_LINES: usize = 1000;
@@ -52,9 +52,9 @@ pub(crate) fn harmless_json(json: &str) -> String {
     result
 }
 
-/// Whether a character does something to a terminal, or to a reader's eye, besides being seen: controls, also the eight-bit
+/// Tells whether a character does more to a terminal or a reader than show itself: controls, also the eight-bit
 /// ones that some terminals obey; marks that turn the direction of what follows; characters without a width, which
-/// make two names look the same; and line ends that are no newline.
+/// make two names look the same; and line ends other than a newline.
 pub(crate) fn acts(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -64,7 +64,7 @@ pub(crate) fn acts(character: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// What begins another line could pass for ours.
+/// Joins lines: a second line could pass for flyte-local's own.
 pub(crate) fn one_line(message: &str) -> String {
     message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_the_same_document_without_what_acts() {
+    fn json_stays_the_same_document_without_control_characters() {
         let document = serde_json::json!({ "a": "x\u{9b}31m \u{202e}é\u{200b}\u{e0041}\u{1b}\n", "b": [1] });
         for text in [format!("{document}"), format!("{document:#}")] {
             let safe = harmless_json(&text);
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_acts_is_shown_by_its_number() {
+    fn control_characters_are_shown_as_numbers() {
         assert_eq!(harmless("a\u{1b}[31m\u{202e}b\u{200b}\r\u{9b}"), r"a\u{1b}[31m\u{202e}b\u{200b}\u{d}\u{9b}");
         assert_eq!(harmless("naïve 日本\n"), "naïve 日本\n");
     }

@@ -8,7 +8,7 @@ use super::identities::UserIdentities;
 use flyte_local::secret::{SecretId, SecretValue};
 use flyte_local::vault::Vault;
 
-/// Reads values; the identities are looked for when the first one is.
+/// Reads values. The first value loads the identities.
 pub(crate) struct SecretReader<'a> {
     pub(crate) context: &'a Context<'a>,
     identities: OnceCell<UserIdentities>,
@@ -19,7 +19,7 @@ impl<'a> SecretReader<'a> {
         Self { context, identities: OnceCell::new() }
     }
 
-    /// The identities, looked for once.
+    /// Returns the identities, loaded once.
     pub(crate) fn identities(&self) -> Result<&UserIdentities, CommandError> {
         if self.identities.get().is_none() {
             let _ = self.identities.set(self.context.identities()?);
@@ -27,7 +27,7 @@ impl<'a> SecretReader<'a> {
         Ok(self.identities.get().expect("just set"))
     }
 
-    /// A value of a vault.
+    /// Opens a value of a vault.
     pub(crate) fn value(&self, vault: &Vault, id: &SecretId) -> Result<SecretValue, CommandError> {
         let identities = self.identities()?;
         let read = vault.value(id, identities);

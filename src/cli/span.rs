@@ -31,7 +31,7 @@ impl FromStr for Span {
 }
 
 impl fmt::Display for Span {
-    /// The two largest units that it has.
+    /// Writes its two largest units.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0.as_secs();
         let mut parts = Vec::new();
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_read_and_shown() {
+    fn a_span_is_parsed_and_displayed() {
         let shown = |text: &str| text.parse::<Span>().map(|time| time.to_string()).map_err(drop);
         assert_eq!(shown("8h"), Ok("8h".to_owned()));
         assert_eq!(shown("90m"), Ok("1h 30m".to_owned()));

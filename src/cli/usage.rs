@@ -36,12 +36,15 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
                 .find_map(|argument| OF_COMMANDS.iter().find(|(verb, _)| argument == verb).map(|(_, example)| example));
             return Err(error.hint(match example {
                 Some(example) => format!("put -- before the command: {example}"),
-                None => "quote a value that has spaces in it".to_owned(),
+                None if takes_value(arguments) => "quote a value that has spaces in it".to_owned(),
+                None => format!("see its arguments: {}", help_command(arguments)),
             }));
         }
         // Without a likely option beside it, what clap would repeat may be a value.
         ErrorKind::UnknownArgument if error.get(ContextKind::SuggestedArg).is_none() => {
-            return Err(bad("there is an option that the command does not have".to_owned()).hint(DASHED_VALUE));
+            let error = bad("there is an option that the command does not have".to_owned());
+            let error = if takes_value(arguments) { error.hint(DASHED_VALUE) } else { error };
+            return Err(error.hint(format!("see the options: {}", help_command(arguments))));
         }
         ErrorKind::TooManyValues => {
             let option = argument.split(['=', ' ']).next().unwrap_or_default();
@@ -74,11 +77,29 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
     Ok(ExitCode::from(Exit::Usage as u8))
 }
 
+/// Returns whether a command gives a secret a value, which a user may have typed without quotes.
+fn takes_value(arguments: &[OsString]) -> bool {
+    matches!(command_words(arguments).as_slice(), ["create" | "update", "secret"])
+}
+
+/// Returns the command that shows the help of the command that was typed. It repeats no other word, which may be a value.
+fn help_command(arguments: &[OsString]) -> String {
+    [&["flyte-local", "help"], command_words(arguments).as_slice()].concat().join(" ")
+}
+
+/// Returns the verb and the noun that were typed, as far as they exist.
+fn command_words(arguments: &[OsString]) -> Vec<&str> {
+    let words = || arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    let verb = words().find(|word| answers::is_verb(word));
+    let nouns = verb.and_then(answers::nouns_of).unwrap_or_default();
+    verb.into_iter().chain(words().find(|word| nouns.contains(word))).collect()
+}
+
 /// The verbs that start a command, and how it is typed.
 const OF_COMMANDS: [(&str, &str); 2] =
     [("exec", "flyte-local exec --secret KEY -- COMMAND"), ("serve", "flyte-local serve -- COMMAND")];
 
 /// The words that ask for help. A value such as `-hunter2` is read by clap as `-h`, but asks for nothing.
-const HELP: [&str; 3] = ["-h", "--help", "help"];
+pub(super) const HELP: [&str; 3] = ["-h", "--help", "help"];
 
 const DASHED_VALUE: &str = "a value that begins with '-': --value=VALUE, or --from-file FILE";

@@ -1,4 +1,4 @@
-//! Where a value comes from: an argument, a file, a prompt, or standard input.
+//! A secret's value from an argument, a file, a prompt or standard input.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ impl ValueArgs {
     ) -> Result<SecretValue, CommandError> {
         let is_image_pull = secret_type == SecretType::ImagePull;
         let misplaced = |option: &str| {
-            Err(CommandError::new(Exit::Usage, format!("{option} is not for secrets of type {secret_type}")))
+            Err(CommandError::new(Exit::Usage, format!("{option} does not apply to secrets of type {secret_type}")))
         };
         match (self.docker.given(), self.generate) {
             (Some(option), _) if !is_image_pull => {
@@ -76,7 +76,7 @@ impl ValueArgs {
             (None, Some(path)) => from_file(&path)?,
             (None, None) if is_image_pull => match self.docker.read(ui, spawner)? {
                 Some(document) => document,
-                None => from_stdin(self.raw, "give what it is made of: --registry HOST --username NAME")?,
+                None => from_stdin(self.raw, "give its parts instead: --registry HOST --username NAME")?,
             },
             (None, None) if std::io::stdin().is_terminal() => {
                 prompt::hidden(&format!("value of {name}: "), Asked::Value)?

@@ -48,7 +48,7 @@ pub fn wanted(start: &[u8]) -> Wanted {
 
 /// The binding in a file's header, unverified: without an identity nothing can vouch for it.
 ///
-/// `start` is the file's first bytes, [`MAX_HEADER_BYTES`] and a little more at the most.
+/// `start` is the file's first bytes, [`super::header::MAX_HEADER_BYTES`] and a little more at the most.
 ///
 /// # Errors
 /// See [`EnvelopeError`].

@@ -153,7 +153,7 @@ fn masked(home: &Path, text: &str) -> String {
     let text = mask(&text, "20", "[TIME]", |word| word.len() >= 20 && word.contains('T') && word.ends_with('Z'));
     let text = mask(&text, "flyteauthor1", "[AUTHOR]", |word| word.len() == 70);
     let text = mask(&text, "age1", "[RECIPIENT]", |word| word.len() == 62);
-    let owner = |line: &str| match line.split_once(" has it, running for ") {
+    let owner = |line: &str| match line.split_once(" holds the lock; it has been running for ") {
         Some((owner, rest)) if owner.starts_with("caused by: process ") && owner.ends_with(" (flock)") => {
             format!("caused by: [OWNER]{}", rest.trim_start_matches(|c: char| c.is_ascii_digit() || " s".contains(c)))
         }

@@ -46,8 +46,7 @@ fn a_read_only_vault_can_be_read_but_not_written() {
         mount -o remount,bind,rw disk
         try update a new; try reveal a",
     );
-    let refused =
-        "caused by: Read-only file system (os error 30)\n  hint: the vault can be read there, but not written";
+    let refused = "caused by: Read-only file system (os error 30)\n  hint: the file system is read-only: secrets can be read there, but not written";
     let expected = format!(
         "create b: 1
   error: cannot open disk/vault/.lock
@@ -93,7 +92,7 @@ fn a_full_disk_loses_nothing() {
         try delete b; try get b",
     );
     let refused = "  caused by: No space left on device (os error 28)
-  hint: nothing was changed; make room and try again";
+  hint: nothing was changed; free some space and try again";
     let expected = format!(
         "create b: 1
   error: cannot write disk/vault/secrets/org/b.age
@@ -117,7 +116,7 @@ delete b: 0
   deleted secret b (organization)
 get b: 10
   error: there is no secret b (organization)
-  hint: see what there is: flyte-local --vault disk/vault get secret
+  hint: list the secrets: flyte-local --vault disk/vault get secret
 "
     );
     assert_eq!(said, expected);
@@ -138,12 +137,12 @@ fn init_on_a_full_disk_can_be_repeated() {
     let expected = "second init: 1
   error: cannot write disk/identity.txt
   caused by: No space left on device (os error 28)
-  hint: nothing was changed; make room and try again
+  hint: nothing was changed; free some space and try again
 second init: 0
   vault:    disk/second
   identity: disk/identity.txt
   author:   author.key
-  Keep a copy of the identity in a safe place: without it, no secret can be opened again.
+  Keep a copy of the identity in a safe place: without it, you cannot open your secrets again.
   hint: create a secret: flyte-local --vault disk/second --identity disk/identity.txt create secret NAME
 second create: 0
   created secret a (organization)

@@ -80,8 +80,8 @@ root         -        narrow    TEAM_NARROW                  project p, domain d
 root         special  other     OTHER                        nowhere: missing
 ";
         let notices = "a line of the file's own
-error: secret other is in none of this run's scopes
-  tried: project p, domain d; project p; domain d; organization
+error: secret other does not exist in this run's scopes
+  searched: project p, domain d; project p; domain d; organization
 hint: create it: flyte-local create secret other
 ";
         assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (10, table, notices), "{sdk}");
@@ -115,8 +115,8 @@ fn json_rows_have_one_shape() {
         expected[0]["scope"] = json!({ "domain": "d" });
         expected[2]["scope"] = json!({});
         expected[3]["scope"] = json!({ "project": "p", "domain": "d" });
-        let error = "secret other is in none of this run's scopes
-tried: project p, domain d; project p; domain d; organization
+        let error = "secret other does not exist in this run's scopes
+searched: project p, domain d; project p; domain d; organization
 hint: create it: flyte-local create secret other";
         expected[4]["error"] = json!(error);
         assert_eq!(rows(&ran), expected, "{sdk}");
@@ -272,12 +272,12 @@ fn a_failed_import_still_reports_missing_secrets() {
         let sandbox = Sandbox::new();
         let declared = "import os, sys, flyte\nenv = flyte.TaskEnvironment(name='env', secrets='key')\n";
         for (line, code, reason) in [
-            ("KEY = os.environ['KEY']", 10, "secret key is in none of this run's scopes"),
+            ("KEY = os.environ['KEY']", 10, "secret key does not exist in this run's scopes"),
             ("import no_such_module", 10, "No module named 'no_such_module'"),
             ("sys.exit(0)", 1, "error: script.py exited while it was imported"),
             // The spaces make this line longer than the one before: Python tells compiled files apart by the source's
             // time and size.
-            ("os._exit( 0 )", 1, "error: the file exited while it was imported"),
+            ("os._exit( 0 )", 1, "error: the file exited during its import"),
         ] {
             sandbox.file("script.py", format!("{declared}{line}\n"));
             let ran = dry_run(&sandbox, sdk, &["script.py"]);

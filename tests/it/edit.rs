@@ -11,8 +11,8 @@ use crate::support::{FLYTE_LOCAL, MARK, Ran, Sandbox, marked, require, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-const NOT_CHANGED: &str = "not changed: secret s (organization)
-hint: an editor that returns before you are done has to be told to wait: EDITOR='code --wait'
+const NOT_CHANGED: &str = "did not change secret s (organization)
+hint: if your editor returns before you are done, make it wait: EDITOR='code --wait'
 ";
 
 /// A sandbox with a secret `s`, and a separate runtime directory.
@@ -150,7 +150,7 @@ fn nothing_is_written_unless_the_value_changed() {
         ("rm \"$1\"; mkdir", 1, "error: the editor left no file\n"),
         ("rm \"$1\"; ln -s /etc/hostname", 1, "error: the editor left no file\n"),
         ("rm \"$1\"; mkfifo", 1, "error: the editor left no file\n"),
-        (": >", 1, "error: the file is empty now, and nothing was changed\n"),
+        (": >", 1, "error: the edited file is empty, so nothing was changed\n"),
         ("truncate -s 1048577", 1, "error: the value is larger than 1 MiB"),
         ("truncate -s 1G", 1, "error: the value is larger than 1 MiB"),
         ("printf two >\"$1\"; kill -TERM $$;", 143, "error: the editor was ended by signal 15\n"),
@@ -175,7 +175,7 @@ fn uneditable_secrets_are_refused_before_the_editor_starts() {
     };
     let ran = edit(&["s"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("not text in UTF-8") && ran.stderr.contains("secret s --from-file FILE"), "{ran:?}");
+    assert!(ran.stderr.contains("not UTF-8 text") && ran.stderr.contains("secret s --from-file FILE"), "{ran:?}");
     let ran = edit(&["none", "-p", "p"]);
     assert_eq!(ran.code, 10);
     assert!(ran.stderr.contains("\nhint: or create it: flyte-local create secret none -p p\n"), "{ran:?}");
@@ -192,7 +192,7 @@ fn without_a_memory_file_system_nothing_is_edited() {
     command.args(["--map-root-user", "--mount", "sh", "-c", script]).env("XDG_RUNTIME_DIR", desk.sandbox.home());
     let ran = Ran::from(command.output().expect("unshare starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.starts_with("error: there is no memory to keep the value in while it is edited"), "{ran:?}");
+    assert!(ran.stderr.starts_with("error: found no directory in memory to edit the value in"), "{ran:?}");
     assert!(ran.stderr.contains("\ncaused by: /dev/shm is not on a memory file system\n"), "{ran:?}");
     assert!(!desk.sandbox.work().join("touched").exists());
 }
@@ -311,7 +311,7 @@ fn on_a_terminal_the_user_decides_about_a_concurrent_update() {
     let (shown, code) = play(&desk, &typing("--version"), &typed("two", &[]));
     assert_eq!((code, desk.value().as_str()), (0, "two"), "{shown}");
 
-    let (over, again) = ("write what you typed over it? [y/N] ", "create it again, with what you typed? [y/N] ");
+    let (over, again) = ("overwrite it with your version? [y/N] ", "create it again with your version? [y/N] ");
     for (verb, question, answer, code, value) in [
         ("update secret s theirs", over, "n\r", 13, Some("theirs")),
         ("update secret s others", over, "\r", 13, Some("others")),

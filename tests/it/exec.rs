@@ -107,7 +107,7 @@ fn all_injects_every_secret_that_the_project_and_domain_see() {
     assert_eq!(prints(&sandbox, &["--all", "--secret", "a_b=VAR"], "echo $A_B $VAR"), "organization two\n");
     sandbox.ok(&["create", "secret", "1password", "three", "-d", "d"]);
     let digit = ["--all", "--secret", "a_b=VAR", "-d", "d"];
-    refused(&sandbox, &digit, 1, &["secret 1password makes no variable name", "--secret 1password=VAR"]);
+    refused(&sandbox, &digit, 1, &["secret 1password does not make a variable name", "--secret 1password=VAR"]);
     assert!(run(&mut shell(&Sandbox::new(), &["--all"], "true")).code == 0, "an empty vault is not an error");
 }
 
@@ -156,10 +156,15 @@ fn a_missing_secret_stops_the_command_from_starting() {
     sandbox.ok(&["create", "secret", "there", "one"]);
     sandbox.ok(&["create", "secret", "elsewhere", "two", "-p", "other", "-d", "d"]);
     let options = ["--secret", "there", "--secret", "gone", "-p", "p", "-d", "d"];
-    let tried = "tried: project p, domain d; project p; domain d; organization";
-    refused(&sandbox, &options, 10, &["secret gone is in none", tried, "create it: flyte-local create secret gone"]);
-    refused(&sandbox, &["--mount", "gone"], 10, &["secret gone is in none", "tried: organization"]);
-    let hint = "with -p other -d d";
+    let tried = "searched: project p, domain d; project p; domain d; organization";
+    refused(
+        &sandbox,
+        &options,
+        10,
+        &["secret gone does not exist", tried, "create it: flyte-local create secret gone"],
+    );
+    refused(&sandbox, &["--mount", "gone"], 10, &["secret gone does not exist", "searched: organization"]);
+    let hint = "see it: -p other -d d";
     refused(&sandbox, &["--secret", "elsewhere"], 10, &["it exists in: project other, domain d", hint]);
     let followed = ["--secret", "elsewhere", "-p", "other", "-d", "d"];
     assert_eq!(prints(&sandbox, &followed, "printenv ELSEWHERE"), "two\n");

@@ -104,7 +104,7 @@ fn an_error_names_the_file_and_the_reason() {
     let full = bench.run(Update, "write:error=ENOSPC:when=1");
     assert_eq!(full.ran.code, 1, "{:?}", full.ran);
     let file = bench.sandbox.secret_file(&full.place).display().to_string();
-    for part in [&file, "No space left on device", "hint: nothing was changed; make room and try again"] {
+    for part in [&file, "No space left on device", "hint: nothing was changed; free some space and try again"] {
         assert!(full.ran.stderr.contains(part), "{part}: {:?}", full.ran);
     }
 }
@@ -141,7 +141,7 @@ fn a_system_without_openat2_is_supported() {
         let mut command = bench.sandbox.program("strace");
         command.args(["-o", "log", "-e", &format!("inject=openat2:error={error}"), FLYTE_LOCAL, "check"]);
         let ran = Ran::from(command.output().expect("strace starts"));
-        assert!(ran.text().contains("no openat2: paths are opened part by part; "), "{ran:?}");
+        assert!(ran.text().contains("no openat2: flyte-local opens paths one component at a time; "), "{ran:?}");
     }
 }
 

@@ -4,8 +4,9 @@
 
 use std::collections::HashSet;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 
-use crate::support::{Ran, SDKS, Sandbox};
+use crate::support::{FLYTE_LOCAL, Ran, SDKS, Sandbox};
 use age_core::format::{FileKey, Stanza};
 
 /// Text that changes a terminal's title and colour, rings its bell, reverses the direction of the text after it, and
@@ -185,4 +186,17 @@ if __name__ == '__main__':
             assert!(!said.contains(|c: char| acts(&c)), "{sdk} {what}: {said:?}");
         }
     }
+}
+
+#[test]
+fn a_hint_with_a_path_that_is_not_utf_8_can_be_typed() {
+    let sandbox = Sandbox::empty();
+    let vault = std::ffi::OsStr::from_bytes(b"va\xffult 1");
+    let arguments = [std::ffi::OsStr::new("--vault"), vault, "get".as_ref(), "secret".as_ref()];
+    let ran = sandbox.run(&arguments);
+    let hint = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: create one: flyte-local"));
+    let typed = format!("{FLYTE_LOCAL}{}", hint.expect("the hint"));
+    let shell = sandbox.program("bash").arg("-c").arg(&typed).output().expect("bash");
+    assert!(shell.status.success(), "{typed}: {shell:?}");
+    assert!(sandbox.work().join(vault).join("vault.toml").is_file(), "{typed}");
 }

@@ -131,14 +131,14 @@ fn an_error_lists_each_identity_tried_and_what_the_file_needs() {
         format!("caused by: tried wrong.txt, the identity of {wrong}"),
         format!("caused by: tried ssh, the identity of {}", public("ssh")),
         format!(
-            "caused by: not tried locked-ssh, the identity of {}: it is locked, and the file needs another",
+            "caused by: not tried locked-ssh, the identity of {}: it is locked, and the file needs another identity",
             public("locked-ssh")
         ),
-        "caused by: not unlocked locked.txt: its passphrase cannot be asked for: standard input is no terminal"
+        "caused by: not unlocked locked.txt: cannot ask for its passphrase: standard input is not a terminal"
             .to_owned(),
-        "caused by: the file is encrypted to: 1 X25519 key (age1…)".to_owned(),
-        format!("  a recipient of the vault is \"owner\" {owner}"),
-        "hint: give it on a descriptor: --passphrase-fd 3 3< <(your-password-manager)".to_owned(),
+        "caused by: the file is encrypted to 1 X25519 key (age1…)".to_owned(),
+        format!("  recipient of the vault: \"owner\" {owner}"),
+        "hint: give it on a file descriptor: --passphrase-fd 3 3< <(your-password-manager)".to_owned(),
     ] {
         assert!(ran.stderr.lines().any(|said| said == line), "{line}: {ran:?}");
     }
@@ -206,7 +206,7 @@ fn an_identity_that_others_can_read_or_that_lies_in_the_vault_is_refused() {
         assert_eq!(ran.code, 2, "{file}: {ran:?}");
         configure(&sandbox, &format!("identity = ['~/work/right.txt', '{inside}']"));
         let ran = sandbox.run(&create);
-        assert!(ran.code == 2 && ran.stderr.contains("would lie in the vault"), "{file}: {ran:?}");
+        assert!(ran.code == 2 && ran.stderr.contains("would be inside the vault"), "{file}: {ran:?}");
         configure(&sandbox, "");
         std::fs::remove_file(inside).expect("there");
     }

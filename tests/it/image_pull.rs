@@ -210,12 +210,12 @@ fn left_out_registries_are_listed_with_the_reason() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(document.expect("created"), br#"{"auths": {"a": {"auth": "YTpi"}, "g": {"auth": "YTo="}}}"#);
     for told in [
-        "b is left out: docker-credential-fails ended with code 1\n",
-        "c is left out: docker-credential-junk did not answer in its form\n",
-        "d is left out: docker-credential-missing is not in PATH\n",
-        "e is left out: \"../../bin/docker-credential-good\" is no name of a credential helper\n",
-        "f is left out: there are no credentials for it\n",
-        "g has an identity token, which image pull secrets do not carry\n",
+        "left out b: docker-credential-fails ended with code 1\n",
+        "left out c: docker-credential-junk gave an answer that is not in the format of credential helpers\n",
+        "left out d: docker-credential-missing is not in PATH\n",
+        "left out e: \"../../bin/docker-credential-good\" is not the name of a credential helper\n",
+        "left out f: there are no credentials for it\n",
+        "g has an identity token, which an image pull secret cannot hold\n",
     ] {
         assert!(ran.stderr.contains(told), "{told}: {ran:?}");
     }

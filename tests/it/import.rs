@@ -40,8 +40,8 @@ fn a_failed_import_says_how_far_it_came_and_a_second_one_continues() {
     let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" import x.env";
     let ran = Ran::from(sandbox.program("sh").args(["-c", script, FLYTE_LOCAL]).output().expect("sh starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.contains("\ncaused by: of 4 secrets, 2 were written before it\n"), "{ran:?}");
-    assert!(ran.stderr.ends_with("\nhint: type the same again: it goes on where it stopped\n"), "{ran:?}");
+    assert!(ran.stderr.contains("\ncaused by: 2 of 4 secrets were written before the error\n"), "{ran:?}");
+    assert!(ran.stderr.ends_with("\nhint: run the same command again to continue\n"), "{ran:?}");
     assert_eq!(sandbox.sound_but_for_leftovers(), 0);
     let places = ["org/A", "org/B", "org/LARGE", "org/C"].map(|place| sandbox.value(place).is_some());
     assert_eq!(places, [true, true, false, false]);
@@ -182,11 +182,11 @@ fn an_import_warns_if_others_can_read_the_file() {
     for (mode, warns) in [(0o600, false), (0o640, true), (0o604, true), (0o700, false)] {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("changed");
         let ran = sandbox.run(&["import", "x.env"]);
-        assert_eq!(ran.stderr.contains("others can read x.env"), warns, "{mode:o}: {ran:?}");
+        assert_eq!(ran.stderr.contains("other users can read x.env"), warns, "{mode:o}: {ran:?}");
         // If permissions are ignored, there is no warning.
         let mut command = sandbox.command(&["import", "x.env"]);
         let ran = Ran::from(command.env("FLYTE_LOCAL_PERMISSIONS", "ignore").output().expect("it starts"));
-        assert!(!ran.stderr.contains("others can read"), "{mode:o}: {ran:?}");
+        assert!(!ran.stderr.contains("other users can read"), "{mode:o}: {ran:?}");
     }
 }
 

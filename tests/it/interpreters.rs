@@ -196,9 +196,9 @@ if __name__ == '__main__':
     let (uvs, ours) = failed.stderr.split_at(failed.stderr.find("error: uv could not").expect("our error"));
     assert!(uvs.contains("dependencies = 3"), "{failed:?}");
     let words = "error: uv could not make the environment that the header of script.py asks for
-caused by: what uv says above (exit status: 2)
-hint: mend the header: the lines from # /// script to # ///
-hint: or do without its environment: flyte-local run --python PYTHON …
+caused by: see uv's own message above (exit status: 2)
+hint: correct the header: the lines from # /// script to # ///
+hint: or run without its environment: flyte-local run --python PYTHON …
 ";
     assert_eq!(ours, words);
 }
@@ -210,9 +210,9 @@ fn a_failing_uv_ends_the_run_and_its_reason_is_shown() {
     sandbox.file("script.py", format!("{HEADER}{SCRIPT}"));
     environment_at(&sandbox.work().join(".venv"));
     for (uv, reason) in [
-        ("echo 'uv: no such option' >&2; exit 2", "caused by: what uv says above (exit status: 2)\n"),
-        ("case $1 in python) exit 3 ;; esac", "caused by: what uv says above (exit status: 3)\n"),
-        ("exit 0", "caused by: what uv says above (exit status: 0)\n"),
+        ("echo 'uv: no such option' >&2; exit 2", "caused by: see uv's own message above (exit status: 2)\n"),
+        ("case $1 in python) exit 3 ;; esac", "caused by: see uv's own message above (exit status: 3)\n"),
+        ("exit 0", "caused by: see uv's own message above (exit status: 0)\n"),
     ] {
         program(&sandbox.home().join("bin/uv"), uv);
         let ran = ran(&mut command(&sandbox, &["script.py"]));
@@ -241,8 +241,8 @@ fn an_interpreter_without_flyte_fails_with_install_hints() {
     let plain = ran(&mut command(&sandbox, &["plain.py"]));
     assert_eq!((plain.code, plain.stderr.as_str()), (1, install.as_str()));
     let header = ran(&mut command(&sandbox, &["header.py"]));
-    let uv = "hint: or install uv (https://docs.astral.sh/uv): \
-              it makes the environment that the header of the file asks for\n";
+    let uv = "hint: or install uv (https://docs.astral.sh/uv), \
+              which creates the environment that the file's header asks for\n";
     assert_eq!((header.code, header.stderr.as_str()), (1, format!("{install}{uv}").as_str()));
     // The hint does not name uv if the interpreter was named by `--python`.
     let named = ran(&mut command(&sandbox, &["--python", bare.to_str().expect("UTF-8"), "header.py"]));
@@ -251,8 +251,8 @@ fn an_interpreter_without_flyte_fails_with_install_hints() {
     fake_uv(&sandbox, &environment("uv"));
     let made = ran(&mut command(&sandbox, &["header.py"]));
     let words = format!(
-        "error: {} has no flyte package\ncaused by: it is the one that uv made for the file's header, which does not \
-         name flyte\nhint: add it: uv add --script header.py flyte\n",
+        "error: {} has no flyte package\ncaused by: uv created it for the file's header, which does not \
+         list flyte\nhint: add flyte to the header: uv add --script header.py flyte\n",
         bare.display()
     );
     assert_eq!((made.code, made.stderr.as_str()), (1, words.as_str()));

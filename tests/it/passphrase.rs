@@ -54,7 +54,7 @@ fn age_opens_an_identity_made_with_a_passphrase_and_only_with_it() {
     let session = answering(&sandbox, &[PASSPHRASE, PASSPHRASE], &[FLYTE_LOCAL, "init", "--passphrase"]);
     assert_eq!(session.code, 0, "{session:?}");
     let identity = sandbox.identity();
-    let asked = format!("new passphrase of {}: \r\nthe same again: \r\n", identity.display());
+    let asked = format!("new passphrase of {}: \r\nrepeat the passphrase: \r\n", identity.display());
     assert!(session.shown.starts_with(&asked), "{session:?}");
     let text = std::fs::read_to_string(&identity).expect("text");
     assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"), "{text}");
@@ -163,7 +163,7 @@ fn a_terminal_gives_three_attempts_and_its_echo_comes_back() {
     let command = [&[FLYTE_LOCAL], &READ[..]].concat();
     let session = answering(&sandbox, &["first guess", "second guess", "third guess"], &command);
     assert_eq!(session.code, 11, "{session:?}");
-    assert_eq!(session.shown.matches("try again").count(), 2, "{session:?}");
+    assert_eq!(session.shown.matches("wrong passphrase, try again").count(), 2, "{session:?}");
     assert!(session.shown.contains("the passphrase is wrong"), "{session:?}");
     let session = answering(&sandbox, &["first guess", PASSPHRASE], &command);
     assert_eq!(session.code, 0, "{session:?}");
@@ -183,13 +183,13 @@ fn a_new_passphrase_must_be_typed_twice_and_not_be_empty() {
     let init = [FLYTE_LOCAL, "init", "--passphrase"];
     let session = answering(&sandbox, &[PASSPHRASE, ANOTHER], &init);
     assert_eq!(session.code, 1, "{session:?}");
-    assert!(session.shown.contains("the two passphrases are not the same"), "{session:?}");
+    assert!(session.shown.contains("the two passphrases differ"), "{session:?}");
     let session = on_a_terminal(&sandbox, r"type:\r", &init[1..]);
     assert!(session.code == 1 && session.shown.contains("no passphrase was typed"), "{session:?}");
     let empty = sandbox.with_passphrases(&[""], &["init", "--passphrase"]);
-    assert!(empty.code == 1 && empty.stderr.contains("an empty passphrase is none"), "{empty:?}");
+    assert!(empty.code == 1 && empty.stderr.contains("the passphrase must not be empty"), "{empty:?}");
     let bytes = sandbox.pipe(&["--passphrase-fd", "0", "init", "--passphrase"], b"\xff\xfe\n");
-    assert!(bytes.code == 1 && bytes.stderr.contains("not UTF-8"), "{bytes:?}");
+    assert!(bytes.code == 1 && bytes.stderr.contains("must be UTF-8"), "{bytes:?}");
     // Without a terminal or a descriptor, the command fails at once.
     let unattended = sandbox.run(&["init", "--passphrase"]);
     assert!(unattended.code == 1 && unattended.stderr.contains("--passphrase-fd"), "{unattended:?}");
@@ -206,15 +206,15 @@ fn without_a_terminal_the_error_names_the_descriptor_option() {
         let mut command = sandbox.program("setsid");
         let ran = Ran::from(command.arg("-w").arg(FLYTE_LOCAL).args(arguments).output().expect("it starts"));
         assert_eq!(ran.code, 11, "{arguments:?}: {ran:?}");
-        assert!(ran.stderr.contains("standard input is no terminal"), "{ran:?}");
-        assert!(ran.stderr.contains("hint: give it on a descriptor: --passphrase-fd 3"), "{ran:?}");
+        assert!(ran.stderr.contains("standard input is not a terminal"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: give it on a file descriptor: --passphrase-fd 3"), "{ran:?}");
     }
     // Commands that need no identity work without the passphrase.
     sandbox.ok(&["update", "secret", "s", "another"]);
     sandbox.ok(&["get", "secret"]);
     let check = sandbox.run(&["check"]);
     assert_eq!(check.code, 11, "{check:?}");
-    assert!(check.text().contains("1 with a sound header; not opened, as there is no identity"), "{check:?}");
+    assert!(check.text().contains("1 with an intact header; not opened, because there is no identity"), "{check:?}");
 }
 
 #[test]
@@ -262,7 +262,7 @@ fn a_passphrase_on_standard_input_does_not_become_a_value() {
     ] {
         let refused = piped(arguments, "correct=horse\nB=battery\n");
         assert_eq!(refused.code, 2, "{refused:?}");
-        assert!(refused.stderr.contains("standard input is where the passphrase comes from"), "{refused:?}");
+        assert!(refused.stderr.contains("standard input supplies the passphrase"), "{refused:?}");
     }
     let script = r#"printf 'correct\nhorse\n' | "$0" --passphrase-fd 3 create secret a 3<&0"#;
     let ran = Ran::from(sandbox.program("bash").args(["-c", script, FLYTE_LOCAL]).output().expect("bash starts"));
@@ -367,7 +367,7 @@ fn many_secrets_need_one_prompt() {
     let session = answering(&sandbox, &[PASSPHRASE], &printed);
     assert!(session.code == 0 && session.shown.contains("abcd"), "{session:?}");
     let session = answering(&sandbox, &[PASSPHRASE], &[FLYTE_LOCAL, "check"]);
-    assert!(session.shown.contains("5 opened to the end"), "{session:?}");
+    assert!(session.shown.contains("5 opened and intact"), "{session:?}");
     // A private mount must not be made by a process with two threads; and the first guess here is wrong.
     let mounted = [FLYTE_LOCAL, "exec", "--mount", "a", "--mount", "b", "--", "cat", "/etc/flyte/secrets/a"];
     let session = answering(&sandbox, &["another guess", PASSPHRASE], &mounted);
@@ -385,7 +385,7 @@ fn a_run_prompts_only_before_it_begins() {
     assert!(session.code == 0 && session.shown.contains("it has 9"), "{session:?}");
     assert!(session.shown.starts_with("passphrase of "), "{session:?}");
     let unattended = sandbox.run(&run[1..]);
-    assert!(unattended.code != 0 && unattended.all().contains("standard input is no terminal"), "{unattended:?}");
+    assert!(unattended.code != 0 && unattended.all().contains("standard input is not a terminal"), "{unattended:?}");
     let session = answering(&sandbox, &["one guess", "two guesses", "three guesses"], &run);
     assert_eq!(session.code, 11, "{session:?}");
 }
@@ -415,7 +415,7 @@ fn no_prompt_appears_while_a_run_has_the_terminal() {
     let both = [FLYTE_LOCAL, "--identity", "locked.txt", "--identity", "own.txt"];
     let session = answering(&sandbox, &[], &[&both[..], &["run", "--python", python, "task.py", "main"]].concat());
     assert_ne!(session.code, 0, "{session:?}");
-    assert!(session.shown.contains("nothing is asked during a run"), "{session:?}");
+    assert!(session.shown.contains("does not ask for a passphrase during a run"), "{session:?}");
     // Without a run that uses the terminal, there is a prompt.
     let session = answering(&sandbox, &[PASSPHRASE], &[&both[..], &READ].concat());
     assert_eq!(session.code, 0, "{session:?}");
@@ -436,7 +436,7 @@ fn an_identity_that_changed_during_an_update_is_not_overwritten() {
     std::fs::rename(sandbox.work().join("theirs"), sandbox.identity()).expect("moved");
     writeln!(lines, "{ANOTHER}").expect("it reads");
     let ran = Ran::from(child.wait_with_output().expect("it ends"));
-    assert!(ran.code == 1 && ran.stderr.contains("it was changed meanwhile"), "{ran:?}");
+    assert!(ran.code == 1 && ran.stderr.contains("another process changed it"), "{ran:?}");
     assert_eq!(std::fs::read(sandbox.identity()).expect("there"), theirs);
 }
 
@@ -453,7 +453,7 @@ fn a_locked_identity_is_not_unlocked_if_another_opens_the_file() {
     for (arguments, shown) in [
         (&READ[..], "its value"),
         (&["exec", "--secret", "s", "--", "printenv", "S"], "its value\r\n"),
-        (&["check"], "1 opened to the end"),
+        (&["check"], "1 opened and intact"),
     ] {
         let session = answering(&sandbox, &[], &[&both[..], arguments].concat());
         assert!(session.code == 0 && session.shown.contains(shown), "{session:?}");

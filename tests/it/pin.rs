@@ -90,10 +90,7 @@ fn a_second_writer_becomes_an_author_once_both_agree() {
     let ran = both.bob(&["create", "secret", "b", "of bob"]);
     assert_eq!(ran.code, 13, "{ran:?}");
     let bob = both.bob.author_key().author().to_string();
-    assert!(
-        ran.stderr.contains("author.key, the key that signs what you write") && ran.stderr.contains(&bob),
-        "{ran:?}"
-    );
+    assert!(ran.stderr.contains("author.key, the key that signs your secrets") && ran.stderr.contains(&bob), "{ran:?}");
     assert_eq!(tree(&both.alice.vault()), before, "the refused command wrote nothing");
     assert_eq!(both.bob.type_hint(&ran, "--trust-author").code, 0);
     let ran = both.bob(&["create", "secret", "b", "of bob"]);
@@ -356,7 +353,7 @@ fn existing_pins_count_if_no_new_ones_can_be_written() {
     let ran = sandbox.run(&["--vault", "moved", "get", "secret", "s", "--reveal"]);
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
     assert!(ran.stderr.contains("has changed since it was accepted on this machine"), "{ran:?}");
-    assert!(ran.stderr.contains("what was seen is not remembered"), "{ran:?}");
+    assert!(ran.stderr.contains("cannot record this version"), "{ran:?}");
     let strict = sandbox.run(&["--vault", "moved", "--strict", "get", "secret", "s", "--reveal"]);
     assert!(strict.code != 0 && strict.stdout.is_empty(), "{strict:?}");
 }
@@ -504,7 +501,7 @@ fn without_a_state_directory_a_vault_is_read_but_not_written() {
     };
     let ran = run(&["get", "secret", "s", "--reveal"]);
     assert_eq!((ran.code, &ran.stdout[..]), (0, &b"a value"[..]), "{ran:?}");
-    assert_eq!(ran.stderr.matches("this vault is not remembered").count(), 1, "{ran:?}");
+    assert_eq!(ran.stderr.matches("cannot remember this vault").count(), 1, "{ran:?}");
     for command in [&["update", "secret", "s", "v"][..], &["delete", "secret", "s"], &["create", "secret", "t", "v"]] {
         let ran = run(command);
         assert_eq!(ran.code, 1, "{ran:?}");

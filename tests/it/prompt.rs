@@ -90,9 +90,7 @@ fn an_empty_answer_is_refused() {
     let session = typed(&sandbox, r"\r");
     assert_eq!(session.code, 1);
     assert!(
-        session
-            .shown
-            .ends_with("no value was typed\r\n\u{1b}[36mhint:\u{1b}[0m for an empty value, say so: --value ''\r\n"),
+        session.shown.ends_with("no value was typed\r\n\u{1b}[36mhint:\u{1b}[0m for an empty value: --value ''\r\n"),
         "{session:?}"
     );
     assert_eq!(sandbox.run(&["get", "secret", "a"]).code, 10);

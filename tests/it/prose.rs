@@ -113,7 +113,9 @@ fn phrases(lines: &[&str]) -> Vec<(usize, String)> {
         let mut add = |text: String| found.push((words[index].line, text));
         if BE.iter().any(|verb| is(index, verb)) && follows(index + 1) {
             let after_there = index > 0 && is(index - 1, "there") && follows(index);
-            if is(index + 1, "none") && !after_there {
+            // Python writes its constant with a capital.
+            let is_none = words.get(index + 1).is_some_and(|word| word.text == "none");
+            if is_none && !after_there {
                 add(format!("{} none", words[index].text));
             }
             let next = words.get(index + 2).map_or("", |word| word.text);
@@ -283,7 +285,6 @@ fn helps() -> Vec<(String, String)> {
 }
 
 #[test]
-#[ignore = "the prose pass is under way"]
 fn every_sentence_is_plain_english() {
     let files = files();
     assert!(files.len() > 200, "the files were not found");

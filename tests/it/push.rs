@@ -220,7 +220,7 @@ fn a_vault_is_pushed_to_the_service_of_another() {
         until("something was updated", || target.value(&values[0].0).as_ref() == Some(&values[0].1));
         drop(served);
         let ran = Ran::from(child.wait_with_output().expect("it ends"));
-        assert!(ran.code == 1 && ran.stderr.contains("hint: to go on: type the same again\n"), "{ran:?}");
+        assert!(ran.code == 1 && ran.stderr.contains("hint: to continue, run the same command again\n"), "{ran:?}");
         let served = Served::start(&target);
         let ran = Ran::from(served.push(&source, sdk, &["--update"]).output().expect("it starts"));
         assert_eq!(ran.code, 0, "{ran:?}");
@@ -281,14 +281,14 @@ all    regular     project p     project p     cannot be: project-scoped secrets
         let scheme = if sdk == "oldest" { "dns:///" } else { "http://" };
         let config = sandbox.work().canonicalize().expect("it is there").join(".flyte/config.yaml");
         let told = format!(
-            "the cluster is {scheme}localhost:{}, with the configuration {}\n\
+            "the cluster is {scheme}localhost:{}, using the configuration {}\n\
              through the Flyte SDK of {}\n\
              would create 2, update 0 and leave 1 alone (1 cannot be); nothing was sent\n\
-             what is there was left alone, whatever its value: the cluster gives none back to compare with\n\
-             hint: to give it the vault's values: --update\n\
+             existing secrets were left unchanged: a cluster does not give values back to compare\n\
+             hint: to overwrite them with the vault's values: --update\n\
              error: one secret was not sent\n\
              caused by: secret all (project p) cannot be: project-scoped secrets must also specify a domain\n\
-             hint: for a cluster without secrets of a project in all domains, name one: --to-domain DOMAIN\n",
+             hint: if the cluster has no secrets for a project in all domains, name one: --to-domain DOMAIN\n",
             cluster.port,
             config.display(),
             python(sdk).display()
@@ -324,9 +324,9 @@ fn existing_secrets_are_left_alone_and_updated_only_on_request() {
     let ran = cluster.push(&sandbox, &["--yes"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.stderr.contains("\ncreated 1, updated 0, left 2 alone\n"), "{ran:?}");
-    assert!(ran.stderr.contains("\nwhat is there was left alone, whatever its value"), "{ran:?}");
+    assert!(ran.stderr.contains("\nexisting secrets were left unchanged"), "{ran:?}");
     let ran = cluster.push(&sandbox, &["--yes"]);
-    assert!(ran.code == 0 && ran.stderr.contains("\nnothing is to be sent\n") && written(3), "{ran:?}");
+    assert!(ran.code == 0 && ran.stderr.contains("\nthere is nothing to send\n") && written(3), "{ran:?}");
 
     let ran = cluster.push(&sandbox, &["--yes", "--update"]);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -432,8 +432,8 @@ fn a_failure_is_listed_and_the_other_secrets_are_sent() {
         let expected = [
             format!("secret bytes (organization): {message} (internal)"),
             format!("secret gone (organization): {message} (failed_precondition)"),
-            "secret taken (organization): it is there by now: somebody else created it, or this did and its answer was \
-             lost; with --update it gets this value"
+            "secret taken (organization): it exists now: another user created it, or this command did and lost \
+             the answer; --update overwrites it"
                 .to_owned(),
             format!("secret told (organization): {message} (invalid_argument)"),
         ];
@@ -448,7 +448,7 @@ fn a_failure_is_listed_and_the_other_secrets_are_sent() {
         // A secret that is deleted in the meantime is not created without a request.
         let cluster = Cluster::start(&sandbox, sdk, &json!({ "write": { "a": "not_found" } }));
         let ran = cluster.push(&sandbox, &["--yes", "--update", "a"]);
-        assert!(ran.stderr.contains("secret a (organization): it is not there any more"), "{ran:?}");
+        assert!(ran.stderr.contains("secret a (organization): it no longer exists"), "{ran:?}");
     }
 }
 
@@ -508,8 +508,8 @@ fn a_push_continues_after_a_cluster_went_away_if_it_is_repeated() {
         // The cluster may have stored the last secret without an answer.
         let count = ran.stderr.split("error: ").nth(1).and_then(|rest| rest.split(' ').next()).expect("an error");
         assert!((25..=30).contains(&count.parse::<usize>().expect("a number")), "{ran:?}");
-        assert!(ran.stderr.contains("were not tried, as the cluster could not be reached any more\n"), "{ran:?}");
-        assert!(ran.stderr.contains("hint: to go on: type the same again\n"), "{ran:?}");
+        assert!(ran.stderr.contains("were not tried, because the cluster could no longer be reached\n"), "{ran:?}");
+        assert!(ran.stderr.contains("hint: to continue, run the same command again\n"), "{ran:?}");
 
         let cluster = Cluster::start(&sandbox, sdk, &json!({}));
         let ran = cluster.push(&sandbox, &["--yes"]);
@@ -608,7 +608,7 @@ fn a_push_asks_for_confirmation_only_on_a_terminal() {
     secret(&sandbox, "org/a", "one");
     let cluster = Cluster::start(&sandbox, "newest", &json!({}));
     let ran = cluster.push(&sandbox, &[]);
-    let told = "error: there is no terminal to ask on whether to send\nhint: to send without a question: --yes\n\
+    let told = "error: standard input is not a terminal to ask for confirmation on\nhint: to send without a question: --yes\n\
                 hint: to see what would be sent: --dry-run\n";
     assert_eq!((ran.code, ran.stderr.as_str(), cluster.calls().len()), (2, told, 0));
 
@@ -671,8 +671,8 @@ fn a_missing_cluster_configuration_or_python_is_explained() {
     std::fs::rename(sandbox.work().join(".flyte/config.yaml"), sandbox.work().join("other.yaml")).expect("moved");
     let ran = cluster.push(&sandbox, &["--yes"]);
     let told = "error: no Flyte configuration names a cluster\n\
-                hint: make one: flyte create config --endpoint ENDPOINT\n\
-                hint: or name it: --config FILE, or --endpoint ENDPOINT\n";
+                hint: create one: flyte create config --endpoint ENDPOINT\n\
+                hint: or name the cluster: --config FILE, or --endpoint ENDPOINT\n";
     assert_eq!((ran.code, ran.stderr.as_str()), (1, told));
     let endpoint = format!("localhost:{}", cluster.port);
     for named in [&["--config", "other.yaml"][..], &["--endpoint", &endpoint, "--insecure"]] {

@@ -145,13 +145,16 @@ fn a_dry_run_lists_outdated_secrets_and_changes_nothing() {
     let listed = ran.text();
     let names: BTreeSet<_> = listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)).collect();
     assert_eq!(names, BTreeSet::from(["s1", "s2", "s3", "s4"]), "{ran:?}");
-    assert!(ran.stderr.contains("4 to be encrypted anew, 1 as they should be"), "{ran:?}");
+    assert!(ran.stderr.contains("4 to re-encrypt, 1 up to date"), "{ran:?}");
     assert!(files().eq(before), "a dry run wrote a file");
     let check = sandbox.run(&["check"]);
     assert_eq!(check.code, 13, "{check:?}");
-    assert!(check.stderr.contains("4 secrets are encrypted to others") && check.stderr.contains("rekey"), "{check:?}");
-    assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 4 secrets anew"));
-    assert!(sandbox.run(&["rekey"]).stderr.contains("no secret had to be encrypted anew"));
+    assert!(
+        check.stderr.contains("the recipients of 4 secrets are out of date") && check.stderr.contains("rekey"),
+        "{check:?}"
+    );
+    assert!(sandbox.run(&["rekey"]).stderr.contains("re-encrypted 4 secrets"));
+    assert!(sandbox.run(&["rekey"]).stderr.contains("no secret had to be re-encrypted"));
     assert_eq!(sandbox.run(&["check"]).code, 0);
 }
 
@@ -180,7 +183,7 @@ fn rekey_keeps_times_and_types_and_leaves_older_files_alone() {
     assert!(std::fs::read(&file).expect("there") == old);
     assert!(std::fs::read(sandbox.secret_file("org/b")).expect("there") == deleted);
     sandbox.ok(&["update", "vault", "--accept-older"]);
-    assert!(sandbox.run(&["rekey"]).stderr.contains("encrypted 2 secrets anew"));
+    assert!(sandbox.run(&["rekey"]).stderr.contains("re-encrypted 2 secrets"));
 }
 
 #[test]
@@ -199,7 +202,7 @@ fn unreadable_secrets_are_reported_and_the_others_are_re_encrypted() {
     let cut = damage(&places[4], &|bytes| bytes.truncate(40));
     let ran = sandbox.run(&["rekey"]);
     assert_eq!(ran.code, 13, "{ran:?}");
-    assert!(ran.stderr.contains("encrypted 10 secrets anew"), "{ran:?}");
+    assert!(ran.stderr.contains("re-encrypted 10 secrets"), "{ran:?}");
     for (file, bytes) in [flipped, cut] {
         assert!(ran.stderr.contains(&file.display().to_string()), "{ran:?}");
         assert!(std::fs::read(&file).expect("there") == bytes, "{} was written", file.display());
@@ -250,7 +253,7 @@ fn a_full_disk_stops_rekey_and_a_second_run_continues() {
     command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=fchmod:error=ENOSPC:when=12+", FLYTE_LOCAL, "rekey"]);
     let ran = Ran::from(command.output().expect("strace starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
-    for told in ["No space left on device", "make room and try again", "to go on: flyte-local rekey"] {
+    for told in ["No space left on device", "free some space and try again", "to continue: flyte-local rekey"] {
         assert!(ran.stderr.contains(told), "{told}: {ran:?}");
     }
     assert_each_opens(&sandbox, &places, &[]);
@@ -273,7 +276,7 @@ fn rekey_works_without_threads() {
         let mut command = sandbox.program("strace");
         command.arg("-f").arg("-o").arg(&log).args(["-e", "inject=clone3,clone:error=EAGAIN", FLYTE_LOCAL, "rekey"]);
         let ran = Ran::from(command.output().expect("strace starts"));
-        assert!(ran.code == 0 && ran.stderr.contains(&format!("encrypted {count} secrets anew")), "{ran:?}");
+        assert!(ran.code == 0 && ran.stderr.contains(&format!("re-encrypted {count} secrets")), "{ran:?}");
         assert!(
             std::fs::read_to_string(&log).expect("strace's log").contains("(INJECTED)"),
             "rekey did not try to start a thread"
@@ -291,13 +294,13 @@ fn rekey_shows_progress_on_a_terminal() {
     let session =
         answering(&sandbox, &[], &["sh", "-c", "stty cols 80 rows 24 && TERM=xterm exec \"$0\" rekey", FLYTE_LOCAL]);
     assert_eq!(session.code, 0, "{}", session.shown);
-    for part in ["encrypting anew ", "/60 ", "/s, ", " left", "encrypted 60 secrets anew"] {
+    for part in ["re-encrypting ", "/60 ", "/s, ", " left", "re-encrypted 60 secrets"] {
         assert!(session.shown.contains(part), "{part}: {}", session.shown);
     }
     exchange(&sandbox, &Identity::generate(), None);
     assert_eq!(
         sandbox.run(&["rekey"]).stderr,
-        "encrypted 60 secrets anew\n",
+        "re-encrypted 60 secrets\n",
         "without a terminal there is no progress line"
     );
 }

@@ -71,7 +71,7 @@ fn a_new_key_replaces_the_old_one() {
     let (old, before) = (sandbox.identities(), std::fs::read(sandbox.secret_file(SECRETS[0])).expect("there"));
     let ran = sandbox.run(&["update", "identity", "--rotate"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stderr.contains("encrypted 3 secrets anew") && ran.stderr.contains("--expect"), "{ran:?}");
+    assert!(ran.stderr.contains("re-encrypted 3 secrets") && ran.stderr.contains("--expect"), "{ran:?}");
     assert_rotated(&sandbox, &old);
     // The retired key opens a file that was written before the rotation.
     require("age", "age");
@@ -83,7 +83,7 @@ fn a_new_key_replaces_the_old_one() {
         .expect("written");
     let ran = sandbox.run(&["get", "secret", "a", "--reveal"]);
     assert_eq!(ran.code, 11, "{ran:?}");
-    let options = ran.stderr.split("an old key of yours may open it: ").nth(1).expect("a hint").lines().next();
+    let options = ran.stderr.split("an old key may open it: ").nth(1).expect("a hint").lines().next();
     let options: Vec<_> = options.expect("a line").split(' ').collect();
     assert_eq!(sandbox.ok(&[&options[..], &["get", "secret", "a", "--reveal"]].concat()), b"value of a");
     sandbox.ok(&[&options[..], &["rekey"]].concat());
@@ -142,7 +142,7 @@ fn the_old_key_stays_while_a_secret_cannot_be_re_encrypted() {
     let ran = sandbox.run(&["update", "identity", "--rotate"]);
     assert_eq!(ran.code, 13, "{ran:?}");
     assert!(
-        ran.stderr.contains("has both keys until every secret is for the new one; to go on: flyte-local"),
+        ran.stderr.contains("keeps both keys until every secret is encrypted to the new one; to continue: flyte-local"),
         "{ran:?}"
     );
     let both = recipients(&sandbox.identities());
@@ -175,7 +175,7 @@ fn the_old_key_is_retired_once_no_vault_uses_it() {
     let elsewhere = sandbox.run(&["--vault", "other", "update", "identity", "--rotate"]);
     assert_eq!(elsewhere.code, 1, "{elsewhere:?}");
     let here = sandbox.vault().canonicalize().expect("it exists");
-    let go_on = format!("go on with it first: flyte-local --vault {} update identity --rotate", here.display());
+    let go_on = format!("complete it first: flyte-local --vault {} update identity --rotate", here.display());
     assert!(elsewhere.stderr.contains(&go_on), "{elsewhere:?}");
     std::fs::write(&damaged, before).expect("written");
 

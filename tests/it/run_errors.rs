@@ -25,11 +25,11 @@ fn a_secret_in_no_scope_fails_the_task_that_declares_it_before_its_body_runs() {
         sandbox.secret("present", "here", &[]);
         sandbox.secret("absent", "elsewhere", &["-p", "beta"]);
         sandbox.secret("absent", "elsewhere", &["-p", "beta", "-d", "production"]);
-        let reason = "secret absent is in none of this run's scopes
-tried: project alpha, domain production; project alpha; domain production; organization
+        let reason = "secret absent does not exist in this run's scopes
+searched: project alpha, domain production; project alpha; domain production; organization
 it exists in: project beta; project beta, domain production
 hint: create it: flyte-local create secret absent
-hint: or run where it is seen, with -p beta
+hint: or run in a project and domain that see it: -p beta
 ";
         let scope = ["-p", "alpha", "-d", "production"];
         let script = sandbox.flyte_run(sdk, &[&scope[..], &["lacking.py"]].concat());
@@ -71,7 +71,7 @@ fn the_hint_for_a_missing_secret_names_the_same_vault() {
         let ran = sandbox.flyte_run(sdk, &["--vault", vault, "one_secret.py"]);
         let reason = |task| {
             format!(
-                "task {task}: secret my_secret is in none of this run's scopes\ntried: organization\n\
+                "task {task}: secret my_secret does not exist in this run's scopes\nsearched: organization\n\
                  hint: create it: flyte-local --vault '{vault}' create secret my_secret"
             )
         };
@@ -118,7 +118,7 @@ fn a_refused_file_stops_the_search_through_the_scopes() {
             format!(
                 "task {task}: refused {path}, the file of secret my_secret (project alpha)\n\
                  caused by: its content was changed or damaged after it was written\n\
-                 hint: restore it from a backup, or flyte-local delete secret my_secret -p alpha"
+                 hint: restore it from a backup, or delete it: flyte-local delete secret my_secret -p alpha"
             )
         };
         assert_eq!(reasons(&ran), [reason("variable_env.variable"), reason("file_env.file")], "{sdk}: {ran:?}");
@@ -131,8 +131,8 @@ fn without_a_vault_or_an_identity_the_run_does_not_start() {
     let sandbox = Sandbox::empty().with_tasks();
     let vault = sandbox.vault();
     let no_vault = format!(
-        "error: there is no vault at {}\nhint: make one: flyte-local init\n\
-         hint: or name another with --vault DIR or FLYTE_LOCAL_VAULT\n",
+        "error: there is no vault at {}\nhint: create one: flyte-local init\n\
+         hint: or name another vault with --vault DIR or FLYTE_LOCAL_VAULT\n",
         vault.display()
     );
     let ran = sandbox.flyte_run("newest", &["arguments.py", "show"]);
@@ -142,8 +142,8 @@ fn without_a_vault_or_an_identity_the_run_does_not_start() {
     std::fs::remove_file(sandbox.identity()).expect("removed");
     let no_identity = format!(
         "error: there is no identity at {}\nhint: name another file with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
-         hint: or restore it from your copy: without it, no secret of this vault can be opened\n\
-         hint: if you never had one: flyte-local create identity, and have a recipient of the vault add it\n",
+         hint: or restore it from your copy: without it, you cannot open this vault's secrets\n\
+         hint: if you never had one, create it and ask a recipient of the vault to add you: flyte-local create identity\n",
         sandbox.identity().display()
     );
     let ran = sandbox.flyte_run("newest", &["arguments.py", "show"]);
@@ -167,10 +167,10 @@ fn the_wrong_identity_is_named_with_what_it_could_not_open() {
             format!(
                 "task {task}: cannot decrypt secret my_secret (organization), {}\n\
                  caused by: tried {identity}, the identity of {recipient}\n\
-                 caused by: the file is encrypted to: 1 X25519 key (age1…)\n\
-                 a recipient of the vault is \"owner\" {owner}\n\
+                 caused by: the file is encrypted to 1 X25519 key (age1…)\n\
+                 recipient of the vault: \"owner\" {owner}\n\
                  hint: name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY\n\
-                 hint: or have a recipient of the vault add you, by the key that you tell them: flyte-local get identity",
+                 hint: or ask a recipient of the vault to add you, and send them your public key: flyte-local get identity",
                 sandbox.secret_file("org/my_secret").display()
             )
         };
@@ -185,7 +185,7 @@ fn a_missing_file_and_a_directory_are_refused() {
     let ran = sandbox.flyte_run("newest", &["missing.py", "main"]);
     assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (10, "", "error: there is no file missing.py\n"));
     let ran = sandbox.flyte_run("newest", &["pipeline"]);
-    let message = "error: pipeline is a directory, not a Python file\nhint: run a module or a package of it with -m\n";
+    let message = "error: pipeline is a directory, not a Python file\nhint: run a module or a package with -m\n";
     assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (2, "", message));
 }
 
@@ -249,7 +249,7 @@ fn a_python_without_the_sdk_fails_with_install_hints() {
     // Flyte 1 has a different package of the same name.
     sandbox.file("other/flyte/__init__.py", "");
     let other_package = format!(
-        "error: the flyte package of {shown} is not a Flyte SDK that flyte-local knows\n\
+        "error: the flyte package of {shown} is not a Flyte SDK version that flyte-local supports\n\
          hint: it needs flyte 2.0.0 or newer: {shown} -m pip install --upgrade flyte\n"
     );
     let other = sandbox.work().join("other");
@@ -332,14 +332,14 @@ fn a_missing_secret_is_shown_once_and_without_a_traceback() {
         sandbox.file("tasks.py", FAILING);
         for task in ["lacks", "calls"] {
             let script = sandbox.flyte_run(sdk, &["tasks.py", "--", task]);
-            let reason = "error: task env.lacks: secret absent is in none of this run's scopes\n\
-                          tried: organization\nhint: create it: flyte-local create secret absent\n";
+            let reason = "error: task env.lacks: secret absent does not exist in this run's scopes\n\
+                          searched: organization\nhint: create it: flyte-local create secret absent\n";
             assert_eq!((script.code, script.stderr.as_str()), (1, reason), "{sdk} {task}: {script:?}");
             let named = sandbox.flyte_run(sdk, &["tasks.py", task]);
             assert!(named.stderr.ends_with(reason), "{sdk} {task}: {named:?}");
             for ran in [script, named] {
                 assert_eq!(ran.code, 1, "{sdk} {task}: {ran:?}");
-                for once in ["tried: organization", "hint: create it: flyte-local create secret absent"] {
+                for once in ["searched: organization", "hint: create it: flyte-local create secret absent"] {
                     assert_eq!(ran.all().matches(once).count(), 1, "{sdk} {task}: {once}: {ran:?}");
                 }
                 for frame in ["Traceback", "File \"", "<flyte-local>"] {

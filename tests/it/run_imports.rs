@@ -140,7 +140,7 @@ fn a_missing_secret_is_reported_when_its_variable_is_read() {
 import flyte
 env = flyte.TaskEnvironment(name='env', secrets=['key', flyte.Secret('no-such', as_env_var='NOPE')])
 ";
-    let lines = "flyte-local: NOPE is not set: secret no-such is in none of this run's scopes\ntried: organization\n\
+    let lines = "flyte-local: NOPE is not set: secret no-such does not exist in this run's scopes\nsearched: organization\n\
                  hint: create it: flyte-local create secret no-such\n";
     for sdk in SDKS {
         // A module that reads the variable with a default is fine.

@@ -57,8 +57,7 @@ fn cache(sandbox: &Sandbox) -> PathBuf {
 
 fn hints_on_the_cache(cache: &Path) -> [String; 2] {
     [
-        "hint: Flyte's cache holds what tasks returned in all local runs: replace the secret with a new one,"
-            .to_owned(),
+        "hint: Flyte's cache holds the results of all local runs: replace the secret with a new one,".to_owned(),
         format!("hint: or empty the cache, so that cached tasks run again: rm {}", cache.display()),
     ]
 }
@@ -91,7 +90,7 @@ fn a_task_that_returns_its_secret_is_reported_with_the_file_that_holds_it() {
             let [replace, empty] = hints_on_the_cache(&cache);
             let expected = [
                 returns("env.main", "token", "o0"),
-                format!("flyte-local: secret token in plain text: {}", cache.display()),
+                format!("flyte-local: secret token in plain text in {}", cache.display()),
                 replace,
                 empty,
             ];
@@ -115,8 +114,9 @@ fn a_leak_of_an_earlier_run_is_not_blamed_on_this_one() {
         sandbox.file("task.py", CACHED.replace("'it is ' + os.environ['TOKEN']", "str(len(os.environ['TOKEN']))"));
         let ran = sandbox.flyte_run(sdk, &["task.py", "main"]);
         let cache = cache(&sandbox);
-        let line = format!("flyte-local: secret token in plain text: {}", cache.display());
-        let mut expected = vec![format!("{line} (the file is older than this run: perhaps of an earlier one)")];
+        let line = format!("flyte-local: secret token in plain text in {}", cache.display());
+        let mut expected =
+            vec![format!("{line} (the file is older than this run; an earlier run may have written it)")];
         expected.extend(hints_on_the_cache(&cache));
         assert_eq!((ran.code, told(&ran)), (0, expected.iter().map(String::as_str).collect()), "{sdk}: {ran:?}");
     }
@@ -259,7 +259,7 @@ async def main() -> str:
         ];
         let expected = expected.map(|(task, secret, place)| returns(&format!("env.{task}"), secret, place));
         // Each task is reported once, although `as_text` ran three times. The task `passes_on` declares no secret.
-        let told: Vec<_> = told(&ran).into_iter().filter(|line| !line.contains("in plain text: ")).collect();
+        let told: Vec<_> = told(&ran).into_iter().filter(|line| !line.contains("in plain text in ")).collect();
         assert_eq!(told, expected, "{sdk}: {ran:?}");
     }
 }
@@ -495,17 +495,17 @@ if __name__ == '__main__':
         let mut files = [cache(&sandbox), raw.join("below/a file"), raw.join("dated"), report[0].clone()];
         files.sort();
         let mut expected: Vec<_> =
-            files.iter().map(|file| format!("flyte-local: secret token in plain text: {}", file.display())).collect();
+            files.iter().map(|file| format!("flyte-local: secret token in plain text in {}", file.display())).collect();
         let others: Vec<_> = files.iter().filter(|file| !file.ends_with("cache.db")).collect();
         let quoted = others.into_iter().map(|file| match file.display().to_string() {
             path if path.contains(' ') => format!("'{path}'"),
             path => path,
         });
         let quoted = quoted.collect::<Vec<_>>().join(" ");
-        expected.push(format!("hint: Flyte keeps what a run returns; to remove it: rm {quoted}"));
+        expected.push(format!("hint: Flyte keeps a run's results; to remove them: rm {quoted}"));
         expected.extend(hints_on_the_cache(&cache(&sandbox)));
         let large = raw.join("large");
-        expected.push(format!("flyte-local: not searched for secrets: {}: it has more than 1 GiB", large.display()));
+        expected.push(format!("flyte-local: cannot search {} for secrets: it has more than 1 GiB", large.display()));
         assert_eq!(told(&ran), expected, "{sdk}: {ran:?}");
     }
 }
@@ -530,7 +530,7 @@ fn the_cache_is_found_where_a_configuration_moves_it() {
         let ran = sandbox.flyte_run(sdk, &["task.py", "main"]);
         let found = holding(&[sandbox.home()], &value);
         assert_eq!(found, [sandbox.work().join(".flyte/local-cache/cache.db")], "{sdk}: {ran:?}");
-        let line = format!("flyte-local: secret token in plain text: {}", found[0].display());
+        let line = format!("flyte-local: secret token in plain text in {}", found[0].display());
         assert!(told(&ran).contains(&line.as_str()), "{sdk}: {ran:?}");
     }
 }

@@ -73,7 +73,7 @@ fn the_shells_value_is_used_when_the_vault_lacks_the_secret() {
         let ran = run(&sandbox, sdk, "from the shell");
         assert_eq!((ran.code, ran.said()), (0, vec!["shell shell True".to_owned(); 4]), "{sdk}: {ran:?}");
         let line =
-            "flyte-local: secret my_secret is in none of this run's scopes: MY_VAR is what the shell has there\n";
+            "flyte-local: secret my_secret does not exist in this run's scopes: MY_VAR is what the shell has there\n";
         assert_eq!(ran.stderr, line, "{sdk}");
 
         // A task that does not declare the variable does not see it.

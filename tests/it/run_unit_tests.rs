@@ -83,9 +83,9 @@ def test_within_a_run():
     assert flyte.run(tasks.callee).outputs()[0] == 'beb'
 
 def test_missing():
-    with pytest.raises(Exception, match='task lacking_env.lacking: secret absent is in none'):
+    with pytest.raises(Exception, match='task lacking_env.lacking: secret absent does not exist'):
         tasks.lacking()
-    with pytest.raises(Exception, match='task lacking_env.async_lacking: secret absent is in none'):
+    with pytest.raises(Exception, match='task lacking_env.async_lacking: secret absent does not exist'):
         asyncio.run(tasks.async_lacking())
     assert not tasks.ran
 
@@ -219,7 +219,7 @@ def test_undone_value_no_longer_counts(monkeypatch):
     patch.setenv('LACKED_TOO', 'x')
     assert tasks.lacks_too() == 'x'
     patch.undo()
-    with pytest.raises(Exception, match='secret lacked_too is in none'):
+    with pytest.raises(Exception, match='secret lacked_too does not exist'):
         tasks.lacks_too()
 ";
 

@@ -23,7 +23,7 @@ const MAKE_LINK: &str = "mkdir -p /etc/flyte && ln -s /dev/shm/flyte-local-0/sec
 fn difference(base: &str, make_room: &str) -> String {
     format!(
         "only Python code finds file secrets in {PLACE}, other programs do not: {LIMIT}; allow unprivileged user \
-         namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), or make a link, once: \
+         namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), or create a link, once: \
          sudo {make_room} && sudo ln -s {base}/secrets {PLACE}"
     )
 }
@@ -290,8 +290,8 @@ fn concurrent_runs_do_not_see_each_others_files() {
     assert_eq!(other.said(), ["0 True"], "a file is found, and it is the first run's: {other:?}");
     let (code, said, stderr) = second.end();
     assert_eq!((code, said.as_str()), (0, "13"), "{stderr}");
-    let line = "flyte-local: another run was first: what is not Python finds that run's files in /etc/flyte/secrets, not \
-                this one's\n";
+    let line = "flyte-local: another run holds /etc/flyte/secrets: programs other than Python find that run's files there, \
+                not this run's\n";
     assert_eq!(ours(&stderr), line);
     let (code, said, stderr) = first.end();
     assert_eq!((code, said.as_str(), ours(&stderr).as_str()), (0, "8", ""));
@@ -415,7 +415,7 @@ fn a_base_that_others_can_access_is_refused() {
         let before = world.left();
         let ran = world.run("newest", "cat");
         let reason = format!(
-            "my_secret cannot be mounted in {PLACE}: {LIMIT}; nor is there memory to keep it in: {base} {reason}"
+            "my_secret cannot be mounted in {PLACE}: {LIMIT}; and there is no directory in memory for it: {base} {reason}"
         );
         let words = ran.all().split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!((ran.code, ran.said()), (1, vec![]), "{script}: {ran:?}");
@@ -432,8 +432,9 @@ fn a_disk_is_never_used() {
     let mut command = world.command(&["check"]);
     let ran = Ran::from(command.env("XDG_RUNTIME_DIR", world.sandbox.home()).output().expect("nsenter starts"));
     assert_eq!(ran.code, 1, "{ran:?}");
-    let reason =
-        format!("unavailable: {LIMIT}; nor is there memory to keep it in: /dev/shm is not on a memory file system");
+    let reason = format!(
+        "unavailable: {LIMIT}; and there is no directory in memory for it: /dev/shm is not on a memory file system"
+    );
     assert!(ran.text().contains(&format!("\nfile secrets  failed  {reason}\n")), "{ran:?}");
     assert!(ran.stderr.contains("\nhint: allow unprivileged user namespaces"), "{ran:?}");
     assert!(ran.stderr.contains("\nhint: or set XDG_RUNTIME_DIR"), "{ran:?}");
@@ -572,12 +573,12 @@ fn check_finds_missing_parts() {
     let ran = empty.run(&["check"]);
     assert_eq!(ran.code, 10, "{ran:?}");
     assert!(ran.text().starts_with("vault         failed  there is no vault at "), "{ran:?}");
-    assert!(ran.stderr.contains("\nhint: make one: flyte-local init\n"), "{ran:?}");
+    assert!(ran.stderr.contains("\nhint: create one: flyte-local init\n"), "{ran:?}");
 
     let (sandbox, other) = (Sandbox::new(), Sandbox::new());
     let ran = sandbox.run(&["--identity", other.identity().to_str().expect("UTF-8"), "check"]);
     assert_eq!(ran.code, 11, "{ran:?}");
-    assert!(ran.text().contains("\nidentity      failed  the identity is none that the vault's secrets"), "{ran:?}");
+    assert!(ran.text().contains("\nidentity      failed  your identity is not a recipient of this vault"), "{ran:?}");
     assert!(ran.stderr.contains("caused by: tried "), "{ran:?}");
     let ran = sandbox.run(&["--identity", "/none", "--output-format", "json", "check"]);
     assert_eq!(ran.code, 10, "{ran:?}");

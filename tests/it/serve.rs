@@ -112,7 +112,7 @@ impl Session {
 const NOT_ITERABLE: &str = "Error invoking command: 'Secret' object is not iterable";
 
 const NOT_FOUND: &str = "Requested object NOT FOUND. Please check your input. Error: there is no secret";
-const HINT: &str = "hint: see what there is: flyte-local get secret";
+const HINT: &str = "hint: list the secrets: flyte-local get secret";
 
 /// The scopes, by number, that a list with the options of each scope shows: without options every scope, otherwise those
 /// with that project and that domain.
@@ -627,7 +627,10 @@ fn the_printed_commands_reach_the_service_past_configuration_and_proxy() {
     // The line comes after the endpoint.
     until("it says what to type", || serving.log().contains("unset FLYTE_API_KEY\n"));
     let log = serving.log();
-    let typed = log.lines().find_map(|line| line.strip_prefix("hint: or, for all it starts: ")).expect("a hint");
+    let typed = log
+        .lines()
+        .find_map(|line| line.strip_prefix("hint: or, for everything that a shell starts: "))
+        .expect("a hint");
     let list = "import os, flyte; flyte.init_from_config(); from flyte.remote import Secret; \
                 print([secret.name for secret in Secret.listall()], flush=True); os._exit(0)";
     for sdk in SDKS {
@@ -664,7 +667,7 @@ fn a_taken_port_is_an_error_with_a_hint() {
         let ran = sandbox.run(&[&["serve", "--port", &port], more].concat());
         let expected = format!(
             "error: cannot serve on port {port}\ncaused by: Address already in use (os error 98)\n\
-             hint: choose another one: --port N, or --port 0 for any that is free\n"
+             hint: choose another port: --port N, or --port 0 for a free one\n"
         );
         assert_eq!((ran.code, ran.stdout, ran.stderr), (1, Vec::new(), expected));
     }

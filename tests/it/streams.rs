@@ -345,7 +345,7 @@ def main() -> None:
 ";
     sandbox.file("task.py", task);
     let python = python("newest");
-    let note = "flyte-local: secret one is so short that hiding it spoils what is printed: see --no-mask\n";
+    let note = "flyte-local: secret one is so short that masking it spoils the output: see --no-mask\n";
     for (option, said, is_told) in [("--leaks=warn", "********** of 2*****", 1), ("--no-mask", "11 of 21", 0)] {
         let run = ["run", "--python", python.to_str().expect("UTF-8"), option, "task.py", "main"];
         let ran = ran(&mut sandbox.command(&run));

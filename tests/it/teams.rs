@@ -187,11 +187,11 @@ fn secrets_of_a_former_author_are_reported_and_refused_until_adopted() {
     let mut signed: Vec<_> = removed
         .stderr
         .lines()
-        .filter_map(|line| line.strip_prefix("what they signed is refused from now on: "))
+        .filter_map(|line| line.strip_prefix("this secret is now refused, because they signed it: "))
         .collect();
     signed.sort_unstable();
     assert_eq!(signed, ["secret his (project p)", "secret other (organization)"], "{removed:?}");
-    assert!(removed.stderr.contains("hint: to make one yours"), "{removed:?}");
+    assert!(removed.stderr.contains("hint: to sign one yourself"), "{removed:?}");
 
     for name in ["", " bob", "a\nb", &key] {
         let named = alice.run(&["update", "vault", "--trust-author", &key, "--name", name]);
@@ -221,7 +221,7 @@ fn a_rekey_before_an_author_is_removed_keeps_their_secrets() {
     alice.ok(&["create", "recipient", &recipient, "--name", "carol"]);
     let removed = alice.run(&["update", "vault", "--distrust-author", &key]);
     assert_eq!(removed.code, 0, "{removed:?}");
-    assert!(!removed.stderr.contains("what they signed"), "{removed:?}");
+    assert!(!removed.stderr.contains("this secret is now refused"), "{removed:?}");
     assert_eq!(alice.ok(&["get", "secret", "his", "--reveal"]), b"value");
     assert_eq!(alice.run(&["check"]).code, 0);
 }
@@ -239,5 +239,5 @@ fn one_secret_for_other_recipients_is_reported_in_the_singular() {
     std::fs::write(alice.secret_file("org/his"), before).expect("written");
     let found = alice.run(&["check"]);
     assert_eq!(found.code, 13, "{found:?}");
-    assert!(found.stderr.starts_with("error: 1 secret is encrypted to others than"), "{found:?}");
+    assert!(found.stderr.starts_with("error: the recipients of 1 secret are out of date"), "{found:?}");
 }

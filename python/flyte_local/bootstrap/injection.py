@@ -133,7 +133,7 @@ class Secrets:
                 continue
             if name in reply["shell"]:
                 if task is not None:
-                    line = f"secret {secret.key} is in none of this run's scopes: {name} is what the shell has there"
+                    line = f"secret {secret.key} does not exist in this run's scopes: {name} is what the shell has there"
                     views.say_once(line, about=("shell", name))
             elif name in reply["variables"] and before != views.environ.encodevalue(reply["variables"][name]):
                 views.say_once(f"{name} of the shell is replaced by secret {secret.key}", about=("shell", name))

@@ -44,7 +44,7 @@ def import_sdk(broker: Broker) -> Sdk:
         _ = (flyte.Environment, flyte.Secret, flyte.extend.TaskTemplate.execute, flyte.init.fn, flyte.with_runcontext)
     except (ImportError, AttributeError):
         broker.fail(
-            f"the flyte package of {sys.executable} is not a Flyte SDK that flyte-local knows",
+            f"the flyte package of {sys.executable} is not a Flyte SDK version that flyte-local supports",
             f"it needs flyte 2.0.0 or newer: {sys.executable} -m pip install --upgrade flyte",
         )
     sdk: Sdk = flyte

@@ -16,7 +16,7 @@ use machine::{file_secrets, leftovers, system};
 
 /// Check the vault, your keys and this machine
 ///
-/// Opens every secret without showing it, and verifies that it is intact, in its place and by a known author. Finds
+/// Opens every secret without showing it, and verifies that it is intact, in its place and by a trusted author. Finds
 /// files that do not belong in the vault, and differences from what this machine remembers. Checks your identities,
 /// and whether this system allows a private mount at /etc/flyte/secrets, as on a cluster; if not, file secrets go to
 /// a directory in memory, to which Python code is redirected. The exit code is that of the first finding that is not
@@ -48,12 +48,12 @@ pub(crate) fn run(context: &Context<'_>, Args {}: Args) -> Result<(), CommandErr
     }
     let mut errors = findings.into_iter().filter_map(|finding| finding.state.err());
     let Some(first) = errors.next() else { return Ok(()) };
-    // The first is the one that gives the exit code, and is told by it.
+    // The first error gives the exit code, and the caller reports it.
     errors.for_each(|error| context.ui.error(&error));
     Err(first.into())
 }
 
-/// The identities, if one of them opens the vault.
+/// Returns the identities if one of them opens the vault.
 fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<UserIdentities, CommandError> {
     let identities = context.identities()?;
     let Some(vault) = vault else { return Ok(identities) };
@@ -62,8 +62,8 @@ fn identities(context: &Context<'_>, vault: Option<&Vault>) -> Result<UserIdenti
         return Ok(identities);
     }
     let message = match identities.are_locked() {
-        true => "the identity is locked, and no other opens the vault",
-        false => "the identity is none that the vault's secrets are encrypted to",
+        true => "your identity is locked, and no other opens this vault",
+        false => "your identity is not a recipient of this vault",
     };
     Err(CommandError::new(Exit::CannotDecrypt, message)
         .hint("name another identity with --identity FILE or FLYTE_LOCAL_IDENTITY")

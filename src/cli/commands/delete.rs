@@ -9,6 +9,8 @@ use flyte_local::secret::SecretName;
 ///
 /// Deletes it from the scope that -p and -d name; without them, from the organization. You cannot undo this.
 #[derive(clap::Args)]
+#[command(mut_arg("project", |arg| arg.help("The secret's project [default: none]")))]
+#[command(mut_arg("domain", |arg| arg.help("The secret's domain [default: none]")))]
 #[command(after_help = "\
 Examples:
   flyte-local delete secret my_secret

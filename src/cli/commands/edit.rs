@@ -24,7 +24,7 @@ use flyte_local::process::Spawner;
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretType, SecretValue};
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
-/// More than a value may have: what is too large can be edited again.
+/// More than a value may have, so that a value that is too large can be edited again.
 const MAX_EDITED_BYTES: usize = 16 * MAX_VALUE_BYTES;
 
 /// Edit a secret's value in an editor
@@ -37,6 +37,8 @@ const MAX_EDITED_BYTES: usize = 16 * MAX_VALUE_BYTES;
 /// end of a file: if the old value had none, one is removed from the new value. If the secret changed while you were
 /// editing, you are asked before it is overwritten.
 #[derive(clap::Args)]
+#[command(mut_arg("project", |arg| arg.help("The secret's project [default: none]")))]
+#[command(mut_arg("domain", |arg| arg.help("The secret's domain [default: none]")))]
 #[command(after_help = "\
 Examples:
   flyte-local edit secret my_secret
@@ -54,7 +56,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let mut vault = context.open_vault_to_write()?;
     let id = secret_id(args.name, args.scope);
     let type_at = |verb: &str| format!("{} {verb} secret {}{}", context.command, id.name, scope_flags(&id.scope));
-    // Before the value, so that a value that is newer than this is one that was updated meanwhile.
+    // Read before the value, so that an update in between is noticed.
     let known = vault.require_updatable(&id).map_err(|error| {
         let is_missing = matches!(error, VaultError::SecretMissing { .. });
         let error = CommandError::from(error).or_elsewhere(&vault, &id, "edit secret");
@@ -62,21 +64,18 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     })?;
     let old = SecretReader::new(context).value(&vault, &id)?;
     if std::str::from_utf8(old.expose()).is_err() {
-        return Err(CommandError::new(
-            Exit::Failed,
-            format!("{id} is not text in UTF-8, and an editor could change more of it than you do"),
-        )
-        .hint(format!("give it another value from a file: {} --from-file FILE", type_at("update"))));
+        return Err(CommandError::new(Exit::Failed, format!("{id} is not UTF-8 text, and an editor could damage it"))
+            .hint(format!("set its value from a file: {} --from-file FILE", type_at("update"))));
     }
     let (new, is_shortened) = edited(context, &editor, &known, &old)?;
     if new.expose() == old.expose() {
-        context.ui.say(&format!("not changed: {id}"));
-        context.ui.hint("an editor that returns before you are done has to be told to wait: EDITOR='code --wait'");
+        context.ui.say(&format!("did not change {id}"));
+        context.ui.hint("if your editor returns before you are done, make it wait: EDITOR='code --wait'");
         return Ok(());
     }
     if new.expose().is_empty() {
-        return Err(CommandError::new(Exit::Failed, "the file is empty now, and nothing was changed")
-            .hint(format!("for an empty value, say so: {} --value ''", type_at("update"))));
+        return Err(CommandError::new(Exit::Failed, "the edited file is empty, so nothing was changed")
+            .hint(format!("for an empty value: {} --value ''", type_at("update"))));
     }
     write(context, &mut vault, known, &new)?;
     let how = if is_shortened { ", without the newline at the end of the file" } else { "" };
@@ -84,8 +83,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     Ok(())
 }
 
-/// What the editor makes of the value, and whether a newline was taken off its end. On a terminal, what the secret cannot have
-/// is not lost: it can be edited again.
+/// Returns the edited value, and whether a newline was removed from its end. On a terminal, a value that the secret cannot have
+/// is not lost: the user can edit it again.
 fn edited(
     context: &Context<'_>,
     editor: &OsStr,
@@ -119,7 +118,7 @@ fn edited(
     }
 }
 
-/// Writes what was typed. On a terminal it is not lost while it can be written in another way, or later.
+/// Writes the new value. On a terminal, the user can try again in another way or later, so it is not lost.
 fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &SecretValue) -> Result<(), CommandError> {
     let mut there = There::As(known);
     loop {
@@ -141,9 +140,9 @@ fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &Secr
         context.tell(&told);
         let question;
         (question, there) = match (overtaken, there) {
-            (Some(metadata), _) => ("write what you typed over it?", There::As(*metadata)),
-            (None, There::As(known)) if is_missing => ("create it again, with what you typed?", There::Gone(known)),
-            (None, there) => ("try once more to write what you typed?", there),
+            (Some(metadata), _) => ("overwrite it with your version?", There::As(*metadata)),
+            (None, There::As(known)) if is_missing => ("create it again with your version?", There::Gone(known)),
+            (None, there) => ("try to write it again?", there),
         };
         if !prompt::confirm(question)? {
             return Err(CommandError::new(Exit::Failed, "nothing was changed").with_code(told.code()));
@@ -151,14 +150,14 @@ fn write(context: &Context<'_>, vault: &mut Vault, known: Metadata, value: &Secr
     }
 }
 
-/// What is known to be in the secret's place.
+/// The state of the secret that is overwritten.
 enum There {
     As(Metadata),
     /// Nothing any more.
     Gone(Metadata),
 }
 
-/// What was typed, and whether a newline was taken off its end.
+/// Returns the new value, and whether a newline was removed from its end.
 fn typed(old: &[u8], mut new: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec<u8>>, bool) {
     let is_added = new.ends_with(b"\n") && !old.ends_with(b"\n");
     if is_added {
@@ -170,16 +169,17 @@ fn typed(old: &[u8], mut new: Zeroizing<Vec<u8>>) -> (Zeroizing<Vec<u8>>, bool) 
     (new, is_added)
 }
 
-/// The user's editor, a shell's command line.
+/// Returns the user's editor, a command line for a shell.
 fn editor() -> Result<OsString, CommandError> {
     let variable = |name| inherited(name).filter(|value| !value.trim_ascii().is_empty());
     match variable("VISUAL").or_else(|| variable("EDITOR")) {
         Some(editor) => Ok(OsString::from_vec(editor.to_vec())),
         None if std::io::stdin().is_terminal() => Ok("vi".into()),
-        None => {
-            Err(CommandError::new(Exit::Usage, "there is no terminal for vi, and neither VISUAL nor EDITOR is set")
-                .hint("to give the secret a value without an editor: flyte-local update secret NAME"))
-        }
+        None => Err(CommandError::new(
+            Exit::Usage,
+            "no editor to start: VISUAL and EDITOR are not set, and vi needs a terminal",
+        )
+        .hint("set the value without an editor: flyte-local update secret NAME")),
     }
 }
 
@@ -195,11 +195,11 @@ fn command(spawner: &Spawner, editor: &OsStr, file: &Path) -> Command {
 fn no_memory(error: launch::DirectoryError) -> CommandError {
     CommandError::new(
         Exit::Failed,
-        "there is no memory to keep the value in while it is edited, and a disk is not used",
+        "found no directory in memory to edit the value in, and flyte-local does not write it to a disk",
     )
     .because(error.to_string())
-    .hint("set XDG_RUNTIME_DIR to a directory on a tmpfs that is yours, mode 0700")
-    .hint("or do without an editor: flyte-local update secret NAME")
+    .hint("set XDG_RUNTIME_DIR to a directory of mode 0700 on a tmpfs")
+    .hint("or set the value without an editor: flyte-local update secret NAME")
 }
 
 fn failed(error: &EditError) -> CommandError {
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newline_that_the_old_value_had_not_is_taken_off_once() {
+    fn an_added_newline_is_removed_once() {
         let typed = |old: &str, new: &str| {
             let (typed, is_shortened) = typed(old.as_bytes(), Zeroizing::new(new.as_bytes().to_vec()));
             (String::from_utf8(typed.to_vec()).expect("UTF-8"), is_shortened)

@@ -149,16 +149,16 @@ fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Varia
         if launch::changes_how_programs_load(&variable) && !args.allow_loader_variables {
             return Err(CommandError::new(
                 Exit::Failed,
-                format!("{variable} changes how programs load: secret {key} is not put there"),
+                format!("{variable} changes how programs load, so secret {key} cannot go there"),
             )
-            .hint(format!("give it another name: --secret {key}=VAR"))
-            .hint("or, if you mean it, add --allow-loader-variables"));
+            .hint(format!("choose another variable: --secret {key}=VAR"))
+            .hint("or, if you intend this, add --allow-loader-variables"));
         }
         let value = injector.variable(&key, scope)?;
         let other = variables.insert(variable.clone(), (key.clone(), value)).map(|(other, _)| other);
         if let Some(other) = other.filter(|other| *other != key) {
             return Err(CommandError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
-                .hint(format!("give one another name: --secret {key}=VAR")));
+                .hint(format!("choose another variable for one of them: --secret {key}=VAR")));
         }
     }
     Ok(variables)
@@ -166,7 +166,7 @@ fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Varia
 
 fn default_name(key: &SecretName) -> Result<String, CommandError> {
     default_variable(key).map(|name| name.to_string()).map_err(|_| {
-        CommandError::new(Exit::Failed, format!("secret {key} makes no variable name: it starts with a digit"))
+        CommandError::new(Exit::Failed, format!("secret {key} does not make a variable name: it starts with a digit"))
             .hint(format!("name the variable: --secret {key}=VAR"))
     })
 }

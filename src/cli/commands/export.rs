@@ -94,7 +94,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     Ok(())
 }
 
-/// Before a secret is opened.
+/// Checks the destination before a secret is opened.
 fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError> {
     if args.name.is_some() && args.format != ExportFormat::Kubernetes {
         return Err(CommandError::new(Exit::Usage, "--name is for --format kubernetes"));
@@ -111,11 +111,11 @@ fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError>
 }
 
 fn exists(path: &Path) -> CommandError {
-    CommandError::new(Exit::Exists, format!("there is a {} already, and nothing is replaced", path.display()))
+    CommandError::new(Exit::Exists, format!("{} already exists, and export does not overwrite it", path.display()))
         .hint("name another file")
 }
 
-/// Which secrets, by the scopes they are in.
+/// Returns the secrets to export, by scope.
 fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<SecretId>, CommandError> {
     let (project, domain) = (args.scope.project.clone(), args.scope.domain.clone());
     let mut ids = Vec::new();
@@ -135,7 +135,7 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
         let scope = Scope::new(project.clone(), domain.clone());
         if args.names.is_empty() {
             let listing = vault.list(&ScopeFilter { project, domain })?;
-            // The filter shows other scopes too, whose files are nothing to this one.
+            // The filter also lists other scopes, whose files do not matter here.
             let elsewhere = |error: &VaultError| matches!(error, VaultError::Refused { id, .. } if id.scope != scope);
             if let Some(refused) = listing.refused.into_iter().find(|error| !elsewhere(error)) {
                 return Err(refused.into());
@@ -152,10 +152,10 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
     };
     if let Some(name) = args.names.iter().find(|name| !ids.iter().any(|id| id.name == **name)) {
         return Err(CommandError::new(Exit::NotFound, format!("there is no secret {name} ({from})"))
-            .hint(format!("see what there is: {} get secret", context.command)));
+            .hint(format!("list the secrets: {} get secret", context.command)));
     }
     for name in left_out {
-        context.ui.say(&format!("flyte-local: left out {name}, an image pull secret; name it to have it"));
+        context.ui.say(&format!("flyte-local: left out {name}, an image pull secret; to export it, name it"));
     }
     if ids.is_empty() {
         context.ui.say(&format!("flyte-local: there are no secrets ({from})"));
@@ -169,7 +169,7 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
         ExportFormat::Json => json::render(secrets),
         ExportFormat::Shell => {
             let mut unfit = shell::render(secrets).err().unwrap_or_default();
-            let reason = "a variable of its name changes how programs load, and a shell would set it";
+            let reason = "a variable of this name changes how programs load, and a shell would set it";
             let is_told = |name: &SecretName, unfit: &[FormatError]| unfit.iter().any(|other| other.name == *name);
             for (name, _) in secrets.iter().filter(|(name, _)| changes_how_programs_load(name.as_str())) {
                 if !is_told(name, &unfit) {
@@ -185,15 +185,15 @@ fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizin
 fn unfit(unfit: Vec<FormatError>) -> CommandError {
     let error = CommandError::new(Exit::Failed, "cannot export: nothing was written");
     let error = unfit.iter().fold(error, |error, unfit| error.because(unfit.to_string()));
-    error.hint("name the others, or take another format: kubernetes holds any bytes, as base64")
+    error.hint("name the other secrets, or choose another format: kubernetes holds any bytes, as base64")
 }
 
 fn tell(context: &Context<'_>, args: &Args, secrets: &[(SecretName, SecretValue)]) {
     let is_expanded = |value: &SecretValue| std::str::from_utf8(value.expose()).is_ok_and(dotenv::is_expanded);
     for (name, _) in secrets.iter().filter(|(_, value)| args.format == ExportFormat::Dotenv && is_expanded(value)) {
-        context.ui.say(&format!(
-            "flyte-local: {name} has a ${{…}}: python-dotenv reads it as it is only with interpolate=False"
-        ));
+        context
+            .ui
+            .say(&format!("flyte-local: {name} contains ${{…}}: python-dotenv keeps it only with interpolate=False"));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cli::table::{self, Cell, Column, Layout, Row};
 Examples:
   flyte-local create identity
   flyte-local create identity --passphrase")]
-pub(crate) struct CreateArgs {
+pub(crate) struct CreateIdentityArgs {
     /// Protect a new identity with a passphrase, which is prompted for
     #[arg(long)]
     passphrase: bool,
@@ -26,7 +26,7 @@ pub(crate) struct CreateArgs {
 /// Show your public keys
 ///
 /// Public keys are not secret. Send them to the user who shares a vault with you, in a way that no one can change
-/// them. That user adds the recipient with `create recipient`, so that you can read secrets, and the author with
+/// them. The user then adds the recipient with `create recipient`, so that you can read secrets, and the author with
 /// `update vault --trust-author`, so that your values are accepted.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -34,20 +34,20 @@ Examples:
   flyte-local get identity
   flyte-local --identity ~/.ssh/id_ed25519 get identity
   flyte-local --output-format json get identity")]
-pub(crate) struct GetArgs {}
+pub(crate) struct GetIdentityArgs {}
 
-pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CommandError> {
+pub(crate) fn create(context: &Context<'_>, args: CreateIdentityArgs) -> Result<(), CommandError> {
     context.require_outside_of_vault()?;
     // Each of the two has a place, or none is made.
     let (places, _) = (context.identity_places()?, context.author_path()?);
     let (_, made) = new_identity::make(context, &places, args.passphrase)?;
     let (_, made_key) = context.author_key()?;
     new_identity::tell(context, &places, made, made_key)?;
-    context.ui.say("For the public keys, which somebody adds to a vault: flyte-local get identity");
+    context.ui.say("To show the public keys, for the owner of a vault to add: flyte-local get identity");
     Ok(())
 }
 
-pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
+pub(crate) fn get(context: &Context<'_>, GetIdentityArgs {}: GetIdentityArgs) -> Result<(), CommandError> {
     let recipient = |(key, place)| PublicKey { what: "recipient", key, place };
     let mut keys: Vec<_> = context.identities()?.keys()?.into_iter().map(recipient).collect();
     match context.read_author_file()? {
@@ -55,7 +55,7 @@ pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), Comm
             let place = context.author_path()?.display().to_string();
             keys.push(PublicKey { what: "author", key: key.author().to_string(), place });
         }
-        None => context.ui.hint("there is no signing key yet; to make one: flyte-local create identity"),
+        None => context.ui.hint("there is no signing key yet; to create one: flyte-local create identity"),
     }
     table::print(context.ui, context.output_format, &keys)
 }

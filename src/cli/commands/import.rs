@@ -92,11 +92,11 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let kept = plan.count(ImportAction::Keep);
     if kept > 0 {
         let message = match kept {
-            1 => "one secret has another value, and was left alone".to_owned(),
-            _ => format!("{kept} secrets have other values, and were left alone"),
+            1 => "one secret has a different value and was left unchanged".to_owned(),
+            _ => format!("{kept} secrets have different values and were left unchanged"),
         };
         return Err(CommandError::new(Exit::Exists, message)
-            .hint("to change them: --overwrite; to pass them over, name the others: --only VAR"));
+            .hint("to overwrite: add --overwrite; to skip, name the others: --only VAR"));
     }
     let all_is_there = !args.dry_run && selection.only.is_empty() && !plan.steps.is_empty();
     if let Some(file) = source.plaintext().filter(|_| all_is_there) {
@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     Ok(())
 }
 
-/// Writes what the plan says, one secret after another.
+/// Carries out the plan, one secret after another.
 fn write(context: &Context<'_>, vault: &mut Vault, plan: &ImportPlan) -> Result<(), CommandError> {
     let steps: Vec<&ImportStep> = plan.steps.iter().filter(|step| step.action.writes()).collect();
     let progress = Progress::start(context.ui, steps.len(), "importing");
@@ -120,8 +120,8 @@ fn write(context: &Context<'_>, vault: &mut Vault, plan: &ImportPlan) -> Result<
         });
         written.map_err(|error| {
             let error = CommandError::from(error);
-            let before = format!("of {} secrets, {done} were written before it", steps.len());
-            error.because(before).hint("type the same again: it goes on where it stopped")
+            let before = format!("{done} of {} secrets were written before the error", steps.len());
+            error.because(before).hint("run the same command again to continue")
         })?;
         progress.step();
     }

@@ -8,7 +8,7 @@ use crate::cli::notices;
 use crate::cli::paths::real;
 use flyte_local::vault::{NamedAuthor, NamedRecipient, NewVault, StateDirectory, Vault, VaultError, VaultOptions};
 
-/// What the maker of a vault is called in it.
+/// The name of a new vault's first recipient.
 const OWNER: &str = "owner";
 
 /// Create a vault and an identity that opens it
@@ -42,7 +42,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let (vault_path, places) = (context.vault_path()?, context.identity_places()?);
     let (_, state) = (context.author_path()?, context.state_path()?);
-    // Looked at first, so that no identity is made for a vault that is not.
+    // Check this first, so that no identity is created without its vault.
     let options = VaultOptions { permissions: permissions()?, ..VaultOptions::new(StateDirectory::Ignored) };
     match options.open(vault_path) {
         Err(VaultError::Missing { .. }) => {}
@@ -51,7 +51,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         Ok(_) => return Err(VaultError::Exists { path: vault_path.to_owned() }.into()),
     }
     context.require_outside_of_vault()?;
-    // The identity comes before the vault: a vault that nobody can open is worse than none.
+    // Create the identity first: a vault that cannot be opened is worse than none.
     let (recipients, made) = new_identity::make(context, &places, args.passphrase)?;
     let owner = |key| NamedRecipient { name: OWNER.to_owned(), key };
     let owners = recipients.into_iter().map(owner).collect();

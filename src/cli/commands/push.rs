@@ -90,7 +90,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandError> {
     if !args.dry_run && !args.yes && !std::io::stdin().is_terminal() {
-        let error = CommandError::new(Exit::Usage, "there is no terminal to ask on whether to send");
+        let error = CommandError::new(Exit::Usage, "standard input is not a terminal to ask for confirmation on");
         return Err(error.hint("to send without a question: --yes").hint("to see what would be sent: --dry-run"));
     }
     args.names.sort();
@@ -118,7 +118,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     if args.dry_run {
         context.ui.say(&plan.forecast());
     } else if plan.count_sent() == 0 {
-        context.ui.say("nothing is to be sent");
+        context.ui.say("there is nothing to send");
     } else {
         // The endpoint may be of a file of others.
         if !args.yes && !prompt::confirm(&format!("{} at {}?", plan.question(), harmless(&about.endpoint)))? {
@@ -128,20 +128,20 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
         context.ui.say(&sent.summary(plan.count(PushAction::Skip)));
     }
     if plan.count(PushAction::Skip) > 0 {
-        context.ui.say("what is there was left alone, whatever its value: the cluster gives none back to compare with");
-        context.ui.hint("to give it the vault's values: --update");
+        context.ui.say("existing secrets were left unchanged: a cluster does not give values back to compare");
+        context.ui.hint("to overwrite them with the vault's values: --update");
     }
     sent.report(context, &plan)
 }
 
-/// The secrets to send, and their types.
+/// Returns the secrets to send, and their types.
 fn chosen(vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CommandError> {
     let ScopeArgs { project, domain } = &args.scope;
     if args.names.is_empty() {
         let filter = ScopeFilter { project: project.clone(), domain: domain.clone() };
         let listing = vault.list(&filter)?;
         return match listing.refused.into_iter().next() {
-            Some(refused) => Err(CommandError::from(refused).hint("or name those to send")),
+            Some(refused) => Err(CommandError::from(refused).hint("or name the secrets to send")),
             None => Ok(listing.secrets),
         };
     }
@@ -169,14 +169,14 @@ fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Res
     connected.map_err(|error| failure::unconnected(error, interpreter, context))
 }
 
-/// What the SDK says of the cluster, and whose SDK that is: both get the values.
+/// Introduces the cluster and the SDK, which both get the values.
 fn introduced(about: &About, interpreter: &Interpreter) -> String {
     let mut line = format!("the cluster is {}", about.endpoint);
     if let Some(organization) = &about.organization {
         line.push_str(&format!(", organization {organization}"));
     }
     if let Some(config) = &about.config {
-        line.push_str(&format!(", with the configuration {}", config.display()));
+        line.push_str(&format!(", using the configuration {}", config.display()));
     }
     line.push_str(&format!("\nthrough the Flyte SDK of {}", interpreter.program.display()));
     line

@@ -15,7 +15,7 @@ use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
 use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 
-/// Far more than anybody's keys.
+/// Far more than the keys of any user.
 const MAX_KEYS_BYTES: usize = 1 << 20;
 
 /// Add a recipient, who can then open all secrets
@@ -30,7 +30,7 @@ Examples:
   flyte-local create recipient age1… --name alice
   flyte-local create recipient 'ssh-ed25519 AAAA…' --name alice
   flyte-local create recipient --from-file alice.pub --name alice")]
-pub(crate) struct CreateArgs {
+pub(crate) struct CreateRecipientArgs {
     /// The public key
     key: Option<String>,
     /// The recipient's name in vault.toml
@@ -49,7 +49,7 @@ pub(crate) struct CreateArgs {
 Examples:
   flyte-local get recipient
   flyte-local --output-format json get recipient")]
-pub(crate) struct GetArgs {}
+pub(crate) struct GetRecipientsArgs {}
 
 /// Remove a recipient from the vault
 ///
@@ -61,12 +61,12 @@ pub(crate) struct GetArgs {}
 Examples:
   flyte-local delete recipient bob
   flyte-local delete recipient age1…")]
-pub(crate) struct DeleteArgs {
+pub(crate) struct DeleteRecipientArgs {
     /// The recipient's name, for all its keys, or one public key
     name: String,
 }
 
-pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), CommandError> {
+pub(crate) fn create(context: &Context<'_>, args: CreateRecipientArgs) -> Result<(), CommandError> {
     require_name(&args.name)?;
     let keys = match (&args.key, &args.from_file) {
         (Some(key), _) => vec![parse(key)?],
@@ -83,14 +83,16 @@ pub(crate) fn create(context: &Context<'_>, args: CreateArgs) -> Result<(), Comm
     }
     let count = vault.recipients().iter().filter(|known| known.name == args.name).count();
     if count > keys.len() {
-        context.ui.say(&format!("{count} keys are called {:?} now: delete recipient removes them together", args.name));
+        context
+            .ui
+            .say(&format!("{count} keys now have the name {:?}: delete recipient removes them together", args.name));
     }
     let rekeyed = reencrypt::rekey(context, &mut vault, &identities);
     reencrypt::tell_others(context, &vault);
     rekeyed
 }
 
-pub(crate) fn get(context: &Context<'_>, GetArgs {}: GetArgs) -> Result<(), CommandError> {
+pub(crate) fn get(context: &Context<'_>, GetRecipientsArgs {}: GetRecipientsArgs) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
     let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
     let rows: Vec<_> = vault.recipients().iter().map(row).collect();
@@ -112,7 +114,7 @@ impl Row for RecipientRow {
     }
 }
 
-pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), CommandError> {
+pub(crate) fn delete(context: &Context<'_>, args: DeleteRecipientArgs) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let own = identities.usable();
@@ -124,29 +126,28 @@ pub(crate) fn delete(context: &Context<'_>, args: DeleteArgs) -> Result<(), Comm
     let rekeyed = reencrypt::rekey(context, &mut vault, &identities);
     for author in vault.authors().iter().filter(|author| removed.iter().any(|known| known.name == author.name)) {
         context.ui.say(&format!(
-            "{:?} is an author still, whose values are read; to take them out of the authors too: {} update vault --distrust-author {}",
+            "{:?} is still a trusted author; to stop trusting them: {} update vault --distrust-author {}",
             author.name, context.command, author.key
         ));
     }
     reencrypt::tell_others(context, &vault);
     let secrets = vault.list(&ScopeFilter { project: None, domain: None })?.secrets;
     if !secrets.is_empty() {
-        context
-            .ui
-            .say("what was encrypted to them before stays readable to them in every copy, backup and repository.");
-        context.ui.say("so change these where they are used, and then here, with update secret:");
+        context.ui.say("They can still read these secrets in every copy, backup and repository.");
+        context.ui.say("Change each of them where it is used, and then here with update secret:");
         listing::print(context, &secrets)?;
     }
     rekeyed
 }
 
-/// Whoever was stopped here types the same again: what is left to do then is told.
+/// Adds a hint to re-encrypt, for a user who repeats an interrupted command.
 fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> CommandError {
     let is_done = matches!(error, VaultError::RecipientExists { .. } | VaultError::RecipientMissing { .. });
     let refused = CommandError::from(error);
     match vault.encryption().map_or(0, |found| found.outdated.len()) {
-        outdated if is_done && outdated > 0 => refused
-            .hint(format!("to encrypt anew what is not for the vault's recipients yet: {} rekey", context.command)),
+        outdated if is_done && outdated > 0 => {
+            refused.hint(format!("re-encrypt the secrets that are out of date: {} rekey", context.command))
+        }
         _ => refused,
     }
 }
@@ -154,8 +155,8 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> Co
 fn parse(text: &str) -> Result<Recipient, CommandError> {
     let text = text.trim();
     if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") {
-        let error = CommandError::new(Exit::Usage, "one key is taken, and there is more than one line");
-        return Err(error.hint("for several keys, write them into a file: --from-file FILE"));
+        let error = CommandError::new(Exit::Usage, "this option takes one key, and there are several lines");
+        return Err(error.hint("to add several keys, write them into a file: --from-file FILE"));
     }
     text.parse().map_err(refused)
 }
@@ -165,18 +166,18 @@ fn refused(error: RecipientError) -> CommandError {
     if error == RecipientError::PrivateKey {
         return refused
             .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
-            .hint("take this one out of your shell's history, and out of use wherever it may have been seen");
+            .hint("remove this one from your shell's history, and stop using it if anyone may have seen it");
     }
     match error {
         RecipientError::Unsupported(_) => refused.hint(ANOTHER_KEY),
-        _ => refused.hint("the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
+        _ => refused.hint("print the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
     }
 }
 
-/// For whoever has only keys of kinds that age does not encrypt to.
-const ANOTHER_KEY: &str = "have its owner make another one: flyte-local create identity, or ssh-keygen -t ed25519";
+/// A hint for keys of kinds that age cannot encrypt to.
+const ANOTHER_KEY: &str = "ask its owner to create another one: flyte-local create identity, or ssh-keygen -t ed25519";
 
-/// The keys of a file. Those of a kind that age cannot encrypt to are passed over, and told.
+/// Reads the keys of a file. Keys of a kind that age cannot encrypt to are skipped with a notice.
 fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CommandError> {
     let bytes = read_users_file(path, MAX_KEYS_BYTES)?
         .ok_or_else(|| CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
@@ -195,28 +196,28 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
             return Err(refused(RecipientError::Unknown).because(place()));
         }
         match key.parse::<Recipient>() {
-            // It does not stand for a person, but for whom that authority will name.
+            // It is not a user's key, but one that certifies others.
             Ok(_) if options.split(',').any(|option| option.eq_ignore_ascii_case("cert-authority")) => {
-                context.ui.say(&format!("passed over {}: the key of a certificate authority", place()));
+                context.ui.say(&format!("skipped {}: the key of a certificate authority", place()));
             }
             Ok(key) if keys.contains(&key) => {}
             Ok(key) => keys.push(key),
             Err(error @ RecipientError::Unsupported(_)) => {
-                context.ui.say(&format!("passed over {}: {error}", place()));
+                context.ui.say(&format!("skipped {}: {error}", place()));
             }
             Err(error) => return Err(refused(error).because(place())),
         }
     }
     if keys.is_empty() {
         // As of a key that is given as an argument.
-        let message = format!("there is no key in {} to encrypt to", path.display());
+        let message = format!("{} has no key that age can encrypt to", path.display());
         return Err(CommandError::new(Exit::Usage, message).hint(ANOTHER_KEY));
     }
     Ok(keys)
 }
 
-/// The options of a line of `authorized_keys`, and what follows them, as sshd(8) tells them apart: options end at the first blank
-/// outside of quotes, in which a backslash takes a quote its meaning. A line that begins with a key has none.
+/// Splits a line of `authorized_keys` into its options and the rest, as sshd(8) does: options end at the first blank outside
+/// quotes, in which a backslash escapes a quote. A line that begins with a key has no options.
 fn split_options(line: &str) -> (&str, &str) {
     let is_key =
         ["age1", "ssh-", "ecdsa-", "sk-", "AGE-SECRET-KEY-", "-----BEGIN"].iter().any(|start| line.starts_with(start));
@@ -232,8 +233,8 @@ fn split_options(line: &str) -> (&str, &str) {
     }
 }
 
-/// Whether this is what sshd(8) takes before a key, by its first option: else the line is of another kind of file, as
-/// `known_hosts`, whose keys are no person's.
+/// Tells by the first option whether this is what sshd(8) accepts before a key. If not, the line is from another kind of file,
+/// such as `known_hosts`, whose keys belong to hosts.
 fn is_options(options: &str) -> bool {
     const OTHERS: [&str; 18] = [
         "",

@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     if args.dry_run {
         let found = context.open_vault()?.encryption()?;
         listing::print_ids(context, &found.outdated)?;
-        context.ui.say(&format!("{} to be encrypted anew, {} as they should be", found.outdated.len(), found.current));
+        context.ui.say(&format!("{} to re-encrypt, {} up to date", found.outdated.len(), found.current));
         return reencrypt::report(context, found.refused);
     }
     let mut vault = context.open_vault_to_write()?;

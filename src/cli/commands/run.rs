@@ -17,7 +17,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::files::User;
 use crate::cli::hidden;
 use crate::cli::inject::{Injector, Mount};
-use crate::cli::interpreter::{self, Typed, cannot_start, explain, not_python};
+use crate::cli::interpreter::{self, TypedCommand, cannot_start, explain, not_python};
 use dry_run::Survey;
 use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
@@ -109,7 +109,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let spawner = context.spawner();
     let interpreter = interpreter::find(spawner, args.python, job.file())?;
     let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
-    let typed = Typed { run, verb: "run", file: job.file().map(Path::to_owned) };
+    let typed = TypedCommand { run, verb: "run", file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
     let watchlist = Watchlist::new();
     let injector = Injector::open(context, User::Task, mount, watchlist.clone())?;
@@ -149,18 +149,18 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         surroundings,
     )?;
     match (surveyed.try_recv(), ended) {
-        // Where the import failed, it may be for a secret that is missing.
+        // If the import failed, a missing secret may be the reason.
         (Ok(rows), ended) => dry_run::report(context, rows).map(|()| ExitCode::from(ended.exit_code())),
-        (Err(_), Ended::Code(0)) => Err(CommandError::new(Exit::Failed, "the file exited while it was imported")),
+        (Err(_), Ended::Code(0)) => Err(CommandError::new(Exit::Failed, "the file exited during its import")),
         (Err(_), ended) => Ok(ExitCode::from(ended.exit_code())),
     }
 }
 
-/// Runs the interpreter with its bootstrap, to its end; how it ended, and where Flyte keeps what the run made.
+/// Runs the interpreter with its bootstrap; returns how it ended, and where Flyte keeps its results.
 fn execute(
     spawner: &Spawner,
     interpreter: &Interpreter,
-    typed: &Typed,
+    typed: &TypedCommand,
     started: io::Result<(Broker, Command)>,
     surroundings: Surroundings<'_>,
 ) -> Result<(Ended, BTreeSet<PathBuf>), CommandError> {
@@ -185,18 +185,19 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool)
     let path = Path::new(file);
     if file.starts_with('-') && !path.exists() {
         let option = file.split('=').next().unwrap_or_default();
-        return Err(CommandError::new(Exit::Usage, format!("run has no option {option}")).hint("see run --help"));
+        return Err(CommandError::new(Exit::Usage, format!("run has no option {option}"))
+            .hint("see the options: flyte-local run --help"));
     }
     if path.is_dir() {
         let error = CommandError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));
-        return Err(error.hint("run a module or a package of it with -m"));
+        return Err(error.hint("run a module or a package with -m"));
     }
     if !path.exists() {
         return Err(CommandError::new(Exit::NotFound, format!("there is no file {file}")));
     }
     let (project, domain) = (chosen.project.clone().map(String::from), chosen.domain.clone().map(String::from));
     if dry_run {
-        // What follows a task is for the task, and this one does not run.
+        // The arguments after a task are for the task, which a dry run does not start.
         let task = arguments.first().filter(|argument| !argument.starts_with('-')).cloned();
         return Ok(Job::Survey { file: file.clone(), task, project, domain });
     }

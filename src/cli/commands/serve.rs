@@ -60,7 +60,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let port = args.port.unwrap_or(if args.command.is_empty() { DEFAULT_PORT } else { 0 });
     let server = Server::bind(port).map_err(|error| {
         let error = CommandError::from_io(&format!("serve on port {port}"), &error);
-        error.hint("choose another one: --port N, or --port 0 for any that is free")
+        error.hint("choose another port: --port N, or --port 0 for a free one")
     })?;
     let endpoint = format!("dns:///{}", server.address());
     let logs = args.log || args.command.is_empty();
@@ -68,11 +68,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let failed = |error| CommandError::from_io("serve", &error);
     let Some((program, arguments)) = args.command.split_first() else {
         context.ui.data(format!("{endpoint}\n").as_bytes())?;
-        context.ui.say(&format!("serving {} to you; to stop: Ctrl-C", vault.path().display()));
+        context.ui.say(&format!("serving {} to your user only; stop with Ctrl-C", vault.path().display()));
         context.ui.hint(&format!("in another terminal: flyte --endpoint {endpoint} --insecure get secret"));
         let variables = environment(&endpoint).into_iter().filter(|(name, _)| is_proxied() || !NO_PROXY.contains(name));
         let variables = variables.map(|(name, value)| format!(" {name}={}", quoted(Path::new(&value))));
-        context.ui.hint(&format!("or, for all it starts: export{}; unset {API_KEY}", variables.collect::<String>()));
+        context.ui.hint(&format!(
+            "or, for everything that a shell starts: export{}; unset {API_KEY}",
+            variables.collect::<String>()
+        ));
         return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
     };
     let mut command = context.spawner().command(program);
@@ -85,7 +88,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     }
 }
 
-/// What leads the SDK to an endpoint.
+/// Returns the variables that lead the SDK to an endpoint.
 fn environment(endpoint: &str) -> Vec<(&'static str, OsString)> {
     // It looks there before it looks into any configuration file.
     let mut variables = vec![("FLYTE_ADMIN_ENDPOINT", endpoint.into()), ("FLYTE_ADMIN_INSECURE", "true".into())];
@@ -97,13 +100,13 @@ fn environment(endpoint: &str) -> Vec<(&'static str, OsString)> {
     variables
 }
 
-/// It says where a cluster is, and how to be let in there; the SDK takes its word rather than the endpoint's.
+/// It names a cluster and its credentials, and overrides the endpoint in the SDK.
 const API_KEY: &str = "FLYTE_API_KEY";
 
 /// A configuration file of Flyte's.
 const CONFIG: &str = "FLYTECTL_CONFIG";
 
-/// Whether the SDK finds a configuration file wherever it is started.
+/// Tells whether the SDK finds a configuration file in any working directory.
 fn is_flyte_configured() -> bool {
     let home = BaseDirs::new();
     let at_home =
@@ -111,16 +114,16 @@ fn is_flyte_configured() -> bool {
     ["UCTL_CONFIG", CONFIG].into_iter().any(|name| given(name).is_some()) || at_home(".union") || at_home(".flyte")
 }
 
-/// The hosts to which no proxy leads. Programs differ in which of the first two they read; gRPC's own goes before both.
+/// The hosts to which no proxy leads. Programs differ in which of the first two they read; gRPC's own overrides both.
 const NO_PROXY: [&str; 3] = ["NO_PROXY", "no_proxy", "no_grpc_proxy"];
 
-/// Whether anything leads clients to a proxy.
+/// Tells whether a variable leads clients to a proxy.
 fn is_proxied() -> bool {
     const PROXIES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "grpc_proxy", "GRPC_PROXY"];
     PROXIES.into_iter().any(|name| given(name).is_some())
 }
 
-/// The hosts that are there, and the loopback: else a proxy would get the values.
+/// Adds the loopback to the hosts without a proxy: otherwise a proxy would get the values.
 fn without_proxy() -> Vec<(&'static str, OsString)> {
     let [upper, lower, grpc] = NO_PROXY.map(given);
     let (own, other) = (upper.clone().or(lower.clone()), lower.or(upper));
@@ -132,19 +135,19 @@ fn without_proxy() -> Vec<(&'static str, OsString)> {
     NO_PROXY.into_iter().zip(hosts).filter_map(|(name, hosts)| Some((name, with_loopback(hosts?)))).collect()
 }
 
-/// What is in a variable, if that is anything.
+/// Returns the value of a variable that is not empty.
 fn given(name: &str) -> Option<OsString> {
     use std::os::unix::ffi::OsStringExt;
     inherited(name).filter(|value| !value.is_empty()).map(|value| OsString::from_vec(value.to_vec()))
 }
 
-/// Tells the user what is asked for.
+/// Prints the calls for the user.
 struct Log {
     ui: Ui,
     command: String,
-    /// Whether also what went well.
+    /// Set if successful calls are logged too.
     logs: bool,
-    /// What was told already of what a page or a damaged file could have told again and again.
+    /// Lines that were printed already. A web page or a damaged file could repeat them endlessly.
     told: Mutex<BTreeSet<String>>,
 }
 
@@ -160,11 +163,9 @@ impl Host for Log {
                 let about = about.map(|about| format!(" {about}")).unwrap_or_default();
                 format!("{method}{about}: {}", failed.unwrap_or("done"))
             }
-            Event::LeftOut(error) => format!("not in the list: {}", self.explain(error)),
+            Event::LeftOut(error) => format!("left out of the list: {}", self.explain(error)),
             Event::Stranger(Some(user)) => format!("refused a connection of user {user}"),
-            Event::Stranger(None) => {
-                "refused a connection that was closed already, or is nobody's to be found".to_owned()
-            }
+            Event::Stranger(None) => "refused a connection whose owner is unknown; it may be closed already".to_owned(),
             Event::Refused(reason) => format!("refused a request: {reason}"),
         };
         let is_known =

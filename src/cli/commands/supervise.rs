@@ -7,7 +7,7 @@ use crate::cli::error::CommandError;
 use crate::cli::hidden;
 use flyte_local::launch;
 
-/// Whether these arguments, after the program's name, ask for it.
+/// Tells whether these arguments, after the program's name, ask for it.
 pub(crate) fn is_asked_for(arguments: &[OsString]) -> bool {
     arguments.get(1).is_some_and(|argument| argument == hidden::SUPERVISE)
 }

@@ -7,7 +7,7 @@ use crate::cli::span::Span;
 /// Unlock passphrase-protected identities for a while
 ///
 /// Keeps them in your kernel keyring, so that you are not prompted for their passphrases until the time is up, `lock`
-/// drops them, or the machine restarts. Until then every process of yours can read them, including the tasks of a
+/// drops them, or the machine restarts. Until then all your processes can read them, including the tasks of a
 /// run. For an OpenSSH key, the passphrase is kept. Linux only.
 #[derive(clap::Args)]
 #[command(after_help = "\

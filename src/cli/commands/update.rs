@@ -13,6 +13,8 @@ use flyte_local::vault::Vault;
 /// The secret must exist in the scope that -p and -d name; without them, in the organization. With --adopt the value
 /// stays and gets your signature in place of its author's, so look at the value first.
 #[derive(clap::Args)]
+#[command(mut_arg("project", |arg| arg.help("The secret's project [default: none]")))]
+#[command(mut_arg("domain", |arg| arg.help("The secret's domain [default: none]")))]
 #[command(after_long_help = "\
 Examples:
   flyte-local update secret my_secret                prompts for the value
@@ -50,12 +52,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let known = known.map_err(|error| CommandError::from(error).or_elsewhere(&vault, &id, VERB))?;
     let secret_type = known.secret_type;
     if args.secret_type.is_some_and(|given| given != secret_type) {
-        let error =
-            CommandError::new(Exit::Failed, format!("{id} is of type {secret_type}, which an update does not change"));
-        let flags = scope_flags(&id.scope);
-        return Err(
-            error.hint(format!("delete it, and create it anew: {} delete secret {}{flags}", context.command, id.name))
+        let error = CommandError::new(
+            Exit::Failed,
+            format!("{id} has type {secret_type}, and an update cannot change the type"),
         );
+        let flags = scope_flags(&id.scope);
+        return Err(error
+            .hint(format!("delete it, then create it again: {} delete secret {}{flags}", context.command, id.name)));
     }
     let value = args.value.read(context.ui, context.spawner(), &id.name, secret_type)?;
     vault.writer().and_then(|mut writer| writer.update_secret(&id, &value))?;

@@ -44,8 +44,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let before = context.read_identity_place(&origin)?.ok_or_else(|| none_at(&origin))?;
     let file = origin.parse(&before)?;
     if file.is_open_ssh() {
-        let error = CommandError::new(Exit::Failed, format!("{origin} is a key of OpenSSH's"));
-        return Err(error.hint(format!("change its passphrase there: ssh-keygen -p -f {}", quoted(path))));
+        let error = CommandError::new(Exit::Failed, format!("{origin} is an OpenSSH key"));
+        return Err(error.hint(format!("change its passphrase with OpenSSH: ssh-keygen -p -f {}", quoted(path))));
     }
     if args.rotate {
         return rotate::rotate(context, &origin, &before, &file);
@@ -77,7 +77,7 @@ fn only_file(context: &Context<'_>) -> Result<IdentityPlace, CommandError> {
         (Some(IdentityPlace::Variable), true) => {
             Err(CommandError::new(Exit::Usage, format!("{} is a variable, not a file", IdentityPlace::Variable)))
         }
-        _ => Err(CommandError::new(Exit::Usage, "several identities are in use, and one is to be changed")
+        _ => Err(CommandError::new(Exit::Usage, "several identities are in use, and this command changes only one")
             .hint("name it: --identity FILE")),
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
                 .collect::<Vec<_>>(),
         };
         lines.iter().for_each(|line| context.ui.say(line));
-        // One that is new was shown, as its first use was told.
+        // The first-use notice has shown a new vault already.
         let is_new = args.accept && vault.is_new();
         context.ui.say(if lines.is_empty() && !is_new { "nothing had changed" } else { "accepted" });
         return Ok(());
@@ -104,11 +104,11 @@ fn distrust(context: &Context<'_>, name: &str) -> Result<(), CommandError> {
     }
     reencrypt::tell_others(context, &vault);
     for id in &signed {
-        context.ui.say(&format!("what they signed is refused from now on: {id}"));
+        context.ui.say(&format!("this secret is now refused, because they signed it: {id}"));
     }
     if let Some(SecretId { name, scope }) = signed.first() {
         let adopt = format!("{} update secret {name}{} --adopt", context.command, scope_flags(scope));
-        context.ui.hint(&format!("to make one yours, once you have looked at it: {adopt}"));
+        context.ui.hint(&format!("to sign one yourself after checking its value: {adopt}"));
     }
     Ok(())
 }

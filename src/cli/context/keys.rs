@@ -14,19 +14,20 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 impl Context<'_> {
-    /// That what opens the vault, signs it or remembers it is not in the hands of whoever can write it.
+    /// Checks that the identities, the signing key and the state directory are outside the vault, so that other users who can
+    /// write the vault cannot change them.
     pub(crate) fn require_outside_of_vault(&self) -> Result<(), CommandError> {
         let vault = real(self.vault_path()?)?;
         let is_known = !self.identities.is_empty() || self.default_identity.path.is_some();
         let identities = if is_known { self.identity_places()? } else { Vec::new() };
         let identities = identities.iter().filter_map(IdentityPlace::path);
-        let identities = identities.map(|path| (path, "the identity that opens it", NAME_AN_IDENTITY));
-        let places = [(&self.author, "the key that signs it"), (&self.state, "what this machine remembers of it")];
+        let identities = identities.map(|path| (path, "your identity", NAME_AN_IDENTITY));
+        let places = [(&self.author, "your signing key"), (&self.state, "the state directory")];
         let places = places.iter().filter_map(|(place, what)| Some((place.path.as_deref()?, *what, place.option)));
         for (path, what, option) in identities.chain(places) {
             if real(path)?.starts_with(&vault) {
-                let message = format!("{}, {what}, would lie in the vault", path.display());
-                return Err(CommandError::new(Exit::Usage, message).hint(format!("name another place with {option}")));
+                let message = format!("{}, {what}, would be inside the vault", path.display());
+                return Err(CommandError::new(Exit::Usage, message).hint(format!("name another path with {option}")));
             }
         }
         Ok(())
@@ -36,29 +37,29 @@ impl Context<'_> {
         self.author.get()
     }
 
-    /// The user's name for themselves as an author.
+    /// Returns the user's name as an author.
     pub(crate) fn user_name(&self) -> String {
         let name = |variable| inherited(variable).and_then(|name| String::from_utf8(name.to_vec()).ok());
         let named = name("USER").or_else(|| name("LOGNAME")).filter(|name| !name.is_empty());
         named.unwrap_or_else(|| "me".to_owned())
     }
 
-    /// The key that signs what the user writes, made where there is none; whether it was made.
+    /// Returns the signing key, created if there is none, and whether it is new.
     pub(crate) fn author_key(&self) -> Result<(AuthorKey, bool), CommandError> {
         if let Some(key) = self.read_author_file()? {
             return Ok((key, false));
         }
         let path = self.author_path()?;
         let key = AuthorKey::generate().map_err(|error| {
-            CommandError::new(Exit::Failed, format!("cannot make a key for {}", path.display()))
+            CommandError::new(Exit::Failed, format!("cannot create a key for {}", path.display()))
                 .because(error.to_string())
         })?;
         let made = self.write_key_file(path, key.to_file(&self.now()).as_bytes())?;
-        // What counts is what lies on the disk, should another process have been faster.
+        // Another process may have been faster: use the file on the disk.
         Ok((self.read_author_file()?.unwrap_or(key), made))
     }
 
-    /// The user's signing key; `None` where there is no file.
+    /// Reads the signing key; `None` if there is no file.
     pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CommandError> {
         let path = self.author_path()?;
         let Some(bytes) = read_key_file(path)? else { return Ok(None) };
@@ -67,7 +68,7 @@ impl Context<'_> {
         parsed.map_err(|error| CommandError::new(Exit::Failed, format!("{}: {error}", path.display())))
     }
 
-    /// Writes a key into a new file; `false` if it is there by now.
+    /// Writes a key into a new file; `false` if the file exists.
     pub(crate) fn write_key_file(&self, path: &Path, bytes: &[u8]) -> Result<bool, CommandError> {
         let (directory, name) = split(path)
             .ok_or_else(|| CommandError::new(Exit::Usage, format!("{} is not a file name", path.display())))?;
@@ -77,7 +78,7 @@ impl Context<'_> {
         }
     }
 
-    /// Where identities are: the places that the nearest level names, of the options, the variables, the configuration, and
+    /// Returns the places of identities. They come from the first of these that names any: options, variables, the configuration,
     /// the default.
     pub(crate) fn identity_places(&self) -> Result<Vec<IdentityPlace>, CommandError> {
         if !self.identities.is_empty() {
@@ -100,18 +101,18 @@ impl Context<'_> {
         Ok(vec![IdentityPlace::File(self.default_identity.get()?.to_owned())])
     }
 
-    /// The identities that open the vault, of which some may be locked.
+    /// Returns the user's identities, of which some may be locked.
     pub(crate) fn identities(&self) -> Result<UserIdentities, CommandError> {
         let places = self.identity_places()?;
         self.read_identities(&places)?.ok_or_else(|| none_at(&places[0]))
     }
 
-    /// Those in these places; `None` where there is nothing at any of them.
+    /// Reads the identities in these places; `None` if all of them are empty.
     pub(crate) fn read_identities(&self, places: &[IdentityPlace]) -> Result<Option<UserIdentities>, CommandError> {
         UserIdentities::read(places, permissions()?, &self.passphrases)
     }
 
-    /// The bytes in a place of identities; `None` where there is nothing.
+    /// Reads the bytes in a place of identities; `None` if there is nothing.
     pub(crate) fn read_identity_place(
         &self,
         origin: &IdentityPlace,
@@ -119,13 +120,13 @@ impl Context<'_> {
         origin.read(permissions()?)
     }
 
-    /// Where passphrases come from.
+    /// Returns the source of passphrases.
     pub(crate) fn passphrases(&self) -> &Passphrases {
         &self.passphrases
     }
 }
 
-/// A file with keys, which nobody else may read; `None` where there is none.
+/// Reads a key file, which other users must not be able to read; `None` if there is none.
 fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
     Ok(read_private_file(path, MAX_KEY_FILE_BYTES, permissions()?)?)
 }

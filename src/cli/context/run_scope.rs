@@ -8,7 +8,7 @@ use flyte_local::config::Config;
 use flyte_local::secret::{Domain, Project, RunScope};
 
 impl Context<'_> {
-    /// The run's project and domain: by flag, else by variable.
+    /// Returns the run's project and domain, from options or variables.
     pub(crate) fn chosen_scope(&self, scope: &RunScopeArgs) -> Result<RunScope, CommandError> {
         Ok(RunScope {
             project: match scope.project.clone() {
@@ -22,7 +22,7 @@ impl Context<'_> {
         })
     }
 
-    /// The project and domain of `config.toml`.
+    /// Returns the project and domain of `config.toml`.
     pub(crate) fn config_scope(&self) -> Result<RunScope, CommandError> {
         let config = match &self.configuration {
             Some(directory) => Config::load(directory)?,

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Far more than a helper answers.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// What a document has for a registry; else why there is nothing.
+/// Returns the credentials for a registry, or the reason why there are none.
 pub(super) fn credentials(
     spawner: &Spawner,
     config: &DockerConfig,
@@ -24,19 +24,20 @@ pub(super) fn credentials(
         CredentialSource::Stored(stored) => Ok(Zeroizing::new(stored.to_owned())),
         CredentialSource::Nowhere => Err("there are no credentials for it".to_owned()),
         CredentialSource::Helper(helper) => {
-            // Of a path, another program than one in PATH.
+            // A path would start a program outside PATH.
             if !helper.chars().all(|c| c.is_ascii_alphanumeric() || "._-+".contains(c)) {
-                return Err(format!("{helper:?} is no name of a credential helper"));
+                return Err(format!("{helper:?} is not the name of a credential helper"));
             }
             let program = format!("docker-credential-{helper}");
             let answer = ask_helper(spawner, &program, &["get"], registry, PATIENCE)?;
-            let answer = HelperAnswer::parse(&answer).ok_or_else(|| format!("{program} did not answer in its form"))?;
+            let answer = HelperAnswer::parse(&answer)
+                .ok_or_else(|| format!("{program} gave an answer that is not in the format of credential helpers"))?;
             Ok(auth(&answer.username, answer.secret.as_bytes()))
         }
     }
 }
 
-/// What a credential helper answers; else why it does not. Its messages are for the terminal, and what it says on standard
+/// Returns the answer of a credential helper, or the reason why there is none. Its messages are for the terminal, and what it says on standard
 /// output is not shown, as it may be a password.
 fn ask_helper(
     spawner: &Spawner,
@@ -58,7 +59,7 @@ fn ask_helper(
         let _ = child.wait();
     }
     match answer.map_err(failed)? {
-        None => Err(format!("{program} took longer than {} s, or answered without an end", patience.as_secs())),
+        None => Err(format!("{program} took longer than {} s, or its answer was too long", patience.as_secs())),
         Some((_, status)) if !status.success() => Err(match status.code() {
             Some(code) => format!("{program} ended with code {code}"),
             None => format!("{program} was killed"),
@@ -69,7 +70,7 @@ fn ask_helper(
 
 type Answered = (Zeroizing<Vec<u8>>, std::process::ExitStatus);
 
-/// What it says, and how it ended; `None` if it has not until then.
+/// Returns the output and the exit status of a helper, or `None` if it has not ended in time.
 fn answer_of(child: &mut Child, registry: &str, until: Instant) -> std::io::Result<Option<Answered>> {
     // It may end before it has read it. A name that a pipe does not hold at once would be for no registry.
     let _ = child.stdin.take().expect("piped").write_all(&registry.as_bytes()[..registry.len().min(4096)]);
@@ -107,13 +108,13 @@ fn answer_of(child: &mut Child, registry: &str, until: Instant) -> std::io::Resu
 mod tests {
     use super::*;
 
-    /// What comes of a helper that is this shell script.
+    /// Asks a helper that is this shell script.
     fn asked(script: &str, patience: Duration) -> Result<Vec<u8>, String> {
         ask_helper(&Spawner::new([], || ()), "sh", &["-c", script], "ghcr.io", patience).map(|answer| answer.to_vec())
     }
 
     #[test]
-    fn a_helper_is_asked_once_and_told_no_newline() {
+    fn a_helper_is_asked_once_and_gets_no_newline() {
         let asked = |script| asked(script, PATIENCE);
         assert_eq!(asked("cat; echo; echo more"), Ok(b"ghcr.io\nmore\n".to_vec()));
         assert_eq!(asked("exec <&-; echo answer"), Ok(b"answer\n".to_vec()));
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_does_not_come_to_an_end_is_not_waited_for() {
+    fn a_helper_that_does_not_end_in_time_is_killed() {
         let instant = Duration::from_millis(50);
         let patience = [("exec sleep 1000", instant), ("exec >&-; exec sleep 1000", instant), ("exec yes", PATIENCE)];
         for (script, patience) in patience {

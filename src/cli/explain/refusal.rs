@@ -9,36 +9,42 @@ use flyte_local::vault::SecretFileError;
 
 pub(super) fn hints(id: &SecretId, path: &Path, refusal: &SecretFileError, command: &str) -> Vec<String> {
     let typed = |verb: &str| format!("{command} {verb} secret {}{}", id.name, scope_flags(&id.scope));
-    let adopt = format!("if you know the value, make it yours: {} --adopt", typed("update"));
+    let adopt = format!("if you know that the value is right, sign it yourself: {} --adopt", typed("update"));
     let trust = format!("{command} update vault --trust-author");
     match refusal {
         SecretFileError::Unsigned | SecretFileError::FormerAuthor { .. } => {
-            vec![adopt, format!("to see it: {}", look(path))]
+            vec![adopt, format!("show the value: {}", look(path))]
         }
         SecretFileError::UnknownAuthor(key) => {
-            vec![adopt, format!("or, if that is somebody whose values are to be read from now on: {trust} {key}")]
+            vec![adopt, format!("or, if you know the author and trust their values: {trust} {key}")]
         }
         SecretFileError::UnpinnedAuthor { author, .. } => {
-            vec![format!("if that is somebody you know by this key: {trust} {author}")]
+            vec![format!("if you know the author and this key is theirs: {trust} {author}")]
         }
         refusal => vec![removal(refusal, &typed("delete"))],
     }
 }
 
-/// The command that shows the value of a file that is refused here.
+/// Returns the command that shows the value of a refused file.
 fn look(path: &Path) -> String {
     format!("age -d -i IDENTITY {}", quoted(path))
 }
 
-/// `delete` is the command that deletes the secret: it works on a file that is refused too.
+/// `delete` is the command that deletes the secret; it also works on a refused file.
 fn removal(refusal: &SecretFileError, delete: &str) -> String {
     match refusal {
-        SecretFileError::OtherSecret(_) => format!("the file was renamed, swapped or copied: put it back, or {delete}"),
-        SecretFileError::OtherVault => format!("it was copied from another vault: {delete}, then create it here"),
-        SecretFileError::NoFile => "flyte-local did not make it: remove it by hand".to_owned(),
-        SecretFileError::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
-            format!("flyte-local did not write it: restore it from a backup, or {delete}")
+        SecretFileError::OtherSecret(_) => {
+            format!("the file was renamed, swapped or copied: move it back, or delete it: {delete}")
         }
-        _ => format!("restore it from a backup, or {delete}"),
+        SecretFileError::OtherVault => {
+            format!("it was copied from another vault; delete it, then create it here: {delete}")
+        }
+        SecretFileError::NoFile => {
+            "flyte-local did not create it; if you do not need it, remove it yourself".to_owned()
+        }
+        SecretFileError::Envelope(EnvelopeError::NotAge | EnvelopeError::NoBinding) => {
+            format!("flyte-local did not write it; restore it from a backup, or delete it: {delete}")
+        }
+        _ => format!("restore it from a backup, or delete it: {delete}"),
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Quiet {
     terminal: File,
     before: Termios,
-    /// Set when the question was asked once more, after a stop: what was typed before counts no more.
+    /// Set when the question was asked again after a stop: earlier input no longer counts.
     pub(super) asked_again: Arc<AtomicBool>,
     signals: signal_hook::iterator::Handle,
     guard: Option<std::thread::JoinHandle<Thread>>,
@@ -36,7 +36,7 @@ impl Quiet {
         let guard = std::thread::spawn(move || {
             let ((before, quiet), (question, asked_again)) = (settings, again);
             for signal in signals.forever() {
-                // It may have been stopped by what nobody can catch, and the shell have its own settings there now.
+                // SIGSTOP cannot be caught, so the shell may have set its own settings.
                 if signal == SIGCONT {
                     let _ = tcsetattr(&guarded, OptionalActions::Now, &quiet);
                     continue;
@@ -58,14 +58,14 @@ impl Quiet {
         });
         let started =
             Self { terminal: terminal.try_clone()?, before, asked_again, signals: handle, guard: Some(guard) };
-        // What was typed before the question was not meant for it.
+        // Anything typed before the question was not meant for it.
         tcsetattr(terminal, OptionalActions::Flush, &quiet)?;
         Ok(started)
     }
 }
 
-/// A thread that was joined may be there for a moment yet, and the kernel lets nobody into a user namespace who has two: what
-/// was asked may be for a run, which enters one next.
+/// A thread that may exist for a moment after its join. The kernel does not let a process with two threads enter a user
+/// namespace, and a run enters one after its prompt.
 struct Thread(#[cfg(target_os = "linux")] rustix::thread::Pid);
 
 impl Thread {

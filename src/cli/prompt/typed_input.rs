@@ -1,4 +1,4 @@
-//! What is typed at a prompt, as `rpassword` reads it.
+//! The input that `rpassword` reads at a prompt.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -7,16 +7,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is typed, byte by byte, so that nothing is read ahead.
+/// Reads the terminal byte by byte, so that nothing is read ahead.
 pub(super) struct TypedInput {
     pub(super) terminal: File,
     pub(super) refused: Rc<Cell<bool>>,
     pub(super) asked_again: Arc<AtomicBool>,
-    /// A byte that was read, and waits until what was typed before it is taken back.
+    /// A byte that was read, held until the input before it is erased.
     pub(super) held: Option<u8>,
 }
 
-/// Takes back the whole line.
+/// Erases the whole line.
 const CTRL_U: u8 = 0x15;
 
 impl Read for TypedInput {

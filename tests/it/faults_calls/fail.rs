@@ -153,7 +153,7 @@ pub(crate) fn assert_names_file_and_cause(bench: &Runner, call: &Call, stderr: &
     // These errors have no file.
     let has_none = ["error: cannot write to stdout", "error: cannot get random bytes"].contains(&first);
     // The user chose the descriptor of the passphrase.
-    let is_descriptor = first.starts_with("error: cannot read descriptor 0");
+    let is_descriptor = first.starts_with("error: cannot read file descriptor 0");
     assert!(has_none || is_descriptor || first.contains(place), "the error names the file");
     let cause = std::io::Error::from(errno).to_string();
     // Not every message has the number in parentheses, and std does not say why its hash maps have no randomness.

@@ -179,7 +179,7 @@ fn fail_at(several: &Several, change: Change, call: &Call, (name, errno): (&str,
     let _while = While(format!("{change:?} had {fault} at {}:\n{ran:?}", call.line));
     assert!(outcome.injected, "the command makes the same calls each time");
     // 101 would be a panic, 134 an abort.
-    let is_of_descriptor = ran.code == 2 && ran.stderr.starts_with("error: cannot read descriptor 0");
+    let is_of_descriptor = ran.code == 2 && ran.stderr.starts_with("error: cannot read file descriptor 0");
     assert!([0, 1, 11, 13].contains(&ran.code) || is_of_descriptor, "the exit code is not documented");
     assert!(!ran.stderr.contains("has a bug") && !ran.stderr.contains("panicked"), "the command panicked");
     assert_eq!(several.leftovers(), 0, "the command ran to its end, and left a temporary file");

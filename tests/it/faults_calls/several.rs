@@ -286,7 +286,7 @@ impl Several {
         }
         if ran.code != 0 && self.is_half_made() {
             // The protected identity exists, and only the vault is missing.
-            assert!(ran.code == 12 && ran.stderr.contains("there is an identity"), "{ran:?}");
+            assert!(ran.code == 12 && ran.stderr.contains("an identity already exists"), "{ran:?}");
             let init = self.sandbox.with_passphrases(&[PASSPHRASE], &["init"]);
             assert_eq!(init.code, 0, "{init:?}");
         }

@@ -111,12 +111,12 @@ def test_nothing_is_reported_of_a_variable_that_the_caller_expects_to_be_missing
 
 
 def test_a_missing_secret_is_reported_outside_tasks(views: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    views.lacking[b"ABSENT"] = "secret absent is in none of this run's scopes"
+    views.lacking[b"ABSENT"] = "secret absent does not exist in this run's scopes"
     assert os.environ.get("ABSENT", "a default") == "a default"
     assert capsys.readouterr().err == ""
     with pytest.raises(KeyError):
         os.environ["ABSENT"]
-    assert capsys.readouterr().err == ("flyte-local: ABSENT is not set: secret absent is in none of this run's scopes\n")
+    assert capsys.readouterr().err == ("flyte-local: ABSENT is not set: secret absent does not exist in this run's scopes\n")
 
 
 def test_shared_secrets_are_seen_by_all(load: Loader) -> None:

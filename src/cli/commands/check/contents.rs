@@ -1,4 +1,4 @@
-//! What `check` finds in a vault that could be opened.
+//! The contents of a vault that could be opened.
 
 use super::finding::Finding;
 use crate::cli::context::Context;
@@ -8,7 +8,7 @@ use crate::cli::shell::quoted;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::vault::{InspectionError, Vault, VaultError};
 
-/// Everything about a vault that could be opened.
+/// Checks everything about a vault that could be opened.
 pub(super) fn look_over(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentities>) -> Vec<Finding> {
     let key = context.read_author_file();
     let own = key.as_ref().ok().and_then(|key| key.as_ref().map(AuthorKey::author));
@@ -20,26 +20,31 @@ pub(super) fn look_over(context: &Context<'_>, vault: &Vault, identities: Option
     findings
 }
 
-/// The key that signs what the user writes. Who only reads needs none.
+/// Checks the user's signing key. Users who only read do not need one.
 fn signing_key(context: &Context<'_>, vault: &Vault, key: Result<Option<AuthorKey>, CommandError>) -> Finding {
     const WHAT: &str = "signing key";
     let found = key.and_then(|key| Ok((key.map(|key| key.author()), context.author_path()?.display())));
     let (key, path) = match found {
         Ok((Some(key), path)) => (key, path),
-        Ok((None, path)) => return Finding::new(context, WHAT, Ok(format!("none yet: the first write makes {path}"))),
+        Ok((None, path)) => {
+            return Finding::new(context, WHAT, Ok(format!("none yet: the first write creates {path}")));
+        }
         Err(error) => return Finding::new(context, WHAT, Err(error)),
     };
     if vault.authors().iter().any(|author| author.key == key) {
         return Finding::new(context, WHAT, Ok(path.to_string()));
     }
     let hint = format!(
-        "to write secrets that are read, become an author: {} update vault --trust-author {key}",
+        "to write secrets that others can read, become an author: {} update vault --trust-author {key}",
         context.command
     );
-    Finding { hint: Some(hint), ..Finding::new(context, WHAT, Ok(format!("{path}, of none of the vault's authors"))) }
+    Finding {
+        hint: Some(hint),
+        ..Finding::new(context, WHAT, Ok(format!("{path}; it is not the key of one of the vault's authors")))
+    }
 }
 
-/// What lies in the vault: how many secrets are sound, and each thing that is not.
+/// Checks the files of the vault: the number of intact secrets, and each file that is not.
 fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentities>) -> Vec<Finding> {
     let found = match vault.inspect(identities.map(|identities| identities as _)) {
         Ok(found) => found,
@@ -47,8 +52,8 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
     };
     let sound = match (found.sound, identities) {
         (0, _) if found.flaws.is_empty() => "none yet".to_owned(),
-        (sound, None) => format!("{sound} with a sound header; not opened, as there is no identity"),
-        (sound, Some(_)) => format!("{sound} opened to the end, each by an author known here"),
+        (sound, None) => format!("{sound} with an intact header; not opened, because there is no identity"),
+        (sound, Some(_)) => format!("{sound} opened and intact, each by a trusted author"),
     };
     let flaws = found.flaws.into_iter().map(|flaw| {
         let refused = CommandError::chain(Exit::Refused, &flaw);
@@ -56,11 +61,11 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
             InspectionError::Secret(error) => Finding::new(context, "secret", Err(error.into())),
             InspectionError::Directory(error) => Finding::new(context, "directory", Err(error.into())),
             InspectionError::Stray { path } => {
-                let hint = format!("look at it, and take it away: rm -r {}", quoted(&path));
+                let hint = format!("look at it, then remove it: rm -r {}", quoted(&path));
                 Finding::new(context, "stray file", Err(refused.hint(hint)))
             }
             InspectionError::Leftover { path } => {
-                let hint = format!("take it away: rm {}", quoted(&path));
+                let hint = format!("remove it: rm {}", quoted(&path));
                 Finding::new(context, "leftover", Err(refused.hint(hint)))
             }
         }
@@ -69,7 +74,7 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
     all.into_iter().chain(flaws).collect()
 }
 
-/// That the vault is the one that this machine knows, and none of its secrets older than it was, or gone.
+/// Checks that the vault is the one that this machine knows, without a rollback.
 fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CommandError> {
     if !vault.is_remembered() {
         return Err(VaultError::NoState.into());
@@ -78,26 +83,28 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CommandError> {
     let stale = vault.stale()?;
     if !stale.is_empty() {
         let lines: Vec<_> = stale.iter().map(ToString::to_string).collect();
-        return Err(CommandError::new(Exit::Refused, lines.join("\n"))
-            .hint(format!("if that is as it should be: {} update vault --accept-older", context.command)));
+        return Err(CommandError::new(Exit::Refused, lines.join("\n")).hint(format!(
+            "if you expect this, for example after a git checkout: {} update vault --accept-older",
+            context.command
+        )));
     }
-    Ok("recipients and authors as accepted here, no secret older than seen here".to_owned())
+    Ok("recipients and authors as accepted on this machine, and no rollback".to_owned())
 }
 
-/// That each secret is encrypted to those whom the vault names, and to nobody else.
+/// Checks that every secret is encrypted to exactly the vault's recipients.
 fn encryption(context: &Context<'_>, outdated: usize) -> Finding {
     let state = match outdated {
-        0 => Ok("each secret to the vault's recipients, and nobody else".to_owned()),
+        0 => Ok("every secret is encrypted to exactly the vault's recipients".to_owned()),
         count => {
-            let secrets = if count == 1 { "1 secret is".to_owned() } else { format!("{count} secrets are") };
-            let message = format!("{secrets} encrypted to others than the vault's recipients");
-            Err(CommandError::new(Exit::Refused, message).hint(format!("encrypt them anew: {} rekey", context.command)))
+            let secrets = if count == 1 { "1 secret".to_owned() } else { format!("{count} secrets") };
+            let message = format!("the recipients of {secrets} are out of date");
+            Err(CommandError::new(Exit::Refused, message).hint(format!("re-encrypt them: {} rekey", context.command)))
         }
     };
     Finding::new(context, "encryption", state)
 }
 
-/// Whom the vault is encrypted to and who writes it: what somebody compares who sees it for the first time.
+/// Lists the recipients and authors, for users to compare at first use.
 fn keys(
     context: &Context<'_>,
     vault: &Vault,

@@ -11,9 +11,9 @@ use serde::Serialize;
 /// One thing that was looked at.
 pub(super) struct Finding {
     pub(super) what: &'static str,
-    /// What there is, or why it will not do.
+    /// The state in words, or the error.
     pub(super) state: Result<String, ErrorReport>,
-    /// What would make it better.
+    /// A hint for a state that is not an error.
     pub(super) hint: Option<String>,
 }
 

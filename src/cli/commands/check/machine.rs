@@ -1,4 +1,4 @@
-//! What `check` finds on this machine, outside of the vault.
+//! The parts of this machine outside the vault.
 
 use super::finding::Finding;
 use crate::cli::context::Context;
@@ -12,8 +12,8 @@ use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::storage::{Directory, System};
 use std::collections::BTreeSet;
 
-/// What writes of identities and of the key that signs left when they were stopped: perhaps a private key that its owner believes
-/// to be gone, or protected by a passphrase.
+/// Finds temporary files left by interrupted writes of identities and signing keys. They may hold a private key that its owner
+/// believes to be gone, or to be protected by a passphrase.
 pub(super) fn leftovers(context: &Context<'_>) -> Vec<Finding> {
     let identities = context.identity_places().unwrap_or_default();
     let files = identities.iter().filter_map(IdentityPlace::path).chain(context.author_path());
@@ -21,20 +21,21 @@ pub(super) fn leftovers(context: &Context<'_>) -> Vec<Finding> {
     let opened = directories.into_iter().filter_map(|directory| Directory::open(directory).ok());
     let left: BTreeSet<_> = opened.flat_map(|directory| directory.leftovers()).collect();
     let told = left.iter().map(|path| {
-        let message = format!("{} was left by a write that was stopped, and may hold a private key", path.display());
+        let message =
+            format!("{} is a temporary file left by an interrupted write, and may hold a private key", path.display());
         let error = CommandError::new(Exit::Refused, message);
-        Finding::new(context, "leftover", Err(error.hint(format!("take it away: rm {}", quoted(path)))))
+        Finding::new(context, "leftover", Err(error.hint(format!("remove it: rm {}", quoted(path)))))
     });
     told.collect()
 }
 
-/// What the system does for the vault's files and for values in memory. None of it is needed.
+/// Describes what the system does to protect the vault's files and values in memory. flyte-local works without all of it.
 pub(super) fn system(context: &Context<'_>) -> Finding {
     let System { opens_beneath, open_swaps } = System::look();
-    let opens = if opens_beneath { "openat2" } else { "no openat2: paths are opened part by part" };
+    let opens = if opens_beneath { "openat2" } else { "no openat2: flyte-local opens paths one component at a time" };
     let swap = match &open_swaps[..] {
-        [] => "no swap in the clear".to_owned(),
-        swaps => format!("swap in the clear, to which values in memory may be written: {}", swaps.join(", ")),
+        [] => "no unencrypted swap".to_owned(),
+        swaps => format!("unencrypted swap, to which values in memory may be written: {}", swaps.join(", ")),
     };
     Finding::new(context, "system", Ok(format!("{opens}; {swap}")))
 }

@@ -1,4 +1,4 @@
-//! What is imported, under which names, and the secrets that it makes.
+//! The options that select and name secrets, and the secrets they select.
 
 use std::str::FromStr;
 
@@ -15,7 +15,7 @@ pub(super) struct Selection {
     /// The names in the source, if not all are taken.
     pub(super) only: Vec<String>,
     pub(super) map: Vec<Mapping>,
-    /// Whether the other names are written in lower case.
+    /// Write the other names in lower case.
     pub(super) lower: bool,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Mapping {
 pub(super) enum MappingError {
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error("it is not of the form VAR=NAME")]
+    #[error("it must have the form VAR=NAME")]
     Form,
 }
 
@@ -50,13 +50,13 @@ impl FromStr for Mapping {
     }
 }
 
-/// A secret that is to be there.
+/// A secret to import.
 pub(super) struct Incoming {
     pub(super) id: SecretId,
     pub(super) secret_type: SecretType,
     pub(super) value: SecretValue,
-    /// Where in the file it stands.
+    /// The line in the file.
     pub(super) line: Option<usize>,
-    /// What the file calls it.
+    /// The name in the file.
     pub(super) variable: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What is imported: the entries of a file, as secrets, or the secrets of another vault.
+//! The source of an import: the entries of a file, or the secrets of another vault.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,13 +16,13 @@ use flyte_local::secret::{MAX_VALUE_BYTES, Scope, ScopeFilter, SecretId, SecretN
 use flyte_local::storage::{Permissions, read_users_file};
 use flyte_local::transfer::{Entry, dotenv, json, yaml};
 
-/// Larger than any file of secrets that somebody wrote; sixteen values of the most bytes.
+/// Larger than any real file of secrets: sixteen values of the largest size.
 const MAX_FILE_BYTES: usize = 16 * MAX_VALUE_BYTES;
 
-/// As many reasons as can be read.
+/// As many reasons as a reader will read.
 const MOST_REASONS: usize = 20;
 
-/// Where it comes from.
+/// The source of an import.
 pub(super) enum ImportSource {
     File(PathBuf),
     Stdin,
@@ -38,7 +38,7 @@ impl ImportSource {
         }
     }
 
-    /// The file that holds the values for all to read who can read it.
+    /// Returns the file that holds the values in plain text.
     pub(super) fn plaintext(&self) -> Option<&Path> {
         match self {
             Self::File(path) if path.is_file() => Some(path),
@@ -46,9 +46,9 @@ impl ImportSource {
         }
     }
 
-    /// That nothing of it is imported, and why.
+    /// The error for an import that is refused as a whole.
     pub(super) fn refused(&self, reasons: impl IntoIterator<Item = String>) -> CommandError {
-        let error = CommandError::new(Exit::Failed, format!("cannot import {self}: nothing was written"));
+        let error = CommandError::new(Exit::Failed, format!("cannot import {self}, and nothing was written"));
         let mut reasons = reasons.into_iter();
         let mut error = reasons.by_ref().take(MOST_REASONS).fold(error, CommandError::because);
         let more = reasons.count();
@@ -69,7 +69,7 @@ impl fmt::Display for ImportSource {
     }
 }
 
-/// Everything that is to be there, each secret once.
+/// Reads the secrets to import, each once.
 pub(super) fn read(
     context: &Context<'_>,
     selection: &Selection,
@@ -114,7 +114,7 @@ fn format_of(path: &Path) -> ImportFormat {
 fn warn_of_readers(context: &Context<'_>, path: &Path) {
     let is_open = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o044 != 0);
     if is_open {
-        context.ui.say(&format!("flyte-local: others can read {}, and may have its values", path.display()));
+        context.ui.say(&format!("flyte-local: other users can read {}, and may have seen its values", path.display()));
     }
 }
 
@@ -132,11 +132,7 @@ fn from_file(
     };
     let entries = parsed.map_err(|malformed| {
         let error = source.refused(malformed.iter().map(ToString::to_string));
-        if format == ImportFormat::Dotenv {
-            error.hint("a value of more than one line stands in quotes")
-        } else {
-            error
-        }
+        if format == ImportFormat::Dotenv { error.hint("put a value of several lines in quotes") } else { error }
     })?;
     require_named(selection, source, |name| entries.iter().any(|entry| *entry.name == name))?;
     let scope = Scope::new(selection.project.clone(), selection.domain.clone());
@@ -147,7 +143,7 @@ fn from_file(
             Err(reason) => reasons.push(format!("line {line}: {reason}")),
             Ok(new) => match places.insert(new.id.name.clone(), line) {
                 Some(other) => {
-                    reasons.push(format!("line {line}: secret {} is that of line {other} already", new.id.name))
+                    reasons.push(format!("line {line}: secret {} is already set in line {other}", new.id.name))
                 }
                 None => {
                     tell(context, format, &entry, &new);
@@ -159,25 +155,27 @@ fn from_file(
     if reasons.is_empty() {
         return Ok(incoming);
     }
-    Err(source.refused(reasons).hint("mend the file, or name a secret: --map VAR=NAME, or what to take: --only VAR"))
+    Err(source
+        .refused(reasons)
+        .hint("correct the file, rename a secret with --map VAR=NAME, or choose with --only VAR"))
 }
 
-/// What of an entry is not as its author may think it is.
+/// Prints notices for entries that their author may expect to mean something else.
 fn tell(context: &Context<'_>, format: ImportFormat, entry: &Entry, new: &Incoming) {
     let (line, name) = (entry.line, &new.id.name);
     if let Some(replaced) = entry.replaces {
-        let told = format!("flyte-local: line {line}: {name} stands in line {replaced} too; the last one counts");
+        let told = format!("flyte-local: line {line}: {name} is also in line {replaced}; the last one wins");
         context.ui.say(&told);
     }
     let is_expanded = |value: &str| format == ImportFormat::Dotenv && dotenv::is_expanded(value);
     if entry.value.as_deref().is_some_and(|value| is_expanded(value)) {
         context.ui.say(&format!(
-            "flyte-local: line {line}: {name} has a ${{…}}, which is kept as it stands; python-dotenv would expand it"
+            "flyte-local: line {line}: {name} contains ${{…}}, which is kept unchanged; python-dotenv would expand it"
         ));
     }
 }
 
-/// That what the options name is there: a mistyped one would have no effect.
+/// Checks that the names in the options exist: a mistyped one would have no effect.
 fn require_named(
     selection: &Selection,
     source: &ImportSource,
@@ -186,7 +184,10 @@ fn require_named(
     let mapped = selection.map.iter().map(|mapping| (&mapping.variable, "--map"));
     for (name, option) in selection.only.iter().map(|name| (name, "--only")).chain(mapped) {
         if !is_there(name) {
-            return Err(CommandError::new(Exit::NotFound, format!("{source} has no {name}, which {option} names")));
+            return Err(CommandError::new(
+                Exit::NotFound,
+                format!("{source} does not contain {name}, which {option} names"),
+            ));
         }
     }
     Ok(())
@@ -196,10 +197,10 @@ fn is_chosen(selection: &Selection, name: &str) -> bool {
     selection.only.is_empty() || selection.only.iter().any(|only| only == name)
 }
 
-/// The secret of an entry, or why there is none. What stands in the place of a name is not repeated: it may be a piece of a
+/// Returns the secret of an entry, or the reason why there is none. The reason does not repeat the name: it may be a piece of a
 /// value.
 fn secret(selection: &Selection, scope: &Scope, entry: &Entry) -> Result<Incoming, String> {
-    let value = entry.value.as_ref().ok_or("there is a name without '=' and a value")?;
+    let value = entry.value.as_ref().ok_or("a name without '=' and a value")?;
     let mapped =
         selection.map.iter().find(|mapping| mapping.variable == *entry.name).map(|mapping| mapping.name.clone());
     let name = match (mapped, selection.lower) {

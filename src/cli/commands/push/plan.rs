@@ -86,9 +86,9 @@ impl PushPlan {
         if collisions.is_empty() {
             return Ok(Self { steps });
         }
-        let error = CommandError::new(Exit::Usage, "nothing was sent: one secret cannot have two values");
+        let error = CommandError::new(Exit::Usage, "nothing was sent: two secrets have the same destination");
         let error = collisions.into_iter().fold(error, CommandError::because);
-        Err(error.hint("name those of one scope: flyte-local push secret NAME … -p PROJECT -d DOMAIN"))
+        Err(error.hint("choose the secrets of one scope: flyte-local push secret NAME … -p PROJECT -d DOMAIN"))
     }
 
     /// Asks the cluster for each secret. An answer about one secret marks that secret; any other fault ends the push.

@@ -1,4 +1,4 @@
-//! Sending what is to be sent. A failure is one secret's; only that the cluster is gone ends it.
+//! Sends the secrets. A failure concerns one secret; only an unreachable cluster ends it.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use flyte_local::vault::Vault;
 /// After so many calls in a row that did not reach the cluster, no more are made: the SDK has tried each of them several times.
 const MOST_UNREACHED: usize = 8;
 
-/// What came of it.
+/// The result of sending.
 #[derive(Default)]
 pub(super) struct Sent {
     created: usize,
@@ -72,11 +72,11 @@ struct Sending<'a> {
     plan: &'a PushPlan,
     vault: &'a Vault,
     reader: &'a SecretReader<'a>,
-    /// What is yet to be sent, the next one last.
+    /// The steps that are left, the next one last.
     left: Vec<usize>,
     /// The place in the plan of each call.
     begun: Vec<usize>,
-    /// What was sent: any answer may repeat it.
+    /// The values that were sent: any answer may repeat them.
     mask: Watchlist,
     unreached: usize,
     sent: Sent,

@@ -68,7 +68,7 @@ impl SecretSource for Survey {
     }
 }
 
-/// Prints all of it, and then says what is wrong.
+/// Prints the rows, then the errors.
 pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<(), CommandError> {
     let printed: Vec<_> = rows.iter().map(DeclarationRow::from).collect();
     table::print(context.ui, context.output_format, &printed)?;

@@ -1,4 +1,4 @@
-//! After a run: which of its secrets are in the files that Flyte keeps of it.
+//! After a run: finds its secrets in the files that Flyte keeps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirEntry, File};
@@ -37,11 +37,11 @@ struct LeakSearch {
     since: Duration,
     began: SystemTime,
     found: BTreeMap<PathBuf, LeakedFile>,
-    /// What could not be looked into, and why.
+    /// The files that could not be searched, and the reasons.
     skipped: BTreeMap<PathBuf, String>,
 }
 
-/// What is in a file.
+/// The secrets in a file.
 struct LeakedFile {
     secrets: Vec<String>,
     /// The file was there before the run, as the cache is after the first: it may hold them since then.
@@ -86,7 +86,7 @@ impl LeakSearch {
             return Ok(None);
         }
         let path = entry.path();
-        // What it is may have changed meanwhile: a link is refused, a pipe does not keep us waiting.
+        // The file may have been replaced: a symlink is refused, and a pipe does not block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::open(&path, flags, Mode::empty())?);
         if !file.metadata()?.is_file() {
@@ -97,7 +97,7 @@ impl LeakSearch {
         }
         let secrets: Vec<String> = self.finder.names_in(&file)?.into_iter().map(str::to_owned).collect();
         if !secrets.is_empty() {
-            // Where the file system does not tell, it is the run's.
+            // If the file system does not record it, the file counts as the run's.
             let is_older = metadata.created().is_ok_and(|created| created < self.began);
             self.found.insert(path, LeakedFile { secrets, is_older });
         }
@@ -105,7 +105,7 @@ impl LeakSearch {
     }
 
     fn skip(&mut self, path: &Path, error: &io::Error) {
-        // What has not been made, or is gone again, keeps nothing.
+        // A file that does not exist holds nothing.
         if error.kind() != io::ErrorKind::NotFound {
             self.skipped.insert(path.to_owned(), error.to_string());
         }
@@ -114,8 +114,10 @@ impl LeakSearch {
     fn say(&self, ui: &Ui) {
         for (path, LeakedFile { secrets, is_older }) in self.found.iter().take(MAX_LINES) {
             let plural = if secrets.len() == 1 { "" } else { "s" };
-            let since = if *is_older { " (the file is older than this run: perhaps of an earlier one)" } else { "" };
-            let line = format!("flyte-local: secret{plural} {} in plain text: {}", secrets.join(", "), path.display());
+            let since =
+                if *is_older { " (the file is older than this run; an earlier run may have written it)" } else { "" };
+            let line =
+                format!("flyte-local: secret{plural} {} in plain text in {}", secrets.join(", "), path.display());
             ui.say(&format!("{line}{since}"));
         }
         if let Some(more) = self.found.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
@@ -124,17 +126,15 @@ impl LeakSearch {
         let (cache, files): (Vec<_>, Vec<_>) = self.found.keys().take(MAX_LINES).partition(|path| is_cache(path));
         if !files.is_empty() {
             let files: Vec<_> = files.into_iter().map(|path| quoted(path)).collect();
-            ui.say(&format!("hint: Flyte keeps what a run returns; to remove it: rm {}", files.join(" ")));
+            ui.say(&format!("hint: Flyte keeps a run's results; to remove them: rm {}", files.join(" ")));
         }
         if !cache.is_empty() {
             let files: Vec<_> = cache.into_iter().map(|path| quoted(path)).collect();
-            ui.say(
-                "hint: Flyte's cache holds what tasks returned in all local runs: replace the secret with a new one,",
-            );
+            ui.say("hint: Flyte's cache holds the results of all local runs: replace the secret with a new one,");
             ui.say(&format!("hint: or empty the cache, so that cached tasks run again: rm {}", files.join(" ")));
         }
         for (path, reason) in self.skipped.iter().take(MAX_LINES) {
-            ui.say(&format!("flyte-local: not searched for secrets: {}: {reason}", path.display()));
+            ui.say(&format!("flyte-local: cannot search {} for secrets: {reason}", path.display()));
         }
         if let Some(more) = self.skipped.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
             ui.say(&format!("flyte-local: nor {more} more files"));
@@ -142,7 +142,7 @@ impl LeakSearch {
     }
 }
 
-/// Whether it is the SDK's database, or one of the files that SQLite puts beside it.
+/// Tells whether it is the SDK's database, or one of the files that SQLite puts beside it.
 fn is_cache(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name.starts_with("cache.db") && path.parent().is_some_and(|directory| directory.ends_with("local-cache"))

@@ -1,4 +1,4 @@
-//! Where a run's secrets come from: the vault, in the scopes of the run.
+//! The secrets of a run: from the vault, in the scopes of the run.
 
 use zeroize::Zeroizing;
 
@@ -19,7 +19,7 @@ pub(super) struct RunSecrets {
     flyte: RunScope,
     /// By `config.toml`.
     fallback: RunScope,
-    /// Whether the output is masked.
+    /// Set if the output is masked.
     masks: bool,
 }
 
@@ -28,7 +28,7 @@ impl RunSecrets {
         Self { injector, chosen, flyte: RunScope::default(), fallback, masks }
     }
 
-    /// The project and domain of the run, as far as they are known by now.
+    /// Returns the project and domain of the run, as far as they are known.
     fn scope(&self) -> RunScope {
         merged(&self.chosen, &merged(&self.flyte, &self.fallback))
     }
@@ -67,8 +67,8 @@ impl RunSecrets {
         Ok(())
     }
 
-    /// The variable that is to keep what the shell has there: nobody has such a secret. One that cannot be read is not
-    /// stood in for.
+    /// Returns the variable that keeps its value from the shell, because the secret does not exist. A secret that exists but
+    /// cannot be read is not replaced.
     fn left_to_the_shell(&self, secret: &Declared, error: &CommandError) -> Option<String> {
         let variable = secret.variable.clone().filter(|_| secret.shell && error.is_not_found())?;
         if let (Ok(key), Some(value)) = (key_of(secret), inherited(&variable)) {
@@ -103,7 +103,7 @@ impl SecretSource for RunSecrets {
             } else if let Some(task) = task {
                 return Err(SourceError(format!("task {task}: {}", self.injector.report(&error).plain())));
             } else {
-                // An environment that is declared need not run: what it lacks, its task will tell.
+                // A declared environment may never run: its task reports a missing secret.
                 provided.missing.push(index);
                 provided.why_missing.push(self.injector.report(&error).plain());
             }
@@ -113,7 +113,7 @@ impl SecretSource for RunSecrets {
         }
         let short = self.injector.take_short();
         if self.masks {
-            let note = |key| format!("secret {key} is so short that hiding it spoils what is printed: see --no-mask");
+            let note = |key| format!("secret {key} is so short that masking it spoils the output: see --no-mask");
             provided.notes.extend(short.iter().map(note));
         }
         Ok(provided)

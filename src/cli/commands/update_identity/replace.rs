@@ -11,7 +11,7 @@ use crate::cli::paths::split;
 use flyte_local::crypto::{self, IdentityFile, Passphrase};
 use flyte_local::storage::Directory;
 
-/// Puts the identities into the place of what was there `before`, locked if there is a passphrase.
+/// Replaces the file, whose bytes were `before`, by the identities, locked if there is a passphrase.
 pub(super) fn replace(
     path: &Path,
     before: &[u8],
@@ -25,7 +25,7 @@ pub(super) fn replace(
         Some(passphrase) => crypto::lock(text, passphrase).map_err(|error| failed(&error))?.into(),
         None => Zeroizing::new(text.to_vec()),
     };
-    // Where a link leads: the link stays.
+    // Replace the target of a symlink: the link stays.
     let target = path.canonicalize().map_err(|error| failed(&error))?;
     let (directory, name) = split(&target).ok_or_else(|| failed(&"it has no name"))?;
     let directory = Directory::open(directory)?;
@@ -40,9 +40,9 @@ pub(super) fn replace(
         };
         let now = directory.read(name, limit).map_err(io::Error::other)?;
         match (opened, now) {
-            (false, _) => Err(io::Error::other("what was read back does not open")),
+            (false, _) => Err(io::Error::other("the file that was written does not open")),
             (true, Some(now)) if *now == *before => Ok(()),
-            (true, _) => Err(io::Error::other("it was changed meanwhile, and was left as it is")),
+            (true, _) => Err(io::Error::other("another process changed it; it was left as it is")),
         }
     };
     Ok(directory.replace(name, &bytes, check)?)

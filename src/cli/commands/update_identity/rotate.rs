@@ -1,8 +1,8 @@
 //! `update identity --rotate`
 //!
-//! The new key is in the identity file before the vault knows of it, and the old one until no secret needs it, of this vault or
-//! of another one that this machine knows: at any moment the file opens every secret. A mark in it says in which vault the one is
-//! taking the place of the other, as another vault cannot tell whether all is done there.
+//! The identity file has the new key before the vault names it, and keeps the old one until no secret of any vault that this
+//! machine knows needs it. So it opens every secret at any moment. A mark in the file names the vault that is being changed,
+//! because another vault cannot tell whether the rotation is complete there.
 
 use std::path::Path;
 
@@ -25,14 +25,14 @@ struct RotatedFile<'a> {
     path: &'a Path,
     /// Its bytes.
     before: Zeroizing<Vec<u8>>,
-    /// What it holds.
+    /// The identities, unlocked.
     text: Zeroizing<String>,
-    /// What protects it.
+    /// The passphrase that protects it.
     passphrase: Option<Passphrase>,
 }
 
 impl RotatedFile<'_> {
-    /// Puts another text into its place, protected as it was.
+    /// Replaces the text, protected as before.
     fn set(
         &mut self,
         context: &Context<'_>,
@@ -74,19 +74,19 @@ pub(super) fn rotate(
     if vault.recipients().iter().any(|known| known.key == rotation.old) {
         let exchanged = vault.writer().and_then(|mut writer| writer.exchange_recipient(&rotation.old, &rotation.new));
         exchanged?;
-        context.ui.say(&format!("in the place of {}, the vault has {}", rotation.old, rotation.new));
+        context.ui.say(&format!("replaced recipient {} by {}", rotation.old, rotation.new));
         reencrypt::tell_others(context, &vault);
     }
     finish(context, origin, &mut vault, &mut file, rotation)
 }
 
-/// This vault, for the mark.
+/// Returns this vault, for the mark.
 fn place(vault: &Vault) -> Option<(String, String)> {
     let path = vault.path().canonicalize().unwrap_or_else(|_| vault.path().to_owned());
     Some((vault.id().to_owned(), path.display().to_string()))
 }
 
-/// Takes up a rotation in this vault, that was stopped here or is done in another.
+/// Continues a rotation in this vault that was interrupted here or is complete in another vault.
 fn go_on(
     context: &Context<'_>,
     origin: &IdentityPlace,
@@ -98,8 +98,11 @@ fn go_on(
         Some((id, _)) if id == vault.id() => Ok(rotation),
         Some((_, path)) => {
             let command = format!("flyte-local --vault {} update identity --rotate", quoted(Path::new(path)));
-            Err(CommandError::new(Exit::Failed, format!("a rotation of {origin} was stopped in the vault at {path}"))
-                .hint(format!("go on with it first: {command}")))
+            Err(CommandError::new(
+                Exit::Failed,
+                format!("a rotation of {origin} was interrupted in the vault at {path}"),
+            )
+            .hint(format!("complete it first: {command}")))
         }
         None => {
             let rotation = Rotation { vault: place(vault), ..rotation };
@@ -110,7 +113,7 @@ fn go_on(
     }
 }
 
-/// Makes the new key.
+/// Creates the new key.
 fn begin(
     context: &Context<'_>,
     origin: &IdentityPlace,
@@ -122,12 +125,18 @@ fn begin(
     let old = match &own.iter().filter(|identity| is_in(identity)).collect::<Vec<_>>()[..] {
         [old] => old.recipient(),
         [] => {
-            let error = CommandError::new(Exit::CannotDecrypt, format!("{origin} has no recipient of this vault"));
-            return Err(error.hint(format!("see whom there is: {} get recipient", context.command)));
+            let error = CommandError::new(
+                Exit::CannotDecrypt,
+                format!("{origin} is not an identity of this vault's recipients"),
+            );
+            return Err(error.hint(format!("list the recipients: {} get recipient", context.command)));
         }
         _ => {
-            let error = CommandError::new(Exit::Usage, format!("{origin} has several recipients of this vault"));
-            return Err(error.hint("keep one, or give each a file of its own, and name it with --identity FILE"));
+            let error = CommandError::new(
+                Exit::Usage,
+                format!("{origin} has several identities that are recipients of this vault"),
+            );
+            return Err(error.hint("put each in a separate file, and name one with --identity FILE"));
         }
     };
     let new = Identity::try_generate().map_err(|error| CommandError::chain(Exit::Failed, &error))?;
@@ -137,7 +146,7 @@ fn begin(
     Ok(rotation)
 }
 
-/// Encrypts every secret anew, and then takes the old key out of use.
+/// Re-encrypts every secret, then retires the old key.
 fn finish(
     context: &Context<'_>,
     origin: &IdentityPlace,
@@ -147,7 +156,9 @@ fn finish(
 ) -> Result<(), CommandError> {
     let go_on = |error: CommandError| {
         let command = format!("{} update identity --rotate", context.command);
-        error.hint(format!("{origin} has both keys until every secret is for the new one; to go on: {command}"))
+        error.hint(format!(
+            "{origin} keeps both keys until every secret is encrypted to the new one; to continue: {command}"
+        ))
     };
     let identities = parsed(&file.text)?;
     reencrypt::rekey(context, vault, &identities).map_err(go_on)?;
@@ -156,7 +167,9 @@ fn finish(
     if !others.is_empty() {
         let text = Rotation { vault: None, ..rotation }.remark(&file.text);
         file.set(context, origin, text)?;
-        context.ui.say(&format!("{origin} has both keys, as other vaults have the old one. For each of them:"));
+        context
+            .ui
+            .say(&format!("{origin} keeps both keys, because other vaults still use the old one. For each of them:"));
         for path in others {
             context.ui.say(&format!("  flyte-local --vault {} update identity --rotate", quoted(&path)));
         }
@@ -166,9 +179,11 @@ fn finish(
     let retired = retired::path(file.path, &rotation.old);
     keep(context, &retired, &taken, file.passphrase.as_ref()).map_err(go_on)?;
     file.set(context, origin, left)?;
-    context.ui.say(&format!("{origin} has the new key alone: replace your copy of it, and on your other machines"));
+    context
+        .ui
+        .say(&format!("{origin} now has only the new key: replace your copies of it, also on your other machines"));
     context.ui.say(&format!(
-        "the old one is kept in {}: it opens backups, a repository's history, and vaults that this machine does not know. Once nothing needs it: rm {}",
+        "the old key is now in {}: it opens backups, a repository's history, and vaults that this machine does not know. When nothing needs it any more: rm {}",
         retired.display(),
         quoted(&retired)
     ));
@@ -179,7 +194,7 @@ fn parsed(text: &str) -> Result<Vec<Identity>, CommandError> {
     Identity::parse_file(text).map_err(|error| CommandError::chain(Exit::Failed, &error))
 }
 
-/// Writes the old key into a file of its own, if one that was stopped did not.
+/// Writes the old key into a separate file, unless an interrupted rotation did.
 fn keep(context: &Context<'_>, path: &Path, text: &str, passphrase: Option<&Passphrase>) -> Result<(), CommandError> {
     let failed = |error: &(dyn std::error::Error + 'static)| CommandError::chain(Exit::Failed, error);
     let bytes = match passphrase {
@@ -202,5 +217,5 @@ fn keep(context: &Context<'_>, path: &Path, text: &str, passphrase: Option<&Pass
     if parsed(text)?.iter().all(has) {
         return Ok(());
     }
-    Err(CommandError::new(Exit::Exists, format!("there is another file at {}", path.display())).hint("move it away"))
+    Err(CommandError::new(Exit::Exists, format!("another file exists at {}", path.display())).hint("move it away"))
 }
