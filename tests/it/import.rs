@@ -230,7 +230,7 @@ fn a_notice_about_another_vault_names_the_command_for_that_vault() {
     sandbox.file("other/vault.toml", format!("{text}\n[[recipients]]\nname = \"eve\"\nkey = \"{key}\"\n"));
     let ran = sandbox.run(&["import", "--from-vault", "other"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stderr.contains("; to see how: flyte-local --vault other check\n"), "{ran:?}");
+    assert!(ran.stderr.contains(": flyte-local --vault other check\n"), "{ran:?}");
 }
 
 /// Returns random text that YAML's styles treat in different ways.
