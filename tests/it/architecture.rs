@@ -288,6 +288,37 @@ fn files_stay_small_and_have_a_purpose() {
     }
 }
 
+/// Returns the names of the types that the code declares at the start of a line.
+fn types(code: &str) -> Vec<&str> {
+    let declared = code.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().skip_while(|word| word.starts_with("pub")).collect();
+        let is_declaration = !line.starts_with(' ') && ["struct", "enum", "trait", "type"].contains(words.first()?);
+        is_declaration.then(|| words.get(1).copied().unwrap_or_default())
+    });
+    declared.map(|name| name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default()).collect()
+}
+
+#[test]
+fn type_names_are_unique() {
+    let mut places: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| path != Path::new(GENERATED)) {
+        // Each command has its arguments in a type of this name.
+        for name in types(&code(&text)).into_iter().filter(|name| *name != "Args") {
+            if let Some(other) = places.insert(name.to_owned(), path.clone()) {
+                panic!("{} and {} both declare {name}", other.display(), path.display());
+            }
+        }
+    }
+    assert!(places.len() > 100, "the types were not found");
+}
+
+#[test]
+fn declarations_of_types_are_found() {
+    let code =
+        "pub(crate) struct A<'a> {\n    enum: u8,\n}\nenum B {\npub trait C: Copy {\npub type D = u8;\nfn e(f: F) {\n";
+    assert_eq!(types(code), ["A", "B", "C", "D"]);
+}
+
 #[test]
 fn every_dependency_has_its_reason() {
     let document = std::fs::read_to_string(root().join("docs/architecture/dependencies.md")).expect("the document");
