@@ -79,7 +79,7 @@ impl DockerArgs {
             None if is_asked => prompt::line(question),
             None => Err(CommandError::new(
                 Exit::Usage,
-                format!("{option} is missing, and standard input is not a terminal to ask on"),
+                format!("{option} is missing, and cannot ask for it: standard input is not a terminal"),
             )),
         };
         let registry = part(self.registry, "--registry", "Registry (e.g., ghcr.io, docker.io): ")?;

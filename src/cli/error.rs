@@ -71,6 +71,11 @@ impl CommandError {
         ErrorReport::new(Exit::Failed, format!("cannot {action}")).because(error.to_string()).into()
     }
 
+    /// Tells whether there is no vault where one was to be opened.
+    pub(crate) fn is_missing_vault(&self) -> bool {
+        matches!(&self.0.failure, Cause::Vault(error) if matches!(**error, VaultError::Missing { .. }))
+    }
+
     #[must_use]
     pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
         self.0.causes.push(cause.into());

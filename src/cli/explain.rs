@@ -164,7 +164,9 @@ pub(crate) fn storage(error: &StorageError) -> ErrorReport {
             chained.hint("the file system is read-only: secrets can be read there, but not written")
         }
         Kind::StorageFull | Kind::QuotaExceeded => chained.hint("nothing was changed; free some space and try again"),
-        Kind::PermissionDenied => chained.hint("check its owner and its permissions"),
+        Kind::PermissionDenied => {
+            chained.hint(format!("check the owner and the permissions: ls -ld {}", quoted(&error.path)))
+        }
         _ => chained,
     }
 }

@@ -212,9 +212,9 @@ impl UserIdentities {
                 let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
                 format!("tried {origin}, the identity of {}", recipients.join(", "))
             };
-            let left = |done: &str, locked: &Locked, reason: &str| {
+            let left = |what: &str, locked: &Locked, reason: &str| {
                 let whose = locked.file.recipient().map(|own| format!(", the identity of {own}")).unwrap_or_default();
-                format!("not {done} {origin}{whose}: {reason}")
+                format!("{what} {origin}{whose}: {reason}")
             };
             tried.causes.push(match content {
                 Content::Open(identities) => tried_it(identities),
@@ -224,9 +224,9 @@ impl UserIdentities {
                         let error = error.report("flyte-local");
                         tried.hints.extend(error.hints().iter().cloned());
                         // The message names the place as well.
-                        left("unlocked", locked, error.causes().last().map_or(error.message(), String::as_str))
+                        left("could not unlock", locked, error.causes().last().map_or(error.message(), String::as_str))
                     }
-                    None => left("tried", locked, "it is locked, and the file needs another identity"),
+                    None => left("did not try", locked, "it is locked, and the file needs another identity"),
                 },
             });
         }

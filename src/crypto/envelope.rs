@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_recipient_stanza_fails_verification() {
+    fn a_file_without_a_recipient_stanza_or_with_two_bindings_fails_verification() {
         let verify = |tags: &[&str]| {
             let (keyless, mut bytes) = (KeylessRecipient(tags, RefCell::new(None)), Vec::new());
             let encryptor = age::Encryptor::with_recipients(std::iter::once(&keyless as &dyn age::Recipient));
@@ -208,6 +208,11 @@ mod tests {
         assert!(matches!(verify(&[SIGNED_TAG, "x-grease"]), Err(EnvelopeError::NoMatchingIdentity)));
         assert!(verify(&[SIGNED_TAG, "X25519"]).is_ok());
         assert!(matches!(verify(&[UNSIGNED_TAG, "X25519"]), Err(EnvelopeError::ReadBack)));
+        // Two readers might each take a different binding, even if the header's MAC is that of a recipient.
+        for bindings in [[SIGNED_TAG, SIGNED_TAG], [UNSIGNED_TAG, SIGNED_TAG], [SIGNED_TAG, UNSIGNED_TAG]] {
+            let [first, second] = bindings;
+            assert!(matches!(verify(&[first, second, "X25519"]), Err(EnvelopeError::NoBinding)), "{bindings:?}");
+        }
     }
 
     #[test]

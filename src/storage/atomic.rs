@@ -297,6 +297,14 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_lost_during_the_check_stops_the_write() {
+        let (keep, directory, lock) = directory();
+        let lose = |_: &[u8]| std::fs::remove_file(keep.path().join(".lock"));
+        assert!(matches!(directory.write(&lock, "f", b"new", Replace::Never, lose), Err(WriteError::Storage(_))));
+        assert!(directory.entries().expect("listed").is_empty());
+    }
+
+    #[test]
     fn a_temporary_file_of_a_killed_writer_is_removed() {
         let (keep, directory, lock) = directory();
         let keep = keep.path().join("d");

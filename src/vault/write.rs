@@ -210,6 +210,10 @@ fn after(known: Option<Timestamp>) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::{AuthorKey, Identity};
+    use crate::secret::Scope;
+    use crate::storage::Permissions;
+    use crate::vault::{Listener, NamedAuthor, NamedRecipient, NewVault};
 
     #[test]
     fn a_clock_that_was_set_back_makes_nothing_older() {
@@ -219,5 +223,34 @@ mod tests {
         assert!((before..future).contains(&after(Some(before - hour))));
         assert!((before..future).contains(&after(None)));
         assert_eq!(after(Some(Timestamp::MAX)), Timestamp::MAX, "there is none later");
+    }
+
+    #[test]
+    fn adopt_refuses_a_file_whose_author_did_not_sign_it() {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        let (identity, key) = (Identity::generate(), AuthorKey::generate().expect("randomness"));
+        let new = NewVault {
+            recipients: vec![NamedRecipient { name: "owner".to_owned(), key: identity.recipient() }],
+            authors: vec![NamedAuthor { name: "owner".to_owned(), key: key.author() }],
+            state: keep.path().join("state"),
+            permissions: Permissions::Checked,
+            listener: Listener::default(),
+        };
+        let mut vault = new.create(&keep.path().join("vault")).expect("made").with_author(key);
+        let id = SecretId { scope: Scope::Organization, name: "s".parse().expect("a good name") };
+        let value = SecretValue::new(b"planted".to_vec().into()).expect("small enough");
+        let metadata = vault.writer().expect("writable").create_secret(&id, SecretType::Regular, &value).expect("made");
+        // The forger knows the value, and so its commitment, but names an author whose key they do not have.
+        let forger = AuthorKey::generate().expect("randomness");
+        let [own, named] = [forger.author(), vault.authors()[0].key.clone()].map(|author| author.to_string());
+        let bind = |commitment: &_| {
+            let signed = binding::encode(&vault.manifest, &metadata, &forger, commitment);
+            String::from_utf8(signed).expect("JSON").replace(&own, &named).into_bytes()
+        };
+        let sealed = crypto::seal(&value, &bind, &[identity.recipient()]).expect("it seals");
+        let directory = vault.scope_directory(&id.scope).expect("opened").expect("there");
+        directory.replace("s.age", &sealed.bytes, |_| Ok::<_, std::io::Error>(())).expect("planted");
+        let adopted = vault.writer().expect("writable").adopt_secret(&id, &[identity]);
+        assert!(matches!(adopted, Err(VaultError::Refused { source: SecretFileError::Forged, .. })), "{adopted:?}");
     }
 }

@@ -221,6 +221,22 @@ fn a_write_is_synced_before_its_rename_and_its_directory_after_it() {
 
 #[test]
 #[ignore = "needs strace: scripts/test"]
+fn a_new_directory_is_synced_into_its_parent_before_it_is_used() {
+    let sandbox = Sandbox::new();
+    let arguments = "create secret s value -p p -d d".split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let log = traced(&sandbox, "mkdirat,fsync", &arguments);
+    let calls: Vec<_> = log.lines().filter(|line| line.ends_with(" = 0") && !line.contains("/.local/state/")).collect();
+    // strace prints the parent in angle brackets in both.
+    let path = |call: &str| call.split(['<', '>']).nth(1).map(str::to_owned);
+    let made: Vec<_> = calls.windows(2).filter(|pair| pair[0].starts_with("mkdirat")).collect();
+    assert_eq!(made.len(), 4, "project, p, domain and d: {log}");
+    for pair in made {
+        assert!(pair[1].starts_with("fsync") && path(pair[1]) == path(pair[0]), "{pair:?}\n{log}");
+    }
+}
+
+#[test]
+#[ignore = "needs strace: scripts/test"]
 fn the_next_writer_syncs_a_directory_that_a_killed_writer_made() {
     let mut bench = Bench::new();
     let made = bench.sandbox.vault().join("secrets/project");

@@ -131,10 +131,10 @@ fn an_error_lists_each_identity_tried_and_what_the_file_needs() {
         format!("caused by: tried wrong.txt, the identity of {wrong}"),
         format!("caused by: tried ssh, the identity of {}", public("ssh")),
         format!(
-            "caused by: not tried locked-ssh, the identity of {}: it is locked, and the file needs another identity",
+            "caused by: did not try locked-ssh, the identity of {}: it is locked, and the file needs another identity",
             public("locked-ssh")
         ),
-        "caused by: not unlocked locked.txt: cannot ask for its passphrase: standard input is not a terminal"
+        "caused by: could not unlock locked.txt: cannot ask for its passphrase: standard input is not a terminal"
             .to_owned(),
         "caused by: the file is encrypted to 1 X25519 key (age1…)".to_owned(),
         format!("  recipient of the vault: \"owner\" {owner}"),

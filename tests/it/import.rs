@@ -219,6 +219,20 @@ fn the_commands_of_the_page_work() {
     assert!(sandbox.work().join("secret.yaml").exists());
 }
 
+#[test]
+fn a_notice_about_another_vault_names_the_command_for_that_vault() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["--vault", "other", "init"]);
+    sandbox.ok(&["--vault", "other", "create", "secret", "s", "value"]);
+    let manifest = sandbox.work().join("other/vault.toml");
+    let key = flyte_local::crypto::Identity::generate().recipient();
+    let text = std::fs::read_to_string(&manifest).expect("there is one");
+    sandbox.file("other/vault.toml", format!("{text}\n[[recipients]]\nname = \"eve\"\nkey = \"{key}\"\n"));
+    let ran = sandbox.run(&["import", "--from-vault", "other"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains(": flyte-local --vault other check\n"), "{ran:?}");
+}
+
 /// Returns random text that YAML's styles treat in different ways.
 fn text(random: &mut Random) -> String {
     const PIECES: [&str; 30] = [

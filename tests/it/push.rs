@@ -608,7 +608,7 @@ fn a_push_asks_for_confirmation_only_on_a_terminal() {
     secret(&sandbox, "org/a", "one");
     let cluster = Cluster::start(&sandbox, "newest", &json!({}));
     let ran = cluster.push(&sandbox, &[]);
-    let told = "error: standard input is not a terminal to ask for confirmation on\nhint: to send without a question: --yes\n\
+    let told = "error: cannot ask for confirmation: standard input is not a terminal\nhint: to send without a question: --yes\n\
                 hint: to see what would be sent: --dry-run\n";
     assert_eq!((ran.code, ran.stderr.as_str(), cluster.calls().len()), (2, told, 0));
 

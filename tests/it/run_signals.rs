@@ -300,6 +300,20 @@ fn no_process_outlives_the_command() {
 }
 
 #[test]
+#[ignore = "needs util-linux: scripts/test"]
+fn no_process_outlives_flyte_local_when_it_is_killed() {
+    require("setsid", "util-linux");
+    let sandbox = sandbox();
+    let mark = format!("killed-{}", std::process::id());
+    let script = "setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo ready; exec sleep 1000";
+    let mut running = Running::start(masked(&sandbox, &["sh", "-c", script]).env(MARK, &mark));
+    assert_eq!(running.line(), "ready");
+    kill_process(running.process(), Signal::KILL).expect("it runs");
+    assert_eq!(running.ended().code, 137);
+    until("the run leaves nothing", || marked(&mark).is_empty());
+}
+
+#[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
 fn helpers_that_clean_up_after_the_command_can_finish() {
     let script = "

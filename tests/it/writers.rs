@@ -4,8 +4,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::support::{FLYTE_LOCAL, Ran, Sandbox, require, scope_options, secret_id, tally};
+use flyte_local::storage::{Directory, Lock};
 
 const WRITERS: usize = 8;
 const ROUNDS: usize = 8;
@@ -184,6 +186,26 @@ fn one_of_eight_creators_of_a_vault_wins() {
     let manifest = std::fs::read_to_string(sandbox.vault().join("vault.toml")).expect("there is one");
     let recipient = sandbox.identities()[0].recipient().to_string();
     assert!(manifest.contains(&recipient), "the vault is encrypted to an identity that is gone: {codes:?}");
+}
+
+#[test]
+fn a_vault_is_not_made_while_another_process_has_the_lock() {
+    let sandbox = Sandbox::new();
+    let manifest = std::fs::read(sandbox.vault().join("vault.toml")).expect("there is one");
+    std::fs::remove_file(sandbox.vault().join("vault.toml")).expect("removed");
+    let vault = Directory::open(&sandbox.vault()).expect("there is one");
+    let lock = Lock::acquire(&vault, ".lock", Duration::ZERO).expect("free");
+    let init = sandbox.command(&["init"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // It tries the lock again and again, and sleeps in between.
+    let place = format!("/proc/{}/wchan", init.id());
+    crate::support::until("it waits for the lock", || {
+        let waits = std::fs::read_to_string(&place).is_ok_and(|place| place.contains("nanosleep"));
+        waits || sandbox.vault().join("vault.toml").exists()
+    });
+    vault.write_new("vault.toml", &manifest).expect("another process's vault");
+    drop(lock);
+    let ran = Ran::from(init.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, 12, "it looks for a vault once it has the lock: {ran:?}");
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandError> {
     if !args.dry_run && !args.yes && !std::io::stdin().is_terminal() {
-        let error = CommandError::new(Exit::Usage, "standard input is not a terminal to ask for confirmation on");
+        let error = CommandError::new(Exit::Usage, "cannot ask for confirmation: standard input is not a terminal");
         return Err(error.hint("to send without a question: --yes").hint("to see what would be sent: --dry-run"));
     }
     args.names.sort();

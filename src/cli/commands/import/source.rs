@@ -222,7 +222,12 @@ fn from_vault(
     reader: &SecretReader<'_>,
 ) -> Result<Vec<Incoming>, CommandError> {
     let command = format!("flyte-local --vault {}", quoted(path));
-    let vault = context.open_other_vault(path, &command)?;
+    let vault = context.open_other_vault(path, &command).map_err(|error| match error.is_missing_vault() {
+        // The vault's own hint is to create one there, which leaves nothing to import.
+        true => CommandError::new(Exit::NotFound, format!("there is no vault at {}", path.display()))
+            .hint("name the directory of another vault: --from-vault DIR"),
+        false => error,
+    })?;
     let filter = ScopeFilter { project: selection.project.clone(), domain: selection.domain.clone() };
     let listing = vault.list(&filter).map_err(|error| CommandError::from(error).in_vault_of(&command))?;
     if let Some(refused) = listing.refused.into_iter().next() {
