@@ -9,6 +9,22 @@ macro_rules! source {
     };
 }
 
+/// The program of an interpreter: it fetches the modules and starts this one.
+macro_rules! program {
+    ($module:literal) => {
+        concat!(
+            source!("load"),
+            r#"
+socket = int(sys.argv[1])
+start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
+sys.modules["_flyte_local."#,
+            $module,
+            r#""].start(socket, start)
+"#
+        )
+    };
+}
+
 /// The names and the sources of modules, each after those that it imports.
 macro_rules! modules {
     ($($name:literal),+ $(,)?) => { &[$(($name, source!($name))),+] };
@@ -19,14 +35,7 @@ macro_rules! modules {
 pub(super) const LOAD: &str = source!("load");
 
 /// The program of a run's interpreter.
-pub(super) const RUN: &str = concat!(
-    source!("load"),
-    r#"
-socket = int(sys.argv[1])
-start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
-sys.modules["_flyte_local.start"].start(socket, start)
-"#
-);
+pub(super) const RUN: &str = program!("start");
 
 /// The modules of a run.
 pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
@@ -45,14 +54,7 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
 ];
 
 /// The program of the interpreter that calls a cluster.
-pub(super) const PUSH: &str = concat!(
-    source!("load"),
-    r#"
-socket = int(sys.argv[1])
-start = load(socket, '{"op":"hello","python":[%d,%d,%d]}' % tuple(sys.version_info[:3]))
-sys.modules["_flyte_local.push"].start(socket, start)
-"#
-);
+pub(super) const PUSH: &str = program!("push");
 
 /// The modules of a call to a cluster.
 pub(super) const PUSH_MODULES: &[(&str, &str)] = modules!["broker", "push"];
