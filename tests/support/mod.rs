@@ -11,8 +11,11 @@ pub mod identities;
 pub mod image;
 pub mod pages;
 pub mod permissions;
+pub mod regressions;
 pub mod served;
 pub mod terminal;
+
+pub use regressions::regressions;
 
 use std::ffi::OsStr;
 use std::io::Write;
