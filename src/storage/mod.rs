@@ -7,6 +7,7 @@ mod beneath;
 mod directory;
 mod exposure;
 mod lock;
+mod private_group;
 mod system;
 
 pub use atomic::{Replace, WriteError, is_leftover};
