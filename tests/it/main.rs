@@ -84,5 +84,6 @@ mod streams;
 mod sync;
 mod teams;
 mod terminal;
+mod tilde;
 mod unlock;
 mod writers;
