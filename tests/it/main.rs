@@ -21,6 +21,7 @@ mod faults;
 mod faults_calls;
 mod faults_disks;
 mod faults_holders;
+mod format_readers;
 mod format_vectors;
 mod generate;
 mod help;
