@@ -6,7 +6,7 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, FormatError, SyntaxError};
+use super::entry::{self, Entry, FormatError, SpecialNames, SyntaxError};
 use crate::secret::{SecretName, SecretValue};
 
 /// Reads a file. If a name occurs twice, the last value counts, in the place of the first.
@@ -218,11 +218,15 @@ pub fn is_expanded(value: &str) -> bool {
 /// Writes a file. It uses single quotes, because most other readers take their content literally.
 ///
 /// # Errors
-/// Each secret that a `.env` file cannot hold.
-pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
+/// Each secret that no such file can hold, or whose name is a special one.
+pub fn render(
+    secrets: &[(SecretName, SecretValue)],
+    special: SpecialNames,
+) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut file = Zeroizing::new(String::new());
     entry::each(secrets, |name, value| {
         entry::refuse_nul(name, value)?;
+        entry::refuse_special_name(name, special)?;
         let value = entry::as_text(name, value)?;
         file.push_str(name.as_str());
         file.push('=');
