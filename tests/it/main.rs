@@ -12,6 +12,7 @@ mod cli;
 mod crash;
 mod disk;
 mod dotenv;
+mod dotenv_readers;
 mod dry_run;
 mod dumps;
 mod edit;
