@@ -38,6 +38,7 @@ mod leaks;
 mod limits;
 mod malformed;
 mod masking;
+mod masking_sequences;
 mod model;
 mod mount;
 mod offline;
