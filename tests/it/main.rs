@@ -22,6 +22,8 @@ mod faults;
 mod faults_calls;
 mod faults_disks;
 mod faults_holders;
+mod format_list;
+mod format_reader;
 mod format_readers;
 mod format_vectors;
 mod generate;
