@@ -55,7 +55,7 @@ fn vault_exit(error: &VaultError) -> Exit {
         | VaultError::OwnAuthor { .. }
         | VaultError::LastRecipient { .. }
         | VaultError::Stale(_)
-        | VaultError::FirstUse { .. }
+        | VaultError::Unaccepted { .. }
         | VaultError::UnlistedAuthor { .. } => Exit::Refused,
         VaultError::NoState
         | VaultError::Pin { .. }
@@ -117,7 +117,7 @@ fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
             vec!["nothing was changed; another recipient of the vault can remove this one".to_owned()]
         }
         VaultError::Stale(_) => vec![format!("if you expect this, for example after a git checkout: {command} update vault --accept-older")],
-        VaultError::FirstUse { fingerprint, .. } => vec![format!(
+        VaultError::Unaccepted { fingerprint, .. } => vec![format!(
             "compare the keys with those that `flyte-local check` shows the vault's owner, then accept them: {command} update vault --accept --expect {fingerprint}"
         )],
         VaultError::UnlistedAuthor { key } => vec![
