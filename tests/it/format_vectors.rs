@@ -116,7 +116,7 @@ fn reason(error: &VaultError) -> &'static str {
         SecretFileError::UnknownAuthor(_) => "unknown-author",
         SecretFileError::OtherVault => "other-vault",
         SecretFileError::OtherSecret(_) => "other-secret",
-        SecretFileError::Envelope(EnvelopeError::NotAge) => "not-age",
+        SecretFileError::Envelope(EnvelopeError::NotAge | EnvelopeError::Form(_)) => "not-age",
         SecretFileError::Envelope(EnvelopeError::Truncated) => "truncated",
         SecretFileError::Envelope(EnvelopeError::HeaderTooLarge) => "header-too-large",
         SecretFileError::Envelope(EnvelopeError::MalformedHeader) => "malformed-header",
@@ -225,7 +225,7 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
                 "ok"
             }
             Err(VaultError::Manifest { source, .. }) => match source {
-                ManifestError::Syntax(_) => "syntax",
+                ManifestError::Syntax(_) | ManifestError::Form(_) => "syntax",
                 ManifestError::Format { .. } => "format",
                 ManifestError::Id => "id",
                 ManifestError::Recipient { .. } => "recipient",

@@ -86,3 +86,5 @@ mod teams;
 mod terminal;
 mod unlock;
 mod writers;
+mod wrong_files;
+mod wrong_keys;
