@@ -16,4 +16,5 @@ pub mod secret;
 pub mod service;
 pub mod storage;
 pub mod transfer;
+pub mod variables;
 pub mod vault;

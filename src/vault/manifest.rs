@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::VaultError;
+use super::{VaultError, toml_form};
 use crate::crypto::{self, Author, Recipient};
 use crate::file_form::{self, FileForm};
 
@@ -105,6 +105,12 @@ pub enum ManifestError {
         /// The name or key in question.
         key: String,
     },
+    /// A key is written in another way than this program writes it: with a comment, for example.
+    #[error("the key {key} must be written exactly so, without a comment")]
+    NotCanonical {
+        /// The key, as it must be written.
+        key: String,
+    },
     /// A key is there twice.
     #[error("{key} is there twice")]
     Repeated {
@@ -156,12 +162,16 @@ fn from_file<K: FromStr + Display>(
     }
     let mut seen = BTreeSet::new();
     let named = |FileKey { name, key }: FileKey| {
-        let key: K = match key.parse() {
+        let written = key;
+        let key: K = match written.parse() {
             Ok(key) => key,
             Err(reason) => return Err(bad(name, reason)),
         };
-        // As it is written here: a file may have it in another way.
+        // One text for a key: the digest of the recipients and the fingerprint are made of it.
         let text = key.to_string();
+        if text != written {
+            return Err(ManifestError::NotCanonical { key: text });
+        }
         if name.chars().count() > MAX_NAME_CHARACTERS {
             return Err(ManifestError::LongName { key: text });
         }
@@ -196,6 +206,7 @@ impl Manifest {
         if format != FORMAT && format != WITHOUT_AUTHORS {
             return Err(ManifestError::Format { found: format });
         }
+        toml_form::check(text).map_err(|reason| syntax(&format!("it is not TOML 1.0: {reason}")))?;
         let file: ManifestFile = toml::from_str(text).map_err(|error| syntax(&error))?;
         if !Self::is_id(&file.id) {
             return Err(ManifestError::Id);
