@@ -22,6 +22,7 @@ use super::manifest::{FileKey, Manifest, to_authors, to_file, to_recipients};
 use super::trust::{Newest, Pin};
 use super::{VaultError, guarded, layout};
 use crate::crypto;
+use crate::file_form;
 use crate::secret::{Scope, SecretId};
 use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError, is_leftover};
 
@@ -337,7 +338,7 @@ fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
 fn read_pin(directory: &Directory) -> Result<Option<PinFile>, VaultError> {
     let Some(bytes) = directory.read(PIN, layout::MAX_MANIFEST_BYTES)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
-    let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
+    let text = file_form::text(&bytes).map_err(|form| bad(form.to_string()))?;
     toml::from_str(text).map(Some).map_err(|error| bad(error.to_string()))
 }
 
