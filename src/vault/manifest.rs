@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{VaultError, toml_form};
 use crate::crypto::{self, Author, Recipient};
+use crate::file_form::{self, FileForm};
 
 /// The format this code writes.
 const FORMAT: u32 = 2;
@@ -52,9 +53,12 @@ pub(super) struct Manifest {
 /// Why a `vault.toml` is not understood.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It is not UTF-8, not TOML, or has a member we do not know.
+    /// It is not TOML, or has a member we do not know.
     #[error("{0}")]
     Syntax(String),
+    /// It is in another form than any `vault.toml`.
+    #[error(transparent)]
+    Form(#[from] FileForm),
     /// A later format.
     #[error("it has format {found}, this flyte-local knows formats up to {FORMAT}")]
     Format {
@@ -194,7 +198,10 @@ impl Manifest {
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let syntax = |error: &dyn std::fmt::Display| ManifestError::Syntax(error.to_string().trim_end().to_owned());
-        let text = std::str::from_utf8(bytes).map_err(|error| syntax(&error))?;
+        let text = match bytes {
+            [] => return Err(FileForm::Empty.into()),
+            bytes => file_form::text(bytes)?,
+        };
         let FileFormat { format } = toml::from_str(text).map_err(|error| syntax(&error))?;
         if format != FORMAT && format != WITHOUT_AUTHORS {
             return Err(ManifestError::Format { found: format });

@@ -66,7 +66,7 @@ fn reason(error: &VaultError) -> &'static str {
         SecretFileError::UnknownAuthor(_) => "unknown-author",
         SecretFileError::OtherVault => "other-vault",
         SecretFileError::OtherSecret(_) => "other-secret",
-        SecretFileError::Envelope(EnvelopeError::NotAge) => "not-age",
+        SecretFileError::Envelope(EnvelopeError::NotAge | EnvelopeError::Form(_)) => "not-age",
         SecretFileError::Envelope(EnvelopeError::Truncated) => "truncated",
         SecretFileError::Envelope(EnvelopeError::FileTooLarge) => "file-too-large",
         SecretFileError::Envelope(EnvelopeError::HeaderTooLarge) => "header-too-large",
@@ -169,7 +169,7 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
                 "ok"
             }
             Err(VaultError::Manifest { source, .. }) => match source {
-                ManifestError::Syntax(_) => "syntax",
+                ManifestError::Syntax(_) | ManifestError::Form(_) => "syntax",
                 ManifestError::Format { .. } => "format",
                 ManifestError::Id => "id",
                 ManifestError::Recipient { .. } => "recipient",

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
 mod architecture;
 mod authenticity;
 mod binding;
@@ -92,3 +93,5 @@ mod terminal;
 mod unlock;
 mod variables;
 mod writers;
+mod wrong_files;
+mod wrong_keys;
