@@ -19,6 +19,7 @@ mod mount;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_mount.rs"]
 mod mount;
+mod pumps;
 mod signals;
 mod streams;
 mod supervisor;
@@ -30,4 +31,5 @@ pub use dumps::{forbid_dumps, wipe_stack};
 pub use edit::{EditError, EditedFile, edit};
 pub use environment::changes_how_programs_load;
 pub use memory_directory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
+pub use pumps::OutputStream;
 pub use supervisor::supervise;

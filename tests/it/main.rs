@@ -85,4 +85,5 @@ mod sync;
 mod teams;
 mod terminal;
 mod unlock;
+mod unwritable;
 mod writers;
