@@ -1,4 +1,4 @@
-//! Output that cannot be written: every command says so and fails. Only a reader that is gone is no error.
+//! Output that cannot be written: every command says so and fails, unless only its reader is gone.
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files are for the product")]
 
