@@ -208,7 +208,7 @@ impl JobControl {
 
     /// Stops our process group on our terminal, because the child was stopped on its own.
     fn stop(&mut self) {
-        // What is typed from here on is for the shell. The terminal stays raw for the rest of the output.
+        // Keys typed from here on are for the shell. The terminal stays raw for the rest of the output.
         if let Some(keyboard) = &self.keyboard {
             keyboard.hold();
         }
