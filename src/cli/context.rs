@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use directories::ProjectDirs;
 
+use super::acceptance;
 use super::arguments::{GlobalArgs, OutputFormat};
 use super::environment::{is_strict, path_variable, permissions, variable};
 use super::error::{CommandError, Exit};
@@ -115,14 +116,16 @@ impl<'a> Context<'a> {
         self.open(self.options(Access::Read)?)
     }
 
-    /// Opens the vault to change it. Fails if the state directory cannot be written.
+    /// Opens the vault to change it. Fails if it was not accepted on this machine, or if the state directory cannot be written.
     pub(crate) fn open_vault_to_change(&self) -> Result<Vault, CommandError> {
-        self.open(self.options(Access::Write)?)
+        let mut vault = self.open(self.options(Access::Write)?)?;
+        acceptance::require(self.ui, &self.command, &mut vault)?;
+        Ok(vault)
     }
 
-    /// Opens the vault to accept its changes. A vault that is new to this machine is accepted if it has the expected fingerprint.
-    pub(crate) fn open_vault_to_accept(&self, expected: Option<String>) -> Result<Vault, CommandError> {
-        self.open(VaultOptions { strictness: Strictness::Notices, expected, ..self.options(Access::Write)? })
+    /// Opens the vault to accept it, or its changes.
+    pub(crate) fn open_vault_to_accept(&self) -> Result<Vault, CommandError> {
+        self.open(VaultOptions { strictness: Strictness::Notices, ..self.options(Access::Write)? })
     }
 
     /// Opens another vault to read it. Hints about it begin with `command`.

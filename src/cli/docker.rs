@@ -12,9 +12,11 @@ use zeroize::Zeroizing;
 use super::context::Context;
 use super::environment::inherited;
 use super::error::{CommandError, Exit};
+use super::explain::file_form;
 use super::input::{Hidden, from_stdin, too_large};
 use super::prompt;
 use credential_helper::credentials;
+use flyte_local::file_form::FileForm;
 use flyte_local::secret::MAX_VALUE_BYTES;
 use flyte_local::storage::read_users_file;
 use flyte_local::transfer::docker::{DockerConfig, DockerError, auth, check, document};
@@ -111,6 +113,9 @@ impl DockerArgs {
                 .hint("name Docker's configuration with --docker-config-path FILE, or create it: docker login")
         })?;
         let config = DockerConfig::parse(&bytes).map_err(|error| {
+            if let Some(form) = FileForm::recognise_text(&bytes) {
+                return file_form::unreadable(&path, form).into();
+            }
             let message = format!("{} is not a Docker configuration file", path.display());
             CommandError::new(Exit::Failed, message).because(error.to_string())
         })?;
