@@ -71,7 +71,6 @@ impl<'a> Context<'a> {
         // macOS has no directory for state.
         let default_state = directories.as_ref().map(|d| d.state_dir().unwrap_or(d.data_local_dir()).join("pins"));
         let passphrases = Arc::new(Passphrases::new(global.passphrase_fd, ui.clone())?);
-        let from_children = Arc::clone(&passphrases);
         let mut command = "flyte-local".to_owned();
         let chosen = global.vault.iter().map(|path| ("--vault", path));
         for (option, path) in chosen.chain(global.identity.iter().map(|path| ("--identity", path))) {
@@ -88,7 +87,7 @@ impl<'a> Context<'a> {
             default_identity: UserPath { path: default_identity, option: NAME_AN_IDENTITY },
             passphrases,
             // FLYTE_LOCAL_IDENTITY is the name of a file, and stays: what a child starts may be flyte-local again.
-            spawner: Spawner::new([IDENTITY_KEY], move || from_children.take_away()),
+            spawner: Spawner::new([IDENTITY_KEY]),
             author: UserPath {
                 path: path_variable("FLYTE_LOCAL_AUTHOR").or(default_author),
                 option: "FLYTE_LOCAL_AUTHOR=FILE",
@@ -172,8 +171,17 @@ impl<'a> Context<'a> {
         self.state.get()
     }
 
-    /// Makes the commands of child processes.
-    pub(crate) fn spawner(&self) -> &Spawner {
+    /// Makes the commands of child processes. Takes the passphrases from their descriptor first, which a child inherits.
+    ///
+    /// # Errors
+    /// A child could still read a passphrase there.
+    pub(crate) fn spawner(&self) -> Result<&Spawner, CommandError> {
+        self.passphrases.withhold()?;
+        Ok(&self.spawner)
+    }
+
+    /// Makes the command of this program itself, which reads no descriptor and starts nothing.
+    pub(crate) fn own_spawner(&self) -> &Spawner {
         &self.spawner
     }
 

@@ -9,7 +9,7 @@ use super::report::{ErrorReport, Exit};
 use super::shell::{quoted, scope_flags};
 use flyte_local::config::ConfigError;
 use flyte_local::keyring::KeyringError;
-use flyte_local::launch::ChildError;
+use flyte_local::launch::{ChildError, OutputStream};
 use flyte_local::secret::{Scope, SecretId, SecretName};
 use flyte_local::storage::{ExposureError, LockOwner, StorageError};
 use flyte_local::vault::{ManifestError, Needs, Vault, VaultError};
@@ -225,8 +225,18 @@ pub(crate) fn child(error: &ChildError) -> ErrorReport {
             };
             ErrorReport::new(exit, format!("cannot run {}", program.display())).because(source.to_string())
         }
+        ChildError::Output { stream, source } => unwritable(*stream, source),
         ChildError::Step { .. } => ErrorReport::chain(Exit::Failed, error),
     }
+}
+
+/// Says that output was lost, in one line: standard error may be short of space as well.
+pub(crate) fn unwritable(stream: OutputStream, error: &std::io::Error) -> ErrorReport {
+    let stream = match stream {
+        OutputStream::Stdout => "standard output",
+        OutputStream::Stderr => "standard error",
+    };
+    ErrorReport::new(Exit::Failed, format!("cannot write to {stream}: {error}"))
 }
 
 /// The most places to name for a secret that is missing.

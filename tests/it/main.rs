@@ -91,6 +91,7 @@ mod sync;
 mod teams;
 mod terminal;
 mod unlock;
+mod unwritable;
 mod variables;
 mod writers;
 mod wrong_files;
