@@ -188,7 +188,7 @@ mod tests {
             let permissions = Permissions::Checked;
             let search =
                 InterpreterSearch { given, file, virtual_env, directory: &inner, search_path: None, permissions };
-            Interpreter::find(search, &Spawner::new([], || ())).expect("no uv is asked").program
+            Interpreter::find(search, &Spawner::new([])).expect("no uv is asked").program
         };
         let make = |directory: &Path| {
             let python = directory.join(".venv/bin/python");

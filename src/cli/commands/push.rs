@@ -106,11 +106,11 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     }
     let reader = SecretReader::new(context);
     if !args.dry_run {
-        // Before Python starts, which takes the passphrase's descriptor away.
+        // Before Python starts, which gets the terminal.
         reader.identities()?.unlock_for(&vault)?;
     }
 
-    let interpreter = interpreter::find(context.spawner(), args.python.clone(), None, "push secret")?;
+    let interpreter = interpreter::find(context.spawner()?, args.python.clone(), None, "push secret")?;
     if args.config.is_none() {
         interpreter::require_trusted_configuration(Some("name the file: flyte-local push secret --config FILE …"))?;
     }
@@ -169,7 +169,7 @@ fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Res
         None => None,
     };
     let target = Target { config: config.map(str::to_owned), endpoint: args.endpoint.clone(), insecure: args.insecure };
-    let connected = Cluster::connect(context.spawner(), interpreter, &target);
+    let connected = Cluster::connect(context.spawner()?, interpreter, &target);
     connected.map_err(|error| failure::unconnected(error, interpreter, context))
 }
 

@@ -46,7 +46,7 @@ pub(super) fn file_secrets(context: &Context<'_>) -> Finding {
         Ok(runtime) => runtime,
         Err(error) => return Finding::new(context, WHAT, Err(error)),
     };
-    match FileSupport::probe(context.spawner(), User::Task, runtime.as_deref()) {
+    match FileSupport::probe(context.own_spawner(), User::Task, runtime.as_deref()) {
         FileSupport::Mount => Finding::new(context, WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
         FileSupport::Memory(directory) => {
             let _removal = directory.removal();
