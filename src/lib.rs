@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod crypto;
+pub mod file_form;
 pub mod flyte;
 pub mod json_escape;
 pub mod keyring;
@@ -15,4 +16,5 @@ pub mod secret;
 pub mod service;
 pub mod storage;
 pub mod transfer;
+pub mod variables;
 pub mod vault;

@@ -1,6 +1,7 @@
 //! The command line, the whole of it on one page. The only part that parses flags, prints, prompts or reads the
 //! environment.
 
+mod acceptance;
 mod answers;
 mod arguments;
 mod commands;
@@ -38,6 +39,7 @@ mod table;
 mod ui;
 mod usage;
 mod value_input;
+mod variables;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

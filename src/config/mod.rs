@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::file_form::{self, FileForm};
 use crate::secret::{Domain, Project};
 use crate::storage::{StorageError, read_users_file};
 
@@ -62,7 +63,16 @@ pub enum ConfigError {
     /// The file could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The file is not UTF-8 or not TOML, or has an unknown member.
+    /// The file is in another form than any configuration.
+    #[error("cannot read {}", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        #[source]
+        form: FileForm,
+    },
+    /// The file is not TOML, or has an unknown member.
     #[error("cannot read {}: {reason}", path.display())]
     Syntax {
         /// The file.
@@ -84,7 +94,7 @@ impl Config {
             path: path.clone(),
             reason: error.to_string().trim_end().to_owned(),
         };
-        let text = std::str::from_utf8(&bytes).map_err(|error| syntax(&error))?;
+        let text = file_form::text(&bytes).map_err(|form| ConfigError::Form { path: path.clone(), form })?;
         toml::from_str(text).map_err(|error| syntax(&error))
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
 mod architecture;
 mod authenticity;
 mod binding;
@@ -12,6 +13,7 @@ mod cli;
 mod crash;
 mod disk;
 mod dotenv;
+mod dotenv_readers;
 mod dry_run;
 mod dumps;
 mod edit;
@@ -21,6 +23,9 @@ mod faults;
 mod faults_calls;
 mod faults_disks;
 mod faults_holders;
+mod format_list;
+mod format_reader;
+mod format_readers;
 mod format_vectors;
 mod generate;
 mod help;
@@ -87,4 +92,8 @@ mod sync;
 mod teams;
 mod terminal;
 mod unlock;
+mod unwritable;
+mod variables;
 mod writers;
+mod wrong_files;
+mod wrong_keys;
