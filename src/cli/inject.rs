@@ -71,9 +71,10 @@ impl Injector {
         }
         let files = match mount {
             Mount::Private => Files::open(context.spawner(), user, runtime_directory().as_deref())?,
-            Mount::None => {
-                Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
-            }
+            Mount::None => Files::Unavailable {
+                reason: "--no-mount was given".to_owned(),
+                hints: vec!["run without it".to_owned()],
+            },
         };
         let imported = RefCell::new((user == User::Task).then(BTreeMap::new));
         let command = context.command.clone();
@@ -119,7 +120,7 @@ impl Injector {
             Files::Unavailable { reason, hints } => {
                 let message = format!("secret {key} cannot be mounted in {SECRETS_DIRECTORY}: {reason}");
                 let error = CommandError::new(Exit::Failed, message);
-                return Err(hints.iter().fold(error, |error, hint| error.hint(*hint)));
+                return Err(hints.iter().cloned().fold(error, CommandError::hint));
             }
         };
         directory.write(&[key.as_str()], value.expose())?;
