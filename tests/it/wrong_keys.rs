@@ -54,7 +54,7 @@ fn a_key_of_another_kind_is_called_by_its_name_as_recipient_and_as_identity() {
     let (sandbox, _) = with_secret();
     let vault = std::fs::read(sandbox.vault().join("vault.toml")).expect("there");
     for case in regressions::<WrongKey>("wrong_keys") {
-        let ran = sandbox.run(&["create", "recipient", case.text.trim(), "--name", "bob"]);
+        let ran = sandbox.run(&["create", "recipient", "--name", "bob", "--", case.text.trim()]);
         assert_eq!(ran.code, 2, "{}: {ran:?}", case.why);
         assert_says(&ran, &case, &case.recipient, &case.recipient_hint);
 
