@@ -7,7 +7,10 @@ use zeroize::Zeroizing;
 
 use super::randomness::{RandomnessError, with_randomness};
 use super::wanted::Wanted;
-use super::{MAX_ROUNDS, Recipient, RecipientError};
+use super::{MAX_IDENTITY_FILE_BYTES, MAX_ROUNDS, Recipient, RecipientError};
+
+/// The most identities of a file. Each is tried on each stanza of a header until one fits.
+pub const MAX_IDENTITIES: usize = 64;
 
 /// A file that holds no identity that can be used. It names a line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +27,12 @@ pub enum IdentityError {
     /// There is no identity in it.
     #[error("there is no age identity (AGE-SECRET-KEY-1…) in it")]
     Empty,
+    /// It has more bytes than any file of identities.
+    #[error("it has more than {MAX_IDENTITY_FILE_BYTES} bytes")]
+    TooLarge,
+    /// It has more identities than are tried.
+    #[error("it has more than {MAX_IDENTITIES} identities")]
+    TooMany,
     /// It is the half that everybody may have.
     #[error("it holds a public key, which opens nothing")]
     PublicKey,
@@ -127,7 +136,7 @@ impl Identity {
     /// The identities in a file that `age-keygen` or [`Identity::to_file`] wrote: one a line, `#` starts a comment.
     ///
     /// # Errors
-    /// A line that is something else, or no identity at all.
+    /// A line that is something else, no identity at all, or more than [`MAX_IDENTITIES`].
     pub fn parse_file(text: &str) -> Result<Vec<Self>, IdentityError> {
         let mut identities = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -137,6 +146,9 @@ impl Identity {
             }
             let is_public = ["age1", "ssh-", "ecdsa-", "sk-"].iter().any(|start| line.starts_with(start));
             let bad = if is_public { IdentityError::PublicKey } else { IdentityError::Line { line: index + 1 } };
+            if identities.len() == MAX_IDENTITIES {
+                return Err(IdentityError::TooMany);
+            }
             identities.push(Self(IdentityKey::X25519(line.parse().map_err(|_| bad)?)));
         }
         if identities.is_empty() { Err(IdentityError::Empty) } else { Ok(identities) }
@@ -181,6 +193,14 @@ mod tests {
         let read = Identity::parse_file(&identity.to_file("2026-01-01T00:00:00Z")).expect("our own format");
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].recipient(), identity.recipient());
+    }
+
+    #[test]
+    fn a_file_has_at_most_as_many_identities_as_are_tried() {
+        let file =
+            |count: usize| (0..count).map(|_| Identity::generate().to_file("now").to_string()).collect::<String>();
+        assert_eq!(Identity::parse_file(&file(MAX_IDENTITIES)).expect("as many").len(), MAX_IDENTITIES);
+        assert_eq!(Identity::parse_file(&file(MAX_IDENTITIES + 1)).expect_err("more"), IdentityError::TooMany);
     }
 
     #[test]

@@ -7,8 +7,12 @@ use age::ssh;
 use zeroize::Zeroizing;
 
 use super::identity::recipient_of;
+use super::open_ssh::{OPENSSH_LABEL, RSA_LABEL, Unwrapped};
 use super::passphrase::{self, UnlockError};
 use super::{Identity, IdentityError, Passphrase, Recipient, Wanted, open_ssh};
+
+/// The most bytes of a file of identities. The longest key that `ssh-keygen` makes, of RSA, has 13 KiB.
+pub const MAX_IDENTITY_FILE_BYTES: usize = 32 << 10;
 
 /// A file of identities.
 #[derive(Debug, Clone)]
@@ -46,6 +50,9 @@ impl IdentityFile {
     /// # Errors
     /// Something else, or a key of a kind that age does not use.
     pub fn parse(file: &[u8]) -> Result<Self, IdentityError> {
+        if file.len() > MAX_IDENTITY_FILE_BYTES {
+            return Err(IdentityError::TooLarge);
+        }
         if file.starts_with(b"age-encryption.org/") || file.trim_ascii_start().starts_with(passphrase::ARMOR) {
             return Ok(Self::Locked(LockedIdentity(Protection::Age(passphrase::read(file)?))));
         }
@@ -67,8 +74,9 @@ impl IdentityFile {
 
 /// A private key whose first line is `-----BEGIN `, and this.
 fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
-    match kind.trim_end_matches('-') {
-        "OPENSSH PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+    let label = kind.trim_end_matches('-');
+    match label {
+        OPENSSH_LABEL | RSA_LABEL => {}
         "EC PRIVATE KEY" => return Err(IdentityError::KeyType("ecdsa".to_owned())),
         "DSA PRIVATE KEY" => return Err(IdentityError::KeyType("ssh-dss".to_owned())),
         "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat("the format PKCS#8")),
@@ -77,10 +85,8 @@ fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
         _ => return Err(IdentityError::MalformedKey),
     }
     let start = text.find("-----BEGIN ").unwrap_or_default();
-    if kind.starts_with("OPENSSH") {
-        open_ssh::look_at(&text[start..])?;
-    }
-    let key = ssh::Identity::from_buffer(&text.as_bytes()[start..], None).map_err(|_| IdentityError::MalformedKey)?;
+    let Unwrapped(text) = open_ssh::unwrap(&text[start..], label)?;
+    let key = ssh::Identity::from_buffer(text.as_bytes(), None).map_err(|_| IdentityError::MalformedKey)?;
     match &key {
         ssh::Identity::Unencrypted(_) => Ok(IdentityFile::Open(vec![Identity::open_ssh(key)?])),
         ssh::Identity::Encrypted(locked) => {

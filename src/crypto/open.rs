@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Identities;
 use super::envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, commit, copy, is_binding};
-use super::header::{SIGNED_TAG, measure};
+use super::header::{MeasuredFile, SIGNED_TAG};
 use super::wanted::Wanted;
 use crate::secret::SecretValue;
 
@@ -38,8 +38,8 @@ pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, Envelope
 /// `start` is as [`peek`] takes it.
 pub fn wanted(start: &[u8]) -> Wanted {
     let collector = WantedCollector::default();
-    if let Ok(header) = measure(start)
-        && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)])
+    if let Ok(file) = MeasuredFile::new(start)
+        && let Ok(decryptor) = file.start(NONCE_BYTES).decryptor()
     {
         let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
     }
@@ -53,32 +53,24 @@ pub fn wanted(start: &[u8]) -> Wanted {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
-    let header = measure(start)?;
-    let end = start.len().min(header + NONCE_BYTES);
+    let decryptor = MeasuredFile::new(start)?.start(NONCE_BYTES).decryptor()?;
     let finder = BindingCollector::default();
-    match decryptor(&start[..end])?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
+    match decryptor.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
         // The finder never yields a key: that age found none is the expected end.
         Err(age::DecryptError::NoMatchingKeys) => finder.only(),
         _ => Err(EnvelopeError::MalformedHeader),
     }
 }
 
-fn decryptor(file: &[u8]) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
-    age::Decryptor::new_buffered(file).map_err(|error| match error {
-        age::DecryptError::Io(_) => EnvelopeError::Truncated,
-        _ => EnvelopeError::MalformedHeader,
-    })
-}
-
 pub(super) fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, EnvelopeError> {
     if file.len() > MAX_FILE_BYTES {
         return Err(EnvelopeError::FileTooLarge);
     }
-    measure(file)?;
+    let decryptor = MeasuredFile::new(file)?.decryptor()?;
     let finder = BindingCollector::default();
     let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
     let all = [&finder as &dyn age::Identity, &opener].into_iter();
-    let mut payload = decryptor(file)?.decrypt(all).map_err(|error| match error {
+    let mut payload = decryptor.decrypt(all).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
         _ => EnvelopeError::Tampered,
     })?;
