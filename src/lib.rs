@@ -14,5 +14,6 @@ pub mod redact;
 pub mod secret;
 pub mod service;
 pub mod storage;
+mod toml_file;
 pub mod transfer;
 pub mod vault;

@@ -6,11 +6,15 @@ use serde::Deserialize;
 
 use crate::secret::{Domain, Project};
 use crate::storage::{StorageError, read_users_file};
+use crate::toml_file::{self, TomlError};
 
 const FILE: &str = "config.toml";
 
 /// Far more than any configuration needs.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 64 << 10;
+
+/// As many keys and values as there is room for.
+const MAX_MARKS: usize = MAX_BYTES;
 
 /// The settings.
 #[derive(Debug, Default, Deserialize)]
@@ -80,12 +84,13 @@ impl Config {
     pub fn load(directory: &Path) -> Result<Self, ConfigError> {
         let path = directory.join(FILE);
         let Some(bytes) = read_users_file(&path, MAX_BYTES)? else { return Ok(Self::default()) };
-        let syntax = |error: &dyn std::fmt::Display| ConfigError::Syntax {
-            path: path.clone(),
-            reason: error.to_string().trim_end().to_owned(),
-        };
-        let text = std::str::from_utf8(&bytes).map_err(|error| syntax(&error))?;
-        toml::from_str(text).map_err(|error| syntax(&error))
+        toml_file::parse(&bytes, MAX_MARKS).map_err(|error| {
+            let reason = match error {
+                TomlError::TooManyMarks => "it has too many keys and values".to_owned(),
+                TomlError::Syntax(reason) => reason,
+            };
+            ConfigError::Syntax { path: path.clone(), reason }
+        })
     }
 }
 
@@ -112,6 +117,13 @@ mod tests {
         assert_eq!(paths("identity = \"~/.ssh/id\""), [Path::new("/h/.ssh/id")]);
         assert_eq!(paths("identity = [\"a\", \"/b\"]"), [Path::new("/c/a"), Path::new("/b")]);
         assert!(matches!(load("identity = 1"), Err(ConfigError::Syntax { .. })));
+    }
+
+    #[test]
+    fn a_file_larger_than_any_configuration_is_an_error() {
+        let padded = |length: usize| load(&format!("#{}", "x".repeat(length - 1)));
+        assert!(padded(MAX_BYTES).is_ok());
+        assert!(matches!(padded(MAX_BYTES + 1), Err(ConfigError::Storage(error)) if error.is_too_large()));
     }
 
     #[test]

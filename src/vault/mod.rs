@@ -28,7 +28,7 @@ pub use authors::Distrusted;
 pub use binding::Metadata;
 pub use error::{Needs, SecretFileError, VaultError};
 pub use inspect::{Inspection, InspectionError};
-pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
+pub use manifest::{MAX_RECIPIENTS, ManifestError, Named, NamedAuthor, NamedRecipient};
 pub use notice::{Listen, Listener, Notice};
 pub use options::{Access, NewVault, StateDirectory, Strictness, VaultOptions};
 pub use page::Page;

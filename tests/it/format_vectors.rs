@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::support::{identities, open_unpinned, require, secret_id};
 use flyte_local::crypto::{self, AuthorKey, EnvelopeError, Identity};
 use flyte_local::secret::{self, ScopeFilter, SecretValue};
-use flyte_local::vault::{ManifestError, Metadata, SecretFileError, StateDirectory, VaultError, VaultOptions};
+use flyte_local::vault::{self, ManifestError, Metadata, SecretFileError, StateDirectory, VaultError, VaultOptions};
 use serde::Deserialize;
 
 const CREATED: &str = "2026-01-02T03:04:05Z";
@@ -225,6 +225,7 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
                 "ok"
             }
             Err(VaultError::Manifest { source, .. }) => match source {
+                ManifestError::TooLarge { .. } | ManifestError::TooManyMarks => "too-large",
                 ManifestError::Syntax(_) => "syntax",
                 ManifestError::Format { .. } => "format",
                 ManifestError::Id => "id",
@@ -235,6 +236,7 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
                 ManifestError::LongName { .. } => "long-name",
                 ManifestError::Repeated { .. } => "repeated",
             },
+            Err(VaultError::Storage(error)) if error.is_too_large() => "too-large",
             Err(error) => panic!("{}: {error:?}", vector.file),
         };
         assert_eq!(opened, vector.open, "{}", vector.file);
@@ -247,7 +249,7 @@ fn a_manifest_over_the_limit_is_refused_and_not_truncated() {
     let path = copy.path().join("vault.toml");
     let mut text = std::fs::read_to_string(&path).expect("the fixtures' manifest");
     // Cut at the limit, the manifest would be valid, but the whole file is not.
-    text += &format!("#{}\nsurprise = 1\n", "x".repeat(1 << 20));
+    text += &format!("#{}\nsurprise = 1\n", "x".repeat(256 << 10));
     std::fs::write(&path, text).expect("written");
     assert!(matches!(open_unpinned(copy.path()), Err(VaultError::Storage(error)) if error.is_too_large()));
 }
@@ -273,8 +275,9 @@ fn the_limits_in_the_document_are_those_of_the_code() {
     let document = document.expect("the format's document");
     for (what, limit) in [
         ("stanzas in a header", crypto::MAX_STANZAS),
-        ("lines of a header", 256),
-        ("recipients in `vault.toml`", 62),
+        ("arguments in a header", crypto::MAX_ARGUMENTS),
+        ("lines of a header", crypto::MAX_HEADER_LINES),
+        ("recipients in `vault.toml`", vault::MAX_RECIPIENTS),
         ("authors in `vault.toml`", 256),
         ("characters of the name of either", 64),
         ("bytes of a header", crypto::MAX_HEADER_BYTES),
@@ -282,7 +285,8 @@ fn the_limits_in_the_document_are_those_of_the_code() {
         ("bytes of a file", crypto::MAX_FILE_BYTES),
         ("bytes of a secret's name", 251),
         ("bytes of a project or domain", 63),
-        ("bytes of `vault.toml`", 1 << 20),
+        ("bytes of `vault.toml`", 256 << 10),
+        ("characters `.`, `,`, `=`, `[` and `{` in `vault.toml`, together", 32 << 10),
     ] {
         assert!(document.contains(&format!("| {what} | {limit} |")), "{what}: {limit}");
     }

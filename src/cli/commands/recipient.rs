@@ -1,5 +1,6 @@
 //! `create recipient`, `get recipient`, `delete recipient`
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -13,10 +14,10 @@ use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::crypto::{Recipient, RecipientError};
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
-use flyte_local::vault::{NamedRecipient, Vault, VaultError};
+use flyte_local::vault::{MAX_RECIPIENTS, NamedRecipient, Vault, VaultError};
 
-/// Far more than the keys of any user.
-const MAX_KEYS_BYTES: usize = 1 << 20;
+/// Twice what as many of the longest keys take as a vault may have.
+const MAX_KEYS_BYTES: usize = 128 << 10;
 
 /// Add a recipient, who can then open all secrets
 ///
@@ -184,7 +185,7 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| CommandError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut keys = Vec::new();
+    let (mut keys, mut seen) = (Vec::new(), BTreeSet::new());
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
@@ -194,6 +195,15 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
         let (options, key) = split_options(line);
         if !is_options(options) {
             return Err(refused(RecipientError::Unknown).because(place()));
+        }
+        // Without its comment. To parse a key costs a multiplication on its curve.
+        let words: Vec<_> = key.split_ascii_whitespace().take(2).collect();
+        if !seen.insert((options.to_owned(), words.join(" "))) {
+            continue;
+        }
+        if keys.len() > MAX_RECIPIENTS {
+            let message = format!("{} has more than {MAX_RECIPIENTS} keys, the most of a vault", path.display());
+            return Err(CommandError::new(Exit::Usage, message).hint("nothing was changed"));
         }
         match key.parse::<Recipient>() {
             // It is not a user's key, but one that certifies others.
