@@ -16,4 +16,5 @@ pub mod service;
 pub mod storage;
 mod toml_file;
 pub mod transfer;
+pub mod variables;
 pub mod vault;

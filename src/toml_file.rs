@@ -39,6 +39,11 @@ impl<'a> TomlFile<'a> {
         Ok(Self { text, table })
     }
 
+    /// Returns the text of the file.
+    pub(crate) fn text(&self) -> &str {
+        self.text
+    }
+
     /// Returns a member that is a number; `None` if it is not one.
     pub(crate) fn number(&self, member: &str) -> Option<u32> {
         let value = self.table.get_ref().get(member)?.clone();

@@ -38,6 +38,7 @@ mod table;
 mod ui;
 mod usage;
 mod value_input;
+mod variables;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -189,7 +189,13 @@ mod tests {
     impl age::Recipient for KeylessRecipient<'_> {
         fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
             *self.1.borrow_mut() = Some(copy(file_key));
-            let stanza = |tag: &&str| Stanza { tag: (*tag).to_owned(), args: Vec::new(), body: b"binding".to_vec() };
+            let stanza = |tag: &&str| {
+                let (args, body) = match *tag {
+                    "X25519" => (vec!["A".repeat(43)], vec![0; 32]),
+                    _ => (Vec::new(), b"binding".to_vec()),
+                };
+                Stanza { tag: (*tag).to_owned(), args, body }
+            };
             Ok((self.0.iter().map(stanza).collect(), HashSet::new()))
         }
     }

@@ -91,6 +91,11 @@ impl<'a> MeasuredFile<'a> {
         Self { rest: &self.rest[..self.rest.len().min(self.header + after)], header: self.header }
     }
 
+    /// Returns the bytes of the header.
+    pub(super) fn header(&self) -> &'a [u8] {
+        &self.rest[..self.header]
+    }
+
     /// Lets age parse the header.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ mod randomness;
 mod recipient;
 pub mod rotation;
 mod seal;
+mod stanzas;
 mod wanted;
 
 pub use author::{Author, AuthorError, AuthorKey, AuthorKeyError, SIGNATURE_BYTES};

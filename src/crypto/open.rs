@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::Identities;
 use super::envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, commit, copy, is_binding};
 use super::header::{MeasuredFile, SIGNED_TAG};
+use super::stanzas;
 use super::wanted::Wanted;
 use crate::secret::SecretValue;
 
@@ -39,7 +40,7 @@ pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, Envelope
 pub fn wanted(start: &[u8]) -> Wanted {
     let collector = WantedCollector::default();
     if let Ok(file) = MeasuredFile::new(start)
-        && let Ok(decryptor) = file.start(NONCE_BYTES).decryptor()
+        && let Ok(decryptor) = decryptor(file.start(NONCE_BYTES))
     {
         let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
     }
@@ -53,7 +54,7 @@ pub fn wanted(start: &[u8]) -> Wanted {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
-    let decryptor = MeasuredFile::new(start)?.start(NONCE_BYTES).decryptor()?;
+    let decryptor = decryptor(MeasuredFile::new(start)?.start(NONCE_BYTES))?;
     let finder = BindingCollector::default();
     match decryptor.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
         // The finder never yields a key: that age found none is the expected end.
@@ -62,11 +63,18 @@ pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
     }
 }
 
+fn decryptor(file: MeasuredFile<'_>) -> Result<age::Decryptor<MeasuredFile<'_>>, EnvelopeError> {
+    let header = file.header();
+    let decryptor = file.decryptor()?;
+    stanzas::check(header)?;
+    Ok(decryptor)
+}
+
 pub(super) fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, EnvelopeError> {
     if file.len() > MAX_FILE_BYTES {
         return Err(EnvelopeError::FileTooLarge);
     }
-    let decryptor = MeasuredFile::new(file)?.decryptor()?;
+    let decryptor = decryptor(MeasuredFile::new(file)?)?;
     let finder = BindingCollector::default();
     let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
     let all = [&finder as &dyn age::Identity, &opener].into_iter();

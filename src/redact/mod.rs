@@ -8,6 +8,8 @@ mod finder;
 mod forms;
 mod masker;
 mod patterns;
+mod scanner;
+mod sequences;
 mod watchlist;
 
 pub use finder::ValueFinder;

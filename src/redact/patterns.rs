@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use zeroize::{Zeroize, Zeroizing};
 
 use super::forms::{json_strings, quoted};
+use super::sequences::{ESC, without_sequences};
 use super::{MAX_OTHER_FORMS, MIN_BYTES};
 
 /// Programs break long lines at any byte, as the SDK's panels do. So each part of a line that is this long is a pattern: on
@@ -60,6 +61,10 @@ impl Patterns {
             return;
         }
         self.add(text.to_vec());
+        if text.contains(&ESC) {
+            let bare = Zeroizing::new(without_sequences(text));
+            self.add_shown(&bare);
+        }
         // A terminal puts a carriage return before every line feed; other programs only before those that have none.
         self.add(with_carriage_returns(text, LineFeeds::Bare));
         self.add(with_carriage_returns(text, LineFeeds::All));
@@ -77,6 +82,10 @@ impl Patterns {
             let text = without_newline(value);
             if text.len() >= MIN_BYTES && !is_blank(text) {
                 self.add(text.to_vec());
+                if text.contains(&ESC) {
+                    let bare = Zeroizing::new(without_sequences(text));
+                    self.add_kept(&bare);
+                }
                 self.add_other_forms(value);
             }
         }

@@ -6,12 +6,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{VaultError, layout};
+use super::manifest_error::ManifestError;
+use super::{VaultError, layout, toml_form};
 use crate::crypto::{self, Author, Recipient};
-use crate::toml_file::{TomlError, TomlFile};
+use crate::toml_file::TomlFile;
 
 /// The format this code writes.
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 
 /// The format that knew no authors. It is read as one of a vault that has none.
 const WITHOUT_AUTHORS: u32 = 1;
@@ -51,75 +52,6 @@ pub(super) struct Manifest {
     id: String,
     recipients: Vec<NamedRecipient>,
     authors: Vec<NamedAuthor>,
-}
-
-/// Why a `vault.toml` is not understood.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
-    /// It is not UTF-8, not TOML, or has a member we do not know.
-    #[error("{0}")]
-    Syntax(String),
-    /// It has more bytes than all that it may hold.
-    #[error("it has {found} bytes, and may have {}", layout::MAX_MANIFEST_BYTES)]
-    TooLarge {
-        /// How many.
-        found: usize,
-    },
-    /// It has more keys and values than all that it may hold.
-    #[error("it has more than {MAX_MARKS} of the characters '.', ',', '=', '[' and '{{'")]
-    TooManyMarks,
-    /// A later format.
-    #[error("it has format {found}, this flyte-local knows formats up to {FORMAT}")]
-    Format {
-        /// The format it says it has.
-        found: u32,
-    },
-    /// The id is not 32 hexadecimal digits.
-    #[error("its id is not 32 lower-case hexadecimal digits")]
-    Id,
-    /// A recipient's key does not parse.
-    #[error("the key of recipient {name:?} cannot be used")]
-    Recipient {
-        /// The name or key in question.
-        name: String,
-        /// The reason.
-        #[source]
-        reason: crate::crypto::RecipientError,
-    },
-    /// An author's key does not parse.
-    #[error("the key of author {name:?} cannot be used")]
-    Author {
-        /// Who it is.
-        name: String,
-        /// The reason.
-        #[source]
-        reason: crate::crypto::AuthorError,
-    },
-    /// It has no recipients.
-    #[error("it has no recipient")]
-    NoRecipient,
-    /// There are more than a list can show, or a header hold.
-    #[error("it has {found} {what}, and may have {most}")]
-    TooMany {
-        /// `recipients` or `authors`.
-        what: &'static str,
-        /// How many.
-        found: usize,
-        /// How many there may be.
-        most: usize,
-    },
-    /// A name is too long.
-    #[error("the name of {key} has more than {MAX_NAME_CHARACTERS} characters")]
-    LongName {
-        /// The name or key in question.
-        key: String,
-    },
-    /// A key is there twice.
-    #[error("{key} is there twice")]
-    Repeated {
-        /// The key.
-        key: String,
-    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -165,12 +97,16 @@ fn from_file<K: FromStr + Display>(
     }
     let mut seen = BTreeSet::new();
     let named = |FileKey { name, key }: FileKey| {
-        let key: K = match key.parse() {
+        let written = key;
+        let key: K = match written.parse() {
             Ok(key) => key,
             Err(reason) => return Err(bad(name, reason)),
         };
-        // As it is written here: a file may have it in another way.
+        // One text for a key: the digest of the recipients and the fingerprint are made of it.
         let text = key.to_string();
+        if text != written {
+            return Err(ManifestError::NotCanonical { key: text });
+        }
         if name.chars().count() > MAX_NAME_CHARACTERS {
             return Err(ManifestError::LongName { key: text });
         }
@@ -180,15 +116,6 @@ fn from_file<K: FromStr + Display>(
         Ok(Named { name, key })
     };
     keys.into_iter().map(named).collect()
-}
-
-impl From<TomlError> for ManifestError {
-    fn from(error: TomlError) -> Self {
-        match error {
-            TomlError::TooManyMarks => Self::TooManyMarks,
-            TomlError::Syntax(reason) => Self::Syntax(reason),
-        }
-    }
 }
 
 impl Manifest {
@@ -209,6 +136,7 @@ impl Manifest {
             Some(found) if found != FORMAT && found != WITHOUT_AUTHORS => return Err(ManifestError::Format { found }),
             _ => {}
         }
+        toml_form::check(file.text()).map_err(|reason| syntax(&format!("it is not TOML 1.0: {reason}")))?;
         let file: ManifestFile = file.members()?;
         if !Self::is_id(&file.id) {
             return Err(ManifestError::Id);

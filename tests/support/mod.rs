@@ -11,9 +11,11 @@ pub mod identities;
 pub mod image;
 pub mod pages;
 pub mod permissions;
+pub mod reader;
 pub mod regressions;
 pub mod served;
 pub mod terminal;
+pub mod vectors;
 
 pub use regressions::regressions;
 
