@@ -25,7 +25,7 @@ pub(crate) struct GlobalArgs {
     /// Read passphrases from this file descriptor, one a line, instead of prompting
     #[arg(long, global = true, value_name = "N")]
     pub(crate) passphrase_fd: Option<u32>,
-    /// Treat rollback and first-use warnings as errors [default: FLYTE_LOCAL_STRICT]
+    /// Refuse rolled back secrets and vaults you did not accept [default: FLYTE_LOCAL_STRICT]
     #[arg(long, global = true)]
     pub(crate) strict: bool,
     /// The format of printed tables: table, table-simple, json or json-raw

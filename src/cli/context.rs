@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use directories::ProjectDirs;
 
+use super::acceptance;
 use super::arguments::{GlobalArgs, OutputFormat};
 use super::environment::{is_strict, path_variable, permissions, variable};
 use super::error::{CommandError, Exit};
@@ -70,7 +71,6 @@ impl<'a> Context<'a> {
         // macOS has no directory for state.
         let default_state = directories.as_ref().map(|d| d.state_dir().unwrap_or(d.data_local_dir()).join("pins"));
         let passphrases = Arc::new(Passphrases::new(global.passphrase_fd, ui.clone())?);
-        let from_children = Arc::clone(&passphrases);
         let mut command = "flyte-local".to_owned();
         let chosen = global.vault.iter().map(|path| ("--vault", path));
         for (option, path) in chosen.chain(global.identity.iter().map(|path| ("--identity", path))) {
@@ -87,7 +87,7 @@ impl<'a> Context<'a> {
             default_identity: UserPath { path: default_identity, option: NAME_AN_IDENTITY },
             passphrases,
             // FLYTE_LOCAL_IDENTITY is the name of a file, and stays: what a child starts may be flyte-local again.
-            spawner: Spawner::new([IDENTITY_KEY], move || from_children.take_away()),
+            spawner: Spawner::new([IDENTITY_KEY]),
             author: UserPath {
                 path: path_variable("FLYTE_LOCAL_AUTHOR").or(default_author),
                 option: "FLYTE_LOCAL_AUTHOR=FILE",
@@ -116,14 +116,16 @@ impl<'a> Context<'a> {
         self.open(self.options(Access::Read)?)
     }
 
-    /// Opens the vault to change it. Fails if the state directory cannot be written.
+    /// Opens the vault to change it. Fails if it was not accepted on this machine, or if the state directory cannot be written.
     pub(crate) fn open_vault_to_change(&self) -> Result<Vault, CommandError> {
-        self.open(self.options(Access::Write)?)
+        let mut vault = self.open(self.options(Access::Write)?)?;
+        acceptance::require(self.ui, &self.command, &mut vault)?;
+        Ok(vault)
     }
 
-    /// Opens the vault to accept its changes. A vault that is new to this machine is accepted if it has the expected fingerprint.
-    pub(crate) fn open_vault_to_accept(&self, expected: Option<String>) -> Result<Vault, CommandError> {
-        self.open(VaultOptions { strictness: Strictness::Notices, expected, ..self.options(Access::Write)? })
+    /// Opens the vault to accept it, or its changes.
+    pub(crate) fn open_vault_to_accept(&self) -> Result<Vault, CommandError> {
+        self.open(VaultOptions { strictness: Strictness::Notices, ..self.options(Access::Write)? })
     }
 
     /// Opens another vault to read it. Hints about it begin with `command`.
@@ -169,8 +171,17 @@ impl<'a> Context<'a> {
         self.state.get()
     }
 
-    /// Makes the commands of child processes.
-    pub(crate) fn spawner(&self) -> &Spawner {
+    /// Makes the commands of child processes. Takes the passphrases from their descriptor first, which a child inherits.
+    ///
+    /// # Errors
+    /// A child could still read a passphrase there.
+    pub(crate) fn spawner(&self) -> Result<&Spawner, CommandError> {
+        self.passphrases.withhold()?;
+        Ok(&self.spawner)
+    }
+
+    /// Makes the command of this program itself, which reads no descriptor and starts nothing.
+    pub(crate) fn own_spawner(&self) -> &Spawner {
         &self.spawner
     }
 

@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::context::Context;
 use super::environment::inherited;
 use super::error::{CommandError, Exit};
+use super::explain::file_form;
 use super::input::{Hidden, from_stdin, too_large};
 use super::prompt;
-use super::ui::Ui;
 use credential_helper::credentials;
-use flyte_local::process::Spawner;
+use flyte_local::file_form::FileForm;
 use flyte_local::secret::MAX_VALUE_BYTES;
 use flyte_local::storage::read_users_file;
 use flyte_local::transfer::docker::{DockerConfig, DockerError, auth, check, document};
@@ -70,9 +71,9 @@ impl DockerArgs {
     }
 
     /// Returns the document that the options ask for, or `None` if it comes from standard input.
-    pub(crate) fn read(self, ui: &Ui, spawner: &Spawner) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
+    pub(crate) fn read(self, context: &Context<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         if self.from_docker_config {
-            return self.read_docker_configuration(ui, spawner).map(Some);
+            return self.read_docker_configuration(context).map(Some);
         }
         let is_asked = std::io::stdin().is_terminal();
         if self.given().is_none() && !is_asked {
@@ -105,7 +106,7 @@ impl DockerArgs {
         Ok(Some(document(&[(&registry, &auth(&username, &password))])))
     }
 
-    fn read_docker_configuration(&self, ui: &Ui, spawner: &Spawner) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+    fn read_docker_configuration(&self, context: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
             CommandError::new(Exit::Failed, "cannot find your home directory")
                 .hint("name Docker's configuration with --docker-config-path FILE")
@@ -116,10 +117,14 @@ impl DockerArgs {
                 .hint("name Docker's configuration with --docker-config-path FILE, or create it: docker login")
         })?;
         let config = DockerConfig::parse(&bytes).map_err(|error| {
+            if let Some(form) = FileForm::recognise_text(&bytes) {
+                return file_form::unreadable(&path, form).into();
+            }
             let message = format!("{} is not a Docker configuration file", path.display());
             CommandError::new(Exit::Failed, message).because(error.to_string())
         })?;
         let registries = self.chosen(&config)?;
+        let (ui, spawner) = (context.ui, context.spawner()?);
         let mut auths = Vec::new();
         for registry in &registries {
             match credentials(spawner, &config, registry) {

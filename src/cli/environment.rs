@@ -22,7 +22,7 @@ pub(crate) fn permissions() -> Result<Permissions, CommandError> {
     }
 }
 
-/// Tells whether rollback and first-use warnings are errors.
+/// Tells whether rolled back secrets and vaults that were not accepted are refused.
 pub(crate) fn is_strict() -> Result<bool, CommandError> {
     match variable::<String>("FLYTE_LOCAL_STRICT", "text")?.as_deref() {
         None | Some("0") => Ok(false),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::file_form::{self, FileForm};
 use crate::secret::{Domain, Project};
 use crate::storage::{StorageError, read_users_file};
 use crate::toml_file::{self, TomlError};
@@ -66,7 +67,16 @@ pub enum ConfigError {
     /// The file could not be read.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The file is not UTF-8 or not TOML, or has an unknown member.
+    /// The file is in another form than any configuration.
+    #[error("cannot read {}", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        #[source]
+        form: FileForm,
+    },
+    /// The file is not TOML, or has an unknown member.
     #[error("cannot read {}: {reason}", path.display())]
     Syntax {
         /// The file.
@@ -84,6 +94,7 @@ impl Config {
     pub fn load(directory: &Path) -> Result<Self, ConfigError> {
         let path = directory.join(FILE);
         let Some(bytes) = read_users_file(&path, MAX_BYTES)? else { return Ok(Self::default()) };
+        file_form::text(&bytes).map_err(|form| ConfigError::Form { path: path.clone(), form })?;
         toml_file::parse(&bytes, MAX_MARKS).map_err(|error| {
             let reason = match error {
                 TomlError::TooManyMarks => "it has too many keys and values".to_owned(),

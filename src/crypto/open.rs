@@ -31,7 +31,7 @@ pub struct Opened {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
-    decrypt(file, &IdentitySet(identities))
+    decrypt(file, &IdentitySet(identities)).map_err(|error| error.with_cause(file))
 }
 
 /// To whom a file is encrypted, as its header says, unverified; nothing of a header that is malformed.
@@ -54,6 +54,10 @@ pub fn wanted(start: &[u8]) -> Wanted {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
+    read_binding(start).map_err(|error| error.with_cause(start))
+}
+
+fn read_binding(start: &[u8]) -> Result<Binding, EnvelopeError> {
     let decryptor = decryptor(MeasuredFile::new(start)?.start(NONCE_BYTES))?;
     let finder = BindingCollector::default();
     match decryptor.decrypt(std::iter::once(&finder as &dyn age::Identity)) {

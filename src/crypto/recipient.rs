@@ -7,6 +7,8 @@ use age::ssh::ParseRecipientKeyError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::ForeignKey;
+
 /// A public key that secrets are encrypted to: age's own, `age1…`, or one of OpenSSH's, `ssh-ed25519 …` or `ssh-rsa …`.
 ///
 /// Two are the same if their texts are; the comment that follows an OpenSSH key does not belong to it.
@@ -34,6 +36,9 @@ pub enum RecipientError {
     /// An OpenSSH key of another type.
     #[error("age cannot encrypt to a key of type {0}, only to ssh-ed25519 and ssh-rsa")]
     Unsupported(String),
+    /// A key of a kind that is not used here.
+    #[error("this is {0}, and secrets are encrypted to keys of the kinds age1…, ssh-ed25519 and ssh-rsa only")]
+    Foreign(ForeignKey),
     /// Its bytes do not name a point in the one way that its owner's identity does, which could not open the file then.
     #[error("the key is not in its canonical form")]
     NotCanonical,
@@ -49,8 +54,12 @@ impl FromStr for Recipient {
     type Err = RecipientError;
 
     fn from_str(text: &str) -> Result<Self, RecipientError> {
+        if let Some(key) = ForeignKey::of(text) {
+            return Err(RecipientError::Foreign(key));
+        }
         let key = match text {
             _ if is_private(text) => return Err(RecipientError::PrivateKey),
+            _ if text.starts_with("AGE1") => return Err(RecipientError::Age("age takes it in lower case")),
             _ if text.starts_with("age1") => RecipientKey::X25519(parse_age(text)?),
             _ if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") => {
                 RecipientKey::Ssh(parse_ssh(text)?)
@@ -82,6 +91,9 @@ fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, RecipientError> {
     // age's parser wants one blank before the key, and to see where it ends.
     let mut words = text.split_ascii_whitespace();
     let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if let Some(kind) = ForeignKey::ssh_type(kind) {
+        return Err(RecipientError::Unsupported(kind.to_owned()));
+    }
     if kind == "ssh-rsa" && !STANDARD.decode(key).is_ok_and(|blob| has_whole_numbers(&blob)) {
         return Err(RecipientError::Ssh("it is malformed"));
     }

@@ -147,7 +147,7 @@ mod tests {
         let find = |given: Option<&str>, active: Option<&str>, file: Option<&Path>| {
             let (given, virtual_env) = (given.map(PathBuf::from), active.map(Path::new));
             let search = InterpreterSearch { given, file, virtual_env, directory: &inner };
-            Interpreter::find(search, &Spawner::new([], || ())).expect("no uv is asked").program
+            Interpreter::find(search, &Spawner::new([])).expect("no uv is asked").program
         };
         let make = |directory: &Path| {
             let python = directory.join(".venv/bin/python");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::manifest_error::ManifestError;
 use super::{VaultError, layout, toml_form};
 use crate::crypto::{self, Author, Recipient};
+use crate::file_form::{self, FileForm};
 use crate::toml_file::TomlFile;
 
 /// The format this code writes.
@@ -126,10 +127,14 @@ impl Manifest {
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        if bytes.is_empty() {
+            return Err(FileForm::Empty.into());
+        }
         if bytes.len() > layout::MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLarge { found: bytes.len() });
         }
         let syntax = |reason: &str| ManifestError::Syntax(reason.to_owned());
+        file_form::text(bytes)?;
         let file = TomlFile::parse(bytes, MAX_MARKS)?;
         // First, so that a later format is reported as such rather than as a syntax error.
         match file.number("format") {

@@ -2,14 +2,18 @@
 
 use super::layout;
 use super::manifest::{FORMAT, MAX_MARKS, MAX_NAME_CHARACTERS};
+use crate::file_form::FileForm;
 use crate::toml_file::TomlError;
 
 /// Why a `vault.toml` is not understood.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It is not UTF-8, not TOML, or has a member we do not know.
+    /// It is not TOML, or has a member we do not know.
     #[error("{0}")]
     Syntax(String),
+    /// It is in another form than any `vault.toml`.
+    #[error(transparent)]
+    Form(#[from] FileForm),
     /// It has more bytes than all that it may hold.
     #[error("it has {found} bytes, and may have {}", layout::MAX_MANIFEST_BYTES)]
     TooLarge {

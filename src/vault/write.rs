@@ -163,10 +163,10 @@ impl LockedVault<'_> {
     /// file was gone already; it is then no longer reported as gone.
     ///
     /// # Errors
-    /// [`VaultError::SecretMissing`], [`VaultError::Changed`].
+    /// [`VaultError::SecretMissing`], and those of [`Vault::require_accepted`].
     pub fn delete_secret(&mut self, id: &SecretId) -> Result<bool, VaultError> {
         let Self { vault, lock, pins } = self;
-        vault.require_unchanged()?;
+        vault.require_accepted()?;
         let known = pins.newest(id)?;
         let is_there = vault.is_occupied(id)?;
         if !is_there && known.is_none_or(|known| known.is_deleted) {

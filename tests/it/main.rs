@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
 mod architecture;
 mod authenticity;
 mod binding;
@@ -22,6 +23,8 @@ mod faults;
 mod faults_calls;
 mod faults_disks;
 mod faults_holders;
+mod format_list;
+mod format_reader;
 mod format_readers;
 mod format_vectors;
 mod generate;
@@ -88,5 +91,8 @@ mod sync;
 mod teams;
 mod terminal;
 mod unlock;
+mod unwritable;
 mod variables;
 mod writers;
+mod wrong_files;
+mod wrong_keys;

@@ -93,10 +93,11 @@ fn edited(
 ) -> Result<(SecretValue, bool), CommandError> {
     let base = MemoryBase::find(runtime_directory().as_deref(), Path::new(SECRETS_DIRECTORY)).map_err(no_memory)?;
     let (name, old) = (known.id.name.as_str(), old.expose());
+    let spawner = context.spawner()?;
     let edit = |content: &[u8]| {
-        let command = |path: &Path| command(context.spawner(), editor, path);
+        let command = |path: &Path| command(spawner, editor, path);
         let file = EditedFile { name, content, limit: MAX_EDITED_BYTES };
-        let edited = launch::edit(hidden::supervisor(context.spawner())?, command, &base, file);
+        let edited = launch::edit(hidden::supervisor(spawner)?, command, &base, file);
         edited.map(|new| typed(old, new)).map_err(|error| failed(&error))
     };
     let (mut new, mut is_shortened) = edit(old)?;

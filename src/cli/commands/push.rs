@@ -105,11 +105,11 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     }
     let reader = SecretReader::new(context);
     if !args.dry_run {
-        // Before Python starts, which takes the passphrase's descriptor away.
+        // Before Python starts, which gets the terminal.
         reader.identities()?.unlock_for(&vault)?;
     }
 
-    let interpreter = interpreter::find(context.spawner(), args.python.clone(), None)?;
+    let interpreter = interpreter::find(context.spawner()?, args.python.clone(), None)?;
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
     context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
@@ -165,7 +165,7 @@ fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Res
         None => None,
     };
     let target = Target { config: config.map(str::to_owned), endpoint: args.endpoint.clone(), insecure: args.insecure };
-    let connected = Cluster::connect(context.spawner(), interpreter, &target);
+    let connected = Cluster::connect(context.spawner()?, interpreter, &target);
     connected.map_err(|error| failure::unconnected(error, interpreter, context))
 }
 

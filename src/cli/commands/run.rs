@@ -104,9 +104,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
     let chosen = context.chosen_scope(&args.scope)?;
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
-    // uv may run code of packages before the identities are unlocked.
-    context.passphrases().hold();
-    let spawner = context.spawner();
+    // Now, because uv may run code of packages before the identities are unlocked.
+    let spawner = context.spawner()?;
     let interpreter = interpreter::find(spawner, args.python, job.file())?;
     let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
     let typed = TypedCommand { run, verb: "run", file: job.file().map(Path::to_owned) };

@@ -3,12 +3,14 @@
 use super::{Context, NAME_AN_IDENTITY};
 use crate::cli::environment::{inherited, path_variable, permissions, variable_is_set};
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::explain;
 use crate::cli::identities::UserIdentities;
 use crate::cli::identity_place::{IDENTITY_KEY, IdentityPlace, none_at};
 use crate::cli::passphrases::Passphrases;
 use crate::cli::paths::{real, split};
 use flyte_local::config::Config;
 use flyte_local::crypto::{AuthorKey, MAX_IDENTITY_FILE_BYTES};
+use flyte_local::file_form::FileForm;
 use flyte_local::storage::{Directory, read_private_file};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -63,7 +65,10 @@ impl Context<'_> {
     pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CommandError> {
         let path = self.author_path()?;
         let Some(bytes) = read_key_file(path)? else { return Ok(None) };
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let text = match FileForm::recognise_text(&bytes) {
+            Some(form) => return Err(explain::file_form::unreadable(path, form).into()),
+            None => std::str::from_utf8(&bytes).unwrap_or_default(),
+        };
         let parsed = AuthorKey::parse_file(text).map(Some);
         parsed.map_err(|error| CommandError::new(Exit::Failed, format!("{}: {error}", path.display())))
     }

@@ -110,7 +110,7 @@ mod tests {
 
     /// Asks a helper that is this shell script.
     fn asked(script: &str, patience: Duration) -> Result<Vec<u8>, String> {
-        ask_helper(&Spawner::new([], || ()), "sh", &["-c", script], "ghcr.io", patience).map(|answer| answer.to_vec())
+        ask_helper(&Spawner::new([]), "sh", &["-c", script], "ghcr.io", patience).map(|answer| answer.to_vec())
     }
 
     #[test]

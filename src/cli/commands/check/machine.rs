@@ -42,7 +42,7 @@ pub(super) fn system(context: &Context<'_>) -> Finding {
 
 pub(super) fn file_secrets(context: &Context<'_>) -> Finding {
     const WHAT: &str = "file secrets";
-    match FileSupport::probe(context.spawner(), User::Task, runtime_directory().as_deref()) {
+    match FileSupport::probe(context.own_spawner(), User::Task, runtime_directory().as_deref()) {
         FileSupport::Mount => Finding::new(context, WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
         FileSupport::Memory(directory) => {
             let _removal = directory.removal();
