@@ -17,7 +17,11 @@ use zeroize::Zeroizing;
 
 use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG};
 use super::randomness::RandomnessError;
+<<<<<<< Updated upstream
 use crate::file_form::FileForm;
+=======
+use super::wanted::Wanted;
+>>>>>>> Stashed changes
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 
 /// The largest file that can hold a value: header, value, and age's 16 bytes for each 64 KiB of it.
@@ -36,6 +40,15 @@ pub struct Binding {
     pub is_signed: bool,
     /// The body of its stanza.
     pub body: Vec<u8>,
+}
+
+/// What a header says without a key, unverified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peeked {
+    /// The binding.
+    pub binding: Binding,
+    /// The recipients, as far as stanzas show them.
+    pub wanted: Wanted,
 }
 
 /// Why a file is not one we can open.
@@ -136,7 +149,8 @@ mod tests {
             let opened = open(&sealed.bytes, &[identity]).expect("it opens");
             assert_eq!(opened.value.expose(), bytes);
             assert_eq!(opened.binding, Binding { is_signed: true, body: b"binding".to_vec() });
-            assert_eq!(peek(&sealed.bytes).expect("it has one"), opened.binding);
+            let peeked = peek(&sealed.bytes).expect("it has one");
+            assert_eq!((peeked.binding, peeked.wanted), (opened.binding, opened.wanted));
             assert!(sealed.verify(&sealed.bytes, &value(bytes)).is_ok());
             assert!(sealed.bytes.len() <= MAX_FILE_BYTES);
         }

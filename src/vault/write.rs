@@ -107,7 +107,7 @@ impl Writer<'_> {
     pub fn adopt_secret(&mut self, id: &SecretId, identities: &dyn Identities) -> Result<Adopted, VaultError> {
         let LockedVault { vault, pins, .. } = &self.locked;
         let directory = vault.scope_directory(&id.scope)?.ok_or_else(|| missing(id))?;
-        let OpenedSecret { header: Header { metadata, claim }, value } =
+        let OpenedSecret { header: Header { metadata, claim, .. }, value } =
             vault.open_value(&directory, id, identities)?.ok_or_else(|| missing(id))?;
         if claim.as_ref().is_some_and(|claim| !claim.is_authentic()) {
             return Err(refused(&directory, id, SecretFileError::Forged));

@@ -105,10 +105,10 @@ fn acceptance_hint(context: &Context<'_>, vault: &Vault) -> Option<String> {
     })
 }
 
-/// Checks that every secret is encrypted to exactly the vault's recipients.
+/// Checks that every secret is encrypted to exactly the vault's recipients, as far as its signature and its stanzas show it.
 fn encryption(context: &Context<'_>, outdated: usize) -> Finding {
     let state = match outdated {
-        0 => Ok("every secret is encrypted to exactly the vault's recipients".to_owned()),
+        0 => Ok("every secret was written for exactly the vault's recipients, and its header fits them".to_owned()),
         count => {
             let secrets = if count == 1 { "1 secret".to_owned() } else { format!("{count} secrets") };
             let message = format!("the recipients of {secrets} are out of date");
