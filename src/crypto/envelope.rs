@@ -17,11 +17,8 @@ use zeroize::Zeroizing;
 
 use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG};
 use super::randomness::RandomnessError;
-<<<<<<< Updated upstream
-use crate::file_form::FileForm;
-=======
 use super::wanted::Wanted;
->>>>>>> Stashed changes
+use crate::file_form::FileForm;
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 
 /// The largest file that can hold a value: header, value, and age's 16 bytes for each 64 KiB of it.
@@ -42,7 +39,7 @@ pub struct Binding {
     pub body: Vec<u8>,
 }
 
-/// What a header says without a key, unverified.
+/// The content of a header that can be read without a key, unverified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peeked {
     /// The binding.

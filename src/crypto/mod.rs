@@ -22,12 +22,8 @@ mod stanzas;
 mod wanted;
 
 pub use author::{Author, AuthorError, AuthorKey, AuthorKeyError, SIGNATURE_BYTES};
-<<<<<<< Updated upstream
-pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES};
-pub use foreign_key::{ForeignKey, KeyHalf, KeyKind};
-=======
 pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Peeked};
->>>>>>> Stashed changes
+pub use foreign_key::{ForeignKey, KeyHalf, KeyKind};
 pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
 pub use identity::{Identities, Identity, IdentityError};
 pub use identity_file::{IdentityFile, LockedIdentity, Unlocked};

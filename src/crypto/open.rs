@@ -55,23 +55,15 @@ pub fn wanted(start: &[u8]) -> Wanted {
 ///
 /// # Errors
 /// See [`EnvelopeError`].
-<<<<<<< Updated upstream
-pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
-    read_binding(start).map_err(|error| error.with_cause(start))
+pub fn peek(start: &[u8]) -> Result<Peeked, EnvelopeError> {
+    read_header(start).map_err(|error| error.with_cause(start))
 }
 
-fn read_binding(start: &[u8]) -> Result<Binding, EnvelopeError> {
-    let header = measure(start)?;
-    let end = start.len().min(header + NONCE_BYTES);
-    let finder = BindingCollector::default();
-    match decryptor(&start[..end], header)?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
-=======
-pub fn peek(start: &[u8]) -> Result<Peeked, EnvelopeError> {
+fn read_header(start: &[u8]) -> Result<Peeked, EnvelopeError> {
     let header = measure(start)?;
     let end = start.len().min(header + NONCE_BYTES);
     let finder = HeaderCollector::default();
-    match decryptor(&start[..end])?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
->>>>>>> Stashed changes
+    match decryptor(&start[..end], header)?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
         // The finder never yields a key: that age found none is the expected end.
         Err(age::DecryptError::NoMatchingKeys) => finder.only(),
         _ => Err(EnvelopeError::MalformedHeader),
@@ -92,13 +84,8 @@ pub(super) fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opene
     if file.len() > MAX_FILE_BYTES {
         return Err(EnvelopeError::FileTooLarge);
     }
-<<<<<<< Updated upstream
     let header = measure(file)?;
-    let finder = BindingCollector::default();
-=======
-    measure(file)?;
     let finder = HeaderCollector::default();
->>>>>>> Stashed changes
     let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
     let all = [&finder as &dyn age::Identity, &opener].into_iter();
     let mut payload = decryptor(file, header)?.decrypt(all).map_err(|error| match error {

@@ -9,12 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
-<<<<<<< Updated upstream
 use super::{SecretFileError, json_form};
-use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG};
-=======
 use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG, Wanted};
->>>>>>> Stashed changes
 use crate::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
 
 /// A secret's metadata: everything but its value.
