@@ -4,6 +4,7 @@ use super::finding::Finding;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::identities::UserIdentities;
+use crate::cli::rollback;
 use crate::cli::shell::quoted;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::vault::{InspectionError, Vault, VaultError};
@@ -83,14 +84,7 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CommandError> {
         return Err(VaultError::NoState.into());
     }
     vault.require_unchanged()?;
-    let stale = vault.stale()?;
-    if !stale.is_empty() {
-        let lines: Vec<_> = stale.iter().map(ToString::to_string).collect();
-        return Err(CommandError::new(Exit::Refused, lines.join("\n")).hint(format!(
-            "if you expect this, for example after a git checkout: {} update vault --accept-older",
-            context.command
-        )));
-    }
+    rollback::require_none(vault, &context.command, |_| true)?;
     Ok(match vault.is_accepted() {
         true => "recipients and authors as accepted on this machine, and no rollback",
         false => "no rollback; the vault was not accepted on this machine, which therefore does not write to it",
