@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::reader::{Key, Reader, Verdict, Wrong};
+use crate::format_list::{ManifestVector, SecretVector, Vectors, bytes, hexadecimal, vectors};
+use crate::format_reader::{Key, Reader, Verdict, Wrong};
 use crate::support::tally;
-use crate::support::vectors::{ManifestVector, SecretVector, Vectors, bytes, hexadecimal, vectors};
 
 /// The files that the vectors need, each read once.
 struct Files {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::vectors::{SecretVector, bytes, fixtures, hexadecimal, vectors};
+use crate::format_list::{SecretVector, bytes, fixtures, hexadecimal, vectors};
 use crate::support::{open_unpinned, require, secret_id};
 use flyte_local::crypto::{self, AuthorKey, EnvelopeError, Identity, IdentityFile};
 use flyte_local::secret::{self, ScopeFilter, SecretValue};
@@ -198,6 +198,39 @@ fn a_manifest_over_the_limit_is_refused_and_not_truncated() {
     text += &format!("#{}\nsurprise = 1\n", "x".repeat(1 << 20));
     std::fs::write(&path, text).expect("written");
     assert!(matches!(open_unpinned(copy.path()), Err(VaultError::Storage(error)) if error.is_too_large()));
+}
+
+#[test]
+fn a_list_tells_which_places_of_secrets_are_refused_and_passes_over_other_entries() {
+    let copy = copy("signed");
+    let secrets = copy.path().join("secrets");
+    for file in ["org/notes.txt", "org/.age", "org/text.AGE", "org/é.age", "org/.tmp", "other/a.age", "project/README"]
+    {
+        put("signed/secrets/org/text.age", &secrets.join(file));
+    }
+    for file in ["project/not.a.project/a.age", "org/below/a.age", "../org/a.age"] {
+        put("signed/secrets/org/text.age", &secrets.join(file));
+    }
+    std::os::unix::fs::symlink("../org", secrets.join("project/linked")).expect("a link");
+    std::os::unix::fs::symlink("text.age", secrets.join("org/link.age")).expect("a link");
+    std::fs::create_dir(secrets.join("org/directory.age")).expect("a directory");
+    let _socket = std::os::unix::net::UnixListener::bind(secrets.join("org/socket.age")).expect("a socket");
+
+    let vault = open_unpinned(copy.path()).expect("it opens");
+    let listing = vault.list(&ScopeFilter::default()).expect("listed");
+    let names: Vec<_> = listing.secrets.iter().map(|metadata| metadata.id.to_string()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    let refused = listing.refused.iter().map(|error| match error {
+        VaultError::Refused { id, source: SecretFileError::NoFile, .. } => id.name.to_string(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), ["directory", "link", "socket"]);
+    for place in ["project/linked/text", "project/README/text"] {
+        let read = vault.value(&secret_id(place), &identities("identity.txt"));
+        assert!(matches!(read, Err(VaultError::Storage(_))), "{place}: {read:?}");
+    }
+    std::fs::write(secrets.join("domain"), "").expect("written");
+    assert!(matches!(vault.list(&ScopeFilter::default()), Err(VaultError::Storage(_))));
 }
 
 #[test]

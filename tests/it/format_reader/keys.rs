@@ -52,7 +52,7 @@ impl Reader {
         let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
         let [kind, key, comment @ ..] = &words[..] else { return None };
         let written = format!("{kind} {key}");
-        if text != written && !(self.is(Wrong::Comments) && !comment.is_empty()) {
+        if text != written && (comment.is_empty() || !self.is(Wrong::Comments)) {
             return None;
         }
         let blob = STANDARD.decode(key).ok()?;

@@ -26,7 +26,7 @@ impl Reader {
     pub(super) fn header(&self, file: &[u8]) -> Option<(Vec<Parsed>, usize)> {
         let line = file.split_inclusive(|&byte| byte == b'\n').next()?;
         let is_version = line == b"age-encryption.org/v1\n";
-        if !is_version && !(self.is(Wrong::AnyAgeVersion) && line.starts_with(b"age-encryption.org/v")) {
+        if !(is_version || self.is(Wrong::AnyAgeVersion) && line.starts_with(b"age-encryption.org/v")) {
             return None;
         }
         let (mut end, mut lines, mut texts) = (line.len(), 1, Vec::<Vec<&str>>::new());

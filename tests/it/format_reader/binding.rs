@@ -134,7 +134,7 @@ impl Reader {
             };
             let mut found = members.iter().filter(|(found, _)| is_it(found));
             let last = self.is(Wrong::LastMember) || self.is(Wrong::AnyCaseOfMembers);
-            let member = if last { found.last() } else { found.next() };
+            let member = if last { found.next_back() } else { found.next() };
             member.map(|(_, raw)| raw.get())
         };
         let text = |raw: &str| match self.is(Wrong::RawValues) {

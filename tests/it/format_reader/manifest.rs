@@ -6,14 +6,14 @@ use super::toml_1_0::is_1_1;
 use super::{Reader, Wrong};
 
 /// The content of a `vault.toml`.
-pub struct Vault {
+pub(crate) struct Vault {
     pub(super) id: String,
     recipients: Vec<(String, String)>,
     pub(super) authors: Vec<[u8; 32]>,
 }
 
 impl Reader {
-    pub fn vault(&self, bytes: &[u8]) -> Option<Vault> {
+    pub(crate) fn vault(&self, bytes: &[u8]) -> Option<Vault> {
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= 1_048_576)?;
         if text.starts_with('\u{feff}') && !self.is(Wrong::ManifestByteOrderMark) {
             return None;

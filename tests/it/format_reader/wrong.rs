@@ -4,11 +4,11 @@ macro_rules! wrong {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// One thing that a wrong reader does otherwise than the format says.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Wrong { $($(#[$doc])* $name,)+ }
+        pub(crate) enum Wrong { $($(#[$doc])* $name,)+ }
 
         impl Wrong {
             /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)+];
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
         }
     };
 }
@@ -246,8 +246,8 @@ wrong! {
     // Updates and staleness.
     /// Updates a file whose signature it did not verify.
     UpdatesForgedFiles,
-    /// Requires that an update can verify the commitment.
-    UpdateNeedsValue,
+    /// Updates a file that is not signed.
+    UpdatesUnsignedFiles,
     /// Finds each file up to date.
     NeverStale,
     /// Takes a file without a digest as up to date.
