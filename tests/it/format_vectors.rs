@@ -118,6 +118,9 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
     if let (Ok(value), "ok") = (&value, vector.read.as_str()) {
         assert!(hexadecimal(value.expose()) == vector.expected_value(), "{}: another value", vector.file);
     }
+    // Only an accepted vault is written to.
+    let fingerprint = vault.fingerprint();
+    vault.lock().expect("lockable").accept(&fingerprint).expect("accepted");
     // A vault of format 1 has no author until one is added.
     vault.lock().expect("lockable").trust_author("owner", &test_author().author()).expect("pinned");
     let new = SecretValue::new(b"new".to_vec().into()).expect("small enough");
@@ -282,6 +285,6 @@ fn the_documents_example_is_the_binding_of_a_vector() {
     let vector = &vectors().secret[0];
     let file = std::fs::read(fixtures().join(&vector.file)).expect("a vector");
     let written: serde_json::Value =
-        serde_json::from_slice(&crypto::peek(&file).expect("a binding").body).expect("JSON");
+        serde_json::from_slice(&crypto::peek(&file).expect("a binding").binding.body).expect("JSON");
     assert_eq!(example, written, "the example is the binding of {}", vector.file);
 }
