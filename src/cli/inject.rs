@@ -70,7 +70,7 @@ impl Injector {
             identities.close();
         }
         let files = match mount {
-            Mount::Private => Files::open(context.spawner()?, user, runtime_directory().as_deref())?,
+            Mount::Private => Files::open(context.spawner()?, user, runtime_directory()?.as_deref())?,
             Mount::None => {
                 Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
             }

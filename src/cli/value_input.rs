@@ -10,6 +10,7 @@ use super::context::Context;
 use super::docker::{DockerArgs, check_document};
 use super::error::{CommandError, Exit};
 use super::input::{Hidden, SAY_EMPTY, from_file, from_stdin, too_large};
+use super::paths::user_path;
 use super::prompt::{self, Asked};
 use flyte_local::secret::{Recipe, SecretName, SecretType, SecretValue};
 
@@ -25,7 +26,7 @@ pub(crate) struct ValueArgs {
     #[arg(allow_hyphen_values = true)]
     value_option: Option<Hidden>,
     /// Read the value from a file or a pipe, byte for byte
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = user_path())]
     from_file: Option<PathBuf>,
     /// Keep the newline at the end of standard input
     #[arg(long)]

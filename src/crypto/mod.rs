@@ -22,7 +22,7 @@ mod stanzas;
 mod wanted;
 
 pub use author::{Author, AuthorError, AuthorKey, AuthorKeyError, SIGNATURE_BYTES};
-pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES};
+pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Peeked};
 pub use foreign_key::{ForeignKey, KeyHalf, KeyKind};
 pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
 pub use identity::{Identities, Identity, IdentityError};

@@ -102,7 +102,7 @@ impl Directory {
     pub fn guarded(mut self) -> Result<Self, StorageError> {
         self.guarded = true;
         let stat = rustix::fs::fstat(&self.fd).map_err(|error| StorageError::new("open", &self.path, error))?;
-        let safe = exposure::refuse_writable(&stat, None::<BorrowedFd<'_>>);
+        let safe = exposure::refuse_writable(&self.fd, &stat, None);
         safe.map_err(|exposure| StorageError::new("use", &self.path, exposure))?;
         Ok(self)
     }
@@ -136,7 +136,7 @@ impl Directory {
         };
         if self.guarded {
             let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
-            exposure::refuse_writable(&stat, Some(&self.fd))
+            exposure::refuse_writable(&fd, &stat, Some(self.fd.as_fd()))
                 .map_err(|exposure| StorageError::new("use", self.join(name), exposure))?;
         }
         Ok(Some(Self { fd, path: self.join(name), guarded: self.guarded }))
@@ -202,7 +202,7 @@ impl Directory {
             return Err(failed(NotRegularFileError.into()));
         }
         if self.guarded {
-            exposure::refuse_writable(&stat, Some(&self.fd)).map_err(|exposure| failed(exposure.into()))?;
+            exposure::refuse_writable(&fd, &stat, Some(self.fd.as_fd())).map_err(|exposure| failed(exposure.into()))?;
         }
         let length = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
         if length > most {

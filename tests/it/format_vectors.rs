@@ -292,6 +292,6 @@ fn the_documents_example_is_the_binding_of_a_vector() {
     let vector = &vectors().secret[0];
     let file = std::fs::read(fixtures().join(&vector.file)).expect("a vector");
     let written: serde_json::Value =
-        serde_json::from_slice(&crypto::peek(&file).expect("a binding").body).expect("JSON");
+        serde_json::from_slice(&crypto::peek(&file).expect("a binding").binding.body).expect("JSON");
     assert_eq!(example, written, "the example is the binding of {}", vector.file);
 }

@@ -362,7 +362,7 @@ fn signed(maker: &Maker) {
     proof("unknown-author", &|name, _, commitment| signed_by(&SigningKey::from_bytes(&[7; 32]), name, &commitment));
     make("signed-files/copied-binding.age", || {
         let file = maker.signed("copied-binding", b"a value", &|json| json);
-        let binding = flyte_local::crypto::peek(&file).expect("just made").body;
+        let binding = flyte_local::crypto::peek(&file).expect("just made").binding.body;
         maker.file(vec![stanza(SIGNED_TAG, &[], &binding)], b"planted")
     });
     make("signed-files/unsigned.age", || maker.good("unsigned"));

@@ -10,6 +10,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::file_form;
 use crate::cli::explain::foreign_key::{ANOTHER_KEY, EXPOSED, as_recipient};
 use crate::cli::listing;
+use crate::cli::paths::user_path;
 use crate::cli::reencrypt;
 use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::crypto::{ForeignKey, KeyHalf, Recipient, RecipientError};
@@ -40,7 +41,7 @@ pub(crate) struct CreateRecipientArgs {
     #[arg(long)]
     name: String,
     /// Add every key of a file: one a line, as in authorized_keys or an age recipients file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = user_path())]
     from_file: Option<PathBuf>,
 }
 
