@@ -145,7 +145,8 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
 fn the_list_of_vectors_names_exactly_the_files() {
     let vectors = vectors();
     let secrets = vectors.secret.iter().map(|vector| vector.file.clone());
-    let listed: Vec<_> = secrets.chain(vectors.manifest.iter().map(|vector| vector.file.clone())).collect();
+    let listed = secrets.chain(vectors.manifest.iter().map(|vector| vector.file.clone()));
+    let listed: Vec<_> = listed.chain(vectors.author_key.iter().map(|vector| vector.file.clone())).collect();
     let mut expected: BTreeSet<_> = listed.iter().cloned().collect();
     assert_eq!(listed.len(), expected.len(), "a file is listed twice");
     expected.extend(["README.md", "author.key", "identity.txt", "vectors.toml"].map(str::to_owned));
@@ -188,6 +189,16 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
             Err(error) => panic!("{}: {error:?}", vector.file),
         };
         assert_eq!(opened, vector.open, "{}", vector.file);
+    }
+}
+
+#[test]
+fn every_file_of_an_authors_key_is_accepted_or_refused_as_the_list_says() {
+    for vector in vectors().author_key {
+        let text = String::from_utf8(bytes(&vector.file)).expect("UTF-8");
+        let found = AuthorKey::parse_file(&text).ok().map(|key| key.author());
+        let expected = (vector.parse == "ok").then(|| test_author().author());
+        assert_eq!(found, expected, "{}", vector.file);
     }
 }
 
