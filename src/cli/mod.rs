@@ -31,6 +31,7 @@ mod reencrypt;
 mod report;
 mod retired;
 mod reveal;
+mod rollback;
 mod sanitize;
 mod secret_reader;
 mod shell;
