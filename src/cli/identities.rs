@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::error::{CommandError, Exit, Tried};
-use super::identity_place::{IdentityPlace, none_at};
+use super::identity_causes::empty_variables;
+use super::identity_place::{IDENTITY_VARIABLES, IdentityPlace, none_at};
 use super::passphrases::Passphrases;
 use super::retired;
 use super::span::Span;
@@ -121,6 +122,11 @@ impl UserIdentities {
         self.sources.iter().any(|source| source.opens(vault))
     }
 
+    /// Tells whether an identity may be a recipient of the vault. A locked one may be, unless its public key says otherwise.
+    pub(crate) fn may_open(&self, vault: &Vault) -> bool {
+        self.sources.iter().any(|source| source.opens(vault) || source.may_open(vault))
+    }
+
     /// Tells whether an identity was needed and could not be unlocked.
     pub(crate) fn are_locked(&self) -> bool {
         self.locked().any(|(_, locked)| matches!(locked.unlocked.get(), Some(Err(_))))
@@ -230,6 +236,7 @@ impl UserIdentities {
                 },
             });
         }
+        tried.causes.extend(empty_variables(IDENTITY_VARIABLES));
         tried.hints.extend(self.sources.iter().filter_map(|source| retired::hint(source.origin.path()?)));
         tried
     }
