@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod crypto;
+pub mod file_form;
 pub mod flyte;
 pub mod json_escape;
 pub mod keyring;

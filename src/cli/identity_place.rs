@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::environment::inherited;
 use super::error::{CommandError, Exit};
+use super::explain::{file_form, foreign_key};
 use super::identity_causes::{empty_variables, explained};
 use super::shell::quoted;
 use flyte_local::crypto::{IdentityError, IdentityFile};
@@ -58,8 +59,18 @@ impl IdentityPlace {
     fn bad(&self, error: &IdentityError) -> CommandError {
         let what = if self.path().is_some() { "an age identity file" } else { "an identity" };
         let error_said = CommandError::new(Exit::Failed, format!("{self} is not {what}: {error}"));
+        if let IdentityError::Form(form) = error {
+            let hints = self.path().map_or(Vec::new(), |path| file_form::hints(*form, path));
+            return hints.into_iter().fold(error_said, CommandError::hint);
+        }
         let file = self.path().map_or("FILE".to_owned(), quoted);
         match error {
+            IdentityError::Foreign(key) => {
+                foreign_key::as_identity(key, self.path()).into_iter().fold(error_said, CommandError::hint)
+            }
+            IdentityError::LowerCase { .. } => {
+                error_said.hint("write the key in upper case, from AGE-SECRET-KEY-1 to the end of its line")
+            }
             IdentityError::PublicKey => error_said.hint("name the file of the private key: the one without .pub"),
             IdentityError::KeyType(_) => {
                 error_said.hint("create one of a supported type: ssh-keygen -t ed25519, or flyte-local init")

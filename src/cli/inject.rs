@@ -65,12 +65,12 @@ impl Injector {
         let identities = context.identities()?;
         // Before anything else: a namespace has another keyring, and once a child has the terminal, nothing can ask there.
         identities.unlock_for(&vault)?;
-        context.passphrases().forget();
+        context.passphrases().forget()?;
         if user == User::Task {
             identities.close();
         }
         let files = match mount {
-            Mount::Private => Files::open(context.spawner(), user, runtime_directory().as_deref())?,
+            Mount::Private => Files::open(context.spawner()?, user, runtime_directory()?.as_deref())?,
             Mount::None => {
                 Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
             }

@@ -1,6 +1,7 @@
 //! The command line, the whole of it on one page. The only part that parses flags, prints, prompts or reads the
 //! environment.
 
+mod acceptance;
 mod answers;
 mod arguments;
 mod commands;

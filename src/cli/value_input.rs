@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use clap::Args;
 use zeroize::Zeroizing;
 
+use super::context::Context;
 use super::docker::{DockerArgs, check_document};
 use super::error::{CommandError, Exit};
 use super::input::{Hidden, SAY_EMPTY, from_file, from_stdin, too_large};
 use super::pasted;
+use super::paths::user_path;
 use super::prompt::{self, Asked};
-use super::ui::Ui;
-use flyte_local::process::Spawner;
 use flyte_local::secret::{Recipe, SecretName, SecretType, SecretValue};
 
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub(crate) struct ValueArgs {
     #[arg(allow_hyphen_values = true)]
     value_option: Option<Hidden>,
     /// Read the value from a file or a pipe, byte for byte
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = user_path())]
     from_file: Option<PathBuf>,
     /// Keep the newline at the end of standard input
     #[arg(long)]
@@ -58,8 +58,7 @@ impl ValueArgs {
     /// less one newline at its end unless `--raw`.
     pub(crate) fn read(
         self,
-        ui: &Ui,
-        spawner: &Spawner,
+        context: &Context<'_>,
         name: &SecretName,
         secret_type: SecretType,
     ) -> Result<SecretValue, CommandError> {
@@ -84,7 +83,7 @@ impl ValueArgs {
         let bytes = match (given, self.from_file) {
             (Some(text), _) => Zeroizing::new(text.expose().as_bytes().to_vec()),
             (None, Some(path)) => from_file(&path)?,
-            (None, None) if is_image_pull => match self.docker.read(ui, spawner)? {
+            (None, None) if is_image_pull => match self.docker.read(context)? {
                 Some(document) => document,
                 None => from_stdin(self.raw, "give its parts instead: --registry HOST --username NAME")?,
             },

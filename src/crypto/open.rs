@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::Identities;
 use super::envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, commit, copy, is_binding};
 use super::header::{SIGNED_TAG, measure};
+use super::stanzas;
 use super::wanted::Wanted;
 use crate::secret::SecretValue;
 
@@ -30,7 +31,7 @@ pub struct Opened {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
-    decrypt(file, &IdentitySet(identities))
+    decrypt(file, &IdentitySet(identities)).map_err(|error| error.with_cause(file))
 }
 
 /// To whom a file is encrypted, as its header says, unverified; nothing of a header that is malformed.
@@ -39,7 +40,7 @@ pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, Envelope
 pub fn wanted(start: &[u8]) -> Wanted {
     let collector = WantedCollector::default();
     if let Ok(header) = measure(start)
-        && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)])
+        && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)], header)
     {
         let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
     }
@@ -53,32 +54,39 @@ pub fn wanted(start: &[u8]) -> Wanted {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
+    read_binding(start).map_err(|error| error.with_cause(start))
+}
+
+fn read_binding(start: &[u8]) -> Result<Binding, EnvelopeError> {
     let header = measure(start)?;
     let end = start.len().min(header + NONCE_BYTES);
     let finder = BindingCollector::default();
-    match decryptor(&start[..end])?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
+    match decryptor(&start[..end], header)?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
         // The finder never yields a key: that age found none is the expected end.
         Err(age::DecryptError::NoMatchingKeys) => finder.only(),
         _ => Err(EnvelopeError::MalformedHeader),
     }
 }
 
-fn decryptor(file: &[u8]) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
-    age::Decryptor::new_buffered(file).map_err(|error| match error {
+/// `header` is the length of the header, as [`measure`] found it.
+fn decryptor(file: &[u8], header: usize) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
+    let decryptor = age::Decryptor::new_buffered(file).map_err(|error| match error {
         age::DecryptError::Io(_) => EnvelopeError::Truncated,
         _ => EnvelopeError::MalformedHeader,
-    })
+    })?;
+    stanzas::check(&file[..header])?;
+    Ok(decryptor)
 }
 
 pub(super) fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, EnvelopeError> {
     if file.len() > MAX_FILE_BYTES {
         return Err(EnvelopeError::FileTooLarge);
     }
-    measure(file)?;
+    let header = measure(file)?;
     let finder = BindingCollector::default();
     let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
     let all = [&finder as &dyn age::Identity, &opener].into_iter();
-    let mut payload = decryptor(file)?.decrypt(all).map_err(|error| match error {
+    let mut payload = decryptor(file, header)?.decrypt(all).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
         _ => EnvelopeError::Tampered,
     })?;

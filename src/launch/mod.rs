@@ -18,6 +18,7 @@ mod mount;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_mount.rs"]
 mod mount;
+mod pumps;
 mod signals;
 mod streams;
 mod supervisor;
@@ -28,4 +29,5 @@ pub use directory::{DirectoryError, PrivateDirectory};
 pub use dumps::{forbid_dumps, wipe_stack};
 pub use edit::{EditError, EditedFile, edit};
 pub use memory_directory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
+pub use pumps::OutputStream;
 pub use supervisor::supervise;

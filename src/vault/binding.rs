@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::SecretFileError;
 use super::manifest::Manifest;
+use super::{SecretFileError, json_form};
 use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG};
 use crate::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
 
@@ -50,22 +50,33 @@ struct SignedTime {
 impl TryFrom<String> for SignedTime {
     type Error = TimeError;
 
+    /// Accepts the years from 0001 to 9998, which every library has.
     fn try_from(text: String) -> Result<Self, TimeError> {
         // More forms than the format has would parse: another reader would refuse them.
         let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         let rest =
             shape.strip_prefix("0000-00-00T00:00:00").and_then(|rest| rest.strip_suffix('Z')).ok_or(TimeError)?;
         let is_fraction = |digits: &str| (1..=9).contains(&digits.len()) && digits.bytes().all(|digit| digit == b'0');
-        if !rest.is_empty() && !rest.strip_prefix('.').is_some_and(is_fraction) || &text[17..19] == "60" {
+        if !rest.is_empty() && !rest.strip_prefix('.').is_some_and(is_fraction)
+            || &text[17..19] == "60"
+            || ["0000", "9999"].contains(&&text[..4])
+        {
             return Err(TimeError);
         }
         text.parse().map(|instant| Self { text, instant }).map_err(|_| TimeError)
     }
 }
 
+/// Returns the latest time that a binding can have.
+pub(super) fn latest_time() -> Timestamp {
+    "9998-12-31T23:59:59.999999999Z".parse().expect("a time")
+}
+
 /// Why a time is refused.
 #[derive(Debug, thiserror::Error)]
-#[error("a time is not YYYY-MM-DDThh:mm:ss, with up to nine digits of a fraction, and Z")]
+#[error(
+    "a time is not YYYY-MM-DDThh:mm:ss, with up to nine digits of a fraction, and Z, in the years from 0001 to 9998"
+)]
 struct TimeError;
 
 impl From<Timestamp> for SignedTime {
@@ -84,10 +95,15 @@ impl From<SignedTime> for String {
 #[derive(Serialize, Deserialize)]
 struct Proof {
     /// The digest of the recipients it was encrypted to. The first writers left it out.
+    #[serde(default, deserialize_with = "not_null")]
     recipients: Option<String>,
     author: String,
     commitment: String,
     signature: String,
+}
+
+fn not_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// The whole of a signed binding.
@@ -180,6 +196,7 @@ fn message(body: &Body, author: &Author, commitment: &Commitment, recipients: Op
 /// It is not understood, or says that the file belongs elsewhere.
 pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Result<Header, SecretFileError> {
     let refused = |reason: &'static str| SecretFileError::Binding(serde::de::Error::custom(reason));
+    json_form::check(&binding.body).map_err(refused)?;
     // serde would also take an array of the members in their order.
     if !binding.body.trim_ascii_start().starts_with(b"{") {
         return Err(refused("it is not a JSON object"));
@@ -194,6 +211,9 @@ pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Res
         let commitment = bytes(&proof.commitment).ok_or_else(|| refused("its commitment is not 32 bytes in base64"))?;
         let signature = bytes(&proof.signature).ok_or_else(|| refused("its signature is not 64 bytes in base64"))?;
         let recipients = proof.recipients;
+        if recipients.as_ref().is_some_and(|digest| !is_digest(digest)) {
+            return Err(refused("its recipients are not a SHA-256 in lower-case hexadecimal"));
+        }
         let message = message(&body, &author, &commitment, recipients.as_deref());
         Some(Claim { author, commitment, recipients, signature, message })
     } else {
@@ -208,6 +228,10 @@ pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Res
         return Err(refused("it was updated before it was created"));
     }
     Ok(Header { metadata: Metadata { id, secret_type: body.secret_type, created, updated }, claim })
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -283,7 +307,7 @@ mod tests {
             "2026-01-02T03:04:05Z",
             "2026-01-02T03:04:05.50Z",
             "2026-01-02T03:04:05.123456789Z",
-            "9999-12-30T00:00:00Z",
+            "9998-12-31T23:59:59.999999999Z",
         ] {
             assert!(with(good), "{good}");
         }
@@ -299,6 +323,8 @@ mod tests {
             "2026-01-02T03:04:05,5Z",
             "2026-01-02T03:04:05.1234567890Z",
             "-000001-01-01T00:00:00Z",
+            "0000-12-31T23:59:59Z",
+            "9999-01-01T00:00:00Z",
             "+002026-01-02T03:04:05Z",
             "2026-02-30T00:00:00Z",
             "２026-01-02T03:04:05Z",

@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::VaultError;
+use super::{VaultError, toml_form};
 use crate::crypto::{self, Author, Recipient};
+use crate::file_form::{self, FileForm};
 
 /// The format this code writes.
 const FORMAT: u32 = 2;
@@ -52,9 +53,12 @@ pub(super) struct Manifest {
 /// Why a `vault.toml` is not understood.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It is not UTF-8, not TOML, or has a member we do not know.
+    /// It is not TOML, or has a member we do not know.
     #[error("{0}")]
     Syntax(String),
+    /// It is in another form than any `vault.toml`.
+    #[error(transparent)]
+    Form(#[from] FileForm),
     /// A later format.
     #[error("it has format {found}, this flyte-local knows formats up to {FORMAT}")]
     Format {
@@ -99,6 +103,12 @@ pub enum ManifestError {
     #[error("the name of {key} has more than {MAX_NAME_CHARACTERS} characters")]
     LongName {
         /// The name or key in question.
+        key: String,
+    },
+    /// A key is written in another way than this program writes it: with a comment, for example.
+    #[error("the key {key} must be written exactly so, without a comment")]
+    NotCanonical {
+        /// The key, as it must be written.
         key: String,
     },
     /// A key is there twice.
@@ -152,12 +162,16 @@ fn from_file<K: FromStr + Display>(
     }
     let mut seen = BTreeSet::new();
     let named = |FileKey { name, key }: FileKey| {
-        let key: K = match key.parse() {
+        let written = key;
+        let key: K = match written.parse() {
             Ok(key) => key,
             Err(reason) => return Err(bad(name, reason)),
         };
-        // As it is written here: a file may have it in another way.
+        // One text for a key: the digest of the recipients and the fingerprint are made of it.
         let text = key.to_string();
+        if text != written {
+            return Err(ManifestError::NotCanonical { key: text });
+        }
         if name.chars().count() > MAX_NAME_CHARACTERS {
             return Err(ManifestError::LongName { key: text });
         }
@@ -184,11 +198,15 @@ impl Manifest {
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let syntax = |error: &dyn std::fmt::Display| ManifestError::Syntax(error.to_string().trim_end().to_owned());
-        let text = std::str::from_utf8(bytes).map_err(|error| syntax(&error))?;
+        let text = match bytes {
+            [] => return Err(FileForm::Empty.into()),
+            bytes => file_form::text(bytes)?,
+        };
         let FileFormat { format } = toml::from_str(text).map_err(|error| syntax(&error))?;
         if format != FORMAT && format != WITHOUT_AUTHORS {
             return Err(ManifestError::Format { found: format });
         }
+        toml_form::check(text).map_err(|reason| syntax(&format!("it is not TOML 1.0: {reason}")))?;
         let file: ManifestFile = toml::from_str(text).map_err(|error| syntax(&error))?;
         if !Self::is_id(&file.id) {
             return Err(ManifestError::Id);

@@ -9,6 +9,7 @@ mod binding;
 mod error;
 mod git;
 mod inspect;
+mod json_form;
 mod layout;
 mod manifest;
 mod notice;
@@ -20,6 +21,7 @@ mod read;
 mod recipients;
 mod rekey;
 mod rollback;
+mod toml_form;
 mod trust;
 mod write;
 mod writer;
@@ -34,7 +36,7 @@ pub use options::{Access, NewVault, StateDirectory, Strictness, VaultOptions};
 pub use page::Page;
 pub use read::{Listing, Resolved, Seen};
 pub use rekey::{Encryption, Rekeyed};
-pub use trust::{Change, Stale};
+pub use trust::{Change, Since, Stale};
 pub use write::Adopted;
 pub use writer::{LockedVault, Writer};
 
@@ -57,12 +59,11 @@ pub struct Vault {
     /// The place of the pin. Without it the vault can be read but not written.
     pins: Option<Arc<Pins>>,
     pin: Option<Pin>,
-    is_new: bool,
 }
 
 impl Vault {
     fn new(root: Directory, manifest: Manifest, options: VaultOptions) -> Self {
-        Self { root, manifest, options, author: None, pins: None, pin: None, is_new: false }
+        Self { root, manifest, options, author: None, pins: None, pin: None }
     }
 
     fn read_manifest(root: &Directory) -> Result<Manifest, VaultError> {
@@ -81,7 +82,7 @@ impl Vault {
             (StateDirectory::At(_), None) => StateDirectory::Unknown,
             (state, _) => state.clone(),
         };
-        let mut vault = VaultOptions { state, expected: None, ..self.options.clone() }.open(self.path())?;
+        let mut vault = VaultOptions { state, ..self.options.clone() }.open(self.path())?;
         vault.author.clone_from(&self.author);
         Ok(vault)
     }

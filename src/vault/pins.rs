@@ -22,8 +22,9 @@ use super::manifest::{FileKey, Manifest, to_authors, to_file, to_recipients};
 use super::trust::{Newest, Pin};
 use super::{VaultError, guarded, layout};
 use crate::crypto;
+use crate::file_form;
 use crate::secret::{Scope, SecretId};
-use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError};
+use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError, is_leftover};
 
 const LOCK: &str = ".lock";
 const PATHS: &str = "paths";
@@ -71,8 +72,15 @@ struct PinFile {
     /// For people: where the vault was.
     path: String,
     announced: Option<String>,
+    /// Absent in the pins of earlier versions, which accepted a vault at its first use.
+    #[serde(default = "accepted")]
+    accepted: bool,
     recipients: Vec<FileKey>,
     authors: Vec<FileKey>,
+}
+
+fn accepted() -> bool {
+    true
 }
 
 impl Pins {
@@ -119,6 +127,7 @@ impl Pins {
         let file = PinFile {
             path: self.vault_paths[1].display().to_string(),
             announced: pin.announced.clone(),
+            accepted: pin.is_accepted,
             recipients: to_file(&pin.recipients),
             authors: to_file(&pin.authors),
         };
@@ -148,6 +157,30 @@ impl Pins {
         };
         let newest = time.parse().map(|time| Some(Newest { time, is_deleted }));
         newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: "it holds no time".to_owned() })
+    }
+
+    /// Removes the temporary file that a killed writer left beside the pin of a vault. The pin of a vault that was never made is
+    /// not written again.
+    pub(super) fn remove_leftovers(&self) -> Result<(), VaultError> {
+        let (state, lock) = self.lock()?;
+        let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(()) };
+        for entry in vaults.entries()? {
+            let DirectoryEntry::Directory(id) = entry else { continue };
+            let Some(directory) = vaults.subdirectory(&id)? else { continue };
+            for entry in directory.entries()? {
+                if let DirectoryEntry::File(name) = entry
+                    && is_leftover(&name)
+                {
+                    directory.remove(&lock, &name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the vault can be pinned, before a write that needs a pin.
+    pub(super) fn require_writable(&self) -> Result<(), VaultError> {
+        self.lock().map(drop)
     }
 
     /// Checks that a secret of this scope can be recorded, before a write that must be.
@@ -299,13 +332,13 @@ fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
     let recipients = to_recipients(file.recipients).map_err(|error| bad(error.to_string()))?;
     let authors = to_authors(file.authors).map_err(|error| bad(error.to_string()))?;
-    Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced }))
+    Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced, is_accepted: file.accepted }))
 }
 
 fn read_pin(directory: &Directory) -> Result<Option<PinFile>, VaultError> {
     let Some(bytes) = directory.read(PIN, layout::MAX_MANIFEST_BYTES)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
-    let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
+    let text = file_form::text(&bytes).map_err(|form| bad(form.to_string()))?;
     toml::from_str(text).map(Some).map_err(|error| bad(error.to_string()))
 }
 

@@ -289,10 +289,16 @@ pub(super) fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, Vau
     Ok(names.collect())
 }
 
-/// A regular file of the vault; `None` if there is none in the secret's place.
+/// Returns the start of a regular file of the vault; `None` if there is none in the secret's place. A file that is too large is
+/// refused, even if only its header is needed.
 fn read(directory: &Directory, id: &SecretId, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-    directory.read_start(&layout::file_name(&id.name), limit).map_err(|error| match error.is_no_regular_file() {
-        true => refused(directory, id, SecretFileError::NoFile),
-        false => error.into(),
+    directory.read_start_of(&layout::file_name(&id.name), limit, MAX_FILE_BYTES).map_err(|error| {
+        if error.is_no_regular_file() {
+            refused(directory, id, SecretFileError::NoFile)
+        } else if error.is_too_large() {
+            refused(directory, id, SecretFileError::Envelope(EnvelopeError::FileTooLarge))
+        } else {
+            error.into()
+        }
     })
 }

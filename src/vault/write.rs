@@ -163,10 +163,10 @@ impl LockedVault<'_> {
     /// file was gone already; it is then no longer reported as gone.
     ///
     /// # Errors
-    /// [`VaultError::SecretMissing`], [`VaultError::Changed`].
+    /// [`VaultError::SecretMissing`], and those of [`Vault::require_accepted`].
     pub fn delete_secret(&mut self, id: &SecretId) -> Result<bool, VaultError> {
         let Self { vault, lock, pins } = self;
-        vault.require_unchanged()?;
+        vault.require_accepted()?;
         let known = pins.newest(id)?;
         let is_there = vault.is_occupied(id)?;
         if !is_there && known.is_none_or(|known| known.is_deleted) {
@@ -202,7 +202,10 @@ fn time(newest: Option<Newest>) -> Option<Timestamp> {
 fn after(known: Option<Timestamp>) -> Timestamp {
     let now = Timestamp::now();
     match known {
-        Some(known) if known >= now => known.checked_add(SignedDuration::from_nanos(1)).unwrap_or(known),
+        Some(known) if known >= now => {
+            let next = known.checked_add(SignedDuration::from_nanos(1)).ok();
+            next.filter(|next| *next <= binding::latest_time()).unwrap_or(known)
+        }
         _ => now,
     }
 }
@@ -222,7 +225,8 @@ mod tests {
         assert_eq!(after(Some(future)), future + SignedDuration::from_nanos(1));
         assert!((before..future).contains(&after(Some(before - hour))));
         assert!((before..future).contains(&after(None)));
-        assert_eq!(after(Some(Timestamp::MAX)), Timestamp::MAX, "there is none later");
+        let latest = binding::latest_time();
+        assert_eq!(after(Some(latest)), latest, "a later one could not be read");
     }
 
     #[test]

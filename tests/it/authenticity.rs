@@ -291,9 +291,11 @@ fn a_vault_without_authors_is_upgraded_step_by_step() {
     let listed = sandbox.run(&["get", "secret"]);
     assert_eq!(listed.code, 0, "{listed:?}");
     assert!(listed.stderr.contains("first use of") && !listed.stderr.contains("author"), "{listed:?}");
-    let ran = sandbox.run(&["create", "secret", "new", "value"]);
-    assert_eq!(ran.code, 13, "{ran:?}");
-    assert_eq!(sandbox.type_hint(&ran, "--trust-author").code, 0);
+    for hint in ["--accept", "--trust-author"] {
+        let ran = sandbox.run(&["create", "secret", "new", "value"]);
+        assert_eq!(ran.code, 13, "{ran:?}");
+        assert_eq!(sandbox.type_hint(&ran, hint).code, 0);
+    }
     sandbox.ok(&["create", "secret", "new", "value"]);
     let ran = sandbox.run(&["get", "secret", "s", "--reveal"]);
     assert_eq!(sandbox.type_hint(&ran, "--adopt").code, 0);

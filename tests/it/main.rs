@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acceptance;
 mod architecture;
 mod authenticity;
 mod binding;
@@ -22,6 +23,9 @@ mod faults;
 mod faults_calls;
 mod faults_disks;
 mod faults_holders;
+mod format_list;
+mod format_reader;
+mod format_readers;
 mod format_vectors;
 mod generate;
 mod help;
@@ -38,6 +42,7 @@ mod leaks;
 mod limits;
 mod malformed;
 mod masking;
+mod masking_forms;
 mod masking_sequences;
 mod model;
 mod mount;
@@ -87,6 +92,10 @@ mod streams;
 mod sync;
 mod teams;
 mod terminal;
+mod tilde;
 mod unlock;
+mod unwritable;
 mod variables;
 mod writers;
+mod wrong_files;
+mod wrong_keys;

@@ -1,6 +1,10 @@
 //! Makes the files of `fixtures/vault-format` that are missing, and leaves the others alone: files that an earlier version
 //! wrote must stay readable. To add a vector, add a line here and an entry in `vectors.toml`, and run `cargo xtask vectors`.
 
+mod curve;
+mod drafts;
+mod forms;
+
 use std::path::PathBuf;
 
 use crate::forger;
@@ -189,6 +193,19 @@ fn flipped(mut file: Vec<u8>, at: impl FnOnce(&[u8]) -> usize) -> Vec<u8> {
     file
 }
 
+/// Returns the file with the next letter of the base64 alphabet at this place, which differs in the last bit alone.
+fn flipped_to(mut file: Vec<u8>, at: impl FnOnce(&[u8]) -> usize) -> Vec<u8> {
+    let at = at(&file);
+    file[at] = match file[at] {
+        b'Z' => b'a',
+        b'z' => b'0',
+        b'9' => b'+',
+        b'+' => b'/',
+        letter => letter + 1,
+    };
+    file
+}
+
 fn cut(mut file: Vec<u8>, length: impl FnOnce(&[u8]) -> usize) -> Vec<u8> {
     let length = length(&file);
     file.truncate(length);
@@ -226,6 +243,7 @@ pub(crate) fn make_missing() {
     bad_headers(&maker);
     bad_bindings(&maker);
     damaged(&maker);
+    forms::make_missing(&maker);
 }
 
 fn manifests(maker: &Maker) {
@@ -362,12 +380,8 @@ fn signed(maker: &Maker) {
 
 /// Returns the signature with the group's order added to its second half: the same number in another form.
 fn stretched(signature: &[u8; 64]) -> [u8; 64] {
-    const ORDER: [u8; 32] = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
-        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
-    ];
     let (mut result, mut carry) = (*signature, 0);
-    for (byte, order) in result[32..].iter_mut().zip(ORDER) {
+    for (byte, order) in result[32..].iter_mut().zip(curve::ORDER) {
         let sum = u16::from(*byte) + u16::from(order) + carry;
         (*byte, carry) = (sum as u8, sum >> 8);
     }

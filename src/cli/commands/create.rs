@@ -43,7 +43,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     // Before the value is asked for; the vault checks again under its lock.
     vault.require_writable().and_then(|()| vault.require_absent(&id))?;
     let tell_pasted = args.value.teller(context.ui);
-    let value = args.value.read(context.ui, context.spawner(), &id.name, args.secret_type)?;
+    let value = args.value.read(context, &id.name, args.secret_type)?;
     vault.writer().and_then(|mut writer| writer.create_secret(&id, args.secret_type, &value))?;
     context.ui.say(&format!("created {id}"));
     tell_pasted(&id.name, &value);

@@ -111,7 +111,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     }
 
     let (program, arguments) = args.command.split_first().expect("clap requires one");
-    let mut command = context.spawner().command(program);
+    let mut command = context.spawner()?.command(program);
     command.args(arguments);
     if !variables.is_empty() {
         command.envs(VARIABLE_MARKERS);
@@ -125,7 +125,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         return Err(ChildError::Start { program: program.into(), source }.into());
     }
     let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
-    match launch::run(hidden::supervisor(context.spawner())?, &command, surroundings, |_| ()) {
+    match launch::run(hidden::supervisor(context.spawner()?)?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
         Err(error) => Err(error.into()),
     }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::paths::split;
+use crate::cli::paths::{split, user_path};
 use crate::cli::reveal::reveal;
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::variables::stays;
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Write to this new file [default: standard output]
     ///
     /// Only you can read the file: its mode is 0600.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = user_path())]
     output: Option<PathBuf>,
     /// Write to standard output even if it is a terminal
     #[arg(long, conflicts_with = "output")]

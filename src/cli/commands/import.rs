@@ -10,6 +10,7 @@ use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::pasted;
+use crate::cli::paths::user_path;
 use crate::cli::progress::Progress;
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::quoted;
@@ -40,10 +41,10 @@ Examples:
   flyte-local import --from-vault ~/old/vault")]
 pub(crate) struct Args {
     /// The .env, JSON or YAML file; '-' is standard input
-    #[arg(required_unless_present = "from_vault", conflicts_with = "from_vault")]
+    #[arg(required_unless_present = "from_vault", conflicts_with = "from_vault", value_parser = user_path())]
     file: Option<PathBuf>,
     /// Another vault's directory; your identity must open it
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = user_path())]
     from_vault: Option<PathBuf>,
     /// The file's format [default: by its name, or dotenv]
     #[arg(long, value_enum, conflicts_with = "from_vault")]

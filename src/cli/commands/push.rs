@@ -11,6 +11,7 @@ use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter;
+use crate::cli::paths::user_path;
 use crate::cli::prompt;
 use crate::cli::sanitize::harmless;
 use crate::cli::secret_reader::SecretReader;
@@ -71,7 +72,7 @@ pub(crate) struct Args {
     /// Flyte's configuration file
     ///
     /// The default is the file that the SDK finds.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = user_path())]
     config: Option<PathBuf>,
     /// The cluster's address
     ///
@@ -84,7 +85,7 @@ pub(crate) struct Args {
     /// The Python whose Flyte SDK is used
     ///
     /// The default is the first of these: VIRTUAL_ENV, the nearest .venv, python3.
-    #[arg(long, value_name = "PYTHON")]
+    #[arg(long, value_name = "PYTHON", value_parser = user_path())]
     python: Option<PathBuf>,
 }
 
@@ -105,11 +106,14 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     }
     let reader = SecretReader::new(context);
     if !args.dry_run {
-        // Before Python starts, which takes the passphrase's descriptor away.
+        // Before Python starts, which gets the terminal.
         reader.identities()?.unlock_for(&vault)?;
     }
 
-    let interpreter = interpreter::find(context.spawner(), args.python.clone(), None)?;
+    let interpreter = interpreter::find(context.spawner()?, args.python.clone(), None, "push secret")?;
+    if args.config.is_none() {
+        interpreter::require_trusted_configuration(Some("name the file: flyte-local push secret --config FILE …"))?;
+    }
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
     context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
@@ -165,7 +169,7 @@ fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Res
         None => None,
     };
     let target = Target { config: config.map(str::to_owned), endpoint: args.endpoint.clone(), insecure: args.insecure };
-    let connected = Cluster::connect(context.spawner(), interpreter, &target);
+    let connected = Cluster::connect(context.spawner()?, interpreter, &target);
     connected.map_err(|error| failure::unconnected(error, interpreter, context))
 }
 

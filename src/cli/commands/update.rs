@@ -61,7 +61,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
             .hint(format!("delete it, then create it again: {} delete secret {}{flags}", context.command, id.name)));
     }
     let tell_pasted = args.value.teller(context.ui);
-    let value = args.value.read(context.ui, context.spawner(), &id.name, secret_type)?;
+    let value = args.value.read(context, &id.name, secret_type)?;
     vault.writer().and_then(|mut writer| writer.update_secret(&id, &value))?;
     context.ui.say(&format!("updated {id}"));
     tell_pasted(&id.name, &value);

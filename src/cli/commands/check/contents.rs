@@ -15,7 +15,10 @@ pub(super) fn look_over(context: &Context<'_>, vault: &Vault, identities: Option
     let mut findings = vec![signing_key(context, vault, key)];
     findings.extend(keys(context, vault, identities, own.as_ref()));
     findings.push(Finding::new(context, "fingerprint", Ok(vault.fingerprint())));
-    findings.push(Finding::new(context, "trust", known(context, vault)));
+    findings.push(Finding {
+        hint: acceptance_hint(context, vault),
+        ..Finding::new(context, "trust", known(context, vault))
+    });
     findings.extend(secrets(context, vault, identities));
     findings
 }
@@ -88,7 +91,18 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CommandError> {
             context.command
         )));
     }
-    Ok("recipients and authors as accepted on this machine, and no rollback".to_owned())
+    Ok(match vault.is_accepted() {
+        true => "recipients and authors as accepted on this machine, and no rollback",
+        false => "no rollback; the vault was not accepted on this machine, which therefore does not write to it",
+    }
+    .to_owned())
+}
+
+fn acceptance_hint(context: &Context<'_>, vault: &Vault) -> Option<String> {
+    let accept = || format!("{} update vault --accept --expect {}", context.command, vault.fingerprint());
+    (!vault.is_accepted()).then(|| {
+        format!("to write to the vault, compare its keys with those that its owner sees, and accept them: {}", accept())
+    })
 }
 
 /// Checks that every secret is encrypted to exactly the vault's recipients.

@@ -9,9 +9,11 @@ use super::selection::{ImportFormat, Incoming, Selection};
 use crate::cli::context::Context;
 use crate::cli::environment::permissions;
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::explain::file_form;
 use crate::cli::input::{nothing_came, read_stdin};
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::quoted;
+use flyte_local::file_form::FileForm;
 use flyte_local::secret::{MAX_VALUE_BYTES, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::{Permissions, read_users_file};
 use flyte_local::transfer::{Entry, dotenv, json, yaml};
@@ -130,6 +132,12 @@ fn from_file(
     format: ImportFormat,
     bytes: &[u8],
 ) -> Result<Vec<Incoming>, CommandError> {
+    match FileForm::recognise_text(bytes) {
+        // Not an error: a project may have a file that is still without secrets.
+        Some(FileForm::Empty) => context.ui.say(&format!("flyte-local: {source} is empty")),
+        Some(form) => return Err(unreadable(source, form)),
+        None => {}
+    }
     let parsed = match format {
         ImportFormat::Dotenv => dotenv::parse(bytes),
         ImportFormat::Json => json::parse(bytes),
@@ -163,6 +171,18 @@ fn from_file(
     Err(source
         .refused(reasons)
         .hint("correct the file, rename a secret with --map VAR=NAME, or choose with --only VAR"))
+}
+
+/// The error for a file that is not text of any format.
+fn unreadable(source: &ImportSource, form: FileForm) -> CommandError {
+    let error = source.refused([form.to_string()]);
+    match (source.plaintext(), form) {
+        (_, FileForm::ArmoredAge | FileForm::BinaryAge) => {
+            error.hint("decrypt it into the import: age -d -i IDENTITY FILE | flyte-local import -")
+        }
+        (Some(path), form) => file_form::hints(form, path).into_iter().fold(error, CommandError::hint),
+        (None, _) => error,
+    }
 }
 
 /// Prints notices for entries that their author may expect to mean something else.
