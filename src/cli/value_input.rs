@@ -13,6 +13,7 @@ use super::input::{Hidden, SAY_EMPTY, from_file, from_stdin, too_large};
 use super::pasted;
 use super::paths::user_path;
 use super::prompt::{self, Asked};
+use super::ui::Ui;
 use flyte_local::secret::{Recipe, SecretName, SecretType, SecretValue};
 
 #[derive(Args)]
@@ -46,7 +47,7 @@ pub(crate) struct ValueArgs {
 
 impl ValueArgs {
     /// Says what looks pasted wrong about a value that these arguments gave; `--raw` asked for a newline at its end.
-    pub(crate) fn teller(&self, ui: &Ui) -> impl Fn(&SecretName, &SecretValue) {
+    pub(crate) fn teller(&self, ui: &Ui) -> impl Fn(&SecretName, &SecretValue) + use<> {
         let (ui, is_raw) = (ui.clone(), self.raw);
         move |name, value| {
             let value = value.expose();
