@@ -33,6 +33,7 @@ mod reencrypt;
 mod report;
 mod retired;
 mod reveal;
+mod rollback;
 mod sanitize;
 mod secret_reader;
 mod shell;

@@ -80,6 +80,7 @@ mod run_views;
 mod run_without_mount;
 mod screens;
 mod scripts;
+mod sent_on;
 mod serve;
 mod serve_bench;
 mod serve_hostile;

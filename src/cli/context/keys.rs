@@ -5,11 +5,11 @@ use crate::cli::environment::{inherited, path_variable, permissions, variable_is
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain;
 use crate::cli::identities::UserIdentities;
-use crate::cli::identity_place::{IDENTITY_KEY, IdentityPlace, MAX_KEY_FILE_BYTES, none_at};
+use crate::cli::identity_place::{IDENTITY_KEY, IdentityPlace, none_at};
 use crate::cli::passphrases::Passphrases;
 use crate::cli::paths::{expanded, real, split};
 use flyte_local::config::Config;
-use flyte_local::crypto::AuthorKey;
+use flyte_local::crypto::{AuthorKey, MAX_IDENTITY_FILE_BYTES};
 use flyte_local::file_form::FileForm;
 use flyte_local::storage::{Directory, read_private_file};
 use flyte_local::vault::Vault;
@@ -155,5 +155,5 @@ impl Context<'_> {
 
 /// Reads a key file, which other users must not be able to read; `None` if there is none.
 fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
-    Ok(read_private_file(path, MAX_KEY_FILE_BYTES, permissions()?)?)
+    Ok(read_private_file(path, MAX_IDENTITY_FILE_BYTES, permissions()?)?)
 }
