@@ -137,9 +137,15 @@ impl<'a> Context<'a> {
         self.open(VaultOptions { strictness: Strictness::Notices, ..self.options(Access::Write)? })
     }
 
-    /// Opens another vault to read it. Hints about it begin with `command`.
+    /// Opens the vault to send its values on. A secret that was rolled back is an error.
+    pub(crate) fn open_vault_to_send(&self) -> Result<Vault, CommandError> {
+        self.open(VaultOptions { rollback: Strictness::Errors, ..self.options(Access::Read)? })
+    }
+
+    /// Opens another vault to send its values on. Hints about it begin with `command`.
     pub(crate) fn open_other_vault(&self, path: &Path, command: &str) -> Result<Vault, CommandError> {
-        self.open_at(path, command, self.options(Access::Read)?).map_err(|error| error.in_vault_of(command))
+        let options = VaultOptions { rollback: Strictness::Errors, ..self.options(Access::Read)? };
+        self.open_at(path, command, options).map_err(|error| error.in_vault_of(command))
     }
 
     fn open(&self, options: VaultOptions) -> Result<Vault, CommandError> {

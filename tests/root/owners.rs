@@ -82,9 +82,16 @@ fn files_of_other_users_are_refused_and_those_of_root_accepted() {
     std::fs::rename(sandbox.vault(), &shared).expect("moved");
     let own = [".config", ".config/flyte-local", ".local", ".local/state", ".local/state/flyte-local"];
     let own = own.map(|path| sandbox.home().join(path)).into_iter().chain([sandbox.identity()]);
-    std::fs::remove_dir_all(sandbox.state()).expect("the user has another machine");
     for path in own {
         std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
+    }
+    // The user accepted the vault.
+    let mut unvisited = vec![sandbox.state()];
+    while let Some(path) = unvisited.pop() {
+        std::os::unix::fs::chown(&path, Some(USER), Some(USER)).expect("root may");
+        if path.is_dir() {
+            unvisited.extend(path.read_dir().expect("listed").map(|entry| entry.expect("listed").path()));
+        }
     }
     let binary = reachable_binary(&sandbox);
     let vault = ["--vault", "shared"];

@@ -13,10 +13,11 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter;
 use crate::cli::paths::user_path;
 use crate::cli::prompt;
+use crate::cli::rollback;
 use crate::cli::sanitize::harmless;
 use crate::cli::secret_reader::SecretReader;
 use flyte_local::flyte::{About, Cluster, Interpreter, Target};
-use flyte_local::secret::{Domain, Project, ScopeFilter, SecretName};
+use flyte_local::secret::{Domain, Project, Scope, ScopeFilter, SecretName};
 use flyte_local::vault::{Metadata, Vault};
 use plan::{Destination, PushAction, PushPlan};
 use send::Sent;
@@ -96,7 +97,14 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     }
     args.names.sort();
     args.names.dedup();
-    let vault = context.open_vault()?;
+    let vault = context.open_vault_to_send()?;
+    let ScopeArgs { project, domain } = &args.scope;
+    let filter = ScopeFilter { project: project.clone(), domain: domain.clone() };
+    let scope = Scope::new(project.clone(), domain.clone());
+    rollback::require_none(&vault, &context.command, |stale| match &args.names[..] {
+        [] => filter.matches(&stale.id.scope),
+        names => stale.id.scope == scope && names.contains(&stale.id.name),
+    })?;
     let chosen = chosen(&vault, &args)?;
     let destination = Destination { project: args.to_project.clone(), domain: args.to_domain.clone() };
     let mut plan = PushPlan::new(chosen, &destination)?;
