@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod crypto;
+pub mod file_form;
 pub mod flyte;
 pub mod json_escape;
 pub mod keyring;
@@ -14,5 +15,7 @@ pub mod redact;
 pub mod secret;
 pub mod service;
 pub mod storage;
+mod toml_file;
 pub mod transfer;
+pub mod variables;
 pub mod vault;

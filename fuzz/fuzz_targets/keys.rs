@@ -23,7 +23,8 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(found) = Identity::parse_file(text) {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        assert_eq!(lines.count(), found.len());
+        // Keys of other kinds are passed over.
+        assert!(lines.count() >= found.len());
         let printed: String = found.iter().map(|identity| identity.to_file("now").to_string()).collect();
         let again = Identity::parse_file(&printed).expect("our own format");
         let recipients = |identities: &[Identity]| identities.iter().map(Identity::recipient).collect::<Vec<_>>();

@@ -1,5 +1,7 @@
 //! From facts to words: messages, hints and exit codes of the library's errors.
 
+pub(crate) mod file_form;
+pub(crate) mod foreign_key;
 mod refusal;
 
 use super::near::near;
@@ -7,9 +9,9 @@ use super::report::{ErrorReport, Exit};
 use super::shell::{quoted, scope_flags};
 use flyte_local::config::ConfigError;
 use flyte_local::keyring::KeyringError;
-use flyte_local::launch::ChildError;
+use flyte_local::launch::{ChildError, OutputStream};
 use flyte_local::secret::{Scope, SecretId, SecretName};
-use flyte_local::storage::{ExposureError, LockOwner, StorageError};
+use flyte_local::storage::{ExposureError, FoundError, LockOwner, StorageError};
 use flyte_local::vault::{ManifestError, Needs, Vault, VaultError};
 
 /// The way to become a recipient, for a user whose identity opens nothing of a vault.
@@ -55,7 +57,7 @@ fn vault_exit(error: &VaultError) -> Exit {
         | VaultError::OwnAuthor { .. }
         | VaultError::LastRecipient { .. }
         | VaultError::Stale(_)
-        | VaultError::FirstUse { .. }
+        | VaultError::Unaccepted { .. }
         | VaultError::UnlistedAuthor { .. } => Exit::Refused,
         VaultError::NoState
         | VaultError::Pin { .. }
@@ -77,10 +79,15 @@ fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
             "if another user shares this vault with you, you only need keys: flyte-local create identity".to_owned(),
         ],
         VaultError::ManifestLost { path } => {
-            vec![format!("restore {} from a backup: the secrets do not open with a new one", path.join("vault.toml").display())]
+            vec![format!(
+                "restore {} from a backup: the secrets do not open with a new one",
+                path.join("vault.toml").display()
+            )]
         }
         VaultError::SecretMissing { .. } => vec![format!("list the secrets: {command} get secret")],
-        VaultError::Overtaken { .. } => vec!["nothing was changed; look at the new value before you change it".to_owned()],
+        VaultError::Overtaken { .. } => {
+            vec!["nothing was changed; look at the new value before you change it".to_owned()]
+        }
         VaultError::SecretExists { id } => {
             vec![format!("change its value: {command} update secret {}{}", id.name, scope_flags(&id.scope))]
         }
@@ -92,15 +99,18 @@ fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
             vec![format!("waited {} s; try again when the other process is done", waited.as_secs())]
         }
         VaultError::Manifest { source: ManifestError::Format { .. }, .. } => vec!["use a newer flyte-local".to_owned()],
-        VaultError::Manifest { source: ManifestError::Syntax(text), .. } if text.contains("<<<<<<<") => vec![
-            "git left a merge conflict in it: take one side with git checkout --ours or --theirs, then repeat the other side's change"
-                .to_owned(),
-        ],
+        VaultError::Manifest { source: ManifestError::Form(form), path } => {
+            let mut hints = file_form::hints(*form, path);
+            hints.push("the secrets are unchanged".to_owned());
+            hints
+        }
         VaultError::Manifest { .. } => {
             vec!["correct it, or restore it from a backup; the secrets are unchanged".to_owned()]
         }
         VaultError::Changed { fingerprint, .. } => {
-            vec![format!("if you expect this change, accept it: {command} update vault --accept --expect {fingerprint}")]
+            vec![format!(
+                "if you expect this change, accept it: {command} update vault --accept --expect {fingerprint}"
+            )]
         }
         VaultError::Unexpected { .. } => {
             vec![format!("nothing was accepted; compare the keys with those of the vault's owner: {command} check")]
@@ -116,8 +126,10 @@ fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
         VaultError::LastRecipient { .. } => {
             vec!["nothing was changed; another recipient of the vault can remove this one".to_owned()]
         }
-        VaultError::Stale(_) => vec![format!("if you expect this, for example after a git checkout: {command} update vault --accept-older")],
-        VaultError::FirstUse { fingerprint, .. } => vec![format!(
+        VaultError::Stale(_) => {
+            vec![format!("if you expect this, for example after a git checkout: {command} update vault --accept-older")]
+        }
+        VaultError::Unaccepted { fingerprint, .. } => vec![format!(
             "compare the keys with those that `flyte-local check` shows the vault's owner, then accept them: {command} update vault --accept --expect {fingerprint}"
         )],
         VaultError::UnlistedAuthor { key } => vec![
@@ -128,7 +140,10 @@ fn vault_hints(error: &VaultError, command: &str) -> Vec<String> {
             vec!["set HOME".to_owned(), "or name the directory with FLYTE_LOCAL_STATE=DIR".to_owned()]
         }
         VaultError::Pin { path, .. } => {
-            vec![format!("check the vault's authors and recipients, then remove the file to start over: rm {}", quoted(path))]
+            vec![format!(
+                "check the vault's authors and recipients, then remove the file to start over: rm {}",
+                quoted(path)
+            )]
         }
         VaultError::NoAuthor | VaultError::Storage(_) | VaultError::Seal { .. } | VaultError::Randomness { .. } => {
             Vec::new()
@@ -183,9 +198,22 @@ fn exposure_hint(exposure: ExposureError, path: &str) -> String {
     }
 }
 
+/// Explains why a file that was found is not believed. `instead` is the way to name another one.
+pub(crate) fn untrusted(error: &FoundError, instead: Option<String>) -> ErrorReport {
+    let Some((path, exposure)) = error.exposure() else { return storage(&error.source) };
+    let path = quoted(path);
+    let mend = match exposure {
+        ExposureError::Foreign { .. } => format!("if you trust that user, make it yours: sudo chown $(id -u) {path}"),
+        _ => format!("look at its contents, then take the permission away: chmod go-w {path}"),
+    };
+    let report = ErrorReport::chain(Exit::Refused, error);
+    instead.into_iter().fold(report, ErrorReport::hint).hint(mend).hint(NO_PERMISSIONS)
+}
+
 pub(crate) fn config(error: &ConfigError) -> ErrorReport {
     match error {
-        ConfigError::Storage(error) => storage(error),
+        ConfigError::Found(error) => untrusted(error, None),
+        ConfigError::Form { path, form } => file_form::unreadable(path, *form),
         ConfigError::Syntax { .. } => ErrorReport::chain(Exit::Failed, error),
     }
 }
@@ -209,8 +237,18 @@ pub(crate) fn child(error: &ChildError) -> ErrorReport {
             };
             ErrorReport::new(exit, format!("cannot run {}", program.display())).because(source.to_string())
         }
+        ChildError::Output { stream, source } => unwritable(*stream, source),
         ChildError::Step { .. } => ErrorReport::chain(Exit::Failed, error),
     }
+}
+
+/// Says that output was lost, in one line: standard error may be short of space as well.
+pub(crate) fn unwritable(stream: OutputStream, error: &std::io::Error) -> ErrorReport {
+    let stream = match stream {
+        OutputStream::Stdout => "standard output",
+        OutputStream::Stderr => "standard error",
+    };
+    ErrorReport::new(Exit::Failed, format!("cannot write to {stream}: {error}"))
 }
 
 /// The most places to name for a secret that is missing.

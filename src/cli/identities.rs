@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::error::{CommandError, Exit, Tried};
-use super::identity_place::{IdentityPlace, none_at};
+use super::identity_causes::empty_variables;
+use super::identity_place::{IDENTITY_VARIABLES, IdentityPlace, none_at};
 use super::passphrases::Passphrases;
 use super::retired;
 use super::span::Span;
-use flyte_local::crypto::{self, Identity, IdentityFile, LockedIdentity, Recipient, Wanted};
+use flyte_local::crypto::{self, Identity, IdentityFile, LockedIdentity, PassedOver, Recipient, Wanted};
 use flyte_local::keyring::{self, Kept, KeyringError};
 use flyte_local::storage::Permissions;
 use flyte_local::vault::Vault;
@@ -25,6 +26,8 @@ pub(crate) struct UserIdentities {
 struct LoadedPlace {
     origin: IdentityPlace,
     content: Content,
+    /// The keys beside the identities that are not used, once the identities are known.
+    passed_over: OnceLock<Vec<PassedOver>>,
 }
 
 enum Content {
@@ -54,8 +57,12 @@ impl UserIdentities {
                 missing.push(origin);
                 continue;
             };
+            let passed_over = OnceLock::new();
             let content = match origin.parse(&bytes)? {
-                IdentityFile::Open(identities) => Content::Open(identities),
+                IdentityFile::Open(identities) => {
+                    let _ = passed_over.set(IdentityFile::passed_over(&bytes));
+                    Content::Open(identities)
+                }
                 IdentityFile::Locked(file) => {
                     let name = kept_under(&bytes);
                     // A system without a keyring holds no identity there.
@@ -63,7 +70,7 @@ impl UserIdentities {
                     Content::Locked(Box::new(Locked { file, name, kept, unlocked: OnceLock::new() }))
                 }
             };
-            sources.push(LoadedPlace { origin: origin.clone(), content });
+            sources.push(LoadedPlace { origin: origin.clone(), content, passed_over });
         }
         match missing.first() {
             _ if sources.is_empty() => Ok(None),
@@ -121,6 +128,11 @@ impl UserIdentities {
         self.sources.iter().any(|source| source.opens(vault))
     }
 
+    /// Tells whether an identity may be a recipient of the vault. A locked one may be, unless its public key says otherwise.
+    pub(crate) fn may_open(&self, vault: &Vault) -> bool {
+        self.sources.iter().any(|source| source.opens(vault) || source.may_open(vault))
+    }
+
     /// Tells whether an identity was needed and could not be unlocked.
     pub(crate) fn are_locked(&self) -> bool {
         self.locked().any(|(_, locked)| matches!(locked.unlocked.get(), Some(Err(_))))
@@ -144,14 +156,18 @@ impl UserIdentities {
         Ok(())
     }
 
-    /// Returns their places, and whether each is locked.
+    /// Returns their places, whether each is locked, and the keys in it that are passed over.
     pub(crate) fn places(&self) -> impl Iterator<Item = String> {
-        self.sources.iter().map(|source| match &source.content {
-            Content::Open(_) => source.origin.to_string(),
-            Content::Locked(locked) => match &locked.kept {
-                Some(kept) => format!("{} (unlocked for {})", source.origin, Span(kept.left)),
-                None => format!("{} (locked)", source.origin),
-            },
+        self.sources.iter().map(|source| {
+            let place = match &source.content {
+                Content::Open(_) => source.origin.to_string(),
+                Content::Locked(locked) => match &locked.kept {
+                    Some(kept) => format!("{} (unlocked for {})", source.origin, Span(kept.left)),
+                    None => format!("{} (locked)", source.origin),
+                },
+            };
+            let others = source.passed_over().iter().map(|other| format!("; passed over {other}"));
+            others.fold(place, |place, other| place + &other)
         })
     }
 
@@ -189,7 +205,11 @@ impl UserIdentities {
             Content::Locked(locked) => locked,
         };
         let unlocked = locked.unlocked.get_or_init(|| {
-            if let Some(Ok(identities)) = locked.kept.as_ref().map(|kept| locked.file.restore(&kept.payload)) {
+            let told = |kept: &[u8]| drop(source.passed_over.set(locked.file.passed_over(kept)));
+            if let Some(kept) = &locked.kept
+                && let Ok(identities) = locked.file.restore(&kept.payload)
+            {
+                told(&kept.payload);
                 return Ok(identities);
             }
             if self.is_closed.load(Ordering::Relaxed) {
@@ -199,7 +219,10 @@ impl UserIdentities {
                 ));
             }
             let name = source.origin.to_string();
-            self.passphrases.unlock(&name, &locked.file).map(|unlocked| unlocked.identities)
+            self.passphrases.unlock(&name, &locked.file).map(|unlocked| {
+                told(&unlocked.kept);
+                unlocked.identities
+            })
         });
         unlocked.as_deref().map_err(CommandError::clone)
     }
@@ -207,7 +230,7 @@ impl UserIdentities {
     /// Describes the identities that were tried on a file that none of them opened.
     pub(crate) fn tried(&self) -> Tried {
         let mut tried = Tried { causes: Vec::new(), hints: Vec::new() };
-        for LoadedPlace { origin, content } in &self.sources {
+        for source @ LoadedPlace { origin, content, .. } in &self.sources {
             let tried_it = |identities: &[Identity]| {
                 let recipients: Vec<_> = identities.iter().map(|identity| identity.recipient().to_string()).collect();
                 format!("tried {origin}, the identity of {}", recipients.join(", "))
@@ -229,7 +252,12 @@ impl UserIdentities {
                     None => left("did not try", locked, "it is locked, and the file needs another identity"),
                 },
             });
+            let others = source.passed_over().iter();
+            tried.causes.extend(
+                others.map(|PassedOver { line, reason }| format!("passed over line {line} of {origin}: {reason}")),
+            );
         }
+        tried.causes.extend(empty_variables(IDENTITY_VARIABLES));
         tried.hints.extend(self.sources.iter().filter_map(|source| retired::hint(source.origin.path()?)));
         tried
     }
@@ -242,6 +270,11 @@ impl LoadedPlace {
             Content::Open(identities) => identities,
             Content::Locked(locked) => locked.unlocked.get().and_then(|done| done.as_deref().ok()).unwrap_or_default(),
         }
+    }
+
+    /// Returns the keys that are not used, of the identities that are known.
+    fn passed_over(&self) -> &[PassedOver] {
+        self.passed_over.get().map_or(&[], Vec::as_slice)
     }
 
     /// Tells whether it is in the keyring, so that no passphrase is needed.

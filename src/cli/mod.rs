@@ -1,6 +1,7 @@
 //! The command line, the whole of it on one page. The only part that parses flags, prints, prompts or reads the
 //! environment.
 
+mod acceptance;
 mod answers;
 mod arguments;
 mod commands;
@@ -13,6 +14,7 @@ mod files;
 mod help;
 mod hidden;
 mod identities;
+mod identity_causes;
 mod identity_place;
 mod inject;
 mod input;
@@ -23,6 +25,7 @@ mod new_identity;
 mod notices;
 
 mod passphrases;
+mod pasted;
 mod paths;
 mod progress;
 mod prompt;
@@ -30,6 +33,7 @@ mod reencrypt;
 mod report;
 mod retired;
 mod reveal;
+mod rollback;
 mod sanitize;
 mod secret_reader;
 mod shell;
@@ -38,6 +42,7 @@ mod table;
 mod ui;
 mod usage;
 mod value_input;
+mod variables;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

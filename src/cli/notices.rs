@@ -22,18 +22,15 @@ pub(super) fn listener(ui: Ui, command: String) -> Listener {
 
 fn words(notice: &Notice<'_>, command: &str) -> String {
     match notice {
-        Notice::FirstUse { path, changes } => {
+        Notice::FirstUse { path, changes, fingerprint } => {
             let keys: String = changes.iter().map(|key| format!("\n  {key}")).collect();
             format!(
-                "flyte-local: first use of {} on this machine; its keys are accepted as they are:{keys}",
+                "flyte-local: first use of {} on this machine; it is read with the keys that it names. To write, accept them: {command} update vault --accept --expect {fingerprint}{keys}",
                 path.display()
             )
         }
-        Notice::Changed { path } => {
-            format!(
-                "flyte-local: {} has changed since it was accepted on this machine; to see the difference: {command} check",
-                path.display()
-            )
+        Notice::Changed { path, since } => {
+            format!("flyte-local: {} has changed since {since}; to see the difference: {command} check", path.display())
         }
         Notice::Stale(stale) => {
             format!(

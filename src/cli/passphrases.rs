@@ -1,8 +1,8 @@
 //! Passphrases, from a file descriptor that the caller names or from the terminal.
 
-use std::fs::File;
-use std::io::{IsTerminal, Read};
-use std::sync::Mutex;
+mod descriptor;
+
+use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use zeroize::Zeroizing;
@@ -10,22 +10,17 @@ use zeroize::Zeroizing;
 use super::error::{CommandError, Exit};
 use super::prompt::{self, Asked};
 use super::ui::Ui;
+use descriptor::Descriptor;
 use flyte_local::crypto::{LockedIdentity, Passphrase, UnlockError, Unlocked};
 
 /// The number of times a user may type a passphrase.
 const ATTEMPTS: usize = 3;
 
-/// Longer than any real passphrase.
-const MAX_BYTES: usize = 64 << 10;
-
 /// The source of passphrases.
 pub(crate) struct Passphrases {
     ui: Ui,
     /// Each question takes the next line.
-    descriptor: Option<(u32, Mutex<File>)>,
-    was_read: AtomicBool,
-    /// A line that was read before its question.
-    held: Mutex<Option<Result<Zeroizing<Vec<u8>>, CommandError>>>,
+    descriptor: Option<Descriptor>,
 }
 
 /// Set if passphrases come from standard input, so that none of it becomes a secret's value.
@@ -42,49 +37,29 @@ pub(crate) fn require_stdin() -> Result<(), CommandError> {
 
 impl Passphrases {
     pub(crate) fn new(descriptor: Option<u32>, ui: Ui) -> Result<Self, CommandError> {
-        let descriptor = match descriptor {
-            Some(number) => {
-                let file = open(number)?;
-                let is_stdin = rustix::fs::fstat(&file).ok().zip(rustix::fs::fstat(rustix::stdio::stdin()).ok());
-                let is_stdin = is_stdin.is_some_and(|(a, b)| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino));
-                STDIN_IS_TAKEN.store(number == 0 || is_stdin, Ordering::Relaxed);
-                Some((number, Mutex::new(file)))
-            }
-            None => None,
-        };
-        Ok(Self { ui, descriptor, was_read: AtomicBool::new(false), held: Mutex::default() })
+        let descriptor = descriptor.map(Descriptor::open).transpose()?;
+        STDIN_IS_TAKEN.store(descriptor.as_ref().is_some_and(|descriptor| descriptor.is_stdin), Ordering::Relaxed);
+        Ok(Self { ui, descriptor })
     }
 
-    /// Reads the descriptor's first line and drops it, unless it was read before: a child inherits the descriptor and must
-    /// not read the passphrase.
-    pub(crate) fn take_away(&self) {
-        if !self.was_read.load(Ordering::Relaxed) {
-            let _ = self.next_line();
-        }
+    /// Takes the passphrases from their descriptor, which a child inherits. Later questions get them from memory.
+    ///
+    /// # Errors
+    /// A child could still read a passphrase there.
+    pub(crate) fn withhold(&self) -> Result<(), CommandError> {
+        self.descriptor.as_ref().map_or(Ok(()), Descriptor::withhold)
     }
 
-    /// Reads the descriptor's first line and keeps it for the first question. For a command that starts a child before it asks.
-    pub(crate) fn hold(&self) {
-        if !self.was_read.load(Ordering::Relaxed) {
-            let line = self.next_line();
-            *self.held.lock().expect("no panic") = line;
-        }
+    /// Takes the passphrases from this process as well: no question follows.
+    pub(crate) fn forget(&self) -> Result<(), CommandError> {
+        self.withhold()?;
+        self.descriptor.as_ref().map(Descriptor::forget);
+        Ok(())
     }
 
-    /// Takes the passphrase away from this process as well: no question follows.
-    pub(crate) fn forget(&self) {
-        self.take_away();
-        *self.held.lock().expect("no panic") = None;
-    }
-
-    /// Returns the line that is held, or else reads the next one; `None` without a descriptor.
+    /// Returns the next line; `None` without a descriptor.
     fn next_line(&self) -> Option<Result<Zeroizing<Vec<u8>>, CommandError>> {
-        let (number, file) = self.descriptor.as_ref()?;
-        if let Some(held) = self.held.lock().expect("no panic").take() {
-            return Some(held);
-        }
-        self.was_read.store(true, Ordering::Relaxed);
-        Some(line(*number, &mut file.lock().expect("no panic")))
+        self.descriptor.as_ref().map(Descriptor::next_line)
     }
 
     /// Tells whether a passphrase can be asked for.
@@ -157,61 +132,5 @@ fn not_unlocked(name: &str, error: &UnlockError) -> CommandError {
             told(Exit::CannotDecrypt).hint("try again, or use a copy of the identity whose passphrase you know")
         }
         _ => told(Exit::Failed),
-    }
-}
-
-/// Opens a descriptor that our caller left open: standard input itself, and any other by its path, because std gives access to
-/// only three without `unsafe`.
-fn open(number: u32) -> Result<File, CommandError> {
-    let directory = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-    if number == 1 || number == 2 {
-        // If it is a pipe, we would wait forever for our own output.
-        return Err(CommandError::new(
-            Exit::Usage,
-            format!("file descriptor {number} is for flyte-local's own output"),
-        ));
-    }
-    let opened = match number {
-        0 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 0).map(File::from).map_err(std::io::Error::from),
-        number => File::open(format!("{directory}/{number}")),
-    };
-    let failed = |reason: &str| {
-        CommandError::new(Exit::Usage, format!("cannot read file descriptor {number}: {reason}"))
-            .hint("open it for flyte-local: --passphrase-fd 3 3< <(your-password-manager)")
-            .hint("or use standard input: your-password-manager | flyte-local … --passphrase-fd 0")
-    };
-    let file = opened.map_err(|error| failed(&error.to_string()))?;
-    // A terminal would show what is typed.
-    if file.is_terminal() {
-        Err(failed("it is a terminal; without this option, flyte-local asks there"))
-    } else {
-        Ok(file)
-    }
-}
-
-/// Reads the next line byte by byte: the rest is for the next question.
-fn line(number: u32, file: &mut File) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_BYTES));
-    let mut byte = Zeroizing::new([0]);
-    loop {
-        match file.read(&mut *byte) {
-            Ok(0) if bytes.is_empty() => {
-                return Err(CommandError::new(
-                    Exit::Failed,
-                    format!("file descriptor {number} supplied no passphrase"),
-                ));
-            }
-            Ok(0) => return Ok(bytes),
-            Ok(_) if byte[0] == b'\n' => return Ok(bytes),
-            Ok(_) if bytes.len() < MAX_BYTES => bytes.push(byte[0]),
-            Ok(_) => {
-                return Err(CommandError::new(
-                    Exit::Failed,
-                    format!("the line on file descriptor {number} is too long for a passphrase"),
-                ));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(CommandError::from_io(&format!("read file descriptor {number}"), &error)),
-        }
     }
 }

@@ -10,8 +10,10 @@ use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr, tcgetwinsize};
 
 use super::error::CommandError;
+use super::explain;
 use super::report::ErrorReport;
 use super::sanitize::harmless;
+use flyte_local::launch::OutputStream;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Color {
@@ -68,7 +70,7 @@ impl Ui {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(CommandError::from_io("write to stdout", &error))
+                Err(explain::unwritable(OutputStream::Stdout, &error).into())
             }
             _ => Ok(()),
         }

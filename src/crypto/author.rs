@@ -11,6 +11,8 @@ use bech32::{Bech32, Hrp};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
+use super::recipient::is_canonical_point;
+
 /// The prefix of a public key's text, before bech32's separator.
 const PUBLIC: &str = "flyteauthor";
 /// The same of a signing key; upper case, as age's private keys are, so that one is not taken for the other.
@@ -51,7 +53,8 @@ impl FromStr for Author {
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AuthorError)?;
         let author = Self(key);
         // One form a key, or two entries could look like two authors; and none that fits everybody's signatures.
-        if key.is_weak() || author.to_string() != text { Err(AuthorError) } else { Ok(author) }
+        let is_only_form = author.to_string() == text && is_canonical_point(&bytes);
+        if key.is_weak() || !is_only_form { Err(AuthorError) } else { Ok(author) }
     }
 }
 
@@ -103,16 +106,19 @@ impl AuthorKey {
     /// # Errors
     /// It does not hold exactly one key.
     pub fn parse_file(text: &str) -> Result<Self, AuthorKeyError> {
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut lines = text.lines().map(str::trim_ascii).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let (Some(line), None) = (lines.next(), lines.next()) else { return Err(AuthorKeyError) };
         let bytes = Zeroizing::new(decode(SECRET, line).ok_or(AuthorKeyError)?);
+        // One form a key, as for public ones.
+        if *secret_text(&bytes) != line {
+            return Err(AuthorKeyError);
+        }
         Ok(Self(Arc::new(SigningKey::from_bytes(&bytes))))
     }
 
     /// The text of a key file.
     pub fn to_file(&self, created: &str) -> Zeroizing<String> {
-        let mut key = Zeroizing::new(encode(SECRET, &Zeroizing::new(self.0.to_bytes())[..]));
-        key.make_ascii_uppercase();
+        let key = secret_text(&Zeroizing::new(self.0.to_bytes()));
         Zeroizing::new(format!(
             "# The key that signs the secrets you write. It opens none.\n# created: {created}\n# public key: {}\n{}\n",
             self.author(),
@@ -125,6 +131,13 @@ impl fmt::Debug for AuthorKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "AuthorKey({})", self.author())
     }
+}
+
+/// Returns a signing key as a file has it.
+fn secret_text(key: &[u8; 32]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(encode(SECRET, key));
+    text.make_ascii_uppercase();
+    text
 }
 
 fn encode(prefix: &str, bytes: &[u8]) -> String {

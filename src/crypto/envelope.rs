@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 
 use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG};
 use super::randomness::RandomnessError;
+use super::wanted::Wanted;
+use crate::file_form::FileForm;
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 
 /// The largest file that can hold a value: header, value, and age's 16 bytes for each 64 KiB of it.
@@ -37,12 +39,24 @@ pub struct Binding {
     pub body: Vec<u8>,
 }
 
+/// The content of a header that can be read without a key, unverified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peeked {
+    /// The binding.
+    pub binding: Binding,
+    /// The recipients, as far as stanzas show them.
+    pub wanted: Wanted,
+}
+
 /// Why a file is not one we can open.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// Something else than a binary age file.
     #[error("not an age file")]
     NotAge,
+    /// A file that git or another program put there or changed.
+    #[error(transparent)]
+    Form(FileForm),
     /// It ends too early.
     #[error("the file is cut short")]
     Truncated,
@@ -76,6 +90,18 @@ pub enum EnvelopeError {
     /// The bytes that were read back differ from those that were written.
     #[error("what was read back is not what was written")]
     ReadBack,
+}
+
+impl EnvelopeError {
+    /// Names the cause, if the bytes of the file that could not be read show it.
+    pub(super) fn with_cause(self, file: &[u8]) -> Self {
+        match self {
+            Self::NotAge | Self::Truncated | Self::HeaderTooLarge | Self::MalformedHeader | Self::Tampered => {
+                FileForm::recognise(file).map_or(self, Self::Form)
+            }
+            other => other,
+        }
+    }
 }
 
 pub(super) fn commit(file_key: &FileKey, value: &SecretValue) -> Commitment {
@@ -120,7 +146,8 @@ mod tests {
             let opened = open(&sealed.bytes, &[identity]).expect("it opens");
             assert_eq!(opened.value.expose(), bytes);
             assert_eq!(opened.binding, Binding { is_signed: true, body: b"binding".to_vec() });
-            assert_eq!(peek(&sealed.bytes).expect("it has one"), opened.binding);
+            let peeked = peek(&sealed.bytes).expect("it has one");
+            assert_eq!((peeked.binding, peeked.wanted), (opened.binding, opened.wanted));
             assert!(sealed.verify(&sealed.bytes, &value(bytes)).is_ok());
             assert!(sealed.bytes.len() <= MAX_FILE_BYTES);
         }
@@ -189,7 +216,13 @@ mod tests {
     impl age::Recipient for KeylessRecipient<'_> {
         fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
             *self.1.borrow_mut() = Some(copy(file_key));
-            let stanza = |tag: &&str| Stanza { tag: (*tag).to_owned(), args: Vec::new(), body: b"binding".to_vec() };
+            let stanza = |tag: &&str| {
+                let (args, body) = match *tag {
+                    "X25519" => (vec!["A".repeat(43)], vec![0; 32]),
+                    _ => (Vec::new(), b"binding".to_vec()),
+                };
+                Stanza { tag: (*tag).to_owned(), args, body }
+            };
             Ok((self.0.iter().map(stanza).collect(), HashSet::new()))
         }
     }

@@ -7,14 +7,18 @@ use zeroize::Zeroizing;
 
 use super::randomness::{RandomnessError, with_randomness};
 use super::wanted::Wanted;
-use super::{MAX_ROUNDS, Recipient, RecipientError};
+use super::{ForeignKey, MAX_IDENTITY_FILE_BYTES, MAX_ROUNDS, Recipient, RecipientError, identity_list};
+use crate::file_form::FileForm;
+
+/// The most keys of a file of identities. Each identity is tried on each stanza of a header until one fits.
+pub const MAX_IDENTITIES: usize = 64;
 
 /// A file that holds no identity that can be used. It names a line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// It is not text.
+    /// It is in another form than any file of identities.
     #[error(transparent)]
-    NotText(#[from] std::str::Utf8Error),
+    Form(#[from] FileForm),
     /// A line is neither empty, nor a comment, nor an X25519 identity.
     #[error("line {line} is not an age identity (AGE-SECRET-KEY-1…)")]
     Line {
@@ -24,12 +28,30 @@ pub enum IdentityError {
     /// There is no identity in it.
     #[error("there is no age identity (AGE-SECRET-KEY-1…) in it")]
     Empty,
+    /// It has more bytes than any file of identities.
+    #[error("it has more than {MAX_IDENTITY_FILE_BYTES} bytes")]
+    TooLarge,
+    /// It has more keys than are tried.
+    #[error("it has more than {MAX_IDENTITIES} identities")]
+    TooMany,
     /// It is the half that everybody may have.
     #[error("it holds a public key, which opens nothing")]
     PublicKey,
     /// An age file that is damaged, or not a passphrase's.
     #[error("it is an age file, but {0}")]
     AgeFile(&'static str),
+    /// An age identity that is not in upper case. age refuses it.
+    #[error("line {line} is an age identity in lower case, which age does not read")]
+    LowerCase {
+        /// Counted from one.
+        line: usize,
+    },
+    /// A key of a kind that is not used here.
+    #[error("it holds {0}, which flyte-local does not use")]
+    Foreign(ForeignKey),
+    /// A key of OpenSSH's with a passphrase, in a file that has other keys too.
+    #[error("it holds a key with a passphrase, which must be in a separate file")]
+    LockedBesideOthers,
     /// A private key in a form of OpenSSH's or OpenSSL's that cannot be read.
     #[error("it begins like an OpenSSH private key, but is malformed")]
     MalformedKey,
@@ -124,22 +146,20 @@ impl Identity {
         }
     }
 
-    /// The identities in a file that `age-keygen` or [`Identity::to_file`] wrote: one a line, `#` starts a comment.
+    /// The identities in a file that `age-keygen` or [`Identity::to_file`] wrote: one a line, `#` starts a comment. Keys of other
+    /// kinds are passed over if there is one that can be used.
     ///
     /// # Errors
-    /// A line that is something else, or no identity at all.
+    /// A line that is not a key, no key that can be used, or more keys than [`MAX_IDENTITIES`].
     pub fn parse_file(text: &str) -> Result<Vec<Self>, IdentityError> {
-        let mut identities = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let is_public = ["age1", "ssh-", "ecdsa-", "sk-"].iter().any(|start| line.starts_with(start));
-            let bad = if is_public { IdentityError::PublicKey } else { IdentityError::Line { line: index + 1 } };
-            identities.push(Self(IdentityKey::X25519(line.parse().map_err(|_| bad)?)));
-        }
-        if identities.is_empty() { Err(IdentityError::Empty) } else { Ok(identities) }
+        let block =
+            |text: &str, line| Err(ForeignKey::of(text).map_or(IdentityError::Line { line }, IdentityError::Foreign));
+        identity_list::parse(text, block).map(|list| list.identities)
+    }
+
+    /// The identity of a line that begins as one of age's does; `None` if it is damaged.
+    pub(super) fn parse_key(line: &str) -> Option<Self> {
+        line.parse().ok().map(|key| Self(IdentityKey::X25519(key)))
     }
 
     /// The text of an identity file, in the form `age-keygen` gives it, so that `age -d -i` reads it.
@@ -181,6 +201,14 @@ mod tests {
         let read = Identity::parse_file(&identity.to_file("2026-01-01T00:00:00Z")).expect("our own format");
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].recipient(), identity.recipient());
+    }
+
+    #[test]
+    fn a_file_has_at_most_as_many_identities_as_are_tried() {
+        let file =
+            |count: usize| (0..count).map(|_| Identity::generate().to_file("now").to_string()).collect::<String>();
+        assert_eq!(Identity::parse_file(&file(MAX_IDENTITIES)).expect("as many").len(), MAX_IDENTITIES);
+        assert_eq!(Identity::parse_file(&file(MAX_IDENTITIES + 1)).expect_err("more"), IdentityError::TooMany);
     }
 
     #[test]

@@ -7,8 +7,14 @@ use age::ssh;
 use zeroize::Zeroizing;
 
 use super::identity::recipient_of;
+use super::identity_list::{self, IdentityList, PassedOver};
+use super::open_ssh::{OPENSSH_LABEL, RSA_LABEL, Unwrapped};
 use super::passphrase::{self, UnlockError};
-use super::{Identity, IdentityError, Passphrase, Recipient, Wanted, open_ssh};
+use super::{ForeignKey, Identity, IdentityError, KeyKind, Passphrase, Recipient, Wanted, open_ssh};
+use crate::file_form::{self, FileForm, has_byte_order_mark};
+
+/// The most bytes of a file of identities. The longest key that `ssh-keygen` makes, of RSA, has 13 KiB.
+pub const MAX_IDENTITY_FILE_BYTES: usize = 32 << 10;
 
 /// A file of identities.
 #[derive(Debug, Clone)]
@@ -46,13 +52,29 @@ impl IdentityFile {
     /// # Errors
     /// Something else, or a key of a kind that age does not use.
     pub fn parse(file: &[u8]) -> Result<Self, IdentityError> {
-        if file.starts_with(b"age-encryption.org/") || file.trim_ascii_start().starts_with(passphrase::ARMOR) {
-            return Ok(Self::Locked(LockedIdentity(Protection::Age(passphrase::read(file)?))));
+        if file.len() > MAX_IDENTITY_FILE_BYTES {
+            return Err(IdentityError::TooLarge);
         }
-        let text = std::str::from_utf8(file)?;
-        match text.lines().find_map(|line| line.trim().strip_prefix("-----BEGIN ")) {
+        if file.starts_with(b"age-encryption.org/") || file.trim_ascii_start().starts_with(passphrase::ARMOR) {
+            let read = passphrase::read(file).map_err(|error| match FileForm::recognise(file) {
+                None | Some(FileForm::ArmoredAge) => error,
+                Some(form) => form.into(),
+            });
+            return Ok(Self::Locked(LockedIdentity(Protection::Age(read?))));
+        }
+        let text = text_of(file)?;
+        match only_block(text) {
             Some(kind) => private_key(text, kind),
-            None => Identity::parse_file(text).map(Self::Open),
+            None => list(text).map(|list| Self::Open(list.identities)),
+        }
+    }
+
+    /// Returns the keys in the file that are passed over, because others in it can be used. For a file that
+    /// [`IdentityFile::parse`] opened.
+    pub fn passed_over(file: &[u8]) -> Vec<PassedOver> {
+        match text_of(file).ok().filter(|text| only_block(text).is_none()) {
+            Some(text) => list(text).map(|list| list.passed_over).unwrap_or_default(),
+            None => Vec::new(),
         }
     }
 
@@ -65,22 +87,48 @@ impl IdentityFile {
     }
 }
 
+/// Returns the rest of the line `-----BEGIN ` if the file has one such line, and no age identity besides.
+fn only_block(text: &str) -> Option<&str> {
+    let mut blocks = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN "));
+    let is_age = |line: &str| line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("AGE-"));
+    let is_alone = !text.lines().any(|line| is_age(line.trim()));
+    blocks.next().filter(|_| is_alone && blocks.next().is_none())
+}
+
+/// The identities of a file with any number of keys, age's and OpenSSH's.
+fn list(text: &str) -> Result<IdentityList, IdentityError> {
+    identity_list::parse(text, |block, _| {
+        let kind = block.lines().next().and_then(|line| line.strip_prefix("-----BEGIN ")).unwrap_or_default();
+        match private_key(block, kind)? {
+            IdentityFile::Open(mut identities) => identities.pop().ok_or(IdentityError::Empty),
+            IdentityFile::Locked(_) => Err(IdentityError::LockedBesideOthers),
+        }
+    })
+}
+
 /// A private key whose first line is `-----BEGIN `, and this.
 fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
-    match kind.trim_end_matches('-') {
-        "OPENSSH PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+    let start = text.find("-----BEGIN ").unwrap_or_default();
+    let label = kind.trim_end_matches('-');
+    match label {
+        OPENSSH_LABEL | RSA_LABEL => {}
         "EC PRIVATE KEY" => return Err(IdentityError::KeyType("ecdsa".to_owned())),
         "DSA PRIVATE KEY" => return Err(IdentityError::KeyType("ssh-dss".to_owned())),
         "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat("the format PKCS#8")),
         "SSH2 ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat("the format of ssh.com")),
-        other if other.contains("PUBLIC KEY") => return Err(IdentityError::PublicKey),
-        _ => return Err(IdentityError::MalformedKey),
+        "EC PARAMETERS" => return Err(IdentityError::KeyType("ecdsa".to_owned())),
+        other => {
+            return Err(match ForeignKey::of(&text[start..]) {
+                Some(key) if matches!(key.kind, KeyKind::Pgp | KeyKind::Certificate | KeyKind::SshCom) => {
+                    IdentityError::Foreign(key)
+                }
+                _ if other.contains("PUBLIC KEY") => IdentityError::PublicKey,
+                _ => IdentityError::MalformedKey,
+            });
+        }
     }
-    let start = text.find("-----BEGIN ").unwrap_or_default();
-    if kind.starts_with("OPENSSH") {
-        open_ssh::look_at(&text[start..])?;
-    }
-    let key = ssh::Identity::from_buffer(&text.as_bytes()[start..], None).map_err(|_| IdentityError::MalformedKey)?;
+    let Unwrapped(text) = open_ssh::unwrap(&text[start..], label)?;
+    let key = ssh::Identity::from_buffer(text.as_bytes(), None).map_err(|_| IdentityError::MalformedKey)?;
     match &key {
         ssh::Identity::Unencrypted(_) => Ok(IdentityFile::Open(vec![Identity::open_ssh(key)?])),
         ssh::Identity::Encrypted(locked) => {
@@ -132,6 +180,14 @@ impl LockedIdentity {
         }
     }
 
+    /// Returns the keys that are passed over in what [`LockedIdentity::unlock`] gave for it.
+    pub fn passed_over(&self, kept: &[u8]) -> Vec<PassedOver> {
+        match &self.0 {
+            Protection::Age(_) => IdentityFile::passed_over(kept),
+            Protection::OpenSsh(_) => Vec::new(),
+        }
+    }
+
     /// Unlocks them with what [`LockedIdentity::unlock`] gave for it.
     ///
     /// # Errors
@@ -149,7 +205,16 @@ impl LockedIdentity {
 
 /// The identities in a file that was locked: age's own, as age itself takes no others from there.
 fn parse(text: &[u8]) -> Result<Vec<Identity>, IdentityError> {
-    Identity::parse_file(std::str::from_utf8(text)?)
+    Identity::parse_file(text_of(text)?)
+}
+
+/// The text of a file of identities, as age reads it: without a byte order mark.
+fn text_of(file: &[u8]) -> Result<&str, FileForm> {
+    match file {
+        [] => Err(FileForm::Empty),
+        _ if has_byte_order_mark(file) => Err(FileForm::ByteOrderMark),
+        _ => file_form::text(file),
+    }
 }
 
 impl fmt::Debug for LockedIdentity {

@@ -6,9 +6,11 @@
 
 mod author;
 mod envelope;
+mod foreign_key;
 mod header;
 mod identity;
 mod identity_file;
+mod identity_list;
 mod open;
 mod open_ssh;
 mod passphrase;
@@ -16,13 +18,16 @@ mod randomness;
 mod recipient;
 pub mod rotation;
 mod seal;
+mod stanzas;
 mod wanted;
 
 pub use author::{Author, AuthorError, AuthorKey, AuthorKeyError, SIGNATURE_BYTES};
-pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES};
-pub use header::{MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
-pub use identity::{Identities, Identity, IdentityError};
-pub use identity_file::{IdentityFile, LockedIdentity, Unlocked};
+pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Peeked};
+pub use foreign_key::{ForeignKey, KeyHalf, KeyKind};
+pub use header::{MAX_ARGUMENTS, MAX_HEADER_BYTES, MAX_HEADER_LINES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
+pub use identity::{Identities, Identity, IdentityError, MAX_IDENTITIES};
+pub use identity_file::{IdentityFile, LockedIdentity, MAX_IDENTITY_FILE_BYTES, Unlocked};
+pub use identity_list::PassedOver;
 pub use open::{Opened, open, peek, wanted};
 pub use open_ssh::MAX_ROUNDS;
 pub use passphrase::{MAX_WORK_FACTOR, MemoryError, Passphrase, ProtectError, UnlockError, WORK_FACTOR, lock};

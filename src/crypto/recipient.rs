@@ -7,6 +7,8 @@ use age::ssh::ParseRecipientKeyError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::ForeignKey;
+
 /// A public key that secrets are encrypted to: age's own, `age1…`, or one of OpenSSH's, `ssh-ed25519 …` or `ssh-rsa …`.
 ///
 /// Two are the same if their texts are; the comment that follows an OpenSSH key does not belong to it.
@@ -34,6 +36,12 @@ pub enum RecipientError {
     /// An OpenSSH key of another type.
     #[error("age cannot encrypt to a key of type {0}, only to ssh-ed25519 and ssh-rsa")]
     Unsupported(String),
+    /// A key of a kind that is not used here.
+    #[error("this is {0}, and secrets are encrypted to keys of the kinds age1…, ssh-ed25519 and ssh-rsa only")]
+    Foreign(ForeignKey),
+    /// Its bytes do not name a point in the one way that its owner's identity does, which could not open the file then.
+    #[error("the key is not in its canonical form")]
+    NotCanonical,
     /// Everybody can read what is encrypted to it.
     #[error("the key is of small order: everyone can read what is encrypted to it")]
     SmallOrder,
@@ -46,8 +54,12 @@ impl FromStr for Recipient {
     type Err = RecipientError;
 
     fn from_str(text: &str) -> Result<Self, RecipientError> {
+        if let Some(key) = ForeignKey::of(text) {
+            return Err(RecipientError::Foreign(key));
+        }
         let key = match text {
             _ if is_private(text) => return Err(RecipientError::PrivateKey),
+            _ if text.starts_with("AGE1") => return Err(RecipientError::Age("age takes it in lower case")),
             _ if text.starts_with("age1") => RecipientKey::X25519(parse_age(text)?),
             _ if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") => {
                 RecipientKey::Ssh(parse_ssh(text)?)
@@ -62,24 +74,33 @@ fn is_private(text: &str) -> bool {
     let start = "AGE-SECRET-KEY-";
     text.get(..start.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(start))
         || text.contains("PRIVATE KEY-----")
+        // Written before the key itself.
+        || text.starts_with("-----BEGIN EC PARAMETERS")
 }
 
 fn parse_age(text: &str) -> Result<age::x25519::Recipient, RecipientError> {
     let key = text.parse().map_err(RecipientError::Age)?;
     // age does not encrypt to such a key: it panics.
     let bytes: Option<[u8; 32]> = bech32::decode(text).ok().and_then(|(_, bytes)| bytes.try_into().ok());
-    let is_small = bytes.is_none_or(|point| x25519_dalek::x25519([1; 32], point) == [0; 32]);
-    if is_small { Err(RecipientError::SmallOrder) } else { Ok(key) }
+    match bytes {
+        Some(point) if x25519_dalek::x25519([1; 32], point) == [0; 32] => Err(RecipientError::SmallOrder),
+        Some(point) if is_field_element(&point) => Ok(key),
+        _ => Err(RecipientError::NotCanonical),
+    }
 }
 
 fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, RecipientError> {
     // age's parser wants one blank before the key, and to see where it ends.
     let mut words = text.split_ascii_whitespace();
     let (kind, key) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if let Some(kind) = ForeignKey::ssh_type(kind) {
+        return Err(RecipientError::Unsupported(kind.to_owned()));
+    }
     if kind == "ssh-rsa" && !STANDARD.decode(key).is_ok_and(|blob| has_whole_numbers(&blob)) {
         return Err(RecipientError::Ssh("it is malformed"));
     }
-    let key = format!("{kind} {key}\n").parse().map_err(|error| match error {
+    let text = format!("{kind} {key}");
+    let key: age::ssh::Recipient = format!("{text}\n").parse().map_err(|error| match error {
         ParseRecipientKeyError::RsaModulusTooLarge => RecipientError::Ssh("an RSA key may have 4096 bits at most"),
         ParseRecipientKeyError::RsaModulusTooSmall => RecipientError::Ssh("an RSA key must have 2048 bits at least"),
         // A word of OpenSSH's, which the key itself says too.
@@ -92,20 +113,43 @@ fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, RecipientError> {
         if point.is_none_or(|point| point.is_weak()) {
             return Err(RecipientError::SmallOrder);
         }
+        if !point.is_some_and(|point| is_canonical_point(point.as_bytes())) {
+            return Err(RecipientError::NotCanonical);
+        }
     }
-    Ok(key)
+    // age ignores what follows the key's bytes.
+    if Recipient(RecipientKey::Ssh(key.clone())).to_string() == text {
+        Ok(key)
+    } else {
+        Err(RecipientError::Ssh("it is malformed"))
+    }
 }
 
-/// Returns `true` if each part of an OpenSSH key has a byte that is not zero: a number without one makes age panic.
+/// Returns `true` if these bytes are the only ones of a point of Curve25519: a number below 2^255 - 19, little-endian.
+fn is_field_element(bytes: &[u8; 32]) -> bool {
+    bytes[31] < 0x7f || (bytes[31] == 0x7f && (bytes[0] < 0xed || bytes[1..31].iter().any(|&byte| byte != 0xff)))
+}
+
+/// Returns `true` if these bytes are the only ones of a point of Ed25519: the highest bit is the sign, and the rest a number as
+/// above.
+pub(super) fn is_canonical_point(bytes: &[u8; 32]) -> bool {
+    let mut number = *bytes;
+    number[31] &= 0x7f;
+    is_field_element(&number)
+}
+
+/// Returns `true` if an OpenSSH key has three parts, each with a byte that is not zero: a number without one makes age panic.
 fn has_whole_numbers(mut blob: &[u8]) -> bool {
+    let mut parts = 0;
     while let Some((length, rest)) = blob.split_first_chunk() {
         let Some((part, rest)) = rest.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
         if part.iter().all(|&byte| byte == 0) {
             return false;
         }
         blob = rest;
+        parts += 1;
     }
-    blob.is_empty()
+    blob.is_empty() && parts == 3
 }
 
 impl Recipient {
@@ -143,6 +187,19 @@ impl fmt::Display for Recipient {
 impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Recipient({self})")
+    }
+}
+
+#[cfg(test)]
+impl Recipient {
+    /// Returns an RSA key of 4096 bits, whose private half does not exist.
+    pub(crate) fn random_rsa() -> Self {
+        let mut modulus = [0; 513];
+        getrandom::getrandom(&mut modulus[1..]).expect("randomness");
+        (modulus[1], modulus[512]) = (modulus[1] | 0x80, modulus[512] | 1);
+        let part = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
+        let blob = [part(b"ssh-rsa"), part(b"\x01\0\x01"), part(&modulus)].concat();
+        format!("ssh-rsa {}", STANDARD.encode(blob)).parse().expect("a key")
     }
 }
 

@@ -14,6 +14,7 @@ use super::dumps::with_callers_limit;
 use super::job_control::{JobControl, SupervisorProcess};
 use super::keyboard::KeyForwarder;
 use super::leftovers::{self, Patience};
+use super::pumps::{OutputFailure, OutputStream};
 use super::signals::Signals;
 use super::streams::Streams;
 use super::supervisor::{END, KEEP, SESSION, SHARED};
@@ -50,6 +51,15 @@ pub enum ChildError {
         #[source]
         source: io::Error,
     },
+    /// Its output could not be written, so that it was ended.
+    #[error("cannot write its output")]
+    Output {
+        /// The stream of this process.
+        stream: OutputStream,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
     /// A step around it failed.
     #[error("cannot {action}")]
     Step {
@@ -59,6 +69,23 @@ pub enum ChildError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The most bytes that Linux takes of one variable, with its name, the `=` and a zero byte at the end: 32 pages
+/// (MAX_ARG_STRLEN). The machines of a cluster have pages of 4 KiB.
+const MOST_VARIABLE_BYTES: usize = 32 * 4096;
+
+/// Returns true if Linux starts no program with a variable of this name and a value of so many bytes.
+pub fn is_too_large_for_a_variable(name: &str, bytes: usize) -> bool {
+    name.len() + bytes + 2 > MOST_VARIABLE_BYTES
+}
+
+impl ChildError {
+    /// Returns true if the arguments and variables are larger than the system lets a program have.
+    pub fn is_too_large(&self) -> bool {
+        let is_too_large = |error: &io::Error| error.kind() == io::ErrorKind::ArgumentListTooLong;
+        matches!(self, ChildError::Start { source, .. } | ChildError::Step { source, .. } if is_too_large(source))
+    }
 }
 
 fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildError {
@@ -147,11 +174,10 @@ pub fn run(
     let supervisor = SupervisorProcess::new(&process);
     let mut job = JobControl::new(control, signals, streams, keyboard, supervisor);
     let mut ended = job.next_report();
-    let mut pumps = None;
     if ended == Some(Report::Started) {
         job.started();
         // Not earlier: until the keyboard is ready, our terminal still changes the output.
-        pumps = mask.map(|list| job.streams.pump(list)).transpose().map_err(step("read the child's output"))?;
+        mask.map(|list| job.mask(list)).transpose().map_err(step("read the child's output"))?;
         ended = job.watch();
     }
     // Our caller need not know how the supervisor itself ended.
@@ -159,11 +185,11 @@ pub fn run(
     if ended.is_none() && !had_children {
         leftovers::end_all(&mut job.signals, Patience::None);
     }
-    if let Some(pumps) = pumps {
-        let is_asked_to_end = job.has_passed_on && matches!(ended, Some(Report::Killed(_)));
-        pumps.finish(&mut job.signals, is_asked_to_end);
-    }
+    let failure = job.finish_output(ended);
     drop(job);
+    if let Some(OutputFailure { stream, source }) = failure {
+        return Err(ChildError::Output { stream, source });
+    }
     match ended {
         Some(Report::Exited(code)) => Ok(Ended::Code(code)),
         Some(Report::Killed(signal)) => Ok(Ended::Signal(signal)),

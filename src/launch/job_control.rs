@@ -1,5 +1,6 @@
 //! Job control by the process in front, between the user and the supervisor: signals, stops, window sizes.
 
+use std::io;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,10 @@ use super::child::Ended;
 use super::control::{Control, Order, Report};
 use super::keyboard::KeyForwarder;
 use super::leftovers;
+use super::pumps::{OutputFailure, Pumps};
 use super::signals::{Signals, is_passed_on};
 use super::streams::Streams;
+use crate::redact::Watchlist;
 
 /// How often we check whether we are in the foreground: a shell's `fg` does not notify a job that is running.
 const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -20,6 +23,9 @@ const BACKGROUND: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 /// How long after we went on the SIGCONT that continued us may arrive. Another thread may handle it, so it can wait for a
 /// processor first. The limit exists because no SIGCONT arrives if nothing stopped us.
 const ECHO: Duration = Duration::from_secs(2);
+
+/// How long the child may take to end after SIGTERM, once its output cannot be written.
+const AFTER_TERM: Duration = Duration::from_secs(2);
 
 /// The supervisor's process, as its parent sees it.
 pub(super) struct SupervisorProcess {
@@ -64,6 +70,10 @@ pub(super) struct JobControl {
     pub(super) streams: Streams,
     keyboard: Option<KeyForwarder>,
     pub(super) supervisor: SupervisorProcess,
+    /// The threads that mask the output, once they run.
+    pumps: Option<Pumps>,
+    /// The time at which the child is killed, once its output could not be written.
+    kill_at: Option<Instant>,
     has_started: bool,
     /// True once a signal was passed on.
     pub(super) has_passed_on: bool,
@@ -89,6 +99,8 @@ impl JobControl {
             streams,
             keyboard,
             supervisor,
+            pumps: None,
+            kill_at: None,
             has_started: false,
             has_passed_on: false,
             continuing: 0,
@@ -100,6 +112,18 @@ impl JobControl {
     pub(super) fn started(&mut self) {
         self.has_started = true;
         self.continued();
+    }
+
+    /// Masks the output from here on.
+    pub(super) fn mask(&mut self, list: &Watchlist) -> io::Result<()> {
+        self.pumps = Some(self.streams.pump(list)?);
+        Ok(())
+    }
+
+    /// Waits until all output is written; see [`Pumps::finish`].
+    pub(super) fn finish_output(&mut self, ended: Option<Report>) -> Option<OutputFailure> {
+        let is_asked_to_end = self.has_passed_on && matches!(ended, Some(Report::Killed(_)));
+        self.pumps.take()?.finish(&mut self.signals, is_asked_to_end)
     }
 
     /// Waits until the supervisor reports the child's end. Returns `None` if the supervisor ended without a report.
@@ -120,11 +144,20 @@ impl JobControl {
     pub(super) fn next_report(&mut self) -> Option<Report> {
         loop {
             let is_waiting = self.has_started && self.keyboard.as_ref().is_some_and(|keyboard| !keyboard.is_active());
-            let (signalled, reported) = {
-                let mut ready = [PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
-                while poll(&mut ready, is_waiting.then_some(&BACKGROUND)) == Err(Errno::INTR) {}
-                (!ready[0].revents().is_empty(), !ready[1].revents().is_empty())
+            let is_watched = self.kill_at.is_none();
+            let (signalled, reported, failed) = {
+                let mut ready =
+                    vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.control, PollFlags::IN)];
+                let pumps = self.pumps.as_ref().filter(|_| is_watched).map(Pumps::failed);
+                ready.extend(pumps.as_ref().map(|failed| PollFd::new(failed, PollFlags::IN)));
+                let patience = (is_waiting || !is_watched).then_some(&BACKGROUND);
+                while poll(&mut ready, patience) == Err(Errno::INTR) {}
+                let is_ready = |index: usize| ready.get(index).is_some_and(|one| !one.revents().is_empty());
+                (is_ready(0), is_ready(1), is_ready(2))
             };
+            if failed || !is_watched {
+                self.end_child();
+            }
             if signalled {
                 self.take_signals();
             } else if is_waiting {
@@ -133,6 +166,21 @@ impl JobControl {
             if reported {
                 return self.control.next_report();
             }
+        }
+    }
+
+    /// Ends the child, whose output cannot be written: first it is asked, and later killed.
+    fn end_child(&mut self) {
+        let signal = match self.kill_at {
+            None => Signal::TERM,
+            Some(at) if Instant::now() < at => return,
+            Some(_) => Signal::KILL,
+        };
+        self.kill_at = Some(Instant::now() + AFTER_TERM);
+        self.has_passed_on = true;
+        // A stopped child would not act on it.
+        for signal in [signal, Signal::CONT] {
+            let _ = self.control.order(Order::Signal(signal));
         }
     }
 
@@ -160,6 +208,13 @@ impl JobControl {
 
     /// Stops our process group on our terminal, because the child was stopped on its own.
     fn stop(&mut self) {
+        // Keys typed from here on are for the shell. The terminal stays raw for the rest of the output.
+        if let Some(keyboard) = &self.keyboard {
+            keyboard.hold();
+        }
+        if let Some(pumps) = &self.pumps {
+            pumps.settle();
+        }
         if let Some(keyboard) = &mut self.keyboard {
             keyboard.pause();
         }

@@ -50,9 +50,14 @@ impl KeyForwarder {
         }
     }
 
+    /// Stops reading keys.
+    pub(super) fn hold(&self) {
+        self.active.store(false, Ordering::SeqCst);
+    }
+
     /// Restores the terminal and stops reading keys.
     pub(super) fn pause(&mut self) {
-        self.active.store(false, Ordering::SeqCst);
+        self.hold();
         if std::mem::take(&mut self.is_raw) && self.settings.is_in_foreground() {
             self.settings.restore();
         }

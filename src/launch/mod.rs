@@ -9,7 +9,6 @@ mod control;
 mod directory;
 mod dumps;
 mod edit;
-mod environment;
 mod job_control;
 mod keyboard;
 mod leftovers;
@@ -19,15 +18,16 @@ mod mount;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_mount.rs"]
 mod mount;
+mod pumps;
 mod signals;
 mod streams;
 mod supervisor;
 mod terminal;
 
-pub use child::{ChildError, Ended, Leftovers, Surroundings, replace, run};
+pub use child::{ChildError, Ended, Leftovers, Surroundings, is_too_large_for_a_variable, replace, run};
 pub use directory::{DirectoryError, PrivateDirectory};
 pub use dumps::{forbid_dumps, wipe_stack};
 pub use edit::{EditError, EditedFile, edit};
-pub use environment::changes_how_programs_load;
 pub use memory_directory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
+pub use pumps::OutputStream;
 pub use supervisor::supervise;

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 
 use aho_corasick::Anchored;
-use aho_corasick::automaton::Automaton as _;
+use aho_corasick::automaton::{Automaton as _, StateID};
 use aho_corasick::nfa::noncontiguous::NFA;
 use zeroize::Zeroizing;
 
 use super::Watchlist;
+use super::sequences::{ESC, Role, SequenceReader};
 
 /// The size of one read, in bytes.
 const CHUNK: usize = 1 << 16;
@@ -42,7 +43,14 @@ impl ValueFinder {
     pub fn names_in(&mut self, mut reader: impl Read) -> io::Result<BTreeSet<&str>> {
         let Self { nfa, names, chunk } = self;
         let mut found = BTreeSet::new();
-        let mut state = nfa.start_state(Anchored::No).expect("an NFA searches anywhere");
+        let start = nfa.start_state(Anchored::No).expect("an NFA searches anywhere");
+        let mut state = start;
+        // A second search, which skips escape sequences, while it may find more.
+        let mut skipping: Option<(StateID, SequenceReader)> = None;
+        let mut note = |state| {
+            let matches = if nfa.is_match(state) { nfa.match_len(state) } else { 0 };
+            found.extend((0..matches).map(|at| names[nfa.match_pattern(state, at)].as_str()));
+        };
         loop {
             let length = match reader.read(chunk) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -52,9 +60,21 @@ impl ValueFinder {
                 return Ok(found);
             }
             for &byte in &chunk[..length] {
+                if byte == ESC && skipping.is_none() && state != start {
+                    skipping = Some((state, SequenceReader::default()));
+                }
                 state = nfa.next_state(Anchored::No, state, byte);
-                let matches = if nfa.is_match(state) { nfa.match_len(state) } else { 0 };
-                found.extend((0..matches).map(|at| names[nfa.match_pattern(state, at)].as_str()));
+                note(state);
+                let Some((bare, sequences)) = &mut skipping else { continue };
+                let role = sequences.role(byte);
+                if role == Role::Text {
+                    *bare = nfa.next_state(Anchored::No, *bare, byte);
+                    note(*bare);
+                }
+                let knows_no_more = !sequences.is_inside() && (*bare == state || *bare == start);
+                if knows_no_more || role == Role::TooLong {
+                    skipping = None;
+                }
             }
         }
     }

@@ -1,57 +1,54 @@
 //! Masks the values in one stream.
 
-use std::sync::Arc;
-
-use aho_corasick::automaton::StateID;
 use zeroize::Zeroizing;
 
-use super::automaton::Automaton;
+use super::scanner::{Findings, Scanner};
 use super::{MASK, Watchlist};
 
 /// Replaces every value in a stream by [`MASK`], however the stream is split.
 ///
 /// It masks all occurrences of all patterns. Overlapping ones become one mask; two that only touch become two. Every other byte
 /// passes unchanged and at once, unless it belongs to the longest end of the stream that may be the start of a value. It never
-/// holds back more than the longest pattern.
+/// holds back more than the longest pattern, and a megabyte of escape sequences.
+///
+/// Escape sequences do not interrupt a value. They stay, after its mask, so that the terminal's colours stay right.
 pub struct Masker {
     list: Watchlist,
     version: usize,
     /// `None` while there is nothing to mask.
-    matcher: Option<Matcher>,
+    scanner: Option<Scanner>,
     /// The end of the stream that may be the start of a value. The positions below count from its first byte.
     held: Zeroizing<Vec<u8>>,
     /// The output already covers the bytes before this position, as they were or by a mask.
     shown: usize,
     /// True if a mask was shown last; it stands for bytes up to `shown`.
     masked: bool,
-    /// Ranges to mask, in order, apart or touching; each ends after `shown`.
-    found: Vec<(usize, usize)>,
-}
-
-struct Matcher {
-    automaton: Arc<Automaton>,
-    state: StateID,
+    /// Each range ends after `shown`.
+    found: Findings,
 }
 
 impl Masker {
     /// Makes a masker for the start of a stream.
     pub fn new(list: Watchlist) -> Self {
         let held = Zeroizing::new(Vec::new());
-        Self { list, version: 0, matcher: None, held, shown: 0, masked: false, found: Vec::new() }
+        Self { list, version: 0, scanner: None, held, shown: 0, masked: false, found: Findings::default() }
     }
 
     /// Takes the next bytes of the stream, and appends the bytes that may be shown to `output`.
     pub fn feed(&mut self, input: &[u8], output: &mut Vec<u8>) {
         self.update();
-        let Some(matcher) = &self.matcher else {
+        let Some(scanner) = &self.scanner else {
             output.extend_from_slice(input);
             return;
         };
-        let passes = if self.held.is_empty() { matcher.automaton.passes(input) } else { 0 };
+        let passes = if self.held.is_empty() { scanner.passes(input) } else { 0 };
         output.extend_from_slice(&input[..passes]);
+        if let Some(last) = input[..passes].last() {
+            self.found.before = *last;
+        }
         let from = self.held.len();
         append(&mut self.held, &input[passes..]);
-        let certain = self.held.len() - self.scan(from);
+        let certain = self.scan(from);
         self.show(certain, output);
         self.forget(certain);
     }
@@ -75,49 +72,35 @@ impl Masker {
         }
         let (version, automaton) = self.list.automaton();
         self.version = version;
-        self.matcher = automaton.map(|automaton| Matcher { state: automaton.start(), automaton });
+        self.scanner = automaton.map(Scanner::new);
         // The search finds them again: none begins before the held bytes.
         self.found.clear();
         self.scan(0);
     }
 
-    /// Searches the held bytes from this position on. Returns how many of the last ones may be the start of a value.
+    /// Searches the held bytes from this position on. Returns the position from which they may be the start of a value.
     fn scan(&mut self, from: usize) -> usize {
-        let Some(Matcher { automaton, state }) = &mut self.matcher else { return 0 };
-        let mut end = from;
-        while end < self.held.len() {
-            if *state == automaton.start() {
-                end += automaton.passes(&self.held[end..]);
-                if end == self.held.len() {
-                    break;
-                }
-            }
-            *state = automaton.next(*state, self.held[end]);
-            end += 1;
-            let ends = automaton.facts(*state).ends as usize;
-            // In a repeated search, some of the bytes have been shown.
-            if ends > 0 && end > self.shown {
-                // It includes the shorter patterns that end here.
-                let mut start = end - ends;
-                while let Some((earlier, _)) = self.found.pop_if(|(_, its_end)| *its_end > start) {
-                    start = start.min(earlier);
-                }
-                self.found.push((start, end));
-            }
-        }
-        automaton.facts(*state).may_go_on as usize
+        let scanner = self.scanner.as_mut();
+        scanner.map_or(self.held.len(), |scanner| scanner.scan(&self.held, from, self.shown, &mut self.found))
     }
 
     /// Shows the bytes before `limit`, and a range that begins before it as a whole.
     fn show(&mut self, limit: usize, output: &mut Vec<u8>) {
-        let begun = self.found.iter().take_while(|(start, _)| *start < limit).count();
-        for (start, end) in self.found.drain(..begun) {
+        let begun = self.found.ranges.iter().take_while(|(start, _)| *start < limit).count();
+        let mut sequences = self.found.sequences.iter().peekable();
+        for (start, end) in self.found.ranges.drain(..begun) {
             if start > self.shown {
                 output.extend_from_slice(&self.held[self.shown..start]);
             }
             let goes_on = self.masked && start < self.shown;
             if !goes_on {
                 output.extend_from_slice(MASK);
+            }
+            while let Some(sequence) = sequences.next_if(|sequence| sequence.end <= end) {
+                let is_kept = sequence.start >= start && sequence.end > self.shown && !sequence.is_secret;
+                if is_kept {
+                    output.extend_from_slice(&self.held[sequence.start.max(self.shown)..sequence.end]);
+                }
             }
             (self.shown, self.masked) = (end, true);
         }
@@ -129,10 +112,14 @@ impl Masker {
 
     /// Drops the bytes before `start`, which cannot be part of a value any more.
     fn forget(&mut self, start: usize) {
+        if let Some(last) = self.held[..start].last() {
+            self.found.before = *last;
+        }
         self.held.drain(..start);
         self.shown -= start;
-        for range in &mut self.found {
-            *range = (range.0 - start, range.1 - start);
+        self.found.forget(start);
+        if let Some(scanner) = &mut self.scanner {
+            scanner.forget(start);
         }
     }
 }

@@ -102,7 +102,7 @@ impl Directory {
     pub fn guarded(mut self) -> Result<Self, StorageError> {
         self.guarded = true;
         let stat = rustix::fs::fstat(&self.fd).map_err(|error| StorageError::new("open", &self.path, error))?;
-        let safe = exposure::refuse_writable(&stat, None::<BorrowedFd<'_>>);
+        let safe = exposure::refuse_writable(&self.fd, &stat, None);
         safe.map_err(|exposure| StorageError::new("use", &self.path, exposure))?;
         Ok(self)
     }
@@ -136,7 +136,7 @@ impl Directory {
         };
         if self.guarded {
             let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
-            exposure::refuse_writable(&stat, Some(&self.fd))
+            exposure::refuse_writable(&fd, &stat, Some(self.fd.as_fd()))
                 .map_err(|exposure| StorageError::new("use", self.join(name), exposure))?;
         }
         Ok(Some(Self { fd, path: self.join(name), guarded: self.guarded }))
@@ -176,6 +176,19 @@ impl Directory {
     /// # Errors
     /// As [`Directory::read`], except for a longer file.
     pub fn read_start(&self, name: &str, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+        self.read_start_of(name, limit, usize::MAX)
+    }
+
+    /// Reads the first `limit` bytes of a regular file that has at most `most` bytes; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`Directory::read`], where `most` is the limit.
+    pub fn read_start_of(
+        &self,
+        name: &str,
+        limit: usize,
+        most: usize,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
         let failed = |error: io::Error| StorageError::new("read", self.join(name), error);
         let fd = match beneath::open(&self.fd, name, OFlags::RDONLY, Mode::empty()) {
             Ok(fd) => fd,
@@ -189,9 +202,13 @@ impl Directory {
             return Err(failed(NotRegularFileError.into()));
         }
         if self.guarded {
-            exposure::refuse_writable(&stat, Some(&self.fd)).map_err(|exposure| failed(exposure.into()))?;
+            exposure::refuse_writable(&fd, &stat, Some(self.fd.as_fd())).map_err(|exposure| failed(exposure.into()))?;
         }
-        let length = usize::try_from(stat.st_size).unwrap_or(usize::MAX).min(limit);
+        let length = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+        if length > most {
+            return Err(StorageError::too_large(self.join(name), most));
+        }
+        let length = length.min(limit);
         let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
         File::from(fd).take(limit as u64).read_to_end(&mut bytes).map_err(failed)?;
         Ok(Some(bytes))

@@ -6,7 +6,7 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, FormatError, SyntaxError};
+use super::entry::{self, Entry, FormatError, SpecialNames, SyntaxError};
 use crate::secret::{SecretName, SecretValue};
 
 /// Reads a file. If a name occurs twice, the last value counts, in the place of the first.
@@ -215,37 +215,49 @@ pub fn is_expanded(value: &str) -> bool {
     false
 }
 
-/// Writes a file. It uses single quotes, because most other readers take their content literally.
+/// Writes a file that these read alike: python-dotenv, the shells that source it, `uv --env-file`, npm's dotenv and
+/// `node --env-file`.
 ///
 /// # Errors
-/// Each secret that a `.env` file cannot hold.
-pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
+/// Each secret that no such file can hold, or whose name is a special one.
+pub fn render(
+    secrets: &[(SecretName, SecretValue)],
+    special: SpecialNames,
+) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
     let mut file = Zeroizing::new(String::new());
     entry::each(secrets, |name, value| {
         entry::refuse_nul(name, value)?;
+        entry::refuse_special_name(name, special)?;
         let value = entry::as_text(name, value)?;
-        file.push_str(name.as_str());
-        file.push('=');
-        push_value(&mut file, value);
-        file.push('\n');
+        let quote = quote_for(value).map_err(|reason| FormatError::new(name, reason))?;
+        file.extend([name.as_str(), "=", quote, value, quote, "\n"]);
         Ok(())
     })?;
     Ok(Zeroizing::new(file.as_bytes().to_vec()))
 }
 
-fn push_value(file: &mut String, value: &str) {
-    if value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,=".contains(c)) {
-        return file.push_str(value);
+/// Returns the quote between which every reader takes a value as it is. Nothing is escaped, because no escape has one meaning:
+/// npm's dotenv has none but `\n` and `\r`, and a shell has none in single quotes.
+fn quote_for(value: &str) -> Result<&'static str, &'static str> {
+    if value.contains('\r') {
+        return Err("its value has a carriage return, which readers of .env files turn into a line feed");
     }
-    // Python reads a carriage return in the file as a line feed, so it is escaped.
-    let quote = if value.contains('\r') { '"' } else { '\'' };
-    file.push(quote);
-    for character in value.chars() {
-        match character {
-            '\r' => file.push_str("\\r"),
-            c if c == quote || c == '\\' => file.extend(['\\', c]),
-            c => file.push(c),
-        }
+    if is_expanded(value) {
+        return Err("its value has ${…}, which python-dotenv replaces by the value of a variable");
     }
-    file.push(quote);
+    // zsh expands `=` and `~` at the beginning of a word without quotes.
+    if !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || "_-./:@%+,".contains(c)) {
+        return Ok("");
+    }
+    let has_ambiguous_backslash = value.contains("\\\\") || value.ends_with('\\');
+    match value.contains('\'') {
+        false if has_ambiguous_backslash => Err(
+            "its value has two backslashes in a row or one at its end, which readers of .env files read differently",
+        ),
+        false => Ok("'"),
+        true if value.contains(['"', '$', '`', '\\']) => Err(
+            "its value has a single quote and also \", $, ` or \\, which no quotes hold for every reader of .env files",
+        ),
+        true => Ok("\""),
+    }
 }

@@ -1,11 +1,13 @@
 //! The entries of a file, and the errors of reading and writing one.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
 use zeroize::Zeroizing;
 
 use crate::secret::{SecretName, SecretValue};
+use crate::variables;
 
 /// An entry of a file. It has no `Debug`: even a name may be a piece of a value, if the file is malformed.
 pub struct Entry {
@@ -46,7 +48,24 @@ pub struct FormatError {
     /// The secret.
     pub name: SecretName,
     /// The reason, in words.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
+    /// Set if [`SpecialNames::Allowed`] would allow it.
+    pub has_special_name: bool,
+}
+
+impl FormatError {
+    pub(super) fn new(name: &SecretName, reason: &'static str) -> Self {
+        Self { name: name.clone(), reason: reason.into(), has_special_name: false }
+    }
+}
+
+/// The treatment of names on which a shell, or a program that it starts, acts if a variable has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpecialNames {
+    /// Such a name is an error.
+    Refused,
+    /// The user wants it.
+    Allowed,
 }
 
 impl std::error::Error for SyntaxError {}
@@ -89,18 +108,30 @@ pub(super) fn refuse_repeated(entries: &[Entry]) -> Result<(), Vec<SyntaxError>>
 
 /// Returns a value as text, for a format that holds nothing else.
 pub(super) fn as_text<'a>(name: &SecretName, value: &'a SecretValue) -> Result<&'a str, FormatError> {
-    std::str::from_utf8(value.expose()).map_err(|_| FormatError {
-        name: name.clone(),
-        reason: "its value is not UTF-8, which this format cannot hold",
-    })
+    std::str::from_utf8(value.expose())
+        .map_err(|_| FormatError::new(name, "its value is not UTF-8, which this format cannot hold"))
+}
+
+/// Refuses a name that a shell cannot set, and one on which a shell or the programs that it starts act.
+///
+/// A shell takes `a-b=x` for the name of a command, and runs it.
+pub(super) fn refuse_special_name(name: &SecretName, special: SpecialNames) -> Result<(), FormatError> {
+    if !variables::is_a_shells_name(name.as_str()) {
+        return Err(FormatError::new(name, "its name is not a valid name of a shell variable"));
+    }
+    match variables::effect_in_a_shell(name.as_str()) {
+        Some(effect) if special == SpecialNames::Refused => {
+            let reason = format!("the variable {effect}").into();
+            Err(FormatError { name: name.clone(), reason, has_special_name: true })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a value that no variable can hold.
 pub(super) fn refuse_nul(name: &SecretName, value: &SecretValue) -> Result<(), FormatError> {
     match value.expose().contains(&0) {
-        true => {
-            Err(FormatError { name: name.clone(), reason: "its value has a zero byte, which no variable can hold" })
-        }
+        true => Err(FormatError::new(name, "its value has a zero byte, which no variable can hold")),
         false => Ok(()),
     }
 }

@@ -4,12 +4,16 @@
 //! `null`, an array or a nested object. So is a name that occurs twice.
 
 use std::fmt;
+use std::io::{self, Write};
 
+use serde::Serialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::ser::{Formatter, PrettyFormatter};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::entry::{self, Entry, FormatError, SyntaxError};
+use crate::json_escape::unicode_escape;
 use crate::secret::{SecretName, SecretValue};
 
 /// Reads a file.
@@ -77,7 +81,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// Writes an object.
+/// Writes an object. It is YAML too: characters that a YAML parser takes for line ends, or does not allow, are escaped.
 ///
 /// # Errors
 /// Each secret whose value is not text.
@@ -88,7 +92,47 @@ pub fn render(secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>
         Ok(())
     })?;
     let mut file = Zeroizing::new(Vec::new());
-    serde_json::to_writer_pretty(&mut *file, &members).expect("text, into memory");
+    let formatter = PrintableFormatter(PrettyFormatter::new());
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *file, formatter);
+    members.serialize(&mut serializer).expect("text, into memory");
     file.push(b'\n');
     Ok(file)
+}
+
+/// Writes an object over several lines, and escapes what YAML 1.1 does not print: `c-printable` without its line ends.
+struct PrintableFormatter(PrettyFormatter<'static>);
+
+impl Formatter for PrintableFormatter {
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, is_first: bool) -> io::Result<()> {
+        self.0.begin_object_key(writer, is_first)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object_value(writer)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let is_escaped =
+            |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+        for part in fragment.split_inclusive(is_escaped) {
+            let plain = part.trim_end_matches(is_escaped);
+            writer.write_all(plain.as_bytes())?;
+            for character in part[plain.len()..].chars() {
+                writer.write_all(unicode_escape(character).as_bytes())?;
+            }
+        }
+        Ok(())
+    }
 }

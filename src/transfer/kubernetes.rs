@@ -21,7 +21,7 @@ pub fn render(name: &str, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroi
         size += value.expose().len();
         if size > MAX_VALUE_BYTES {
             let reason = "with this secret, the values exceed the 1 MiB that a Kubernetes Secret holds";
-            return Err(vec![FormatError { name: name.clone(), reason }]);
+            return Err(vec![FormatError::new(name, reason)]);
         }
         // Quoted: without quotes, YAML would not read `null` and `1` as text.
         manifest.push_str(&format!("  \"{name}\": \""));

@@ -19,12 +19,12 @@ impl LockedVault<'_> {
     /// Trusts an author: names them in `vault.toml`, if it does not, and pins them. Returns whether `vault.toml` was written.
     ///
     /// # Errors
-    /// [`VaultError::Changed`] if `vault.toml` would have to be written, and differs from the pin.
+    /// Those of [`super::Vault::require_accepted`] if `vault.toml` would have to be written.
     pub fn trust_author(&mut self, name: &str, key: &Author) -> Result<bool, VaultError> {
         let is_in = |authors: &[NamedAuthor]| authors.iter().any(|author| &author.key == key);
         if is_in(self.vault.manifest.authors()) {
             let listed = self.vault.manifest.authors();
-            let mut pin = self.vault.pin.clone().unwrap_or_else(|| Pin::of(&self.vault.manifest));
+            let mut pin = self.vault.pin.clone().unwrap_or_else(|| Pin::first_seen(&self.vault.manifest));
             if !is_in(&pin.authors) {
                 pin.authors.extend(listed.iter().find(|listed| &listed.key == key).cloned());
                 self.pins.save(&pin)?;
@@ -32,7 +32,7 @@ impl LockedVault<'_> {
             self.vault.pin = Some(pin);
             return Ok(false);
         }
-        self.vault.require_unchanged()?;
+        self.vault.require_accepted()?;
         let mut manifest = self.vault.manifest.clone();
         manifest.add_author(NamedAuthor { name: name.to_owned(), key: key.clone() });
         self.write_manifest(manifest)?;
@@ -60,7 +60,9 @@ impl Writer<'_> {
         }
         let mut signed = Vec::new();
         self.locked.vault.each_header(|header| match header {
-            Ok(Header { metadata, claim: Some(claim) }) if authors.iter().any(|author| author.key == claim.author) => {
+            Ok(Header { metadata, claim: Some(claim), .. })
+                if authors.iter().any(|author| author.key == claim.author) =>
+            {
                 signed.push(metadata.id);
             }
             _ => {}

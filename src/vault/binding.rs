@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::SecretFileError;
 use super::manifest::Manifest;
-use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG};
+use super::{SecretFileError, json_form};
+use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG, Wanted};
 use crate::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
 
 /// A secret's metadata: everything but its value.
@@ -50,22 +50,33 @@ struct SignedTime {
 impl TryFrom<String> for SignedTime {
     type Error = TimeError;
 
+    /// Accepts the years from 0001 to 9998, which every library has.
     fn try_from(text: String) -> Result<Self, TimeError> {
         // More forms than the format has would parse: another reader would refuse them.
         let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
         let rest =
             shape.strip_prefix("0000-00-00T00:00:00").and_then(|rest| rest.strip_suffix('Z')).ok_or(TimeError)?;
         let is_fraction = |digits: &str| (1..=9).contains(&digits.len()) && digits.bytes().all(|digit| digit == b'0');
-        if !rest.is_empty() && !rest.strip_prefix('.').is_some_and(is_fraction) || &text[17..19] == "60" {
+        if !rest.is_empty() && !rest.strip_prefix('.').is_some_and(is_fraction)
+            || &text[17..19] == "60"
+            || ["0000", "9999"].contains(&&text[..4])
+        {
             return Err(TimeError);
         }
         text.parse().map(|instant| Self { text, instant }).map_err(|_| TimeError)
     }
 }
 
+/// Returns the latest time that a binding can have.
+pub(super) fn latest_time() -> Timestamp {
+    "9998-12-31T23:59:59.999999999Z".parse().expect("a time")
+}
+
 /// Why a time is refused.
 #[derive(Debug, thiserror::Error)]
-#[error("a time is not YYYY-MM-DDThh:mm:ss, with up to nine digits of a fraction, and Z")]
+#[error(
+    "a time is not YYYY-MM-DDThh:mm:ss, with up to nine digits of a fraction, and Z, in the years from 0001 to 9998"
+)]
 struct TimeError;
 
 impl From<Timestamp> for SignedTime {
@@ -84,10 +95,15 @@ impl From<SignedTime> for String {
 #[derive(Serialize, Deserialize)]
 struct Proof {
     /// The digest of the recipients it was encrypted to. The first writers left it out.
+    #[serde(default, deserialize_with = "not_null")]
     recipients: Option<String>,
     author: String,
     commitment: String,
     signature: String,
+}
+
+fn not_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
 }
 
 /// The whole of a signed binding.
@@ -123,6 +139,8 @@ pub(super) struct Header {
     pub(super) metadata: Metadata,
     /// `None` for a file of the version that is not signed.
     pub(super) claim: Option<Claim>,
+    /// The recipients, as far as the stanzas beside the binding show them.
+    pub(super) wanted: Wanted,
 }
 
 /// The binding of a secret that is encrypted to the vault's recipients and whose value has this commitment, signed.
@@ -178,8 +196,14 @@ fn message(body: &Body, author: &Author, commitment: &Commitment, recipients: Op
 ///
 /// # Errors
 /// It is not understood, or says that the file belongs elsewhere.
-pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Result<Header, SecretFileError> {
+pub(super) fn decode(
+    binding: &Binding,
+    wanted: Wanted,
+    vault_id: &str,
+    place: &SecretId,
+) -> Result<Header, SecretFileError> {
     let refused = |reason: &'static str| SecretFileError::Binding(serde::de::Error::custom(reason));
+    json_form::check(&binding.body).map_err(refused)?;
     // serde would also take an array of the members in their order.
     if !binding.body.trim_ascii_start().starts_with(b"{") {
         return Err(refused("it is not a JSON object"));
@@ -194,6 +218,9 @@ pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Res
         let commitment = bytes(&proof.commitment).ok_or_else(|| refused("its commitment is not 32 bytes in base64"))?;
         let signature = bytes(&proof.signature).ok_or_else(|| refused("its signature is not 64 bytes in base64"))?;
         let recipients = proof.recipients;
+        if recipients.as_ref().is_some_and(|digest| !is_digest(digest)) {
+            return Err(refused("its recipients are not a SHA-256 in lower-case hexadecimal"));
+        }
         let message = message(&body, &author, &commitment, recipients.as_deref());
         Some(Claim { author, commitment, recipients, signature, message })
     } else {
@@ -207,7 +234,11 @@ pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Res
     if updated < created {
         return Err(refused("it was updated before it was created"));
     }
-    Ok(Header { metadata: Metadata { id, secret_type: body.secret_type, created, updated }, claim })
+    Ok(Header { metadata: Metadata { id, secret_type: body.secret_type, created, updated }, claim, wanted })
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
@@ -242,7 +273,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Header, SecretFileError> {
-        decode(&Binding { is_signed: true, body: text.into() }, manifest().id(), &metadata().id)
+        decode(&Binding { is_signed: true, body: text.into() }, Wanted::default(), manifest().id(), &metadata().id)
     }
 
     fn is_authentic(text: &str) -> bool {
@@ -270,7 +301,10 @@ mod tests {
         assert!(is_authentic(&text.replacen('{', r#"{"later":{"author":1},"#, 1)));
         let unsigned = Binding { is_signed: false, body: text.replace(r#""author":""#, r#""author":4,"x":""#).into() };
         assert!(
-            matches!(decode(&unsigned, manifest().id(), &metadata().id), Ok(Header { claim: None, .. })),
+            matches!(
+                decode(&unsigned, Wanted::default(), manifest().id(), &metadata().id),
+                Ok(Header { claim: None, .. })
+            ),
             "unsigned, it knows of no author"
         );
     }
@@ -283,7 +317,7 @@ mod tests {
             "2026-01-02T03:04:05Z",
             "2026-01-02T03:04:05.50Z",
             "2026-01-02T03:04:05.123456789Z",
-            "9999-12-30T00:00:00Z",
+            "9998-12-31T23:59:59.999999999Z",
         ] {
             assert!(with(good), "{good}");
         }
@@ -299,6 +333,8 @@ mod tests {
             "2026-01-02T03:04:05,5Z",
             "2026-01-02T03:04:05.1234567890Z",
             "-000001-01-01T00:00:00Z",
+            "0000-12-31T23:59:59Z",
+            "9999-01-01T00:00:00Z",
             "+002026-01-02T03:04:05Z",
             "2026-02-30T00:00:00Z",
             "２026-01-02T03:04:05Z",
@@ -313,12 +349,21 @@ mod tests {
     #[test]
     fn each_part_of_the_place_counts() {
         let binding = Binding { is_signed: true, body: text(&key()).into() };
-        assert!(matches!(decode(&binding, "other", &metadata().id), Err(SecretFileError::OtherVault)));
+        assert!(matches!(
+            decode(&binding, Wanted::default(), "other", &metadata().id),
+            Err(SecretFileError::OtherVault)
+        ));
         let name = SecretId { name: "m".parse().expect("a good name"), ..metadata().id };
-        assert!(matches!(decode(&binding, manifest().id(), &name), Err(SecretFileError::OtherSecret(_))));
+        assert!(matches!(
+            decode(&binding, Wanted::default(), manifest().id(), &name),
+            Err(SecretFileError::OtherSecret(_))
+        ));
         for scope in [Scope::Organization, Scope::new("p".parse().ok(), None), Scope::new(None, "d".parse().ok())] {
             let place = SecretId { scope, ..metadata().id };
-            assert!(matches!(decode(&binding, manifest().id(), &place), Err(SecretFileError::OtherSecret(_))));
+            assert!(matches!(
+                decode(&binding, Wanted::default(), manifest().id(), &place),
+                Err(SecretFileError::OtherSecret(_))
+            ));
         }
         assert!(matches!(read("{}"), Err(SecretFileError::Binding(_))));
     }
@@ -332,7 +377,7 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             changed[index] ^= 1 << (index % 8);
             let binding = Binding { is_signed: true, body: changed };
-            let accepted = decode(&binding, manifest().id(), &metadata().id)
+            let accepted = decode(&binding, Wanted::default(), manifest().id(), &metadata().id)
                 .is_ok_and(|header| header.claim.is_some_and(|claim| claim.is_authentic()));
             assert!(!accepted, "byte {index}: {}", String::from_utf8_lossy(&binding.body));
         }
@@ -345,7 +390,8 @@ mod tests {
             let scope = Scope::new(project.parse().ok(), domain.parse().ok());
             let id = SecretId { scope, name: name.parse().expect("a good name") };
             let body = encode(&manifest(), &Metadata { id: id.clone(), ..metadata() }, &key, &[7; 32]);
-            let read = decode(&Binding { is_signed: true, body }, manifest().id(), &id).expect("ours");
+            let read =
+                decode(&Binding { is_signed: true, body }, Wanted::default(), manifest().id(), &id).expect("ours");
             read.claim.expect("signed").message
         };
         let all =

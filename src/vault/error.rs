@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::manifest::ManifestError;
-use super::trust::{Change, Stale};
+use super::manifest_error::ManifestError;
+use super::trust::{Change, Since, Stale};
 use super::{Metadata, NamedRecipient};
 use crate::crypto::{Author, EnvelopeError, Wanted};
 use crate::secret::SecretId;
@@ -160,7 +160,7 @@ pub enum VaultError {
         source: getrandom::Error,
     },
     /// The vault's recipients or authors, or its id, are not those that this machine knows.
-    #[error("the vault at {} has changed since it was accepted on this machine{}", path.display(), lines(changes))]
+    #[error("the vault at {} has changed since {since}{}", path.display(), lines(changes))]
     Changed {
         /// The vault's path.
         path: PathBuf,
@@ -168,6 +168,8 @@ pub enum VaultError {
         changes: Vec<Change>,
         /// Its fingerprint now.
         fingerprint: String,
+        /// The time of what it is compared with.
+        since: Since,
     },
     /// It is not the one that was to be accepted.
     #[error("the vault at {} is not the expected one: its fingerprint is {found}", path.display())]
@@ -230,9 +232,9 @@ pub enum VaultError {
     /// There is no key to sign with.
     #[error("there is no key to sign with")]
     NoAuthor,
-    /// It was never seen here, and what is not known is not to be taken as it is.
-    #[error("this machine has never seen the vault at {}{}", path.display(), lines(changes))]
-    FirstUse {
+    /// This machine did not make the vault, and its user did not accept it.
+    #[error("the vault at {} was never accepted on this machine{}", path.display(), lines(changes))]
+    Unaccepted {
         /// The vault's path.
         path: PathBuf,
         /// Its id, recipients and authors.

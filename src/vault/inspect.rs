@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layout::{self, TreeDirectory};
-use super::rekey::is_for;
+use super::rekey::Audience;
 use super::{Vault, VaultError};
 use crate::crypto::Identities;
 use crate::secret::SecretId;
@@ -51,8 +51,8 @@ impl Vault {
     /// # Errors
     /// The directory `secrets` cannot be opened. All else is in what is returned.
     pub fn inspect(&self, identities: Option<&dyn Identities>) -> Result<Inspection, VaultError> {
-        let digest = self.manifest.recipients_digest();
-        let mut walk = Walk { vault: self, identities, digest, found: Inspection::default() };
+        let audience = Audience::of(self);
+        let mut walk = Walk { vault: self, identities, audience, found: Inspection::default() };
         for entry in self.root.entries()? {
             // Other files beside the secrets are the user's: a vault may be a repository.
             if let DirectoryEntry::File(name) = entry
@@ -83,7 +83,7 @@ struct Walk<'a> {
     vault: &'a Vault,
     identities: Option<&'a dyn Identities>,
     /// Whom the secrets should be encrypted to.
-    digest: String,
+    audience: Audience<'a>,
     found: Inspection,
 }
 
@@ -120,15 +120,15 @@ impl Walk<'_> {
 
     fn secret(&mut self, directory: &Directory, id: &SecretId) {
         let looked_at = match self.identities {
-            None => self.vault.peek_judged(directory, id).map(|found| found.map(|header| header.claim)),
+            None => self.vault.peek_judged(directory, id),
             Some(identities) => {
-                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.header.claim))
+                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.header))
             }
         };
         match looked_at {
-            Ok(Some(claim)) => {
+            Ok(Some(header)) => {
                 self.found.sound += 1;
-                self.found.outdated += usize::from(!is_for(&self.digest, claim.as_ref()));
+                self.found.outdated += usize::from(!self.audience.has(&header));
             }
             // It was deleted meanwhile.
             Ok(None) => {}

@@ -9,8 +9,10 @@ mod binding;
 mod error;
 mod git;
 mod inspect;
+mod json_form;
 mod layout;
 mod manifest;
+mod manifest_error;
 mod notice;
 mod options;
 mod page;
@@ -20,6 +22,7 @@ mod read;
 mod recipients;
 mod rekey;
 mod rollback;
+mod toml_form;
 mod trust;
 mod write;
 mod writer;
@@ -28,13 +31,14 @@ pub use authors::Distrusted;
 pub use binding::Metadata;
 pub use error::{Needs, SecretFileError, VaultError};
 pub use inspect::{Inspection, InspectionError};
-pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
+pub use manifest::{MAX_RECIPIENTS, Named, NamedAuthor, NamedRecipient};
+pub use manifest_error::ManifestError;
 pub use notice::{Listen, Listener, Notice};
 pub use options::{Access, NewVault, StateDirectory, Strictness, VaultOptions};
 pub use page::Page;
 pub use read::{Listing, Resolved, Seen};
 pub use rekey::{Encryption, Rekeyed};
-pub use trust::{Change, Stale};
+pub use trust::{Change, Since, Stale};
 pub use write::Adopted;
 pub use writer::{LockedVault, Writer};
 
@@ -57,12 +61,11 @@ pub struct Vault {
     /// The place of the pin. Without it the vault can be read but not written.
     pins: Option<Arc<Pins>>,
     pin: Option<Pin>,
-    is_new: bool,
 }
 
 impl Vault {
     fn new(root: Directory, manifest: Manifest, options: VaultOptions) -> Self {
-        Self { root, manifest, options, author: None, pins: None, pin: None, is_new: false }
+        Self { root, manifest, options, author: None, pins: None, pin: None }
     }
 
     fn read_manifest(root: &Directory) -> Result<Manifest, VaultError> {
@@ -81,7 +84,7 @@ impl Vault {
             (StateDirectory::At(_), None) => StateDirectory::Unknown,
             (state, _) => state.clone(),
         };
-        let mut vault = VaultOptions { state, expected: None, ..self.options.clone() }.open(self.path())?;
+        let mut vault = VaultOptions { state, ..self.options.clone() }.open(self.path())?;
         vault.author.clone_from(&self.author);
         Ok(vault)
     }

@@ -5,22 +5,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::VaultError;
-use super::trust::{Change, Stale};
+use super::trust::{Change, Since, Stale};
 
 /// A fact that the user should see although the call succeeds.
 #[derive(Debug)]
 pub enum Notice<'a> {
-    /// This machine sees the vault for the first time and pins it as it is.
+    /// This machine reads the vault for the first time and pins it as it is. It does not write to it before it is accepted.
     FirstUse {
         /// The vault's path.
         path: &'a Path,
         /// Its id, recipients and authors.
         changes: &'a [Change],
+        /// Its fingerprint.
+        fingerprint: &'a str,
     },
     /// The vault differs from its pin. It can still be read, except for values by authors who are not pinned.
     Changed {
         /// The vault's path.
         path: &'a Path,
+        /// The time of the pin.
+        since: Since,
     },
     /// A secret was rolled back or is gone.
     Stale(&'a Stale),

@@ -12,7 +12,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The directory in which this machine records the vaults it has seen.
 ///
-/// Each vault's recipients and authors are pinned there on first use, and the newest update of each secret is recorded, so
+/// Each vault's recipients and authors are pinned there when it is made, first read or accepted, and the newest update of each secret is recorded, so
 /// that a later change of either and a rollback are noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StateDirectory {
@@ -26,7 +26,7 @@ pub enum StateDirectory {
     Ignored,
 }
 
-/// The way to report a first use, a rollback and a state directory that cannot be written.
+/// The way to report a vault that was never accepted, a rollback and a state directory that cannot be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Strictness {
     /// As a [`super::Notice`]; the call goes on.
@@ -42,7 +42,8 @@ pub enum Access {
     /// To read: the vault opens even if the state directory cannot be written.
     #[default]
     Read,
-    /// To write: opening fails if the state directory cannot be written.
+    /// To write or to accept the vault: opening fails if a known vault cannot be recorded, and does not pin one that this
+    /// machine has never seen. [`super::LockedVault::accept`] does.
     Write,
 }
 
@@ -64,10 +65,11 @@ pub struct VaultOptions {
     pub permissions: Permissions,
     /// The way to report a first use and a rollback.
     pub strictness: Strictness,
+    /// The way to report a rollback, unless [`VaultOptions::strictness`] makes it an error already: for a caller that sends
+    /// values on.
+    pub rollback: Strictness,
     /// The purpose.
     pub access: Access,
-    /// The fingerprint of the vault that may be pinned on first use or by [`super::LockedVault::accept`]; any, if `None`.
-    pub expected: Option<String>,
     /// How long a writer waits for another one: 30 seconds by default.
     pub patience: Duration,
     /// Receives the notices.
@@ -75,25 +77,26 @@ pub struct VaultOptions {
 }
 
 impl VaultOptions {
-    /// Returns the defaults: to read, with permissions checked, any fingerprint, and a listener that ignores notices.
+    /// Returns the defaults: to read, with permissions checked, and a listener that ignores notices.
     pub fn new(state: StateDirectory) -> Self {
         Self {
             state,
             permissions: Permissions::default(),
             strictness: Strictness::default(),
+            rollback: Strictness::default(),
             access: Access::default(),
-            expected: None,
             patience: LOCK_PATIENCE,
             listener: Listener::default(),
         }
     }
 
-    /// Opens the vault at `path`, and pins it if this machine has never seen it.
+    /// Opens the vault at `path`. To read, a vault that this machine has never seen is pinned as it is. It cannot be written
+    /// to before [`super::LockedVault::accept`].
     ///
     /// # Errors
     /// [`VaultError::Missing`] if there is no vault; a `vault.toml` that cannot be read or parsed; a vault or a state
     /// directory that other users can write to; a pin that cannot be read. With [`Strictness::Errors`] also
-    /// [`VaultError::FirstUse`].
+    /// [`VaultError::Unaccepted`].
     pub fn open(self, path: &Path) -> Result<Vault, VaultError> {
         let root = match Directory::open(path) {
             Err(error) if error.is_not_found() => return Err(VaultError::Missing { path: path.to_owned() }),
@@ -122,11 +125,9 @@ pub struct NewVault {
 impl NewVault {
     /// Makes the vault at `path` and pins it.
     ///
-    /// If pinning fails after the vault was made, the listener gets a notice, and the vault is pinned on its next use.
-    ///
     /// # Errors
     /// [`VaultError::Exists`] if there is a vault, [`VaultError::ManifestLost`] if there are secrets without their
-    /// `vault.toml`; both are left alone.
+    /// `vault.toml`; both are left alone. Without a pin, no vault is made.
     pub fn create(self, path: &Path) -> Result<Vault, VaultError> {
         // First, because a vault without a state directory could not be written.
         Directory::create(&self.state)?;
@@ -141,14 +142,14 @@ impl NewVault {
         }
         let manifest = Manifest::new(self.recipients, self.authors)?;
         manifest.check().map_err(|source| VaultError::Manifest { path: root.join(layout::MANIFEST), source })?;
-        root.write_new(layout::MANIFEST, manifest.to_toml().as_bytes())?;
         let options = VaultOptions {
             permissions: self.permissions,
             listener: self.listener,
             ..VaultOptions::new(StateDirectory::At(self.state))
         };
         let mut vault = Vault::new(root, manifest, options);
-        vault.pin_new();
+        vault.pin_new()?;
+        vault.root.write_new(layout::MANIFEST, vault.manifest.to_toml().as_bytes())?;
         Ok(vault)
     }
 }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use super::manifest::Manifest;
 use super::pins::{PinOnRecord, Pins};
 use super::trust::{Change, Pin};
-use super::{Access, LockedVault, Notice, StateDirectory, Strictness, Vault, VaultError, layout};
+use super::{Access, LockedVault, Notice, Since, StateDirectory, Strictness, Vault, VaultError, layout};
 
 impl Vault {
-    /// Looks up the pin of the vault in the state directory, and pins a vault that this machine has never seen.
+    /// Looks up the pin of the vault in the state directory. To read, it pins a vault that this machine has never seen.
     ///
     /// # Errors
-    /// A pin that cannot be read or parsed. With [`Strictness::Errors`] also a first use and a state directory that cannot
-    /// be written; the latter with [`Access::Write`] too.
+    /// A pin that cannot be read or parsed. With [`Strictness::Errors`] also a vault that was never accepted and a state
+    /// directory that cannot be written; the latter with [`Access::Write`] too.
     pub(super) fn look_up_pin(mut self) -> Result<Self, VaultError> {
         let pins = match &self.options.state {
             StateDirectory::Ignored => return Ok(self),
@@ -31,17 +31,27 @@ impl Vault {
                 pin
             }
             None => {
-                self.report_first_use()?;
-                let pin = Pin::of(&self.manifest);
-                if let Err(error) = pins.save(&pin) {
+                let pin = Pin::first_seen(&self.manifest);
+                // A refused write is not a first use: the first reading shows the keys.
+                let saved = match (self.options.access, self.options.strictness) {
+                    (Access::Write, _) => pins.require_writable(),
+                    (Access::Read, Strictness::Errors) => Ok(()),
+                    (Access::Read, Strictness::Notices) => {
+                        self.tell_first_use();
+                        pins.save(&pin)
+                    }
+                };
+                if let Err(error) = saved {
                     return self.unpinned(error).map(|()| self);
                 }
-                self.is_new = true;
                 pin
             }
         };
         (self.pins, self.pin) = (Some(Arc::new(pins)), Some(pin));
-        Ok(self)
+        match self.options.strictness {
+            Strictness::Errors if !self.is_accepted() => Err(self.unaccepted()),
+            _ => Ok(self),
+        }
     }
 
     /// Loads the pin, with a `vault.toml` of the same time. A writer changes one after the other, so where they differ both
@@ -59,38 +69,40 @@ impl Vault {
         Ok(None)
     }
 
-    fn require_expected(&self) -> Result<(), VaultError> {
+    /// Checks that the vault has this fingerprint: for a user who compared or saw it before.
+    ///
+    /// # Errors
+    /// [`VaultError::Unexpected`].
+    pub fn require_fingerprint(&self, expected: &str) -> Result<(), VaultError> {
         let found = self.fingerprint();
-        match &self.options.expected {
-            Some(expected) if *expected != found => Err(VaultError::Unexpected { path: self.path().to_owned(), found }),
-            _ => Ok(()),
-        }
+        if found == expected { Ok(()) } else { Err(VaultError::Unexpected { path: self.path().to_owned(), found }) }
     }
 
-    fn report_first_use(&self) -> Result<(), VaultError> {
-        self.require_expected()?;
-        let changes = Pin::all(&self.manifest);
-        if self.options.strictness == Strictness::Errors {
-            let (path, fingerprint) = (self.path().to_owned(), self.fingerprint());
-            return Err(VaultError::FirstUse { path, changes, fingerprint });
-        }
-        self.options.listener.tell(&Notice::FirstUse { path: self.path(), changes: &changes });
+    fn tell_first_use(&self) {
+        let (changes, fingerprint) = (Pin::all(&self.manifest), self.fingerprint());
+        let notice = Notice::FirstUse { path: self.path(), changes: &changes, fingerprint: &fingerprint };
+        self.options.listener.tell(&notice);
+    }
+
+    fn unaccepted(&self) -> VaultError {
+        let (path, changes) = (self.path().to_owned(), Pin::all(&self.manifest));
+        VaultError::Unaccepted { path, changes, fingerprint: self.fingerprint() }
+    }
+
+    /// Pins a vault before its `vault.toml` is written: one that this machine made must not be one that it never accepted,
+    /// even if its making was interrupted.
+    pub(super) fn pin_new(&mut self) -> Result<(), VaultError> {
+        let StateDirectory::At(state) = &self.options.state else { return Ok(()) };
+        let (pins, pin) = (Pins::new(state, &self.root, self.manifest.id()), Pin::accepted(&self.manifest));
+        pins.remove_leftovers()?;
+        pins.save(&pin)?;
+        (self.pins, self.pin) = (Some(Arc::new(pins)), Some(pin));
         Ok(())
     }
 
-    /// Pins a vault that was just made. The vault exists by then, so a failure is a notice and not an error.
-    pub(super) fn pin_new(&mut self) {
-        let StateDirectory::At(state) = &self.options.state else { return };
-        let (pins, pin) = (Pins::new(state, &self.root, self.manifest.id()), Pin::of(&self.manifest));
-        match pins.save(&pin) {
-            Ok(()) => (self.pins, self.pin) = (Some(Arc::new(pins)), Some(pin)),
-            Err(error) => self.options.listener.tell(&Notice::Unpinned(&error)),
-        }
-    }
-
-    /// Returns `true` if opening the vault pinned it for the first time.
-    pub fn is_new(&self) -> bool {
-        self.is_new
+    /// Returns `true` if the vault was made here, or accepted by [`LockedVault::accept`]. It may have changed since.
+    pub fn is_accepted(&self) -> bool {
+        self.pin.as_ref().is_some_and(|pin| pin.is_accepted)
     }
 
     /// Returns `true` if the vault is pinned.
@@ -103,7 +115,25 @@ impl Vault {
         self.pin.as_ref().map(|pin| pin.changes(&self.manifest)).unwrap_or_default()
     }
 
-    /// Checks that the vault's id, recipients and authors are the pinned ones.
+    /// Returns what [`LockedVault::accept`] would accept: the whole of a vault that was never accepted, or else the differences.
+    pub fn to_accept(&self) -> Vec<Change> {
+        if self.is_accepted() { self.changes() } else { Pin::all(&self.manifest) }
+    }
+
+    /// Checks that this machine's user accepted the vault as it is, so that it may be written to.
+    ///
+    /// # Errors
+    /// [`VaultError::Unaccepted`], [`VaultError::Changed`], or [`VaultError::NoState`] for a vault that is not pinned.
+    pub fn require_accepted(&self) -> Result<(), VaultError> {
+        match &self.pin {
+            None => Err(VaultError::NoState),
+            Some(pin) if !pin.is_accepted => Err(self.unaccepted()),
+            Some(_) => self.require_unchanged(),
+        }
+    }
+
+    /// Checks that the vault's id, recipients and authors are the pinned ones. A writer needs
+    /// [`Vault::require_accepted`].
     ///
     /// # Errors
     /// [`VaultError::Changed`].
@@ -112,8 +142,8 @@ impl Vault {
         if changes.is_empty() {
             return Ok(());
         }
-        let (path, fingerprint) = (self.path().to_owned(), self.fingerprint());
-        Err(VaultError::Changed { path, changes, fingerprint })
+        let (path, fingerprint, since) = (self.path().to_owned(), self.fingerprint(), self.since());
+        Err(VaultError::Changed { path, changes, fingerprint, since })
     }
 
     /// Checks that the vault may be read: its id is the pinned one, even if its recipients or authors changed.
@@ -123,11 +153,15 @@ impl Vault {
     pub(super) fn require_itself(&self) -> Result<(), VaultError> {
         match self.require_unchanged() {
             Err(VaultError::Changed { .. }) if self.pin.as_ref().is_some_and(|pin| pin.id == self.manifest.id()) => {
-                self.options.listener.tell(&Notice::Changed { path: self.path() });
+                self.options.listener.tell(&Notice::Changed { path: self.path(), since: self.since() });
                 Ok(())
             }
             compared => compared,
         }
+    }
+
+    fn since(&self) -> Since {
+        if self.is_accepted() { Since::Accepted } else { Since::FirstRead }
     }
 
     fn unpinned(&self, error: VaultError) -> Result<(), VaultError> {
@@ -148,17 +182,16 @@ impl Vault {
 }
 
 impl LockedVault<'_> {
-    /// Pins the vault as it is now. Returns the differences that were accepted.
+    /// Accepts the vault if it still has this fingerprint, which its user saw or compared: from then on, this machine writes to it.
     ///
     /// # Errors
     /// [`VaultError::Unexpected`], or the system's.
-    pub fn accept(&mut self) -> Result<Vec<Change>, VaultError> {
-        self.vault.require_expected()?;
-        let changes = self.vault.changes();
-        let pin = Pin::of(&self.vault.manifest);
+    pub fn accept(&mut self, fingerprint: &str) -> Result<(), VaultError> {
+        self.vault.require_fingerprint(fingerprint)?;
+        let pin = Pin::accepted(&self.vault.manifest);
         self.pins.save(&pin)?;
         self.vault.pin = Some(pin);
-        Ok(changes)
+        Ok(())
     }
 
     /// Writes `vault.toml` and pins it. The pin announces the new manifest before it is written, so that a change that was
@@ -166,10 +199,11 @@ impl LockedVault<'_> {
     pub(super) fn write_manifest(&mut self, manifest: Manifest) -> Result<(), VaultError> {
         let path = || self.vault.root.join(layout::MANIFEST);
         manifest.check().map_err(|source| VaultError::Unfit { path: path(), source })?;
-        let before = self.vault.pin.clone().unwrap_or_else(|| Pin::of(&self.vault.manifest));
+        self.vault.require_accepted()?;
+        let before = self.vault.pin.clone().ok_or(VaultError::NoState)?;
         self.pins.save(&Pin { announced: Some(manifest.fingerprint()), ..before })?;
         self.vault.root.put(&self.lock, layout::MANIFEST, manifest.to_toml().as_bytes())?;
-        let pin = Pin::of(&manifest);
+        let pin = Pin::accepted(&manifest);
         // If that fails, the announcement stands for it.
         let _ = self.pins.save(&pin);
         (self.vault.manifest, self.vault.pin) = (manifest, Some(pin));

@@ -18,12 +18,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{FileKey, Manifest, to_authors, to_file, to_recipients};
+use super::manifest::{FileKey, MAX_MARKS, Manifest, to_authors, to_file, to_recipients};
 use super::trust::{Newest, Pin};
 use super::{VaultError, guarded, layout};
 use crate::crypto;
+use crate::file_form::{self, FileForm};
 use crate::secret::{Scope, SecretId};
-use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError};
+use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError, is_leftover};
+use crate::toml_file::{self, TomlError};
 
 const LOCK: &str = ".lock";
 const PATHS: &str = "paths";
@@ -36,6 +38,12 @@ const DELETED: &str = " deleted";
 
 /// Larger than the file of one secret, or of a path.
 const MAX_LINE_BYTES: usize = 100;
+
+/// More than the pin of any vault: what `vault.toml` may have, as it is written here, and the vault's path.
+const MAX_PIN_BYTES: usize = layout::MAX_MANIFEST_BYTES + (128 << 10);
+
+/// The same of the characters that are counted.
+const MAX_PIN_MARKS: usize = MAX_MARKS + (16 << 10);
 
 /// It is held for one small write.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -71,8 +79,15 @@ struct PinFile {
     /// For people: where the vault was.
     path: String,
     announced: Option<String>,
+    /// Absent in the pins of earlier versions, which accepted a vault at its first use.
+    #[serde(default = "accepted")]
+    accepted: bool,
     recipients: Vec<FileKey>,
     authors: Vec<FileKey>,
+}
+
+fn accepted() -> bool {
+    true
 }
 
 impl Pins {
@@ -109,7 +124,7 @@ impl Pins {
             if Manifest::is_id(id) {
                 return Ok(Some(id.to_owned()));
             }
-            Err(VaultError::Pin { path: paths.join(&path_key(path)), reason: "it holds no vault's id".to_owned() })
+            Err(VaultError::Pin { path: paths.join(&path_key(path)), reason: reason(&bytes, "it holds no vault's id") })
         };
         Ok([id(named)?, id(itself)?])
     }
@@ -119,6 +134,7 @@ impl Pins {
         let file = PinFile {
             path: self.vault_paths[1].display().to_string(),
             announced: pin.announced.clone(),
+            accepted: pin.is_accepted,
             recipients: to_file(&pin.recipients),
             authors: to_file(&pin.authors),
         };
@@ -147,7 +163,31 @@ impl Pins {
             None => (text, false),
         };
         let newest = time.parse().map(|time| Some(Newest { time, is_deleted }));
-        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: "it holds no time".to_owned() })
+        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: reason(&bytes, "it holds no time") })
+    }
+
+    /// Removes the temporary file that a killed writer left beside the pin of a vault. The pin of a vault that was never made is
+    /// not written again.
+    pub(super) fn remove_leftovers(&self) -> Result<(), VaultError> {
+        let (state, lock) = self.lock()?;
+        let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(()) };
+        for entry in vaults.entries()? {
+            let DirectoryEntry::Directory(id) = entry else { continue };
+            let Some(directory) = vaults.subdirectory(&id)? else { continue };
+            for entry in directory.entries()? {
+                if let DirectoryEntry::File(name) = entry
+                    && is_leftover(&name)
+                {
+                    directory.remove(&lock, &name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the vault can be pinned, before a write that needs a pin.
+    pub(super) fn require_writable(&self) -> Result<(), VaultError> {
+        self.lock().map(drop)
     }
 
     /// Checks that a secret of this scope can be recorded, before a write that must be.
@@ -293,20 +333,28 @@ pub(super) fn places(state: &Path, permissions: Permissions) -> Result<Vec<(Stri
     Ok(places)
 }
 
+/// Returns why a record cannot be read: its form, if that is another one, or else `reason`.
+fn reason(bytes: &[u8], reason: &str) -> String {
+    FileForm::recognise_text(bytes).map_or(reason.to_owned(), |form| form.to_string())
+}
+
 fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
     let Some(directory) = vaults.subdirectory(id)? else { return Ok(None) };
     let Some(file) = read_pin(&directory)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
     let recipients = to_recipients(file.recipients).map_err(|error| bad(error.to_string()))?;
     let authors = to_authors(file.authors).map_err(|error| bad(error.to_string()))?;
-    Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced }))
+    Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced, is_accepted: file.accepted }))
 }
 
 fn read_pin(directory: &Directory) -> Result<Option<PinFile>, VaultError> {
-    let Some(bytes) = directory.read(PIN, layout::MAX_MANIFEST_BYTES)? else { return Ok(None) };
-    let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
-    let text = std::str::from_utf8(&bytes).map_err(|error| bad(error.to_string()))?;
-    toml::from_str(text).map(Some).map_err(|error| bad(error.to_string()))
+    let Some(bytes) = directory.read(PIN, MAX_PIN_BYTES)? else { return Ok(None) };
+    let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason };
+    file_form::text(&bytes).map_err(|form| bad(form.to_string()))?;
+    toml_file::parse(&bytes, MAX_PIN_MARKS).map(Some).map_err(|error| match error {
+        TomlError::TooManyMarks => bad("it has too many keys and values".to_owned()),
+        TomlError::Syntax(reason) => bad(reason),
+    })
 }
 
 #[cfg(test)]

@@ -198,7 +198,7 @@ impl Vault {
         let Some(start) = read(directory, id, PEEK_BYTES)? else { return Ok(None) };
         let metadata = crypto::peek(&start)
             .map_err(SecretFileError::Envelope)
-            .and_then(|binding| binding::decode(&binding, self.manifest.id(), id));
+            .and_then(|peeked| binding::decode(&peeked.binding, peeked.wanted, self.manifest.id(), id));
         metadata.map(Some).map_err(|source| refused(directory, id, source))
     }
 
@@ -261,7 +261,7 @@ impl Vault {
             }
             error => refused(directory, id, SecretFileError::Envelope(error)),
         })?;
-        let header = binding::decode(&opened.binding, self.manifest.id(), id)
+        let header = binding::decode(&opened.binding, opened.wanted, self.manifest.id(), id)
             .and_then(|header| trust::judge_value(header.claim.as_ref(), &opened.commitment).map(|()| header))
             .map_err(|source| refused(directory, id, source))?;
         Ok(Some(OpenedSecret { header, value: opened.value }))
@@ -289,10 +289,16 @@ pub(super) fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, Vau
     Ok(names.collect())
 }
 
-/// A regular file of the vault; `None` if there is none in the secret's place.
+/// Returns the start of a regular file of the vault; `None` if there is none in the secret's place. A file that is too large is
+/// refused, even if only its header is needed.
 fn read(directory: &Directory, id: &SecretId, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-    directory.read_start(&layout::file_name(&id.name), limit).map_err(|error| match error.is_no_regular_file() {
-        true => refused(directory, id, SecretFileError::NoFile),
-        false => error.into(),
+    directory.read_start_of(&layout::file_name(&id.name), limit, MAX_FILE_BYTES).map_err(|error| {
+        if error.is_no_regular_file() {
+            refused(directory, id, SecretFileError::NoFile)
+        } else if error.is_too_large() {
+            refused(directory, id, SecretFileError::Envelope(EnvelopeError::FileTooLarge))
+        } else {
+            error.into()
+        }
     })
 }

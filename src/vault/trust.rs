@@ -11,7 +11,7 @@ use super::manifest::{Manifest, Named, NamedAuthor, NamedRecipient};
 use crate::crypto::Commitment;
 use crate::secret::SecretId;
 
-/// The id, recipients and authors of a vault when this machine first used it, or last accepted it.
+/// The id, recipients and authors of a vault when this machine first read it, or last accepted it.
 #[derive(Debug, Clone)]
 pub(super) struct Pin {
     pub(super) id: String,
@@ -20,6 +20,8 @@ pub(super) struct Pin {
     /// The fingerprint of what the user is about to make of it, announced before `vault.toml` is written: so that their own
     /// change, stopped halfway, is not taken for another user's.
     pub(super) announced: Option<String>,
+    /// `true` if the vault was made here or accepted by its user; `false` if it was only read.
+    pub(super) is_accepted: bool,
 }
 
 /// One way in which a vault is not what is pinned. It shows as a line of a difference: `+ author NAME KEY`.
@@ -44,25 +46,55 @@ impl fmt::Display for Change {
     }
 }
 
+/// When this machine pinned what a vault is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// When its user accepted the vault, or made it.
+    Accepted,
+    /// When it read the vault for the first time.
+    FirstRead,
+}
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Accepted => "it was accepted on this machine",
+            Self::FirstRead => "this machine first read it",
+        })
+    }
+}
+
 impl Pin {
-    /// The vault as it is.
-    pub(super) fn of(manifest: &Manifest) -> Self {
+    /// Returns the pin of a vault that its user made, changed or accepted.
+    pub(super) fn accepted(manifest: &Manifest) -> Self {
+        Self { is_accepted: true, ..Self::first_seen(manifest) }
+    }
+
+    /// Returns the pin of a vault that this machine sees for the first time: enough to read it, but not to write to it.
+    pub(super) fn first_seen(manifest: &Manifest) -> Self {
         Self {
             id: manifest.id().to_owned(),
             recipients: manifest.recipients().to_vec(),
             authors: manifest.authors().to_vec(),
             announced: None,
+            is_accepted: false,
         }
     }
 
     /// The pin, or the vault as it is, if that is what its user was making of it.
     pub(super) fn settled(self, manifest: &Manifest) -> Self {
-        if self.announced.as_ref() == Some(&manifest.fingerprint()) { Self::of(manifest) } else { self }
+        if self.announced.as_ref() == Some(&manifest.fingerprint()) { Self::accepted(manifest) } else { self }
     }
 
     /// All that there is to pin of a vault.
     pub(super) fn all(manifest: &Manifest) -> Vec<Change> {
-        let nothing = Self { id: String::new(), recipients: Vec::new(), authors: Vec::new(), announced: None };
+        let nothing = Self {
+            id: String::new(),
+            recipients: Vec::new(),
+            authors: Vec::new(),
+            announced: None,
+            is_accepted: false,
+        };
         nothing.changes(manifest).into_iter().filter(|change| change.is_new).collect()
     }
 
@@ -192,7 +224,7 @@ mod tests {
         let (alice, bob, eve) = (author("alice"), author("bob"), author("eve\n- nothing"));
         let (owner, other) = (recipient("owner"), recipient("other"));
         let old = Manifest::new(vec![owner.clone()], vec![alice.clone(), bob]).expect("randomness");
-        let pin = Pin::of(&old);
+        let pin = Pin::accepted(&old);
         assert!(pin.changes(&old).is_empty());
 
         let renamed = NamedAuthor { name: "Alice".to_owned(), ..alice };
@@ -230,7 +262,7 @@ mod tests {
     #[test]
     fn an_unsigned_file_is_refused_with_and_without_a_pin() {
         let manifest = Manifest::new(vec![recipient("owner")], vec![author("alice")]).expect("randomness");
-        for pin in [None, Some(Pin::of(&manifest))] {
+        for pin in [None, Some(Pin::accepted(&manifest))] {
             assert!(matches!(judge(None, &manifest, pin.as_ref()), Err(SecretFileError::Unsigned)));
         }
     }

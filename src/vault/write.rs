@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::binding::Header;
 use super::read::{OpenedSecret, refused};
-use super::trust::Newest;
+use super::trust::{Newest, staleness};
 use super::{LockedVault, Metadata, Notice, SecretFileError, Vault, VaultError, Writer, binding, layout};
 use crate::crypto::{self, Author, Identities, Sealed};
 use crate::secret::{SecretId, SecretType, SecretValue};
@@ -99,21 +99,25 @@ impl Writer<'_> {
         self.write(&directory, Metadata { updated, ..old }, value, Replace::Existing)
     }
 
-    /// Signs the value of a secret as this writer's, no matter who wrote it, unless it is damaged or its signature is forged.
-    /// Returns its former metadata and author.
+    /// Signs the value of a secret as this writer's, no matter who wrote it, unless it is damaged, its signature is forged, or
+    /// it was rolled back: its new time would hide that. Returns its former metadata and author.
     ///
     /// # Errors
-    /// Those of [`Vault::value`].
+    /// Those of [`Vault::value`]; [`VaultError::Stale`].
     pub fn adopt_secret(&mut self, id: &SecretId, identities: &dyn Identities) -> Result<Adopted, VaultError> {
         let LockedVault { vault, pins, .. } = &self.locked;
         let directory = vault.scope_directory(&id.scope)?.ok_or_else(|| missing(id))?;
-        let OpenedSecret { header: Header { metadata, claim }, value } =
+        let known = pins.newest(id)?;
+        let OpenedSecret { header: Header { metadata, claim, .. }, value } =
             vault.open_value(&directory, id, identities)?.ok_or_else(|| missing(id))?;
         if claim.as_ref().is_some_and(|claim| !claim.is_authentic()) {
             return Err(refused(&directory, id, SecretFileError::Forged));
         }
+        if let Some(stale) = staleness(id, known, Some(metadata.updated)) {
+            return Err(VaultError::Stale(Box::new(stale)));
+        }
         pins.prepare(&id.scope)?;
-        let updated = after(time(pins.newest(id)?).max(Some(metadata.updated)));
+        let updated = after(time(known).max(Some(metadata.updated)));
         self.write(&directory, Metadata { updated, ..metadata.clone() }, &value, Replace::Existing)?;
         Ok(Adopted { metadata, author: claim.map(|claim| claim.author) })
     }
@@ -163,10 +167,10 @@ impl LockedVault<'_> {
     /// file was gone already; it is then no longer reported as gone.
     ///
     /// # Errors
-    /// [`VaultError::SecretMissing`], [`VaultError::Changed`].
+    /// [`VaultError::SecretMissing`], and those of [`Vault::require_accepted`].
     pub fn delete_secret(&mut self, id: &SecretId) -> Result<bool, VaultError> {
         let Self { vault, lock, pins } = self;
-        vault.require_unchanged()?;
+        vault.require_accepted()?;
         let known = pins.newest(id)?;
         let is_there = vault.is_occupied(id)?;
         if !is_there && known.is_none_or(|known| known.is_deleted) {
@@ -202,7 +206,10 @@ fn time(newest: Option<Newest>) -> Option<Timestamp> {
 fn after(known: Option<Timestamp>) -> Timestamp {
     let now = Timestamp::now();
     match known {
-        Some(known) if known >= now => known.checked_add(SignedDuration::from_nanos(1)).unwrap_or(known),
+        Some(known) if known >= now => {
+            let next = known.checked_add(SignedDuration::from_nanos(1)).ok();
+            next.filter(|next| *next <= binding::latest_time()).unwrap_or(known)
+        }
         _ => now,
     }
 }
@@ -222,7 +229,8 @@ mod tests {
         assert_eq!(after(Some(future)), future + SignedDuration::from_nanos(1));
         assert!((before..future).contains(&after(Some(before - hour))));
         assert!((before..future).contains(&after(None)));
-        assert_eq!(after(Some(Timestamp::MAX)), Timestamp::MAX, "there is none later");
+        let latest = binding::latest_time();
+        assert_eq!(after(Some(latest)), latest, "a later one could not be read");
     }
 
     #[test]

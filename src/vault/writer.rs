@@ -18,7 +18,7 @@ pub struct LockedVault<'v> {
     pub(super) pins: Arc<Pins>,
 }
 
-/// A [`LockedVault`] that is as it was pinned, and the key of one of its authors.
+/// A [`LockedVault`] that is as its user accepted it, and the key of one of its authors.
 #[derive(Debug)]
 pub struct Writer<'v> {
     pub(super) locked: LockedVault<'v>,
@@ -58,19 +58,16 @@ impl Vault {
         Ok(Writer { locked, key })
     }
 
-    /// Checks that this user can write secrets: the vault is as it was pinned, and the user is one of its authors.
+    /// Checks that this user can write secrets: the vault is as they accepted it, and they are one of its authors.
     ///
     /// # Errors
-    /// [`VaultError::Changed`], [`VaultError::NoState`], [`VaultError::NoAuthor`], [`VaultError::UnlistedAuthor`].
+    /// Those of [`Vault::require_accepted`], [`VaultError::NoAuthor`], [`VaultError::UnlistedAuthor`].
     pub fn require_writable(&self) -> Result<(), VaultError> {
         self.signing_key().map(drop)
     }
 
     fn signing_key(&self) -> Result<&AuthorKey, VaultError> {
-        self.require_unchanged()?;
-        if self.pins.is_none() {
-            return Err(VaultError::NoState);
-        }
+        self.require_accepted()?;
         let key = self.author.as_ref().ok_or(VaultError::NoAuthor)?;
         let author = key.author();
         let is_listed = self.manifest.authors().iter().any(|listed| listed.key == author);

@@ -29,15 +29,20 @@ fn sandbox() -> Sandbox {
     sandbox
 }
 
-/// Runs a shell command with the key in the variable, if one is given, and the passphrase on descriptor 3.
+/// Runs a shell command with the key in the variable, if one is given, and the passphrase and another line on descriptor 3.
 fn spied(sandbox: &Sandbox, key: Option<&str>, script: &str) -> (Ran, String) {
+    spied_from(sandbox, key, script, &format!("<(printf '%s\\n' '{PASSPHRASE}' another)"))
+}
+
+/// Runs a shell command as [`spied`], with descriptor 3 opened from `source`.
+fn spied_from(sandbox: &Sandbox, key: Option<&str>, script: &str, source: &str) -> (Ran, String) {
     let seen = sandbox.home().join("seen");
     let _ = std::fs::remove_file(&seen);
     let mut command = sandbox.program("bash");
     let path = std::env::var("PATH").expect("PATH is set");
     command.env("PATH", format!("{}:{path}", sandbox.home().join("bin").display())).env("EDITOR", "spy");
     command.envs(key.map(|key| ("FLYTE_LOCAL_IDENTITY_KEY", key)));
-    command.args(["-c", &format!("{script} 3< <(echo '{PASSPHRASE}')"), FLYTE_LOCAL]);
+    command.args(["-c", &format!("{script} 3< {source}"), FLYTE_LOCAL]);
     let ran = Ran::from(command.output().expect("bash starts"));
     (ran, std::fs::read_to_string(seen).unwrap_or_default())
 }
@@ -78,4 +83,17 @@ fn a_passphrase_unlocks_the_identity_although_uv_starts_first() {
     let (ran, seen) = spied(&sandbox, None, "\"$0\" --passphrase-fd 3 run script.py");
     assert_eq!(seen, "no-key ; ".repeat(4), "{ran:?}");
     assert!(ran.stderr.contains("did not start as a Python interpreter"), "the run got past the identity: {ran:?}");
+}
+
+#[test]
+#[ignore = "needs Bash: scripts/test"]
+fn no_child_starts_if_the_passphrase_is_in_a_file() {
+    let sandbox = sandbox();
+    sandbox.file("passphrases", format!("{PASSPHRASE}\n"));
+    let scripts = KINDS.iter().copied().chain(["run script.py"]);
+    for kind in scripts {
+        let (ran, seen) = spied_from(&sandbox, None, &format!("\"$0\" --passphrase-fd 3 {kind}"), "passphrases");
+        assert_eq!((ran.code, seen.as_str()), (2, ""), "{kind}: {ran:?}");
+        assert!(ran.stderr.starts_with("error: file descriptor 3 is a regular file, "), "{kind}: {ran:?}");
+    }
 }

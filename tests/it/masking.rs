@@ -8,7 +8,7 @@
     reason = "a test may read its own variables, and say what it did"
 )]
 
-use flyte_local::redact::{Masker, Watchlist};
+use flyte_local::redact::{Masker, Watchlist, forms_of};
 
 use crate::support::{Ran, Random, SDKS, Sandbox, python};
 
@@ -18,22 +18,22 @@ const CASES: u32 = 100_000;
 const CASES_A_LIST: u32 = 20;
 
 impl Random {
-    fn up_to(&mut self, limit: usize) -> usize {
+    pub(crate) fn up_to(&mut self, limit: usize) -> usize {
         usize::try_from(self.below(limit as u64)).expect("less than the limit")
     }
 
     /// Returns bytes of a small alphabet, so that values overlap, repeat and contain each other.
-    fn bytes(&mut self, alphabet: &[u8], length: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, alphabet: &[u8], length: usize) -> Vec<u8> {
         (0..length).map(|_| alphabet[self.up_to(alphabet.len())]).collect()
     }
 }
 
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 10 * CASES } else { CASES }
 }
 
 /// No alphabet has the mask's `*`, so that a mask cannot become part of an occurrence.
-const ALPHABETS: [&[u8]; 5] = [b"a", b"ab", b"ab\n", b"abc\r\n ", b"\xff\xc3\xa9\0=Y"];
+pub(crate) const ALPHABETS: [&[u8]; 5] = [b"a", b"ab", b"ab\n", b"abc\r\n ", b"\xff\xc3\xa9\0=Y"];
 
 fn base64(bytes: &[u8], url_safe: bool) -> Vec<u8> {
     let last_two = if url_safe { b"-_" } else { b"+/" };
@@ -111,6 +111,8 @@ fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
             }
         }
     }
+    // Other encodings. `masking_forms` compares them with what programs write.
+    patterns.extend(forms_of(value).iter().map(|form| form.to_vec()));
     patterns
 }
 
@@ -196,7 +198,7 @@ impl Values {
     }
 }
 
-fn pieces<'a>(random: &mut Random, mut stream: &'a [u8]) -> Vec<&'a [u8]> {
+pub(crate) fn pieces<'a>(random: &mut Random, mut stream: &'a [u8]) -> Vec<&'a [u8]> {
     let most = [1, 4, 1000][random.up_to(3)];
     let mut pieces = Vec::new();
     while !stream.is_empty() {

@@ -423,7 +423,9 @@ impl Bench {
         if by_command {
             self.sandbox.ok(&["update", "vault", "--accept-older"]);
         } else {
-            assert_eq!(self.vault.lock().expect("lockable").accept().expect("nothing is in the way").len(), 0);
+            assert_eq!(self.vault.to_accept(), []);
+            let fingerprint = self.vault.fingerprint();
+            self.vault.lock().expect("lockable").accept(&fingerprint).expect("nothing is in the way");
             assert_eq!(
                 self.vault.lock().expect("lockable").accept_older().expect("nothing is in the way").len(),
                 missed.len()

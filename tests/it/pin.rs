@@ -88,6 +88,9 @@ fn a_second_writer_becomes_an_author_once_both_agree() {
     both.bob(&["get", "secret"]);
     let before = tree(&both.alice.vault());
     let ran = both.bob(&["create", "secret", "b", "of bob"]);
+    assert_eq!((ran.code, both.bob.author().exists()), (13, false), "{ran:?}");
+    assert_eq!(both.bob.type_hint(&ran, "--accept").code, 0);
+    let ran = both.bob(&["create", "secret", "b", "of bob"]);
     assert_eq!(ran.code, 13, "{ran:?}");
     let bob = both.bob.author_key().author().to_string();
     assert!(ran.stderr.contains("author.key, the key that signs your secrets") && ran.stderr.contains(&bob), "{ran:?}");
@@ -437,8 +440,10 @@ fn no_name_hides_a_key() {
 #[test]
 fn a_secret_of_a_removed_author_is_refused_and_can_be_adopted() {
     let both = Shared::new();
-    let bob = both.bob(&["create", "secret", "b", "of bob"]);
-    both.bob.type_hint(&bob, "--trust-author");
+    for hint in ["--accept", "--trust-author"] {
+        let bob = both.bob(&["create", "secret", "b", "of bob"]);
+        assert_eq!(both.bob.type_hint(&bob, hint).code, 0);
+    }
     assert_eq!(both.bob(&["create", "secret", "b", "of bob"]).code, 0);
     both.alice.ok(&["update", "vault", "--accept"]);
     let with_bob = std::fs::read_to_string(manifest(&both.alice)).expect("there");

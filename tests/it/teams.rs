@@ -161,13 +161,16 @@ fn the_walk_through_works_as_written() {
     crate::support::tally(&format!("docs/teams.md: {} commands by {} people", steps.len(), PEOPLE.len()));
 }
 
-/// Makes another user with their own keys, who uses the owner's vault. Returns the user's sandbox and author key.
+/// Makes another user with their own keys, who accepted the owner's vault. Returns the user's sandbox and author key.
 fn joined(owner: &Sandbox) -> (Sandbox, String) {
     let sandbox = Sandbox::empty();
     sandbox.ok(&["create", "identity"]);
     let keys = String::from_utf8(sandbox.ok(&["--output-format", "table-simple", "get", "identity"])).expect("UTF-8");
     let key = keys.split_whitespace().find(|word| word.starts_with("flyteauthor1")).expect("an author").to_owned();
     owner.ok(&["update", "vault", "--trust-author", &key, "--name", "bob"]);
+    let fingerprint = owner.open_vault().fingerprint();
+    let vault = owner.vault().display().to_string();
+    sandbox.ok(&["--vault", &vault, "update", "vault", "--accept", "--expect", &fingerprint]);
     (sandbox, key)
 }
 

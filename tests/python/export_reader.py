@@ -26,11 +26,15 @@ def kubernetes(path):
 
 def from_json(path):
     with open(path, encoding="utf-8") as file:
-        return as_bytes(json.load(file))
+        values = as_bytes(json.load(file))
+    # It is YAML 1.1 as well, which takes more characters for line ends.
+    with open(path, "rb") as file:
+        assert as_bytes(yaml.safe_load(file)) == values, path
+    return values
 
 
 READERS = {
-    "dotenv": lambda path: as_bytes(dotenv_values(path, interpolate=False)),
+    "dotenv": lambda path: as_bytes(dotenv_values(path)),
     "json": from_json,
     "kubernetes": kubernetes,
 }

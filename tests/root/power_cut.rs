@@ -160,8 +160,13 @@ impl Machine {
     fn vault(&self) -> Result<Vault, VaultError> {
         let open = |strictness| VaultOptions { strictness, ..self.sandbox.vault_options() }.open(&self.sandbox.vault());
         match open(Strictness::Errors) {
-            // A cut may lose the pin: the vault is then pinned again on first use.
-            Err(VaultError::FirstUse { .. }) => open(Strictness::Notices).and_then(|_| open(Strictness::Errors)),
+            // A cut may lose the pin: the user then accepts the vault again.
+            Err(VaultError::Unaccepted { .. }) => {
+                let mut vault = open(Strictness::Notices)?;
+                let fingerprint = vault.fingerprint();
+                vault.lock()?.accept(&fingerprint)?;
+                open(Strictness::Errors)
+            }
             opened => opened,
         }
     }

@@ -13,10 +13,12 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::files::User;
 use crate::cli::hidden;
 use crate::cli::inject::{Injector, Mount};
+use crate::cli::variables::stays;
 use flyte_local::flyte::{SECRETS_DIRECTORY, VARIABLE_MARKERS, default_variable, file_markers};
 use flyte_local::launch::{self, ChildError, Surroundings};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{NameError, RunScope, SecretName};
+use flyte_local::variables::{self, effect_on_programs};
 
 /// Run any command with secrets
 ///
@@ -45,7 +47,8 @@ pub(crate) struct Args {
     mount: Vec<SecretName>,
     /// Set every visible secret as a variable
     ///
-    /// These are the secrets that the project and domain see, except those named by --secret and --mount.
+    /// These are the secrets that the project and domain see, except those named by --secret and --mount. A variable
+    /// that is already set stays as it is.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -55,9 +58,9 @@ pub(crate) struct Args {
     /// flyte-local stays between the command and the terminal, and replaces secrets by *****.
     #[arg(long)]
     mask: bool,
-    /// Allow variables such as PATH and LD_PRELOAD
+    /// Allow variables such as PATH and GIT_SSH_COMMAND
     ///
-    /// They change how programs load.
+    /// They change which code programs run, or where they connect.
     #[arg(long)]
     allow_loader_variables: bool,
     /// The command and its arguments
@@ -88,12 +91,8 @@ impl FromStr for SecretVariable {
             Some((key, variable)) => (key, Some(variable)),
             None => (text, None),
         };
-        // POSIX's rule, wider than the SDK's: the command may want a name in lower case.
-        let good = |name: &str| {
-            name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        };
-        if variable.is_some_and(|name| !good(name)) {
+        // Wider than the SDK's rule: the command may want a name in lower case.
+        if variable.is_some_and(|name| !variables::is_a_shells_name(name)) {
             return Err(SecretVariableError::Variable);
         }
         Ok(Self { key: key.parse()?, variable: variable.map(str::to_owned) })
@@ -106,13 +105,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let watchlist = Watchlist::new();
     let injector = Injector::open(context, User::Command, mount, watchlist.clone())?;
 
-    let variables = variables(&args, &injector, &scope)?;
+    let variables = variables(context, &args, &injector, &scope)?;
     for key in &args.mount {
         injector.file(key, None, &scope)?;
     }
 
     let (program, arguments) = args.command.split_first().expect("clap requires one");
-    let mut command = context.spawner().command(program);
+    let mut command = context.spawner()?.command(program);
     command.args(arguments);
     if !variables.is_empty() {
         command.envs(VARIABLE_MARKERS);
@@ -120,47 +119,79 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     if !args.mount.is_empty() {
         command.envs(file_markers(SECRETS_DIRECTORY));
     }
-    command.envs(variables.iter().map(|(name, (_, value))| (name, value.as_str())));
+    command.envs(variables.iter().map(|(name, variable)| (name, variable.value.as_str())));
     if !args.mask {
         let source = launch::replace(&mut command);
-        return Err(ChildError::Start { program: program.into(), source }.into());
+        return Err(not_started(ChildError::Start { program: program.into(), source }, &variables));
     }
     let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
-    match launch::run(hidden::supervisor(context.spawner())?, &command, surroundings, |_| ()) {
+    match launch::run(hidden::supervisor(context.spawner()?)?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(not_started(error, &variables)),
     }
 }
 
-/// By name: whose value it is, and the value.
-type Variables = BTreeMap<String, (SecretName, Zeroizing<String>)>;
+/// Explains why the command did not start: where its variables are too large, by the secret that is.
+fn not_started(error: ChildError, variables: &BTreeMap<String, InjectedVariable>) -> CommandError {
+    let largest = variables.iter().max_by_key(|(name, variable)| name.len() + variable.value.len());
+    let Some((variable, InjectedVariable { key, value, .. })) = largest.filter(|_| error.is_too_large()) else {
+        return error.into();
+    };
+    let bytes = value.len();
+    let refused = if launch::is_too_large_for_a_variable(variable, bytes) {
+        let message = format!("secret {key} cannot become the variable {variable}: it has {bytes} bytes");
+        CommandError::new(Exit::NotExecutable, message)
+            .because("the system starts no program with a variable of that size")
+    } else {
+        let message = "the variables and arguments are together larger than the system lets a program have";
+        CommandError::new(Exit::NotExecutable, message)
+            .because(format!("the largest secret is {key}, with {bytes} bytes"))
+    };
+    refused.hint(format!("mount it as a file: --mount {key}"))
+}
 
-/// The variables that the options ask for; none of them, if one is refused.
-fn variables(args: &Args, injector: &Injector, scope: &RunScope) -> Result<Variables, CommandError> {
-    let mut wanted = args.secret.clone();
+/// The value of a variable, and the secret that it comes from.
+struct InjectedVariable {
+    key: SecretName,
+    value: Zeroizing<String>,
+    /// Set if the user named the secret.
+    is_named: bool,
+}
+
+/// Returns the variables that the options ask for; none of them, if one is refused.
+fn variables(
+    context: &Context<'_>,
+    args: &Args,
+    injector: &Injector,
+    scope: &RunScope,
+) -> Result<BTreeMap<String, InjectedVariable>, CommandError> {
+    let mut wanted: Vec<_> = args.secret.iter().cloned().map(|secret| (secret, true)).collect();
     if args.all {
-        let named: Vec<SecretName> = wanted.iter().map(|secret| &secret.key).chain(&args.mount).cloned().collect();
-        let others = injector.names(scope)?.into_iter().filter(|key| !named.contains(key));
-        wanted.extend(others.map(|key| SecretVariable { key, variable: None }));
+        let named: Vec<_> = args.secret.iter().map(|secret| &secret.key).chain(&args.mount).collect();
+        let others = injector.names(scope)?.into_iter().filter(|key| !named.contains(&key));
+        wanted.extend(others.map(|key| (SecretVariable { key, variable: None }, false)));
     }
-    let mut variables = Variables::new();
-    for SecretVariable { key, variable } in wanted {
+    let mut variables = BTreeMap::<String, InjectedVariable>::new();
+    for (SecretVariable { key, variable }, is_named) in wanted {
         let variable = variable.map_or_else(|| default_name(&key), Ok)?;
-        if launch::changes_how_programs_load(&variable) && !args.allow_loader_variables {
+        if let Some(effect) = effect_on_programs(&variable).filter(|_| !args.allow_loader_variables) {
             return Err(CommandError::new(
                 Exit::Failed,
-                format!("{variable} changes how programs load, so secret {key} cannot go there"),
+                format!("{variable} {effect}, so secret {key} cannot go there"),
             )
             .hint(format!("choose another variable: --secret {key}=VAR"))
             .hint("or, if you intend this, add --allow-loader-variables"));
         }
         let value = injector.variable(&key, scope)?;
-        let other = variables.insert(variable.clone(), (key.clone(), value)).map(|(other, _)| other);
-        if let Some(other) = other.filter(|other| *other != key) {
+        let other = variables.insert(variable.clone(), InjectedVariable { key: key.clone(), value, is_named });
+        if let Some(other) = other.map(|other| other.key).filter(|other| *other != key) {
             return Err(CommandError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))
                 .hint(format!("choose another variable for one of them: --secret {key}=VAR")));
         }
     }
+    variables.retain(|name, InjectedVariable { key, value, is_named }| {
+        *is_named || !stays(context.ui, name, value.as_bytes(), &format!("--secret {key}"))
+    });
     Ok(variables)
 }
 

@@ -8,13 +8,14 @@ use zeroize::Zeroizing;
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::paths::split;
+use crate::cli::paths::{split, user_path};
 use crate::cli::reveal::reveal;
+use crate::cli::rollback;
 use crate::cli::secret_reader::SecretReader;
-use flyte_local::launch::changes_how_programs_load;
+use crate::cli::variables::stays;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::Directory;
-use flyte_local::transfer::{FormatError, dotenv, json, kubernetes, shell};
+use flyte_local::transfer::{FormatError, SpecialNames, dotenv, json, kubernetes, shell};
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
 /// Write secrets out in plain text
@@ -22,7 +23,7 @@ use flyte_local::vault::{Metadata, Vault, VaultError};
 /// Exports the secrets of the scope that -p and -d name; without them, of the organization. With --effective, exports
 /// what a task deployed to that project and domain sees. Writes to a new file that only you can read, or to a pipe;
 /// to a terminal only with --reveal. If the format cannot hold one of the secrets, nothing is written. Image pull
-/// secrets are left out unless you name them.
+/// secrets are left out unless you name them. For a shell, so are secrets whose variable is already set.
 #[derive(clap::Args)]
 #[command(mut_arg("project", |arg| arg.help("Export from this project [default: none]")))]
 #[command(mut_arg("domain", |arg| arg.help("Export from this domain [default: none]")))]
@@ -47,11 +48,16 @@ pub(crate) struct Args {
     /// Write to this new file [default: standard output]
     ///
     /// Only you can read the file: its mode is 0600.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = user_path())]
     output: Option<PathBuf>,
     /// Write to standard output even if it is a terminal
     #[arg(long, conflicts_with = "output")]
     reveal: bool,
+    /// Allow variables such as PATH and GIT_SSH_COMMAND
+    ///
+    /// Without this, a .env file and a shell get no name on which the shell or the programs that it starts act.
+    #[arg(long)]
+    allow_loader_variables: bool,
     /// Name of the Kubernetes Secret [default: flyte-local]
     #[arg(long, value_parser = kubernetes_name)]
     name: Option<String>,
@@ -76,7 +82,8 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     args.names.sort();
     args.names.dedup();
     require_place(context, &args)?;
-    let vault = context.open_vault()?;
+    let vault = context.open_vault_to_send()?;
+    rollback::require_none(&vault, &context.command, |stale| concerns(&vault, &args, &stale.id))?;
     let ids = chosen(context, &vault, &args)?;
     let reader = SecretReader::new(context);
     let mut secrets = Vec::with_capacity(ids.len());
@@ -85,8 +92,11 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
         secrets.push((id.name, value));
     }
     secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let bytes = render(&args, &secrets).map_err(unfit)?;
-    tell(context, &args, &secrets);
+    // A shell sets the variables at once, in the place of the user's own.
+    if args.format == ExportFormat::Shell && args.names.is_empty() {
+        secrets.retain(|(name, value)| !stays(context.ui, name.as_str(), value.expose(), "name it"));
+    }
+    let bytes = render(&args, &secrets).map_err(|unfit| cannot_export(unfit, args.format))?;
     let Some(path) = &args.output else { return reveal(context.ui, &bytes) };
     write(path, &bytes)?;
     let count = if secrets.len() == 1 { "one secret".to_owned() } else { format!("{} secrets", secrets.len()) };
@@ -113,6 +123,20 @@ fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError>
 fn exists(path: &Path) -> CommandError {
     CommandError::new(Exit::Exists, format!("{} already exists, and export does not overwrite it", path.display()))
         .hint("name another file")
+}
+
+/// Tells whether a rollback of this secret changes what is exported. If a secret is missing, its value would be left out, or one
+/// of a wider scope would be in its place.
+fn concerns(vault: &Vault, args: &Args, id: &SecretId) -> bool {
+    let (project, domain) = (args.scope.project.clone(), args.scope.domain.clone());
+    let scopes = match args.effective {
+        true => RunScope { project, domain }.walk(),
+        false => vec![Scope::new(project, domain)],
+    };
+    let is_wanted = args.names.is_empty() || args.names.contains(&id.name);
+    let Some(place) = scopes.iter().position(|scope| *scope == id.scope).filter(|_| is_wanted) else { return false };
+    let shadowing = vault.scopes_of(&id.name).unwrap_or_default();
+    !scopes[..place].iter().any(|narrower| shadowing.contains(narrower))
 }
 
 /// Returns the secrets to export, by scope.
@@ -164,36 +188,26 @@ fn chosen(context: &Context<'_>, vault: &Vault, args: &Args) -> Result<Vec<Secre
 }
 
 fn render(args: &Args, secrets: &[(SecretName, SecretValue)]) -> Result<Zeroizing<Vec<u8>>, Vec<FormatError>> {
+    let special = if args.allow_loader_variables { SpecialNames::Allowed } else { SpecialNames::Refused };
     match args.format {
-        ExportFormat::Dotenv => dotenv::render(secrets),
+        ExportFormat::Dotenv => dotenv::render(secrets, special),
         ExportFormat::Json => json::render(secrets),
-        ExportFormat::Shell => {
-            let mut unfit = shell::render(secrets).err().unwrap_or_default();
-            let reason = "a variable of this name changes how programs load, and a shell would set it";
-            let is_told = |name: &SecretName, unfit: &[FormatError]| unfit.iter().any(|other| other.name == *name);
-            for (name, _) in secrets.iter().filter(|(name, _)| changes_how_programs_load(name.as_str())) {
-                if !is_told(name, &unfit) {
-                    unfit.push(FormatError { name: name.clone(), reason });
-                }
-            }
-            if unfit.is_empty() { shell::render(secrets) } else { Err(unfit) }
-        }
+        ExportFormat::Shell => shell::render(secrets, special),
         ExportFormat::Kubernetes => kubernetes::render(args.name.as_deref().unwrap_or("flyte-local"), secrets),
     }
 }
 
-fn unfit(unfit: Vec<FormatError>) -> CommandError {
+fn cannot_export(unfit: Vec<FormatError>, format: ExportFormat) -> CommandError {
+    let others = match format {
+        ExportFormat::Dotenv => "json holds any text, and kubernetes any bytes, as base64",
+        _ => "kubernetes holds any bytes, as base64",
+    };
     let error = CommandError::new(Exit::Failed, "cannot export: nothing was written");
     let error = unfit.iter().fold(error, |error, unfit| error.because(unfit.to_string()));
-    error.hint("name the other secrets, or choose another format: kubernetes holds any bytes, as base64")
-}
-
-fn tell(context: &Context<'_>, args: &Args, secrets: &[(SecretName, SecretValue)]) {
-    let is_expanded = |value: &SecretValue| std::str::from_utf8(value.expose()).is_ok_and(dotenv::is_expanded);
-    for (name, _) in secrets.iter().filter(|(_, value)| args.format == ExportFormat::Dotenv && is_expanded(value)) {
-        context
-            .ui
-            .say(&format!("flyte-local: {name} contains ${{…}}: python-dotenv keeps it only with interpolate=False"));
+    let error = error.hint(format!("name the other secrets, or choose another format: {others}"));
+    match unfit.iter().any(|unfit| unfit.has_special_name) {
+        true => error.hint("or, if you intend these variables, add --allow-loader-variables"),
+        false => error,
     }
 }
 

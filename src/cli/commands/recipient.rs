@@ -1,22 +1,27 @@
 //! `create recipient`, `get recipient`, `delete recipient`
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::explain::file_form;
+use crate::cli::explain::foreign_key::{ANOTHER_KEY, EXPOSED, as_recipient};
 use crate::cli::listing;
+use crate::cli::paths::user_path;
 use crate::cli::reencrypt;
 use crate::cli::table::{self, Cell, Column, Row};
-use flyte_local::crypto::{Recipient, RecipientError};
+use flyte_local::crypto::{ForeignKey, KeyHalf, Recipient, RecipientError};
+use flyte_local::file_form::FileForm;
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
-use flyte_local::vault::{NamedRecipient, Vault, VaultError};
+use flyte_local::vault::{MAX_RECIPIENTS, NamedRecipient, Vault, VaultError};
 
-/// Far more than the keys of any user.
-const MAX_KEYS_BYTES: usize = 1 << 20;
+/// Twice what as many of the longest keys take as a vault may have.
+const MAX_KEYS_BYTES: usize = 128 << 10;
 
 /// Add a recipient, who can then open all secrets
 ///
@@ -37,7 +42,7 @@ pub(crate) struct CreateRecipientArgs {
     #[arg(long)]
     name: String,
     /// Add every key of a file: one a line, as in authorized_keys or an age recipients file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = user_path())]
     from_file: Option<PathBuf>,
 }
 
@@ -154,19 +159,21 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> Co
 
 fn parse(text: &str) -> Result<Recipient, CommandError> {
     let text = text.trim();
-    if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") {
+    if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") && ForeignKey::of(text).is_none() {
         let error = CommandError::new(Exit::Usage, "this option takes one key, and there are several lines");
         return Err(error.hint("to add several keys, write them into a file: --from-file FILE"));
     }
-    text.parse().map_err(refused)
+    text.parse().map_err(|error| refused(error, None))
 }
 
-fn refused(error: RecipientError) -> CommandError {
+/// `file` is where the key is, unless it is an argument.
+fn refused(error: RecipientError, file: Option<&Path>) -> CommandError {
     let refused = CommandError::chain(Exit::Usage, &error);
+    if let RecipientError::Foreign(key) = &error {
+        return as_recipient(key, file).into_iter().fold(refused, CommandError::hint);
+    }
     if error == RecipientError::PrivateKey {
-        return refused
-            .hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE")
-            .hint("remove this one from your shell's history, and stop using it if anyone may have seen it");
+        return refused.hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE").hint(EXPOSED);
     }
     match error {
         RecipientError::Unsupported(_) => refused.hint(ANOTHER_KEY),
@@ -174,26 +181,36 @@ fn refused(error: RecipientError) -> CommandError {
     }
 }
 
-/// A hint for keys of kinds that age cannot encrypt to.
-const ANOTHER_KEY: &str = "ask its owner to create another one: flyte-local create identity, or ssh-keygen -t ed25519";
-
 /// Reads the keys of a file. Keys of a kind that age cannot encrypt to are skipped with a notice.
-fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipient>, CommandError> {
+fn read_keys(context: &Context<'_>, path: &Path) -> Result<Vec<Recipient>, CommandError> {
     let bytes = read_users_file(path, MAX_KEYS_BYTES)?
         .ok_or_else(|| CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| CommandError::new(Exit::Failed, format!("{} is not UTF-8", path.display())))?;
+    if let Some(form) = FileForm::recognise_text(&bytes) {
+        return Err(file_form::unreadable(path, form).into());
+    }
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut keys = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    let (mut keys, mut seen, mut foreign) = (Vec::new(), BTreeSet::new(), None);
+    let mut lines = text.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
         let place = || format!("line {} of {}", index + 1, path.display());
-        let (options, key) = split_options(line);
+        let (options, key) = if ForeignKey::of(line).is_some() { ("", line) } else { split_options(line) };
         if !is_options(options) {
-            return Err(refused(RecipientError::Unknown).because(place()));
+            return Err(refused(RecipientError::Unknown, Some(path)).because(place()));
+        }
+        // Without its comment. To parse a key costs a multiplication on its curve.
+        let words: Vec<_> = key.split_ascii_whitespace().take(2).collect();
+        let is_block = line.starts_with("----");
+        if !is_block && !seen.insert((options.to_owned(), words.join(" "))) {
+            continue;
+        }
+        if keys.len() > MAX_RECIPIENTS {
+            let message = format!("{} has more than {MAX_RECIPIENTS} keys, the most of a vault", path.display());
+            return Err(CommandError::new(Exit::Usage, message).hint("nothing was changed"));
         }
         match key.parse::<Recipient>() {
             // It is not a user's key, but one that certifies others.
@@ -205,13 +222,22 @@ fn read_keys(context: &Context<'_>, path: &std::path::Path) -> Result<Vec<Recipi
             Err(error @ RecipientError::Unsupported(_)) => {
                 context.ui.say(&format!("skipped {}: {error}", place()));
             }
-            Err(error) => return Err(refused(error).because(place())),
+            Err(RecipientError::Foreign(key)) if key.half == KeyHalf::Public => {
+                context.ui.say(&format!("skipped {}: {}", place(), RecipientError::Foreign(key.clone())));
+                // The rest of its block.
+                if line.starts_with("----") {
+                    let _ = lines.by_ref().find(|(_, line)| line.contains("-- END ") || line.contains("--END "));
+                }
+                foreign.get_or_insert(key);
+            }
+            Err(error) => return Err(refused(error, Some(path)).because(place())),
         }
     }
     if keys.is_empty() {
         // As of a key that is given as an argument.
         let message = format!("{} has no key that age can encrypt to", path.display());
-        return Err(CommandError::new(Exit::Usage, message).hint(ANOTHER_KEY));
+        let hints = foreign.map_or(vec![ANOTHER_KEY.to_owned()], |key| as_recipient(&key, Some(path)));
+        return Err(hints.into_iter().fold(CommandError::new(Exit::Usage, message), CommandError::hint));
     }
     Ok(keys)
 }

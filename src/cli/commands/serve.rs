@@ -78,9 +78,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         ));
         return server.serve(vault, log).map(|()| ExitCode::SUCCESS).map_err(failed);
     };
-    let mut command = context.spawner().command(program);
+    let mut command = context.spawner()?.command(program);
     command.args(arguments).envs(environment(&endpoint)).env_remove(API_KEY);
-    let supervisor = hidden::supervisor(context.spawner())?;
+    let supervisor = hidden::supervisor(context.spawner()?)?;
     let run = || launch::run(supervisor, &command, Surroundings::default(), |_| ());
     match server.serve_during(vault, log, run).map_err(failed)? {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),

@@ -1,5 +1,6 @@
 //! `update vault`
 
+use crate::cli::acceptance::{self, Consent};
 use crate::cli::arguments::require_name;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
@@ -11,9 +12,9 @@ use flyte_local::vault::Distrusted;
 
 /// Trust an author, or accept changes to the vault
 ///
-/// This machine remembers the vault's recipients and authors, and when each secret was last updated. If recipients or
-/// authors have changed, flyte-local writes nothing until you accept the change, and reads no value of a new author.
-/// `check` shows the difference and all keys.
+/// This machine remembers the vault's recipients and authors, and when each secret was last updated. flyte-local writes
+/// nothing to a vault that it did not create until you accept it. If recipients or authors have changed, it writes
+/// nothing until you accept the change, and reads no value of a new author. `check` shows the difference and all keys.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["accept", "accept_older", "trust_author", "distrust_author"]))]
 #[command(override_usage = "\
@@ -31,6 +32,8 @@ Examples:
   flyte-local update vault --distrust-author alice")]
 pub(crate) struct Args {
     /// Accept the current recipients and authors
+    ///
+    /// Shows them with the fingerprint. On a terminal, asks first.
     #[arg(long)]
     accept: bool,
     /// Accept only if the fingerprint is HASH
@@ -66,26 +69,34 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         return distrust(context, &name);
     }
     args.name.as_deref().map_or(Ok(()), require_name)?;
-    let mut vault = context.open_vault_to_accept(args.expect)?;
-    let Some(key) = args.trust_author else {
-        let lines = match args.accept {
-            true => vault.lock().and_then(|mut locked| locked.accept())?.iter().map(ToString::to_string).collect(),
-            false => vault
-                .lock()
-                .and_then(|mut locked| locked.accept_older())?
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>(),
-        };
-        lines.iter().for_each(|line| context.ui.say(line));
-        // The first-use notice has shown a new vault already.
-        let is_new = args.accept && vault.is_new();
-        context.ui.say(if lines.is_empty() && !is_new { "nothing had changed" } else { "accepted" });
-        return Ok(());
+    if let Some(key) = args.trust_author {
+        return trust(context, &key, args.name);
+    }
+    let mut vault = context.open_vault_to_accept()?;
+    let is_nothing = if args.accept {
+        if let Some(expected) = &args.expect {
+            vault.require_fingerprint(expected)?;
+        }
+        let is_nothing = vault.to_accept().is_empty();
+        if !is_nothing {
+            let consent = if args.expect.is_some() { Consent::Fingerprint } else { Consent::Command };
+            acceptance::accept(context.ui, &context.command, &mut vault, consent)?;
+        }
+        is_nothing
+    } else {
+        let stale = vault.lock().and_then(|mut locked| locked.accept_older())?;
+        stale.iter().for_each(|stale| context.ui.say(&stale.to_string()));
+        stale.is_empty()
     };
-    let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == key));
-    let name = args.name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
-    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, &key))?;
+    context.ui.say(if is_nothing { "nothing had changed" } else { "accepted" });
+    Ok(())
+}
+
+fn trust(context: &Context<'_>, key: &Author, name: Option<String>) -> Result<(), CommandError> {
+    let mut vault = context.open_vault_to_accept()?;
+    let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == *key));
+    let name = name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
+    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, key))?;
     let file = vault.path().join("vault.toml");
     context.ui.say(&format!("trusted author {key}"));
     if written {

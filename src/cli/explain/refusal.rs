@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use super::file_form;
 use crate::cli::shell::{quoted, scope_flags};
 use flyte_local::crypto::EnvelopeError;
+use flyte_local::file_form::FileForm;
 use flyte_local::secret::SecretId;
 use flyte_local::vault::SecretFileError;
 
@@ -21,7 +23,24 @@ pub(super) fn hints(id: &SecretId, path: &Path, refusal: &SecretFileError, comma
         SecretFileError::UnpinnedAuthor { author, .. } => {
             vec![format!("if you know the author and this key is theirs: {trust} {author}")]
         }
+        SecretFileError::Envelope(EnvelopeError::Form(form)) => {
+            let mut hints = form_hints(*form, path);
+            hints.push(removal(refusal, &typed("delete")));
+            hints
+        }
         refusal => vec![removal(refusal, &typed("delete"))],
+    }
+}
+
+/// Returns the ways to give a secret's file its right form, apart from a backup.
+fn form_hints(form: FileForm, path: &Path) -> Vec<String> {
+    let file = quoted(path);
+    match form {
+        FileForm::Empty | FileForm::Zeros => Vec::new(),
+        FileForm::ArmoredAge => vec![format!(
+            "give it its binary form: sed '/^-----/d' {file} | base64 -d > {file}.new && cat {file}.new > {file} && rm {file}.new"
+        )],
+        form => file_form::hints(form, path),
     }
 }
 

@@ -4,6 +4,7 @@ use super::finding::Finding;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::identities::UserIdentities;
+use crate::cli::rollback;
 use crate::cli::shell::quoted;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::vault::{InspectionError, Vault, VaultError};
@@ -15,7 +16,10 @@ pub(super) fn look_over(context: &Context<'_>, vault: &Vault, identities: Option
     let mut findings = vec![signing_key(context, vault, key)];
     findings.extend(keys(context, vault, identities, own.as_ref()));
     findings.push(Finding::new(context, "fingerprint", Ok(vault.fingerprint())));
-    findings.push(Finding::new(context, "trust", known(context, vault)));
+    findings.push(Finding {
+        hint: acceptance_hint(context, vault),
+        ..Finding::new(context, "trust", known(context, vault))
+    });
     findings.extend(secrets(context, vault, identities));
     findings
 }
@@ -80,21 +84,25 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CommandError> {
         return Err(VaultError::NoState.into());
     }
     vault.require_unchanged()?;
-    let stale = vault.stale()?;
-    if !stale.is_empty() {
-        let lines: Vec<_> = stale.iter().map(ToString::to_string).collect();
-        return Err(CommandError::new(Exit::Refused, lines.join("\n")).hint(format!(
-            "if you expect this, for example after a git checkout: {} update vault --accept-older",
-            context.command
-        )));
+    rollback::require_none(vault, &context.command, |_| true)?;
+    Ok(match vault.is_accepted() {
+        true => "recipients and authors as accepted on this machine, and no rollback",
+        false => "no rollback; the vault was not accepted on this machine, which therefore does not write to it",
     }
-    Ok("recipients and authors as accepted on this machine, and no rollback".to_owned())
+    .to_owned())
 }
 
-/// Checks that every secret is encrypted to exactly the vault's recipients.
+fn acceptance_hint(context: &Context<'_>, vault: &Vault) -> Option<String> {
+    let accept = || format!("{} update vault --accept --expect {}", context.command, vault.fingerprint());
+    (!vault.is_accepted()).then(|| {
+        format!("to write to the vault, compare its keys with those that its owner sees, and accept them: {}", accept())
+    })
+}
+
+/// Checks that every secret is encrypted to exactly the vault's recipients, as far as its signature and its stanzas show it.
 fn encryption(context: &Context<'_>, outdated: usize) -> Finding {
     let state = match outdated {
-        0 => Ok("every secret is encrypted to exactly the vault's recipients".to_owned()),
+        0 => Ok("every secret was written for exactly the vault's recipients, and its header fits them".to_owned()),
         count => {
             let secrets = if count == 1 { "1 secret".to_owned() } else { format!("{count} secrets") };
             let message = format!("the recipients of {secrets} are out of date");
