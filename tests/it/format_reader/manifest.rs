@@ -2,14 +2,14 @@
 
 use sha2::{Digest, Sha256};
 
-use super::limits::limit;
+use super::limits::{limit, limit_if_any};
 use super::toml_1_0::is_1_1;
 use super::{Reader, Wrong};
 
 /// The content of a `vault.toml`.
 pub(crate) struct Vault {
     pub(super) id: String,
-    recipients: Vec<(String, String)>,
+    pub(super) recipients: Vec<(String, String)>,
     pub(super) authors: Vec<[u8; 32]>,
 }
 
@@ -17,6 +17,10 @@ impl Reader {
     pub(crate) fn vault(&self, bytes: &[u8]) -> Option<Vault> {
         let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= limit("bytes of `vault.toml`"))?;
         if text.starts_with('\u{feff}') && !self.is(Wrong::ManifestByteOrderMark) {
+            return None;
+        }
+        let marks = text.chars().filter(|&c| ".,=[{".contains(c)).count();
+        if marks > limit_if_any("characters `.`, `,`, `=`, `[` and `{` in `vault.toml`, together") {
             return None;
         }
         let table: toml::Table = toml::from_str(text).ok()?;

@@ -265,6 +265,20 @@ wrong! {
     NeverStale,
     /// Takes a file without a digest as up to date.
     NoDigestIsCurrent,
+    /// Does not compare the stanzas with the recipients.
+    DigestAlone,
+    /// Does not compare the tags of SSH keys.
+    AnySshTag,
+    /// Does not count X25519 stanzas.
+    AnyNumberOfX25519,
+    /// Takes stanzas of unknown kinds as current.
+    UnknownStanzaIsCurrent,
+    /// Takes grease as another recipient.
+    GreaseIsStale,
+    /// Does not notice stanzas for others.
+    MoreStanzasAreCurrent,
+    /// Does not notice stanzas that are missing.
+    FewerStanzasAreCurrent,
     /// Refuses to read a stale file.
     RefusesStale,
     /// Does not sort the keys for the digest.
