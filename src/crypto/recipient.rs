@@ -189,6 +189,19 @@ impl fmt::Debug for Recipient {
 }
 
 #[cfg(test)]
+impl Recipient {
+    /// Returns an RSA key of 4096 bits, whose private half does not exist.
+    pub(crate) fn random_rsa() -> Self {
+        let mut modulus = [0; 513];
+        getrandom::getrandom(&mut modulus[1..]).expect("randomness");
+        (modulus[1], modulus[512]) = (modulus[1] | 0x80, modulus[512] | 1);
+        let part = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
+        let blob = [part(b"ssh-rsa"), part(b"\x01\0\x01"), part(&modulus)].concat();
+        format!("ssh-rsa {}", STANDARD.encode(blob)).parse().expect("a key")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

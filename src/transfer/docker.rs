@@ -4,6 +4,8 @@
 //! A document has the same bytes as one that the SDK makes with Python's `json.dumps`. An error names the position in
 //! the file and repeats nothing else, because the rest may be a password.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -244,11 +246,14 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Ordered<V> {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Ordered<V>, M::Error> {
-                let mut ordered: Vec<(String, V)> = Vec::new();
+                let (mut ordered, mut places) = (Vec::new(), BTreeMap::new());
                 while let Some((name, value)) = members.next_entry::<String, V>()? {
-                    match ordered.iter_mut().find(|(other, _)| *other == name) {
-                        Some(member) => member.1 = value,
-                        None => ordered.push((name, value)),
+                    match places.entry(name.clone()) {
+                        Entry::Occupied(place) => ordered[*place.get()] = (name, value),
+                        Entry::Vacant(place) => {
+                            place.insert(ordered.len());
+                            ordered.push((name, value));
+                        }
                     }
                 }
                 Ok(Ordered(ordered))
