@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD};
 
-use super::limits::{limit, limit_if_any};
+use super::limits::limit;
 use super::{Reader, Wrong};
 
 pub(super) const UNSIGNED: &str = "flyte-local/secret-v1";
@@ -44,11 +44,12 @@ impl Reader {
                 None => texts.last_mut()?.push(line),
             }
         };
-        let arguments: usize = texts.iter().map(|lines| lines[0].split(' ').count() - 1).sum();
+        let arguments: usize =
+            texts.iter().map(|lines| lines[0].split(' ').count() - usize::from(!self.is(Wrong::CountsTags))).sum();
         let count = texts.len() - usize::from(self.is(Wrong::CountsRecipientsAlone)).min(texts.len());
         let is_small = (count <= limit("stanzas in a header") || self.is(Wrong::AnyStanzas))
             && (lines <= limit("lines of a header") || self.is(Wrong::AnyLines))
-            && arguments <= limit_if_any("arguments in a header")
+            && (arguments <= limit("arguments in a header") || self.is(Wrong::AnyArguments))
             && (end <= limit("bytes of a header") || self.is(Wrong::AnyHeaderSize))
             && (file.len() >= end + 16 || self.is(Wrong::NoNonce));
         let is_mac = self.decode(mac, Wrong::UnusedBitsInMac).is_some_and(|mac| mac.len() == 32);

@@ -17,8 +17,3 @@ static TABLE: LazyLock<BTreeMap<String, usize>> = LazyLock::new(|| {
 pub(super) fn limit(what: &str) -> usize {
     *TABLE.get(what).unwrap_or_else(|| panic!("the document has no limit for {what}"))
 }
-
-/// Returns the limit of this row, if the table has it.
-pub(super) fn limit_if_any(what: &str) -> usize {
-    TABLE.get(what).copied().unwrap_or(usize::MAX)
-}

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::limits::{limit, limit_if_any};
+use super::limits::limit;
 use super::toml_1_0::is_1_1;
 use super::{Reader, Wrong};
 
@@ -15,12 +15,14 @@ pub(crate) struct Vault {
 
 impl Reader {
     pub(crate) fn vault(&self, bytes: &[u8]) -> Option<Vault> {
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= limit("bytes of `vault.toml`"))?;
+        let is_small = |text: &&str| text.len() <= limit("bytes of `vault.toml`") || self.is(Wrong::AnyManifestSize);
+        let text = std::str::from_utf8(bytes).ok().filter(is_small)?;
         if text.starts_with('\u{feff}') && !self.is(Wrong::ManifestByteOrderMark) {
             return None;
         }
         let marks = text.chars().filter(|&c| ".,=[{".contains(c)).count();
-        if marks > limit_if_any("characters `.`, `,`, `=`, `[` and `{` in `vault.toml`, together") {
+        if !self.is(Wrong::AnyMarks) && marks > limit("characters `.`, `,`, `=`, `[` and `{` in `vault.toml`, together")
+        {
             return None;
         }
         let table: toml::Table = toml::from_str(text).ok()?;

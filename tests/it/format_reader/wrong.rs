@@ -21,6 +21,10 @@ wrong! {
     AnyStanzas,
     /// Has no limit on lines.
     AnyLines,
+    /// Has no limit on arguments.
+    AnyArguments,
+    /// Counts the words of a stanza with its tag.
+    CountsTags,
     /// Has no limit on the bytes of a header.
     AnyHeaderSize,
     /// Has no limit on the bytes of a file.
@@ -228,6 +232,10 @@ wrong! {
     AnyId,
     /// Takes a vault without recipients.
     NoRecipients,
+    /// Has no limit on the bytes of `vault.toml`.
+    AnyManifestSize,
+    /// Has no limit on the marks in `vault.toml`.
+    AnyMarks,
     /// Has no limit on recipients.
     AnyNumberOfRecipients,
     /// Has no limit on authors.
