@@ -10,7 +10,7 @@ use crate::cli::passphrases::Passphrases;
 use crate::cli::paths::{expanded, real, split};
 use flyte_local::config::Config;
 use flyte_local::crypto::{AuthorKey, MAX_IDENTITY_FILE_BYTES};
-use flyte_local::file_form::FileForm;
+use flyte_local::file_form::{FileForm, has_byte_order_mark};
 use flyte_local::storage::{Directory, read_private_file};
 use flyte_local::vault::Vault;
 use std::path::Path;
@@ -66,7 +66,8 @@ impl Context<'_> {
     pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CommandError> {
         let path = self.author_path()?;
         let Some(bytes) = read_key_file(path)? else { return Ok(None) };
-        let text = match FileForm::recognise_text(&bytes) {
+        let mark = has_byte_order_mark(&bytes).then_some(FileForm::ByteOrderMark);
+        let text = match FileForm::recognise_text(&bytes).or(mark) {
             Some(form) => return Err(explain::file_form::unreadable(path, form).into()),
             None => std::str::from_utf8(&bytes).unwrap_or_default(),
         };
