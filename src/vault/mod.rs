@@ -6,6 +6,7 @@
 
 mod authors;
 mod binding;
+mod copies;
 mod error;
 mod git;
 mod inspect;
@@ -28,6 +29,7 @@ mod writer;
 
 pub use authors::Distrusted;
 pub use binding::Metadata;
+pub use copies::{ConflictCopy, Original};
 pub use error::{Needs, SecretFileError, VaultError};
 pub use inspect::{Inspection, InspectionError};
 pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
