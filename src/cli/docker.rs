@@ -165,7 +165,12 @@ impl DockerArgs {
             }
         };
         match self.registries.as_deref().filter(|list| !list.is_empty()) {
-            Some(list) => list.split(',').map(str::trim).filter(|name| !name.is_empty()).for_each(&mut add),
+            Some(list) => list
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(|name| config.name_of(name))
+                .for_each(&mut add),
             None => config.registries().for_each(&mut add),
         }
         if registries.len() > MAX_REGISTRIES {

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::environment::inherited;
 use super::error::{CommandError, Exit};
 use super::explain::{file_form, foreign_key};
+use super::identity_causes::{empty_variables, explained};
 use super::shell::quoted;
 use flyte_local::crypto::{IdentityError, IdentityFile, MAX_IDENTITY_FILE_BYTES};
 use flyte_local::storage::{Permissions, read_private_file};
@@ -15,6 +16,9 @@ use flyte_local::storage::{Permissions, read_private_file};
 /// A variable that may hold an identity itself, so child processes do not inherit it. FLYTE_LOCAL_IDENTITY is the path of a
 /// file that its permissions protect, and a child may start flyte-local again.
 pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
+
+/// The variables that name an identity or hold one.
+pub(crate) const IDENTITY_VARIABLES: [&str; 2] = ["FLYTE_LOCAL_IDENTITY", IDENTITY_KEY];
 
 /// A place where identities may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +50,7 @@ impl IdentityPlace {
 
     /// Parses the bytes that were read from this place.
     pub(crate) fn parse(&self, bytes: &[u8]) -> Result<IdentityFile, CommandError> {
-        IdentityFile::parse(bytes).map_err(|error| self.bad(&error))
+        IdentityFile::parse(bytes).map_err(|error| explained(self.bad(&error), bytes, self.path().is_none()))
     }
 
     fn bad(&self, error: &IdentityError) -> CommandError {
@@ -96,7 +100,10 @@ impl fmt::Display for IdentityPlace {
 
 /// The error for a place without an identity.
 pub(crate) fn none_at(origin: &IdentityPlace) -> CommandError {
-    CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"))
+    let error = CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"));
+    empty_variables(IDENTITY_VARIABLES)
+        .into_iter()
+        .fold(error, CommandError::because)
         .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .hint("or restore it from your copy: without it, you cannot open this vault's secrets")
         .hint(

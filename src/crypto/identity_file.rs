@@ -90,7 +90,8 @@ impl IdentityFile {
 /// Returns the rest of the line `-----BEGIN ` if the file has one such line, and no age identity besides.
 fn only_block(text: &str) -> Option<&str> {
     let mut blocks = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN "));
-    let is_alone = !text.lines().any(|line| line.trim().starts_with("AGE-"));
+    let is_age = |line: &str| line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("AGE-"));
+    let is_alone = !text.lines().any(|line| is_age(line.trim()));
     blocks.next().filter(|_| is_alone && blocks.next().is_none())
 }
 

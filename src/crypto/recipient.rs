@@ -74,6 +74,8 @@ fn is_private(text: &str) -> bool {
     let start = "AGE-SECRET-KEY-";
     text.get(..start.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(start))
         || text.contains("PRIVATE KEY-----")
+        // Written before the key itself.
+        || text.starts_with("-----BEGIN EC PARAMETERS")
 }
 
 fn parse_age(text: &str) -> Result<age::x25519::Recipient, RecipientError> {

@@ -22,7 +22,7 @@ use super::manifest::{FileKey, MAX_MARKS, Manifest, to_authors, to_file, to_reci
 use super::trust::{Newest, Pin};
 use super::{VaultError, guarded, layout};
 use crate::crypto;
-use crate::file_form;
+use crate::file_form::{self, FileForm};
 use crate::secret::{Scope, SecretId};
 use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError, is_leftover};
 use crate::toml_file::{self, TomlError};
@@ -124,7 +124,7 @@ impl Pins {
             if Manifest::is_id(id) {
                 return Ok(Some(id.to_owned()));
             }
-            Err(VaultError::Pin { path: paths.join(&path_key(path)), reason: "it holds no vault's id".to_owned() })
+            Err(VaultError::Pin { path: paths.join(&path_key(path)), reason: reason(&bytes, "it holds no vault's id") })
         };
         Ok([id(named)?, id(itself)?])
     }
@@ -163,7 +163,7 @@ impl Pins {
             None => (text, false),
         };
         let newest = time.parse().map(|time| Some(Newest { time, is_deleted }));
-        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: "it holds no time".to_owned() })
+        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: reason(&bytes, "it holds no time") })
     }
 
     /// Removes the temporary file that a killed writer left beside the pin of a vault. The pin of a vault that was never made is
@@ -331,6 +331,11 @@ pub(super) fn places(state: &Path, permissions: Permissions) -> Result<Vec<(Stri
         places.push((id, PathBuf::from(file.path)));
     }
     Ok(places)
+}
+
+/// Returns why a record cannot be read: its form, if that is another one, or else `reason`.
+fn reason(bytes: &[u8], reason: &str) -> String {
+    FileForm::recognise_text(bytes).map_or(reason.to_owned(), |form| form.to_string())
 }
 
 fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {

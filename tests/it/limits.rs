@@ -65,6 +65,57 @@ fn a_header_of_the_maximum_size_is_read_without_the_value() {
     }
 }
 
+/// The most bytes that Linux takes of one variable, with its name, `=` and the zero byte at its end.
+#[cfg(target_os = "linux")]
+const MOST_VARIABLE_BYTES: usize = 128 << 10;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_value_too_large_for_a_variable_is_named_with_the_way_to_mount_it() {
+    let sandbox = Sandbox::new();
+    sandbox.secret("small", "a value", &[]);
+    let most = MOST_VARIABLE_BYTES - "LARGE=\0".len();
+    for (bytes, is_started) in [(most, true), (most + 1, false), (1 << 20, false)] {
+        let _ = sandbox.run(&["delete", "secret", "large"]);
+        sandbox.secret("large", vec![b'x'; bytes], &[]);
+        for options in [&["--secret=small", "--secret=large"][..], &["--all"], &["--all", "--mask"]] {
+            let ran = sandbox.run(&[&["exec"], options, &["--", "true"]].concat());
+            if is_started {
+                assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{bytes} {options:?}");
+                continue;
+            }
+            let said = format!(
+                "error: secret large cannot become the variable LARGE: it has {bytes} bytes\n\
+                 caused by: the system starts no program with a variable of that size\n\
+                 hint: mount it as a file: --mount large\n"
+            );
+            assert_eq!((ran.code, ran.stderr), (126, said), "{options:?}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn variables_that_are_too_large_together_name_the_largest_secret() {
+    let sandbox = Sandbox::new();
+    for index in 0..8 {
+        sandbox.secret(&format!("s{index}"), vec![b'x'; 100_000 + index], &[]);
+    }
+    for mask in [&[][..], &["--mask"]] {
+        // The system takes a quarter of the stack.
+        let limited = |options: &[&str]| {
+            let mut command = sandbox.program("sh");
+            command.args(["-c", "ulimit -s 2048 && exec \"$0\" \"$@\"", FLYTE_LOCAL, "exec"]).args(options).args(mask);
+            Ran::from(command.args(["--", "true"]).output().expect("sh starts"))
+        };
+        let ran = limited(&["--all"]);
+        assert_eq!(ran.code, 126, "{ran:?}");
+        let said = "caused by: the largest secret is s7, with 100007 bytes\nhint: mount it as a file: --mount s7\n";
+        assert!(ran.stderr.ends_with(said), "{ran:?}");
+        assert_eq!(limited(&["--secret=s0", "--secret=s1"]).code, 0);
+    }
+}
+
 /// Returns a function that makes public keys of each kind: of age, and two of OpenSSH's, the second with the longest stanza.
 fn kinds() -> [(&'static str, fn() -> String); 3] {
     fn ssh(kind: &str, parts: &[&[u8]]) -> String {

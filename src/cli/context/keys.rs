@@ -10,8 +10,9 @@ use crate::cli::passphrases::Passphrases;
 use crate::cli::paths::{expanded, real, split};
 use flyte_local::config::Config;
 use flyte_local::crypto::{AuthorKey, MAX_IDENTITY_FILE_BYTES};
-use flyte_local::file_form::FileForm;
+use flyte_local::file_form::{FileForm, has_byte_order_mark};
 use flyte_local::storage::{Directory, read_private_file};
+use flyte_local::vault::Vault;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -65,7 +66,8 @@ impl Context<'_> {
     pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CommandError> {
         let path = self.author_path()?;
         let Some(bytes) = read_key_file(path)? else { return Ok(None) };
-        let text = match FileForm::recognise_text(&bytes) {
+        let mark = has_byte_order_mark(&bytes).then_some(FileForm::ByteOrderMark);
+        let text = match FileForm::recognise_text(&bytes).or(mark) {
             Some(form) => return Err(explain::file_form::unreadable(path, form).into()),
             None => std::str::from_utf8(&bytes).unwrap_or_default(),
         };
@@ -121,6 +123,21 @@ impl Context<'_> {
     /// Reads the identities in these places; `None` if all of them are empty.
     pub(crate) fn read_identities(&self, places: &[IdentityPlace]) -> Result<Option<UserIdentities>, CommandError> {
         UserIdentities::read(places, permissions()?, &self.passphrases)
+    }
+
+    /// Says so if no identity of this machine opens what was just written. An identity that cannot be read is reported when a
+    /// value is read, and not here.
+    pub(crate) fn tell_if_unreadable(&self, vault: &Vault, what: &str) {
+        let may_open = match self.identity_places().and_then(|places| self.read_identities(&places)) {
+            Ok(identities) => identities.is_some_and(|identities| identities.may_open(vault)),
+            Err(error) => !error.is_not_found(),
+        };
+        if !may_open {
+            self.ui.say(&format!(
+                "flyte-local: no identity of this machine opens {what}, only the vault's recipients do: {} get recipient",
+                self.command
+            ));
+        }
     }
 
     /// Reads the bytes in a place of identities; `None` if there is nothing.
