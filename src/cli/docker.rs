@@ -2,6 +2,7 @@
 
 mod credential_helper;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -20,6 +21,9 @@ use flyte_local::file_form::FileForm;
 use flyte_local::secret::MAX_VALUE_BYTES;
 use flyte_local::storage::{read_trusted_file, read_users_file};
 use flyte_local::transfer::docker::{DockerConfig, DockerError, auth, check, document};
+
+/// More registries than any user has. Each may cost a run of a credential helper.
+const MAX_REGISTRIES: usize = 256;
 
 const NAME_THE_CONFIG: &str = "name Docker's configuration with --docker-config-path FILE";
 
@@ -154,15 +158,24 @@ impl DockerArgs {
 
     /// Returns the registries that the user names, or else all, each once.
     fn chosen(&self, config: &DockerConfig) -> Result<Vec<String>, CommandError> {
-        let mut registries: Vec<String> = Vec::new();
+        let (mut registries, mut seen) = (Vec::new(), BTreeSet::new());
         let mut add = |registry: &str| {
-            if !registries.iter().any(|other| other == registry) {
+            if seen.insert(registry.to_owned()) {
                 registries.push(registry.to_owned());
             }
         };
         match self.registries.as_deref().filter(|list| !list.is_empty()) {
-            Some(list) => list.split(',').map(str::trim).filter(|name| !name.is_empty()).for_each(&mut add),
+            Some(list) => list
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(|name| config.name_of(name))
+                .for_each(&mut add),
             None => config.registries().for_each(&mut add),
+        }
+        if registries.len() > MAX_REGISTRIES {
+            let message = format!("there are {} registries, and at most {MAX_REGISTRIES} are read", registries.len());
+            return Err(CommandError::new(Exit::Failed, message).hint("name those you need: --registries HOST,HOST"));
         }
         if registries.is_empty() {
             let message = "Docker's configuration names no registry, and you named none";

@@ -65,6 +65,12 @@ pub(crate) fn variable_is_set(name: &str) -> bool {
     env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
+/// Returns true for a variable that counts as unset because it is empty.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn is_set_and_empty(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| value.is_empty())
+}
+
 /// Returns the path in a variable. An empty variable counts as unset.
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 pub(crate) fn path_variable(name: &str) -> Result<Option<PathBuf>, CommandError> {

@@ -14,6 +14,7 @@ mod files;
 mod help;
 mod hidden;
 mod identities;
+mod identity_causes;
 mod identity_place;
 mod inject;
 mod input;
@@ -24,6 +25,7 @@ mod new_identity;
 mod notices;
 
 mod passphrases;
+mod pasted;
 mod paths;
 mod progress;
 mod prompt;

@@ -7,11 +7,15 @@ use serde::Deserialize;
 use crate::file_form::{self, FileForm};
 use crate::secret::{Domain, Project};
 use crate::storage::{FoundError, Permissions, read_trusted_file};
+use crate::toml_file::{self, TomlError};
 
 const FILE: &str = "config.toml";
 
 /// Far more than any configuration needs.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 64 << 10;
+
+/// As many keys and values as there is room for.
+const MAX_MARKS: usize = MAX_BYTES;
 
 /// The settings.
 #[derive(Debug, Default, Deserialize)]
@@ -85,12 +89,14 @@ impl Config {
     pub fn load(directory: &Path, permissions: Permissions) -> Result<Self, ConfigError> {
         let path = directory.join(FILE);
         let Some(bytes) = read_trusted_file(&path, MAX_BYTES, permissions)? else { return Ok(Self::default()) };
-        let syntax = |error: &dyn std::fmt::Display| ConfigError::Syntax {
-            path: path.clone(),
-            reason: error.to_string().trim_end().to_owned(),
-        };
-        let text = file_form::text(&bytes).map_err(|form| ConfigError::Form { path: path.clone(), form })?;
-        toml::from_str(text).map_err(|error| syntax(&error))
+        file_form::text(&bytes).map_err(|form| ConfigError::Form { path: path.clone(), form })?;
+        toml_file::parse(&bytes, MAX_MARKS).map_err(|error| {
+            let reason = match error {
+                TomlError::TooManyMarks => "it has too many keys and values".to_owned(),
+                TomlError::Syntax(reason) => reason,
+            };
+            ConfigError::Syntax { path: path.clone(), reason }
+        })
     }
 }
 
@@ -117,6 +123,13 @@ mod tests {
         assert_eq!(paths("identity = \"~/.ssh/id\""), [Path::new("~/.ssh/id")]);
         assert_eq!(paths("identity = [\"a\", \"/b\"]"), [Path::new("a"), Path::new("/b")]);
         assert!(matches!(load("identity = 1"), Err(ConfigError::Syntax { .. })));
+    }
+
+    #[test]
+    fn a_file_larger_than_any_configuration_is_an_error() {
+        let padded = |length: usize| load(&format!("#{}", "x".repeat(length - 1)));
+        assert!(padded(MAX_BYTES).is_ok());
+        assert!(padded(MAX_BYTES + 1).expect_err("more").to_string().contains("larger than 65536 bytes"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Identities;
 use super::envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Peeked, commit, copy, is_binding};
-use super::header::{SIGNED_TAG, measure};
+use super::header::{MeasuredFile, SIGNED_TAG};
 use super::stanzas;
 use super::wanted::Wanted;
 use crate::secret::SecretValue;
@@ -41,8 +41,8 @@ pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, Envelope
 /// `start` is as [`peek`] takes it.
 pub fn wanted(start: &[u8]) -> Wanted {
     let collector = WantedCollector::default();
-    if let Ok(header) = measure(start)
-        && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)], header)
+    if let Ok(file) = MeasuredFile::new(start)
+        && let Ok(decryptor) = decryptor(file.start(NONCE_BYTES))
     {
         let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
     }
@@ -60,23 +60,19 @@ pub fn peek(start: &[u8]) -> Result<Peeked, EnvelopeError> {
 }
 
 fn read_header(start: &[u8]) -> Result<Peeked, EnvelopeError> {
-    let header = measure(start)?;
-    let end = start.len().min(header + NONCE_BYTES);
+    let decryptor = decryptor(MeasuredFile::new(start)?.start(NONCE_BYTES))?;
     let finder = HeaderCollector::default();
-    match decryptor(&start[..end], header)?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
+    match decryptor.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
         // The finder never yields a key: that age found none is the expected end.
         Err(age::DecryptError::NoMatchingKeys) => finder.only(),
         _ => Err(EnvelopeError::MalformedHeader),
     }
 }
 
-/// `header` is the length of the header, as [`measure`] found it.
-fn decryptor(file: &[u8], header: usize) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
-    let decryptor = age::Decryptor::new_buffered(file).map_err(|error| match error {
-        age::DecryptError::Io(_) => EnvelopeError::Truncated,
-        _ => EnvelopeError::MalformedHeader,
-    })?;
-    stanzas::check(&file[..header])?;
+fn decryptor(file: MeasuredFile<'_>) -> Result<age::Decryptor<MeasuredFile<'_>>, EnvelopeError> {
+    let header = file.header();
+    let decryptor = file.decryptor()?;
+    stanzas::check(header)?;
     Ok(decryptor)
 }
 
@@ -84,11 +80,11 @@ pub(super) fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opene
     if file.len() > MAX_FILE_BYTES {
         return Err(EnvelopeError::FileTooLarge);
     }
-    let header = measure(file)?;
+    let decryptor = decryptor(MeasuredFile::new(file)?)?;
     let finder = HeaderCollector::default();
     let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
     let all = [&finder as &dyn age::Identity, &opener].into_iter();
-    let mut payload = decryptor(file, header)?.decrypt(all).map_err(|error| match error {
+    let mut payload = decryptor.decrypt(all).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
         _ => EnvelopeError::Tampered,
     })?;

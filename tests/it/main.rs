@@ -54,6 +54,7 @@ mod page;
 mod pages;
 mod parity;
 mod passphrase;
+mod pasted;
 mod permissions;
 mod pin;
 mod prompt;

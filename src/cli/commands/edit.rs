@@ -16,6 +16,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::untrusted;
 use crate::cli::hidden;
 use crate::cli::input::too_large;
+use crate::cli::pasted;
 use crate::cli::prompt;
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::scope_flags;
@@ -83,6 +84,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     write(context, &mut vault, known, &new)?;
     let how = if is_shortened { ", without the newline at the end of the file" } else { "" };
     context.ui.say(&format!("updated {id}{how}"));
+    pasted::tell_change(context.ui, &id.name, old.expose(), new.expose());
+    context.tell_if_unreadable(&vault, "it");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::pasted;
 use crate::cli::paths::user_path;
 use crate::cli::progress::Progress;
 use crate::cli::secret_reader::SecretReader;
@@ -89,7 +90,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     if !args.dry_run {
         write(context, &mut vault, &plan)?;
     }
+    let written: Vec<_> = plan.steps.iter().filter(|step| step.action.writes()).map(|step| &step.incoming).collect();
     context.ui.say(&plan.summary(args.dry_run));
+    for incoming in written.iter().filter(|_| !source.is_a_vault()) {
+        pasted::tell(context.ui, &incoming.id.name, incoming.value.expose());
+    }
+    if !written.is_empty() && !args.dry_run {
+        context.tell_if_unreadable(&vault, "the imported secrets");
+    }
     let kept = plan.count(ImportAction::Keep);
     if kept > 0 {
         let message = match kept {

@@ -194,6 +194,19 @@ wrong! {
     PaddingBits,
     /// Takes an author's key with any prefix.
     AnyPrefix,
+    // The author's key file.
+    /// Takes the first of several keys.
+    FirstKeyOfFile,
+    /// Takes a private key in lower case.
+    LowerCaseKeyFile,
+    /// Takes text after a private key.
+    TextAfterKey,
+    /// Refuses comments.
+    NoCommentsInKeyFile,
+    /// Removes white space that is not ASCII.
+    AnyWhiteSpace,
+    /// Removes a byte order mark.
+    KeyFileByteOrderMark,
     // `vault.toml`.
     /// Takes every format.
     AnyFormat,

@@ -57,7 +57,7 @@ pub(super) fn file_secrets(context: &Context<'_>) -> Finding {
         }
         FileSupport::Nowhere { reason, hints } => {
             let error = CommandError::new(Exit::Failed, format!("unavailable: {reason}"));
-            Finding::new(context, WHAT, Err(hints.iter().fold(error, |error, hint| error.hint(*hint))))
+            Finding::new(context, WHAT, Err(hints.into_iter().fold(error, CommandError::hint)))
         }
     }
 }

@@ -42,6 +42,11 @@ impl ImportSource {
         }
     }
 
+    /// Returns true if the secrets come from a vault, where they were looked at before.
+    pub(super) fn is_a_vault(&self) -> bool {
+        matches!(self, Self::Vault(_))
+    }
+
     /// Returns the file that holds the values in plain text.
     pub(super) fn plaintext(&self) -> Option<&Path> {
         match self {
