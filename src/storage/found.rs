@@ -117,7 +117,7 @@ fn check(path: &Path, permissions: Permissions, reach: Reach, behind_link: Reach
     let absolute = std::path::absolute(path).map_err(|error| failed(StorageError::new("find", path, error)))?;
     let root = Path::new("/");
     let stat = look_at(root).map_err(failed)?;
-    let mut walk = Walk {
+    let mut walk = PathWalk {
         owner_of_root: stat.st_uid,
         here: root.to_owned(),
         directory: stat,
@@ -130,7 +130,7 @@ fn check(path: &Path, permissions: Permissions, reach: Reach, behind_link: Reach
 }
 
 /// The way along a path.
-struct Walk {
+struct PathWalk {
     /// Root's number as this process sees it. In a user namespace, as in a run, this may be the number of all unknown users.
     owner_of_root: u32,
     /// The directory that was reached, without links.
@@ -142,7 +142,7 @@ struct Walk {
     rest: VecDeque<OsString>,
 }
 
-impl Walk {
+impl PathWalk {
     fn push(&mut self, path: &Path) {
         for component in path.components().rev() {
             match component {
