@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
@@ -255,6 +256,19 @@ impl Directory {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(StorageError::new("look at", self.join(name), error)),
+        }
+    }
+
+    /// Returns the time at which an entry was last modified; `None` where there is none.
+    ///
+    /// # Errors
+    /// As `fstatat(2)`.
+    pub fn modified(&self, name: &str) -> Result<Option<Timestamp>, StorageError> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            // Times that a clock cannot show become the first one.
+            Ok(stat) => Ok(Some(Timestamp::from_second(stat.st_mtime).unwrap_or_default())),
+            Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(StorageError::new("look at", self.join(name), error)),
         }
     }

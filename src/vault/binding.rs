@@ -191,6 +191,12 @@ fn message(body: &Body, author: &Author, commitment: &Commitment, recipients: Op
     message
 }
 
+/// Returns the secret that a binding says it is; `None` if it is not understood.
+pub(super) fn place(binding: &Binding) -> Option<SecretId> {
+    let body: Body = serde_json::from_slice(&binding.body).ok()?;
+    Some(SecretId { scope: Scope::new(body.project, body.domain), name: body.name })
+}
+
 /// Reads a binding and compares it with the vault and the place it was found in. Who wrote it is `None` if it is of the
 /// version that is not signed.
 ///

@@ -6,6 +6,7 @@
 
 mod authors;
 mod binding;
+mod copies;
 mod error;
 mod git;
 mod inspect;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use authors::Distrusted;
 pub use binding::Metadata;
+pub use copies::{ConflictCopy, Original};
 pub use error::{Needs, SecretFileError, VaultError};
 pub use inspect::{Inspection, InspectionError};
 pub use manifest::{MAX_RECIPIENTS, Named, NamedAuthor, NamedRecipient};

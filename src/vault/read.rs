@@ -10,7 +10,7 @@ use crate::storage::{Directory, DirectoryEntry};
 use zeroize::Zeroizing;
 
 /// Enough of a file for its header and age's nonce.
-const PEEK_BYTES: usize = MAX_HEADER_BYTES + 16;
+pub(super) const PEEK_BYTES: usize = MAX_HEADER_BYTES + 16;
 
 /// The secrets of a list, and the files in their places that are refused.
 #[derive(Debug)]

@@ -217,7 +217,7 @@ fn a_file_over_a_limit_is_refused_with_the_limit() {
     let good = std::fs::read_to_string(&manifest).expect("there");
     for (more, told) in [
         ("x".repeat(256 << 10), "larger than 262144 bytes"),
-        ("[[a.b.c]]\n#".repeat(8_000), "more than 32768 of the characters"),
+        ("[[a.b.c]]\n#".repeat(8_500), "more than 32768 of the characters"),
     ] {
         std::fs::write(&manifest, format!("{good}#{more}\n")).expect("written");
         let ran = sandbox.run(&["get", "secret"]);

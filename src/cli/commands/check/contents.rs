@@ -1,5 +1,6 @@
 //! The contents of a vault that could be opened.
 
+use super::copies;
 use super::finding::Finding;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
@@ -68,6 +69,7 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
                 let hint = format!("look at it, then remove it: rm -r {}", quoted(&path));
                 Finding::new(context, "stray file", Err(refused.hint(hint)))
             }
+            InspectionError::Copy(copy) => copies::finding(context, &copy),
             InspectionError::Leftover { path } => {
                 let hint = format!("remove it: rm {}", quoted(&path));
                 Finding::new(context, "leftover", Err(refused.hint(hint)))
