@@ -57,17 +57,31 @@ fn every_row_is_complete_and_names_tests_that_exist() {
 
 #[test]
 fn every_promise_names_tests_that_exist() {
-    let rows = rows("docs/threat-model.md");
-    let promises: Vec<_> = rows.iter().filter(|row| row[0].starts_with("**I")).collect();
-    for (index, row) in promises.iter().enumerate() {
+    let text = read("docs/threat-model.md");
+    for (suite, test) in named(&text) {
+        assert!(tests_in(&suite).contains(&test), "there is no test {suite}::{test}");
+    }
+    let promises = rows("docs/threat-model.md").into_iter().filter(|row| row[0].starts_with("**I"));
+    for (index, row) in promises.clone().enumerate() {
         let [promise, how, tests, remains] = &row[..] else { panic!("not four cells: {row:?}") };
         assert!(promise.starts_with(&format!("**I{}** ", index + 1)), "{row:?}");
         assert!(!how.is_empty() && !remains.is_empty() && !named(tests).is_empty(), "{row:?}");
-        for (suite, test) in named(tests) {
-            assert!(tests_in(&suite).contains(&test), "there is no test {suite}::{test}");
+    }
+    assert_eq!(promises.count(), 9);
+
+    // Every table that says by which tests something is shown says it in each row.
+    let mut shown = 0;
+    for table in text.split("\n\n").filter(|paragraph| paragraph.starts_with("| ")) {
+        let mut rows = table.lines().map(|row| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
+        let heading = rows.next().expect("a heading");
+        let Some(column) = heading.iter().position(|cell| *cell == "shown by") else { continue };
+        for row in rows.skip(1) {
+            assert_eq!(row.len(), heading.len(), "{row:?}");
+            assert!(!named(row[column]).is_empty(), "no test is named: {row:?}");
+            shown += 1;
         }
     }
-    assert_eq!(promises.len(), 9);
+    assert!(shown > 30, "the tables were not found");
 }
 
 #[test]

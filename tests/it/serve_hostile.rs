@@ -19,6 +19,29 @@ fn said(reply: &Reply) -> String {
 }
 
 #[test]
+fn the_service_listens_on_the_loopback_interface_alone() {
+    let served = Served::new();
+    let process = format!("/proc/{}", served.serving.process().as_raw_pid());
+    let descriptors = std::fs::read_dir(format!("{process}/fd")).expect("listed");
+    let sockets: BTreeSet<String> = descriptors
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    // The kernel's table: the local address is the second field, the state the fourth (0A listens), the socket the tenth.
+    let mut listening = Vec::new();
+    for table in ["tcp", "tcp6", "udp", "udp6"] {
+        let table = std::fs::read_to_string(format!("{process}/net/{table}")).unwrap_or_default();
+        let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let open = rows.filter(|row| sockets.contains(row[9]) && (row[3] == "0A" || row[3] == "07"));
+        listening.extend(open.map(|row| row[1].to_owned()));
+    }
+    // 127.0.0.1 in the byte order of the machine.
+    let address = u32::from_ne_bytes([127, 0, 0, 1]);
+    assert_eq!(listening, [format!("{address:08X}:{:04X}", served.serving.address().port())]);
+    served.unharmed();
+}
+
+#[test]
 fn requests_of_web_pages_are_refused_before_the_body_is_read() {
     let served = Served::new();
     let target = path("CreateSecret");
