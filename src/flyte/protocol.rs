@@ -32,6 +32,17 @@ pub struct Surveyed {
     pub secrets: Vec<Declared>,
 }
 
+/// The project and domain of Flyte's own configuration, or of the user's code.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConfiguredScope {
+    /// The project, as text.
+    pub project: Option<String>,
+    /// The domain, as text.
+    pub domain: Option<String>,
+    /// The kind of each value that is not text, in words (`a list`), by `project` or `domain`.
+    pub unfit: BTreeMap<String, String>,
+}
+
 /// A request of the bootstrap.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
@@ -42,12 +53,7 @@ pub(super) enum Request {
         python: PythonVersion,
     },
     /// The project and domain of Flyte's own configuration.
-    Scope {
-        /// The project it names.
-        project: Option<String>,
-        /// The domain it names.
-        domain: Option<String>,
-    },
+    Scope(ConfiguredScope),
     /// Secrets, because an environment was declared (no task) or a task is about to execute.
     Secrets {
         /// The full name of the task.
@@ -171,4 +177,5 @@ pub(super) enum Reply<'a> {
     Done {},
     Secrets(&'a Provided),
     Refused { error: &'a str },
+    Invalid { invalid: &'a str },
 }

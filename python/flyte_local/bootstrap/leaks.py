@@ -264,6 +264,15 @@ class Search:
         return "".join(steps if len(steps) <= 20 else [*steps[:10], "…", *steps[-10:]])
 
 
+def is_unicode(path: str) -> bool:
+    """Returns whether a path can be sent to the broker."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class LeakGuard:
     """Warns of a task that returns one of its secrets, or fails it, as the setting says."""
 
@@ -322,4 +331,7 @@ class LeakGuard:
         if context:
             places += [context.run_base_dir, context.raw_data_path.path]
         local = [os.path.abspath(place) for place in places if "://" not in str(place)]
-        self._broker.ask({"op": "keeps", "directories": local})
+        for place in local:
+            if not is_unicode(place):
+                self._report(f"the files in {place!r} are not searched for secrets: the path is not UTF-8", place)
+        self._broker.ask({"op": "keeps", "directories": list(filter(is_unicode, local))})

@@ -34,9 +34,12 @@ class Hello(TypedDict):
 
 
 class Scope(TypedDict):
+    """What Flyte's configuration names. `unfit` has the kind of each value that cannot be text, in words: `a list`."""
+
     op: Literal["scope"]
     project: str | None
     domain: str | None
+    unfit: dict[str, str]
 
 
 class Secrets(TypedDict):
@@ -140,7 +143,14 @@ class Refused(TypedDict):
     error: str
 
 
-Reply = Start | Done | Provided | Refused
+@final
+class Invalid(TypedDict):
+    """The request was not understood, for a reason in words."""
+
+    invalid: str
+
+
+Reply = Start | Done | Provided | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests
