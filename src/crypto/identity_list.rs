@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{ForeignKey, Identity, IdentityError};
+use super::{ForeignKey, Identity, IdentityError, MAX_IDENTITIES};
 
 /// The identities in a file.
 pub(super) struct IdentityList {
@@ -44,6 +44,9 @@ pub(super) fn parse(
         let (line, number) = (line.trim(), index + 1);
         if line.is_empty() || line.starts_with('#') {
             continue;
+        }
+        if list.identities.len() + list.passed_over.len() == MAX_IDENTITIES {
+            return Err(IdentityError::TooMany);
         }
         let parsed = if line.starts_with("-----BEGIN ") || line.starts_with("---- BEGIN ") {
             // It may be a private key, so its copy is allocated once.

@@ -76,7 +76,7 @@ mod tests {
             let body = STANDARD_NO_PAD.encode(vec![0; bytes]);
             let lines: Vec<_> =
                 body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
-            lines.join("\n") + if body.len() % 64 == 0 { "\n\n" } else { "\n" }
+            lines.join("\n") + if body.len().is_multiple_of(64) { "\n\n" } else { "\n" }
         };
         for good in [
             format!("-> X25519 {share}\n{wrapped}\n"),

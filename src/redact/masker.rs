@@ -43,6 +43,9 @@ impl Masker {
         };
         let passes = if self.held.is_empty() { scanner.passes(input) } else { 0 };
         output.extend_from_slice(&input[..passes]);
+        if let Some(last) = input[..passes].last() {
+            self.found.before = *last;
+        }
         let from = self.held.len();
         append(&mut self.held, &input[passes..]);
         let certain = self.scan(from);
@@ -109,6 +112,9 @@ impl Masker {
 
     /// Drops the bytes before `start`, which cannot be part of a value any more.
     fn forget(&mut self, start: usize) {
+        if let Some(last) = self.held[..start].last() {
+            self.found.before = *last;
+        }
         self.held.drain(..start);
         self.shown -= start;
         self.found.forget(start);

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::forms::{json_strings, quoted};
+use super::forms::forms;
+use super::json::{JsonStrings, json_strings};
 use super::sequences::{ESC, without_sequences};
 use super::{MAX_OTHER_FORMS, MIN_BYTES};
 
@@ -21,32 +22,35 @@ const MIN_BROKEN: usize = 24;
 /// crowd out a token. Each takes about a kilobyte of memory and five microseconds.
 const MAX_WINDOWS: usize = 1 << 15;
 
-/// Lengths of the lines into which programs break base64: MIME and `base64(1)`, and PEM.
-const BASE64_LINES: [usize; 2] = [76, 64];
+/// The most bytes of forms other than base64 and usual quotes, for shorter values first. Each takes about 40 bytes of memory.
+const MAX_ENCODED_BYTES: usize = 1 << 20;
 
 /// Strings to look for, each once. Wiped when dropped.
 #[derive(Default)]
 pub(super) struct Patterns(BTreeSet<Vec<u8>>);
 
 impl Patterns {
-    /// Makes the patterns for a program's output: each value as it is, as a terminal changes it and as JSON and Python quote it,
-    /// its longer lines and their parts, and its base64; and the same for each string in a JSON value.
+    /// Makes the patterns for a program's output: each value as it is, as a terminal changes it, its longer lines and their
+    /// parts, its forms, and its base64 in parts; and the same for each secret string in a JSON value.
     pub(super) fn printed<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut patterns = Self::default();
-        let mut values: Vec<_> = values.map(|value| (value, strings_in(value))).collect();
+        let mut values: Vec<_> = values.map(|value| (value, json_strings(value))).collect();
         values.sort_by_key(|(value, _)| value.len());
-        let mut left = MAX_WINDOWS;
+        let (mut left, mut room) = (MAX_WINDOWS, MAX_ENCODED_BYTES);
         for (value, strings) in &values {
-            patterns.add_shown(value);
-            strings.iter().for_each(|text| patterns.add_shown(text.as_bytes()));
+            patterns.add_shown(value, strings, &mut room);
+            for text in &strings.secret {
+                patterns.add_shown(text.as_bytes(), &JsonStrings::default(), &mut room);
+            }
             if strings.is_empty() {
                 patterns.add_parts(value, &mut left);
             }
             // JSON's own punctuation and names occur in other output too.
-            strings.iter().for_each(|text| patterns.add_parts(text.as_bytes(), &mut left));
+            strings.secret.iter().for_each(|text| patterns.add_parts(text.as_bytes(), &mut left));
         }
         for (value, strings) in &values {
-            let all = [*value].into_iter().chain(strings.iter().map(|text| text.as_bytes())).map(without_newline);
+            let all =
+                [*value].into_iter().chain(strings.secret.iter().map(|text| text.as_bytes())).map(without_newline);
             for text in all.filter(|text| text.len() <= MAX_OTHER_FORMS) {
                 let encoded = Zeroizing::new(STANDARD_NO_PAD.encode(text));
                 patterns.add_windows(encoded.as_bytes(), &mut left);
@@ -55,7 +59,7 @@ impl Patterns {
         patterns
     }
 
-    fn add_shown(&mut self, value: &[u8]) {
+    fn add_shown(&mut self, value: &[u8], strings: &JsonStrings, room: &mut usize) {
         let text = without_newline(value);
         if is_blank(text) {
             return;
@@ -63,32 +67,41 @@ impl Patterns {
         self.add(text.to_vec());
         if text.contains(&ESC) {
             let bare = Zeroizing::new(without_sequences(text));
-            self.add_shown(&bare);
+            self.add_shown(&bare, strings, room);
         }
         // A terminal puts a carriage return before every line feed; other programs only before those that have none.
         self.add(with_carriage_returns(text, LineFeeds::Bare));
         self.add(with_carriage_returns(text, LineFeeds::All));
-        for line in lines(text).filter(|line| line.len() >= MIN_BYTES && !is_blank(line)) {
+        for line in lines(text).filter(|line| line.len() >= MIN_BYTES && !is_blank(line) && !is_public(line, strings)) {
             self.add(line.to_vec());
         }
-        self.add_other_forms(value);
+        self.add_forms(value, room);
     }
 
-    /// Adds the patterns of a value for files: the value as it is, quoted and as base64, if it is too long to occur by chance; and
-    /// the same for each string in a JSON value.
-    pub(super) fn add_kept(&mut self, value: &[u8]) {
-        let strings = strings_in(value);
-        for value in [value].into_iter().chain(strings.iter().map(|text| text.as_bytes())) {
-            let text = without_newline(value);
-            if text.len() >= MIN_BYTES && !is_blank(text) {
-                self.add(text.to_vec());
-                if text.contains(&ESC) {
-                    let bare = Zeroizing::new(without_sequences(text));
-                    self.add_kept(&bare);
-                }
-                self.add_other_forms(value);
+    /// Makes the patterns of a value for files: the value as it is and its forms, if it is too long to occur by chance; and the
+    /// same for each secret string in a JSON value.
+    pub(super) fn kept<'a>(values: impl Iterator<Item = &'a [u8]>) -> Self {
+        let (mut patterns, mut room) = (Self::default(), MAX_ENCODED_BYTES);
+        for value in values {
+            patterns.add_kept(value, &mut room);
+            for text in json_strings(value).secret {
+                patterns.add_kept(text.as_bytes(), &mut room);
             }
         }
+        patterns
+    }
+
+    fn add_kept(&mut self, value: &[u8], room: &mut usize) {
+        let text = without_newline(value);
+        if text.len() < MIN_BYTES || is_blank(text) {
+            return;
+        }
+        self.add(text.to_vec());
+        if text.contains(&ESC) {
+            let bare = Zeroizing::new(without_sequences(text));
+            self.add_kept(&bare, room);
+        }
+        self.add_forms(value, room);
     }
 
     fn add_parts(&mut self, value: &[u8], left: &mut usize) {
@@ -108,33 +121,14 @@ impl Patterns {
         }
     }
 
-    fn add_other_forms(&mut self, value: &[u8]) {
-        let text = without_newline(value);
-        if text.len() > MAX_OTHER_FORMS {
-            return;
-        }
-        quoted(text).into_iter().for_each(|form| self.add(form));
-        // Without its padding, a short value's base64 occurs in other output by chance.
-        let engines: &[_] = if text.len() < MIN_BYTES {
-            &[&STANDARD, &URL_SAFE]
-        } else {
-            &[&STANDARD, &STANDARD_NO_PAD, &URL_SAFE, &URL_SAFE_NO_PAD]
-        };
-        for whole in [value, text] {
-            for engine in engines {
-                let mut encoded = engine.encode(whole).into_bytes();
-                for length in BASE64_LINES {
-                    let lines = encoded.chunks(length).filter(|line| line.len() >= MIN_BYTES);
-                    lines.for_each(|line| self.add(line.to_vec()));
-                }
-                self.add(encoded.clone());
-                encoded.zeroize();
-            }
-        }
-        if text.len() >= MIN_BYTES {
-            for before in 0..3 {
-                base64_inside(&STANDARD_NO_PAD, text, before).into_iter().for_each(|pattern| self.add(pattern));
-                base64_inside(&URL_SAFE_NO_PAD, text, before).into_iter().for_each(|pattern| self.add(pattern));
+    /// Adds the forms of a value, some only as long as there is room.
+    fn add_forms(&mut self, value: &[u8], room: &mut usize) {
+        let forms = forms(value, without_newline(value));
+        forms.common.iter().for_each(|form| self.add(form.to_vec()));
+        for form in &forms.encoded {
+            if let Some(rest) = room.checked_sub(form.len()) {
+                *room = rest;
+                self.add(form.to_vec());
             }
         }
     }
@@ -161,7 +155,7 @@ impl Drop for Patterns {
 }
 
 /// Strips the line feed at the end of a file: it does not belong to the secret, and programs strip or print it at will.
-fn without_newline(value: &[u8]) -> &[u8] {
+pub(super) fn without_newline(value: &[u8]) -> &[u8] {
     let end = value.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
     &value[..end.map_or(0, |last| last + 1)]
 }
@@ -170,8 +164,10 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-fn strings_in(value: &[u8]) -> Vec<Zeroizing<String>> {
-    if value.len() <= MAX_OTHER_FORMS { json_strings(value) } else { Vec::new() }
+/// Returns true for a line of a JSON value with public strings and without secret ones.
+fn is_public(line: &[u8], strings: &JsonStrings) -> bool {
+    let holds = |text: &Zeroizing<String>| line.windows(text.len()).any(|part| part == text.as_bytes());
+    strings.public.iter().any(holds) && !strings.secret.iter().any(holds)
 }
 
 /// Strips a scheme such as `postgresql://` from an address, because other addresses begin with it too.
@@ -207,23 +203,10 @@ fn with_carriage_returns(text: &[u8], before: LineFeeds) -> Vec<u8> {
     changed
 }
 
-/// The base64 of `text` where it stands `before` bytes (modulo 3) into a longer text, as after `user:` in an
-/// `Authorization` header: without the characters that depend on its neighbours too, and as it is where none follows.
-fn base64_inside(engine: &impl Engine, text: &[u8], before: usize) -> [Vec<u8>; 2] {
-    let mut shifted = Vec::with_capacity(before + text.len());
-    shifted.resize(before, 0);
-    shifted.extend_from_slice(text);
-    let mut encoded = engine.encode(&shifted).into_bytes();
-    // A character holds 6 bits, a byte 8.
-    let (first, end) = ((before * 8).div_ceil(6), shifted.len() * 8 / 6);
-    let inside = [encoded[first..end].to_vec(), encoded[first..].to_vec()];
-    shifted.zeroize();
-    encoded.zeroize();
-    inside
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+
     use super::*;
 
     fn printed(value: &[u8]) -> Vec<String> {
@@ -282,10 +265,8 @@ mod tests {
 
     #[test]
     fn a_short_value_is_not_looked_for_in_a_file() {
-        let mut patterns = Patterns::default();
-        patterns.add_kept(b"7 bytes\n");
-        assert_eq!(patterns.iter().count(), 0);
-        patterns.add_kept(b"8 bytes.\n");
+        assert_eq!(Patterns::kept([&b"7 bytes\n"[..]].into_iter()).iter().count(), 0);
+        let patterns = Patterns::kept([&b"8 bytes.\n"[..]].into_iter());
         assert!(patterns.iter().any(|pattern| pattern == b"8 bytes."));
     }
 }

@@ -13,13 +13,15 @@ use super::sequences::{ESC, Role, SequenceReader};
 /// The most bytes of sequences that the possible start of a value holds back.
 const MAX_SKIPPED: usize = 1 << 20;
 
-/// What was found in the held bytes.
+/// The values in the held bytes, and the sequences between their bytes.
 #[derive(Default)]
 pub(super) struct Findings {
     /// Ranges to mask, in order, apart or touching.
     pub(super) ranges: Vec<(usize, usize)>,
     /// Sequences that interrupt the possible start of a value, in order.
     pub(super) sequences: Vec<FoundSequence>,
+    /// The byte before the held ones.
+    pub(super) before: u8,
 }
 
 /// An escape sequence.
@@ -31,12 +33,19 @@ pub(super) struct FoundSequence {
 }
 
 impl Findings {
-    /// Adds a range that ends last.
-    fn add(&mut self, mut start: usize, end: usize) {
+    /// Adds a range that ends last. Returns its start.
+    fn add(&mut self, held: &[u8], mut start: usize, end: usize) -> usize {
+        // A backslash that ends a sequence looks like the first byte of a quoted value. Without it, the sequence would go on.
+        let before = start.checked_sub(1).map_or(self.before, |before| held[before]);
+        if before == ESC && held[start] == b'\\' && end - start > 1 {
+            start += 1;
+        }
+        let own = start;
         while let Some((earlier, _)) = self.ranges.pop_if(|(_, its_end)| *its_end > start) {
             start = start.min(earlier);
         }
         self.ranges.push((start, end));
+        own
     }
 
     pub(super) fn clear(&mut self) {
@@ -93,7 +102,7 @@ impl Scanner {
             }
             *state = automaton.next(*state, byte);
             if let Some(search) = skipping {
-                let goes_on = search.take(automaton, byte, end, shown, found);
+                let goes_on = search.take(automaton, held, end, shown, found);
                 if !goes_on || search.knows_no_more(automaton, *state, end) {
                     *skipping = None;
                 }
@@ -102,8 +111,7 @@ impl Scanner {
             // In a repeated search, some of the bytes have been shown.
             if ends > 0 && end > shown {
                 // It includes the shorter patterns that end here.
-                let start = end - ends;
-                found.add(start, end);
+                let start = found.add(held, end - ends, end);
                 let secret = found.sequences.iter_mut().rev().take_while(|sequence| sequence.end > start);
                 secret.for_each(|sequence| sequence.is_secret = true);
             }
@@ -142,14 +150,15 @@ impl Skipping {
         Self { state, reader: SequenceReader::default(), gaps: Vec::new(), skipped: 0 }
     }
 
-    /// Takes a byte, which ends at this position. Returns false if the possible start of a value turned out to be none.
-    fn take(&mut self, automaton: &Automaton, byte: u8, end: usize, shown: usize, found: &mut Findings) -> bool {
+    /// Takes the byte that ends at this position. Returns false once no value can begin before it.
+    fn take(&mut self, automaton: &Automaton, held: &[u8], end: usize, shown: usize, found: &mut Findings) -> bool {
+        let byte = held[end - 1];
         match self.reader.role(byte) {
             Role::Text => {
                 self.state = automaton.next(self.state, byte);
                 let facts = automaton.facts(self.state);
                 if facts.ends > 0 && end > shown {
-                    found.add(self.position(end - self.skipped - facts.ends as usize), end);
+                    found.add(held, self.position(end - self.skipped - facts.ends as usize), end);
                 }
                 return facts.may_go_on > 0;
             }

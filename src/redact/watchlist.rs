@@ -64,9 +64,7 @@ impl Watchlist {
     pub(super) fn kept(&self) -> BTreeMap<String, Patterns> {
         let mut kept = BTreeMap::new();
         for (name, values) in &self.lock().values {
-            let mut patterns = Patterns::default();
-            values.iter().for_each(|value| patterns.add_kept(value));
-            kept.insert(name.clone(), patterns);
+            kept.insert(name.clone(), Patterns::kept(values.iter().map(|value| value.as_slice())));
         }
         kept
     }

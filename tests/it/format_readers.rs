@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::reader::{Key, Reader, Verdict, Wrong};
+use crate::format_list::{ManifestVector, SecretVector, Vectors, bytes, hexadecimal, vectors};
+use crate::format_reader::{Key, Reader, Verdict, Wrong};
 use crate::support::tally;
-use crate::support::vectors::{ManifestVector, SecretVector, Vectors, bytes, hexadecimal, vectors};
 
 /// The files that the vectors need, each read once.
 struct Files {
@@ -88,7 +88,12 @@ fn differences<'a>(
     let secrets = vectors.secret.iter().zip(&files.secrets).filter_map(move |(vector, file)| {
         difference(reader, vector, files, file).map(|what| (vector.file.as_str(), what))
     });
-    manifests.chain(secrets)
+    let author_keys = vectors.author_key.iter().filter_map(move |vector| {
+        let text = String::from_utf8(bytes(&vector.file)).expect("UTF-8");
+        let is_parsed = reader.author_key(&text).is_some();
+        (is_parsed != (vector.parse == "ok")).then_some((vector.file.as_str(), "parse"))
+    });
+    author_keys.chain(manifests).chain(secrets)
 }
 
 #[test]
@@ -113,7 +118,7 @@ fn each_wrong_reader_differs_from_at_least_one_vector() {
         "vault format: {} of {} wrong readers are caught by {} vectors",
         Wrong::ALL.len() - uncaught.len(),
         Wrong::ALL.len(),
-        vectors.secret.len() + vectors.manifest.len()
+        vectors.secret.len() + vectors.manifest.len() + vectors.author_key.len()
     ));
     assert!(uncaught.is_empty(), "no vector notices {uncaught:?}");
 }

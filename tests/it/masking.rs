@@ -8,7 +8,7 @@
     reason = "a test may read its own variables, and say what it did"
 )]
 
-use flyte_local::redact::{Masker, Watchlist};
+use flyte_local::redact::{Masker, Watchlist, forms_of};
 
 use crate::support::{Ran, Random, SDKS, Sandbox, python};
 
@@ -111,6 +111,8 @@ fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
             }
         }
     }
+    // Other encodings. `masking_forms` compares them with what programs write.
+    patterns.extend(forms_of(value).iter().map(|form| form.to_vec()));
     patterns
 }
 

@@ -1,6 +1,6 @@
 //! Code that the integration tests share: a temporary home with the real binary, and checks for the tools that tests need.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, missing_docs, reason = "each test binary uses a part of it")]
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 #![allow(clippy::print_stdout, reason = "a seed is for the tester")]
 
@@ -11,11 +11,9 @@ pub mod identities;
 pub mod image;
 pub mod pages;
 pub mod permissions;
-pub mod reader;
 pub mod regressions;
 pub mod served;
 pub mod terminal;
-pub mod vectors;
 
 pub use regressions::regressions;
 

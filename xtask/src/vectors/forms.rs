@@ -25,6 +25,7 @@ pub(super) fn make_missing(maker: &Maker) {
     proofs(maker);
     team(maker);
     manifests(maker);
+    author_keys(maker);
 }
 
 fn signed(name: &str, content: impl FnOnce() -> Vec<u8>) {
@@ -349,6 +350,26 @@ fn team(maker: &Maker) {
         all("digest-unsorted", Some(unsorted_digest(&reversed)))
     });
     make("team-files/for-the-owner-alone.age", || maker.with(&Draft::new(maker, "for-the-owner-alone"), &none));
+}
+
+/// Writes files of an author's private key.
+fn author_keys(maker: &Maker) {
+    let prefix = bech32::Hrp::parse("flyte-author-key-").expect("a prefix");
+    let text = |bytes: &[u8]| bech32::encode::<bech32::Bech32>(prefix, bytes).expect("short enough").to_uppercase();
+    let seed = maker.author.to_bytes();
+    let key = text(&seed);
+    let file = |name: &str, content: String| make(&format!("author-keys/{name}.key"), || content.into());
+    file("bare", key.clone());
+    file("with-comments", format!("# A TEST key.\r\n\n  \t{key} \t\r\n# {key}\n"));
+    file("lower-case", key.to_lowercase() + "\n");
+    file("padding-bits", padded("flyte-author-key-", &seed).to_uppercase() + "\n");
+    file("two-keys", format!("{key}\n{key}\n"));
+    file("no-key", "# no key\n\n".to_owned());
+    file("public-key", public(maker.author.verifying_key().as_bytes()) + "\n");
+    file("short", text(&seed[1..]) + "\n");
+    file("text-after", format!("{key} # a comment\n"));
+    file("byte-order-mark", format!("\u{feff}{key}\n"));
+    file("no-break-space", format!("\u{a0}{key}\n"));
 }
 
 /// Writes `vault.toml` files in other forms.

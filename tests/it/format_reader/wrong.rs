@@ -4,11 +4,11 @@ macro_rules! wrong {
     ($($(#[$doc:meta])* $name:ident,)+) => {
         /// One thing that a wrong reader does otherwise than the format says.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Wrong { $($(#[$doc])* $name,)+ }
+        pub(crate) enum Wrong { $($(#[$doc])* $name,)+ }
 
         impl Wrong {
             /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)+];
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)+];
         }
     };
 }
@@ -194,6 +194,19 @@ wrong! {
     PaddingBits,
     /// Takes an author's key with any prefix.
     AnyPrefix,
+    // The author's key file.
+    /// Takes the first of several keys.
+    FirstKeyOfFile,
+    /// Takes a private key in lower case.
+    LowerCaseKeyFile,
+    /// Takes text after a private key.
+    TextAfterKey,
+    /// Refuses comments.
+    NoCommentsInKeyFile,
+    /// Removes white space that is not ASCII.
+    AnyWhiteSpace,
+    /// Removes a byte order mark.
+    KeyFileByteOrderMark,
     // `vault.toml`.
     /// Takes every format.
     AnyFormat,
@@ -246,8 +259,8 @@ wrong! {
     // Updates and staleness.
     /// Updates a file whose signature it did not verify.
     UpdatesForgedFiles,
-    /// Requires that an update can verify the commitment.
-    UpdateNeedsValue,
+    /// Updates a file that is not signed.
+    UpdatesUnsignedFiles,
     /// Finds each file up to date.
     NeverStale,
     /// Takes a file without a digest as up to date.

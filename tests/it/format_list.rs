@@ -7,44 +7,53 @@ use serde::Deserialize;
 /// The list of vectors.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Vectors {
-    pub secret: Vec<SecretVector>,
-    pub manifest: Vec<ManifestVector>,
+pub(crate) struct Vectors {
+    pub(crate) secret: Vec<SecretVector>,
+    pub(crate) manifest: Vec<ManifestVector>,
+    pub(crate) author_key: Vec<AuthorKeyVector>,
 }
 
 /// A secret file and its expected outcomes. The fixtures' README explains the members.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SecretVector {
+pub(crate) struct SecretVector {
     #[serde(default = "unsigned")]
-    pub vault: String,
-    pub file: String,
-    pub size: Option<usize>,
-    pub place: String,
+    pub(crate) vault: String,
+    pub(crate) file: String,
+    pub(crate) size: Option<usize>,
+    pub(crate) place: String,
     #[serde(default = "owner")]
-    pub identity: String,
-    pub list: String,
-    pub read: String,
-    pub update: Option<String>,
-    pub value: Option<String>,
+    pub(crate) identity: String,
+    pub(crate) list: String,
+    pub(crate) read: String,
+    pub(crate) update: Option<String>,
+    pub(crate) value: Option<String>,
     #[serde(rename = "type", default = "regular")]
-    pub secret_type: String,
+    pub(crate) secret_type: String,
     #[serde(default = "created")]
-    pub created: String,
+    pub(crate) created: String,
     #[serde(default = "updated")]
-    pub updated: String,
-    pub stale: Option<bool>,
+    pub(crate) updated: String,
+    pub(crate) stale: Option<bool>,
 }
 
 /// A `vault.toml` and its expected outcomes.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ManifestVector {
+pub(crate) struct ManifestVector {
     #[serde(default = "unsigned")]
-    pub vault: String,
-    pub file: String,
-    pub open: String,
-    pub read: Option<String>,
+    pub(crate) vault: String,
+    pub(crate) file: String,
+    pub(crate) open: String,
+    pub(crate) read: Option<String>,
+}
+
+/// A file of an author's private key, and whether it is one. Each good one has the key of `author.key`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthorKeyVector {
+    pub(crate) file: String,
+    pub(crate) parse: String,
 }
 
 fn unsigned() -> String {
@@ -69,14 +78,14 @@ fn updated() -> String {
 
 impl SecretVector {
     /// Returns the bytes of the file, filled up with zeros to its size.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut bytes = bytes(&self.file);
         bytes.resize(self.size.unwrap_or(bytes.len()), 0);
         bytes
     }
 
     /// Returns the expected outcome of an update: that of a list, and then of the binding's signature.
-    pub fn expected_update(&self) -> &str {
+    pub(crate) fn expected_update(&self) -> &str {
         let of_signature = ["unsigned", "forged", "unknown-author"].contains(&self.read.as_str());
         match &self.update {
             Some(update) => update,
@@ -86,26 +95,26 @@ impl SecretVector {
     }
 
     /// Returns the expected value, in hexadecimal. A vector that names none needs two chunks.
-    pub fn expected_value(&self) -> String {
+    pub(crate) fn expected_value(&self) -> String {
         self.value.clone().unwrap_or_else(|| hexadecimal(&vec![b'x'; (64 << 10) + 1]))
     }
 }
 
-pub fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the directory of the vectors.
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/vault-format")
 }
 
 /// Returns the content of one of its files.
-pub fn bytes(file: &str) -> Vec<u8> {
+pub(crate) fn bytes(file: &str) -> Vec<u8> {
     std::fs::read(fixtures().join(file)).expect("a file of the fixtures")
 }
 
-pub fn vectors() -> Vectors {
+pub(crate) fn vectors() -> Vectors {
     let text = std::fs::read_to_string(fixtures().join("vectors.toml")).expect("the list of vectors");
     toml::from_str(&text).expect("as this test reads it")
 }

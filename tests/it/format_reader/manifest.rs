@@ -2,19 +2,20 @@
 
 use sha2::{Digest, Sha256};
 
+use super::limits::limit;
 use super::toml_1_0::is_1_1;
 use super::{Reader, Wrong};
 
 /// The content of a `vault.toml`.
-pub struct Vault {
+pub(crate) struct Vault {
     pub(super) id: String,
     recipients: Vec<(String, String)>,
     pub(super) authors: Vec<[u8; 32]>,
 }
 
 impl Reader {
-    pub fn vault(&self, bytes: &[u8]) -> Option<Vault> {
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= 1_048_576)?;
+    pub(crate) fn vault(&self, bytes: &[u8]) -> Option<Vault> {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= limit("bytes of `vault.toml`"))?;
         if text.starts_with('\u{feff}') && !self.is(Wrong::ManifestByteOrderMark) {
             return None;
         }
@@ -33,12 +34,12 @@ impl Reader {
         if !is_id && !self.is(Wrong::AnyId) {
             return None;
         }
-        let most = if self.is(Wrong::AnyNumberOfRecipients) { usize::MAX } else { 62 };
+        let most = if self.is(Wrong::AnyNumberOfRecipients) { usize::MAX } else { limit("recipients in `vault.toml`") };
         let recipients = self.keys(table.get("recipients")?, most, |text| self.recipient(text))?;
         let most = match self.wrong {
             Some(Wrong::AnyNumberOfAuthors) => usize::MAX,
-            Some(Wrong::FewerAuthors) => 255,
-            _ => 256,
+            Some(Wrong::FewerAuthors) => limit("authors in `vault.toml`") - 1,
+            _ => limit("authors in `vault.toml`"),
         };
         let authors = match (format, table.get("authors")) {
             (1, Some(_)) if !self.is(Wrong::AuthorsInFormat1) => return None,
@@ -71,7 +72,7 @@ impl Reader {
             self.has_only(entry, &["name", "key"])?;
             let name = entry.get("name")?.as_str()?;
             let length = if self.is(Wrong::NameInBytes) { name.len() } else { name.chars().count() };
-            let is_length = length <= 64 || self.is(Wrong::AnyNameLength);
+            let is_length = length <= limit("characters of the name of either") || self.is(Wrong::AnyNameLength);
             if !is_length || (name.is_empty() && self.is(Wrong::NameNotEmpty)) {
                 return None;
             }

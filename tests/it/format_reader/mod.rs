@@ -4,13 +4,14 @@
 mod binding;
 mod header;
 mod keys;
+mod limits;
 mod manifest;
 mod proof;
 mod times;
 mod toml_1_0;
 mod wrong;
 
-pub use wrong::Wrong;
+pub(crate) use wrong::Wrong;
 
 use std::cell::{Cell, RefCell};
 use std::io::Read;
@@ -18,19 +19,18 @@ use std::io::Read;
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 
-pub use manifest::Vault;
+use limits::limit;
 
-const MAX_FILE: usize = 1_183_744;
-const MAX_VALUE: usize = 1_048_576;
+pub(crate) use manifest::Vault;
 
 /// A reader, right or wrong.
-pub struct Reader {
-    pub wrong: Option<Wrong>,
+pub(crate) struct Reader {
+    pub(crate) wrong: Option<Wrong>,
 }
 
 /// The result of reading a value.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Value(Vec<u8>),
     Refused,
     CannotDecrypt,
@@ -38,21 +38,21 @@ pub enum Verdict {
 
 /// The line of a list: a secret's type, and when it was created and updated.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Shown {
-    pub secret_type: String,
-    pub created: times::Time,
-    pub updated: times::Time,
+pub(crate) struct Shown {
+    pub(crate) secret_type: String,
+    pub(crate) created: times::Time,
+    pub(crate) updated: times::Time,
 }
 
 /// An identity, and whether it is one of OpenSSH's.
-pub struct Key {
+pub(crate) struct Key {
     identity: Box<dyn age::Identity>,
     is_ssh: bool,
 }
 
 impl Key {
     /// Parses an identity file.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         match text.lines().find(|line| line.starts_with("AGE-SECRET-KEY-1")) {
             Some(line) => {
                 Self { identity: Box::new(line.parse::<age::x25519::Identity>().expect("a key")), is_ssh: false }
@@ -76,8 +76,8 @@ impl Reader {
         self.binding(&stanzas, vault, place)
     }
 
-    pub fn list(&self, vault: &Vault, place: &str, file: &[u8]) -> Option<Shown> {
-        if file.len() > MAX_FILE && !self.is(Wrong::AnyFileSize) && !self.is(Wrong::ListsAnyFileSize) {
+    pub(crate) fn list(&self, vault: &Vault, place: &str, file: &[u8]) -> Option<Shown> {
+        if file.len() > limit("bytes of a file") && !self.is(Wrong::AnyFileSize) && !self.is(Wrong::ListsAnyFileSize) {
             return None;
         }
         let binding = self.peek(vault, place, file)?;
@@ -86,16 +86,17 @@ impl Reader {
     }
 
     /// Returns `true` if a writer may replace the file.
-    pub fn may_update(&self, vault: &Vault, place: &str, file: &[u8]) -> bool {
-        let is_small = file.len() <= MAX_FILE || self.is(Wrong::AnyFileSize);
+    pub(crate) fn may_update(&self, vault: &Vault, place: &str, file: &[u8]) -> bool {
+        let is_small = file.len() <= limit("bytes of a file") || self.is(Wrong::AnyFileSize);
         let binding = self.peek(vault, place, file).filter(|_| is_small);
-        let checked = !self.is(Wrong::UpdateNeedsValue) || file.len() % 2 == 0;
-        binding
-            .is_some_and(|binding| checked && (self.is(Wrong::UpdatesForgedFiles) || self.is_signed(vault, &binding)))
+        binding.is_some_and(|binding| {
+            let is_unsigned = binding.proof.is_none() && self.is(Wrong::UpdatesUnsignedFiles);
+            is_unsigned || self.is(Wrong::UpdatesForgedFiles) || self.is_signed(vault, &binding)
+        })
     }
 
     /// Returns `true` if the file must be re-encrypted.
-    pub fn is_stale(&self, vault: &Vault, place: &str, file: &[u8]) -> bool {
+    pub(crate) fn is_stale(&self, vault: &Vault, place: &str, file: &[u8]) -> bool {
         let digest = self.digest(vault);
         let said = self.peek(vault, place, file).and_then(|binding| binding.recipients);
         match said {
@@ -105,18 +106,18 @@ impl Reader {
         }
     }
 
-    pub fn read(&self, vault: &Vault, place: &str, file: &[u8], key: &Key) -> Verdict {
+    pub(crate) fn read(&self, vault: &Vault, place: &str, file: &[u8], key: &Key) -> Verdict {
         self.steps(vault, place, file, key).unwrap_or_else(|verdict| verdict)
     }
 
     fn steps(&self, vault: &Vault, place: &str, file: &[u8], key: &Key) -> Result<Verdict, Verdict> {
-        if file.len() > MAX_FILE && !self.is(Wrong::AnyFileSize) {
+        if file.len() > limit("bytes of a file") && !self.is(Wrong::AnyFileSize) {
             return Err(Verdict::Refused);
         }
         let (stanzas, _) = self.header(file).ok_or(Verdict::Refused)?;
         let (file_key, value) = self.open(file, key, stanzas.len())?;
         let binding = self.binding(&stanzas, vault, place).ok_or(Verdict::Refused)?;
-        let is_sound = value.len() <= MAX_VALUE
+        let is_sound = value.len() <= limit("bytes of a value")
             && self.is_signed(vault, &binding)
             && self.is_committed(&binding, file_key.expose_secret(), &value)
             && (!self.is(Wrong::RefusesStale) || !self.is_stale(vault, place, file));

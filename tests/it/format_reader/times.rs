@@ -2,10 +2,10 @@
 
 use super::{Reader, Wrong};
 
-pub type Time = ([u32; 6], u32);
+pub(crate) type Time = ([u32; 6], u32);
 
 impl Reader {
-    pub fn time(&self, text: &str) -> Option<Time> {
+    pub(crate) fn time(&self, text: &str) -> Option<Time> {
         let text = if self.is(Wrong::AnyLetters) { text.to_uppercase().replace(' ', "T") } else { text.to_owned() };
         let text = match text.strip_suffix("+00:00") {
             Some(text) if self.is(Wrong::Offsets) => format!("{text}Z"),

@@ -4,6 +4,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD};
 
+use super::limits::limit;
 use super::{Reader, Wrong};
 
 const UNSIGNED: &str = "flyte-local/secret-v1";
@@ -26,7 +27,7 @@ impl Reader {
     pub(super) fn header(&self, file: &[u8]) -> Option<(Vec<Parsed>, usize)> {
         let line = file.split_inclusive(|&byte| byte == b'\n').next()?;
         let is_version = line == b"age-encryption.org/v1\n";
-        if !is_version && !(self.is(Wrong::AnyAgeVersion) && line.starts_with(b"age-encryption.org/v")) {
+        if !(is_version || self.is(Wrong::AnyAgeVersion) && line.starts_with(b"age-encryption.org/v")) {
             return None;
         }
         let (mut end, mut lines, mut texts) = (line.len(), 1, Vec::<Vec<&str>>::new());
@@ -44,9 +45,9 @@ impl Reader {
             }
         };
         let count = texts.len() - usize::from(self.is(Wrong::CountsRecipientsAlone)).min(texts.len());
-        let is_small = (count <= 64 || self.is(Wrong::AnyStanzas))
-            && (lines <= 256 || self.is(Wrong::AnyLines))
-            && (end <= 131_072 || self.is(Wrong::AnyHeaderSize))
+        let is_small = (count <= limit("stanzas in a header") || self.is(Wrong::AnyStanzas))
+            && (lines <= limit("lines of a header") || self.is(Wrong::AnyLines))
+            && (end <= limit("bytes of a header") || self.is(Wrong::AnyHeaderSize))
             && (file.len() >= end + 16 || self.is(Wrong::NoNonce));
         let is_mac = self.decode(mac, Wrong::UnusedBitsInMac).is_some_and(|mac| mac.len() == 32);
         if !is_small || !is_mac {
