@@ -50,9 +50,12 @@ impl Home {
         self.directory.path().join("state")
     }
 
-    /// Opens the vault to read and write.
+    /// Opens the vault to read and write, and accepts it.
     pub fn open(&self) -> Vault {
-        self.options().open(&self.vault()).expect("a sound vault").with_author(author())
+        let mut vault = self.options().open(&self.vault()).expect("a sound vault").with_author(author());
+        let fingerprint = vault.fingerprint();
+        vault.lock().expect("lockable").accept(&fingerprint).expect("accepted");
+        vault
     }
 
     /// Returns the default options, with this home's state directory.

@@ -39,8 +39,8 @@ pub enum FileForm {
     /// Bytes that are not text in any of these encodings.
     #[error("it is not text")]
     Binary,
-    /// UTF-8 after a byte order mark, where age takes none.
-    #[error("it begins with a byte order mark (BOM), which age does not read")]
+    /// UTF-8 after a byte order mark, where age and flyte-local take none: in files of keys.
+    #[error("it begins with a byte order mark (BOM), which a file of keys must not have")]
     ByteOrderMark,
     /// An age file as text.
     #[error("it is an age file in armored form")]

@@ -15,6 +15,7 @@ pub mod redact;
 pub mod secret;
 pub mod service;
 pub mod storage;
+mod toml_file;
 pub mod transfer;
 pub mod variables;
 pub mod vault;

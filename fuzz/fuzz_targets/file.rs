@@ -31,7 +31,7 @@ fuzz_target!(|file: &[u8]| {
     if let Ok(opened) = crypto::open(file, &identities()) {
         let found = (opened.binding.is_signed, opened.binding.body, opened.value.expose().to_vec());
         assert!(SEALED.contains(&found), "a file opens that was never sealed");
-        let peeked = crypto::peek(file).expect("what opens has a header");
+        let peeked = crypto::peek(file).expect("what opens has a header").binding;
         assert_eq!((peeked.is_signed, peeked.body), (found.0, found.1));
     }
     HOME.with(|home| {

@@ -8,7 +8,7 @@ use flyte_local::crypto::{self, MAX_HEADER_BYTES, MAX_STANZAS, SIGNED_TAG, UNSIG
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {
-    let Ok(binding) = crypto::peek(file) else {
+    let Ok(peeked) = crypto::peek(file) else {
         assert!(crypto::open(file, &[]).is_err());
         return;
     };
@@ -16,14 +16,14 @@ fuzz_target!(|file: &[u8]| {
     assert!(length <= MAX_HEADER_BYTES && stanzas.len() <= MAX_STANZAS);
     let ours: Vec<_> = stanzas.iter().filter(|(tag, _)| tag == SIGNED_TAG || tag == UNSIGNED_TAG).collect();
     let [(tag, body)] = ours[..] else { panic!("{} bindings", ours.len()) };
-    assert_eq!((binding.is_signed, &binding.body), (tag == SIGNED_TAG, body));
+    assert_eq!((peeked.binding.is_signed, &peeked.binding.body), (tag == SIGNED_TAG, body));
 
     let end = length + 16;
-    assert_eq!(crypto::peek(&file[..end]).expect("it is all that is looked at"), binding);
+    assert_eq!(crypto::peek(&file[..end]).expect("it is all that is looked at"), peeked);
     assert!(crypto::peek(&file[..end - 1]).is_err(), "without a whole nonce");
     let mut longer = file[..end].to_vec();
     longer.extend_from_slice(b"\n-> flyte-local/secret-v1\n\n--- ");
-    assert_eq!(crypto::peek(&longer).expect("what follows does not count"), binding);
+    assert_eq!(crypto::peek(&longer).expect("what follows does not count"), peeked);
 });
 
 /// Returns the length of the header, and each stanza's first line after the arrow with its body.

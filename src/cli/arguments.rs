@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::error::{CommandError, Exit};
+use super::paths::user_path;
 use super::sanitize::harmless;
 use flyte_local::crypto::{Author, Recipient};
 use flyte_local::secret::{Domain, Project, RunScope, Scope, SecretId, SecretName, SecretType};
@@ -14,13 +15,13 @@ use flyte_local::secret::{Domain, Project, RunScope, Scope, SecretId, SecretName
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// The vault's directory [default: FLYTE_LOCAL_VAULT, or the user's data directory]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_parser = user_path())]
     pub(crate) vault: Option<PathBuf>,
     /// An identity file, age's or OpenSSH's; may be repeated
     ///
     /// Identities come from the first of these that sets any; the rest are ignored: this option, FLYTE_LOCAL_IDENTITY
     /// and FLYTE_LOCAL_IDENTITY_KEY together, config.toml, identity.txt in the user's configuration directory.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = user_path())]
     pub(crate) identity: Vec<PathBuf>,
     /// Read passphrases from this file descriptor, one a line, instead of prompting
     #[arg(long, global = true, value_name = "N")]

@@ -20,6 +20,7 @@ use super::passphrases::Passphrases;
 use super::shell::quoted;
 use super::ui::Ui;
 use flyte_local::process::Spawner;
+use flyte_local::storage::require_trusted;
 use flyte_local::vault::{Access, StateDirectory, Strictness, Vault, VaultOptions};
 
 const NAME_AN_IDENTITY: &str = "--identity FILE or FLYTE_LOCAL_IDENTITY";
@@ -43,26 +44,39 @@ pub(crate) struct Context<'a> {
     pub(crate) command: String,
 }
 
-/// A path that the user or a default names.
+/// A path that the user names, or else a default.
 struct UserPath {
     path: Option<PathBuf>,
+    is_named: bool,
     /// The option or variable to set where there is no default.
     option: &'static str,
 }
 
 impl UserPath {
+    fn new(named: Option<PathBuf>, default: Option<PathBuf>, option: &'static str) -> Self {
+        Self { is_named: named.is_some(), path: named.or(default), option }
+    }
+
+    /// Returns the path. Other users must not be able to replace what is at a default path.
     fn get(&self) -> Result<&Path, CommandError> {
-        self.path.as_deref().ok_or_else(|| {
-            let message =
-                "cannot find your home directory: HOME is not set, and the user database has no entry for you";
+        let path = self.path.as_deref().ok_or_else(|| {
+            let message = "cannot find your home directory: HOME is not set to an absolute path, and the user database has no \
+                           entry for you";
             CommandError::new(Exit::Failed, message).hint("set HOME").hint(format!("or name it with {}", self.option))
-        })
+        })?;
+        if let (false, Some(directory)) = (self.is_named, path.parent()) {
+            require_trusted(directory, permissions()?).map_err(|error| {
+                CommandError::from(error).hint(format!("or name another path with {}", self.option))
+            })?;
+        }
+        Ok(path)
     }
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(global: GlobalArgs, ui: &'a Ui) -> Result<Self, CommandError> {
-        let directories = ProjectDirs::from("", "", "flyte-local");
+        // Relative directories would be found below the working directory.
+        let directories = ProjectDirs::from("", "", "flyte-local").filter(|found| found.config_dir().is_absolute());
         // A directory below the data directory, because on macOS that one is the configuration directory too, and the
         // identity must not lie in the vault.
         let default_vault = directories.as_ref().map(|d| d.data_dir().join("vault"));
@@ -76,26 +90,21 @@ impl<'a> Context<'a> {
         for (option, path) in chosen.chain(global.identity.iter().map(|path| ("--identity", path))) {
             command.push_str(&format!(" {option} {}", quoted(path)));
         }
+        let named_vault = match global.vault {
+            None => path_variable("FLYTE_LOCAL_VAULT")?,
+            vault => vault,
+        };
         Ok(Self {
             ui,
             output_format: global.output_format,
-            vault: UserPath {
-                path: global.vault.or_else(|| path_variable("FLYTE_LOCAL_VAULT")).or(default_vault),
-                option: "--vault DIR or FLYTE_LOCAL_VAULT",
-            },
+            vault: UserPath::new(named_vault, default_vault, "--vault DIR or FLYTE_LOCAL_VAULT"),
             identities: global.identity,
-            default_identity: UserPath { path: default_identity, option: NAME_AN_IDENTITY },
+            default_identity: UserPath::new(None, default_identity, NAME_AN_IDENTITY),
             passphrases,
             // FLYTE_LOCAL_IDENTITY is the name of a file, and stays: what a child starts may be flyte-local again.
             spawner: Spawner::new([IDENTITY_KEY]),
-            author: UserPath {
-                path: path_variable("FLYTE_LOCAL_AUTHOR").or(default_author),
-                option: "FLYTE_LOCAL_AUTHOR=FILE",
-            },
-            state: UserPath {
-                path: path_variable("FLYTE_LOCAL_STATE").or(default_state),
-                option: "FLYTE_LOCAL_STATE=DIR",
-            },
+            author: UserPath::new(path_variable("FLYTE_LOCAL_AUTHOR")?, default_author, "FLYTE_LOCAL_AUTHOR=FILE"),
+            state: UserPath::new(path_variable("FLYTE_LOCAL_STATE")?, default_state, "FLYTE_LOCAL_STATE=DIR"),
             strictness: if global.strict || is_strict()? { Strictness::Errors } else { Strictness::Notices },
             configuration: directories.map(|d| d.config_dir().to_owned()),
             command,
@@ -128,9 +137,15 @@ impl<'a> Context<'a> {
         self.open(VaultOptions { strictness: Strictness::Notices, ..self.options(Access::Write)? })
     }
 
-    /// Opens another vault to read it. Hints about it begin with `command`.
+    /// Opens the vault to send its values on. A secret that was rolled back is an error.
+    pub(crate) fn open_vault_to_send(&self) -> Result<Vault, CommandError> {
+        self.open(VaultOptions { rollback: Strictness::Errors, ..self.options(Access::Read)? })
+    }
+
+    /// Opens another vault to send its values on. Hints about it begin with `command`.
     pub(crate) fn open_other_vault(&self, path: &Path, command: &str) -> Result<Vault, CommandError> {
-        self.open_at(path, command, self.options(Access::Read)?).map_err(|error| error.in_vault_of(command))
+        let options = VaultOptions { rollback: Strictness::Errors, ..self.options(Access::Read)? };
+        self.open_at(path, command, options).map_err(|error| error.in_vault_of(command))
     }
 
     fn open(&self, options: VaultOptions) -> Result<Vault, CommandError> {
@@ -143,7 +158,10 @@ impl<'a> Context<'a> {
     }
 
     fn options(&self, access: Access) -> Result<VaultOptions, CommandError> {
-        let state = self.state.path.clone().map_or(StateDirectory::Unknown, StateDirectory::At);
+        let state = match self.state.path {
+            Some(_) => StateDirectory::At(self.state.get()?.to_owned()),
+            None => StateDirectory::Unknown,
+        };
         let defaults = VaultOptions::new(state);
         let patience = variable::<u64>("FLYTE_LOCAL_LOCK_TIMEOUT", "a number of seconds")?.map(Duration::from_secs);
         Ok(VaultOptions {

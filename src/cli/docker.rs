@@ -2,24 +2,30 @@
 
 mod credential_helper;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use clap::Args;
 use zeroize::Zeroizing;
 
 use super::context::Context;
-use super::environment::inherited;
+use super::environment::{path_variable, permissions};
 use super::error::{CommandError, Exit};
-use super::explain::file_form;
+use super::explain::{file_form, untrusted};
 use super::input::{Hidden, from_stdin, too_large};
+use super::paths::{home, user_path};
 use super::prompt;
 use credential_helper::credentials;
 use flyte_local::file_form::FileForm;
 use flyte_local::secret::MAX_VALUE_BYTES;
-use flyte_local::storage::read_users_file;
+use flyte_local::storage::{read_trusted_file, read_users_file};
 use flyte_local::transfer::docker::{DockerConfig, DockerError, auth, check, document};
+
+/// More registries than any user has. Each may cost a run of a credential helper.
+const MAX_REGISTRIES: usize = 256;
+
+const NAME_THE_CONFIG: &str = "name Docker's configuration with --docker-config-path FILE";
 
 /// The options of Flyte's own command.
 #[derive(Args)]
@@ -46,7 +52,7 @@ pub(crate) struct DockerArgs {
     /// Docker's configuration file
     ///
     /// The default is config.json in DOCKER_CONFIG, or in ~/.docker.
-    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "from_docker_config")]
+    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "from_docker_config", value_parser = user_path())]
     docker_config_path: Option<PathBuf>,
     /// Only these registries, separated by commas
     #[arg(long, hide_short_help = true, value_name = "HOSTS", requires = "from_docker_config")]
@@ -103,11 +109,17 @@ impl DockerArgs {
     }
 
     fn read_docker_configuration(&self, context: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-        let path = self.docker_config_path.clone().or_else(default_config).ok_or_else(|| {
-            CommandError::new(Exit::Failed, "cannot find your home directory")
-                .hint("name Docker's configuration with --docker-config-path FILE")
-        })?;
-        let bytes = read_users_file(&path, MAX_VALUE_BYTES)?;
+        let (path, bytes) = match named_config(self.docker_config_path.clone())? {
+            Some(path) => (path.clone(), read_users_file(&path, MAX_VALUE_BYTES)?),
+            None => {
+                let path = home().map(|home| home.join(".docker/config.json")).ok_or_else(|| {
+                    CommandError::new(Exit::Failed, "cannot find your home directory").hint(NAME_THE_CONFIG)
+                })?;
+                let bytes = read_trusted_file(&path, MAX_VALUE_BYTES, permissions()?);
+                let bytes = bytes.map_err(|error| untrusted(&error, Some(NAME_THE_CONFIG.to_owned())))?;
+                (path, bytes)
+            }
+        };
         let bytes = bytes.ok_or_else(|| {
             CommandError::new(Exit::NotFound, format!("there is no file {}", path.display()))
                 .hint("name Docker's configuration with --docker-config-path FILE, or create it: docker login")
@@ -146,15 +158,24 @@ impl DockerArgs {
 
     /// Returns the registries that the user names, or else all, each once.
     fn chosen(&self, config: &DockerConfig) -> Result<Vec<String>, CommandError> {
-        let mut registries: Vec<String> = Vec::new();
+        let (mut registries, mut seen) = (Vec::new(), BTreeSet::new());
         let mut add = |registry: &str| {
-            if !registries.iter().any(|other| other == registry) {
+            if seen.insert(registry.to_owned()) {
                 registries.push(registry.to_owned());
             }
         };
         match self.registries.as_deref().filter(|list| !list.is_empty()) {
-            Some(list) => list.split(',').map(str::trim).filter(|name| !name.is_empty()).for_each(&mut add),
+            Some(list) => list
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .map(|name| config.name_of(name))
+                .for_each(&mut add),
             None => config.registries().for_each(&mut add),
+        }
+        if registries.len() > MAX_REGISTRIES {
+            let message = format!("there are {} registries, and at most {MAX_REGISTRIES} are read", registries.len());
+            return Err(CommandError::new(Exit::Failed, message).hint("name those you need: --registries HOST,HOST"));
         }
         if registries.is_empty() {
             let message = "Docker's configuration names no registry, and you named none";
@@ -181,11 +202,10 @@ pub(crate) fn check_document(bytes: &[u8]) -> Result<(), CommandError> {
     })
 }
 
-fn default_config() -> Option<PathBuf> {
-    let named = inherited("DOCKER_CONFIG").filter(|path| !path.is_empty());
-    let directory = match named {
-        Some(path) => PathBuf::from(std::ffi::OsString::from_vec(path.to_vec())),
-        None => directories::BaseDirs::new()?.home_dir().join(".docker"),
-    };
-    Some(directory.join("config.json"))
+/// Returns the configuration that an option or a variable names.
+fn named_config(option: Option<PathBuf>) -> Result<Option<PathBuf>, CommandError> {
+    match option {
+        None => Ok(path_variable("DOCKER_CONFIG")?.map(|directory| directory.join("config.json"))),
+        option => Ok(option),
+    }
 }

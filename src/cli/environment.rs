@@ -1,12 +1,14 @@
 //! Environment variables: the only place that reads them.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
 use super::error::{CommandError, Exit};
+use super::paths::expanded;
 use flyte_local::storage::Permissions;
 
 /// Tells whether to check owners and permissions. Users turn it off on file systems without them (FAT, Windows drives in WSL).
@@ -42,7 +44,7 @@ pub(crate) fn columns() -> Option<usize> {
 }
 
 /// The active virtual environment.
-pub(crate) fn virtual_env() -> Option<PathBuf> {
+pub(crate) fn virtual_env() -> Result<Option<PathBuf>, CommandError> {
     path_variable("VIRTUAL_ENV")
 }
 
@@ -54,7 +56,7 @@ pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// Returns the directory whose files are removed when the user logs out; it is often in memory.
-pub(crate) fn runtime_directory() -> Option<PathBuf> {
+pub(crate) fn runtime_directory() -> Result<Option<PathBuf>, CommandError> {
     path_variable("XDG_RUNTIME_DIR")
 }
 
@@ -63,10 +65,25 @@ pub(crate) fn variable_is_set(name: &str) -> bool {
     env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
+/// Returns true for a variable that counts as unset because it is empty.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn is_set_and_empty(name: &str) -> bool {
+    env::var_os(name).is_some_and(|value| value.is_empty())
+}
+
 /// Returns the path in a variable. An empty variable counts as unset.
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
-pub(crate) fn path_variable(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+pub(crate) fn path_variable(name: &str) -> Result<Option<PathBuf>, CommandError> {
+    let path = env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    path.map(expanded).transpose().map_err(|error| {
+        CommandError::new(Exit::Usage, format!("{name} is not a usable path")).because(error.to_string())
+    })
+}
+
+/// Returns the directories in which a shell looks for programs.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn search_path() -> Option<OsString> {
+    env::var_os("PATH")
 }
 
 /// Parses the value of a variable. An empty variable counts as unset.

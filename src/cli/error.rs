@@ -10,7 +10,7 @@ use flyte_local::config::ConfigError;
 use flyte_local::keyring::KeyringError;
 use flyte_local::launch::{ChildError, DirectoryError};
 use flyte_local::secret::SecretId;
-use flyte_local::storage::{StorageError, WriteError};
+use flyte_local::storage::{FoundError, StorageError, WriteError};
 use flyte_local::vault::{Vault, VaultError};
 
 /// Why a command failed.
@@ -180,6 +180,12 @@ impl From<VaultError> for CommandError {
 impl From<StorageError> for CommandError {
     fn from(error: StorageError) -> Self {
         Cause::Storage(Arc::new(error)).into()
+    }
+}
+
+impl From<FoundError> for CommandError {
+    fn from(error: FoundError) -> Self {
+        explain::untrusted(&error, None).into()
     }
 }
 

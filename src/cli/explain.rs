@@ -11,7 +11,7 @@ use flyte_local::config::ConfigError;
 use flyte_local::keyring::KeyringError;
 use flyte_local::launch::{ChildError, OutputStream};
 use flyte_local::secret::{Scope, SecretId, SecretName};
-use flyte_local::storage::{ExposureError, LockOwner, StorageError};
+use flyte_local::storage::{ExposureError, FoundError, LockOwner, StorageError};
 use flyte_local::vault::{ManifestError, Needs, Vault, VaultError};
 
 /// The way to become a recipient, for a user whose identity opens nothing of a vault.
@@ -198,9 +198,21 @@ fn exposure_hint(exposure: ExposureError, path: &str) -> String {
     }
 }
 
+/// Explains why a file that was found is not believed. `instead` is the way to name another one.
+pub(crate) fn untrusted(error: &FoundError, instead: Option<String>) -> ErrorReport {
+    let Some((path, exposure)) = error.exposure() else { return storage(&error.source) };
+    let path = quoted(path);
+    let mend = match exposure {
+        ExposureError::Foreign { .. } => format!("if you trust that user, make it yours: sudo chown $(id -u) {path}"),
+        _ => format!("look at its contents, then take the permission away: chmod go-w {path}"),
+    };
+    let report = ErrorReport::chain(Exit::Refused, error);
+    instead.into_iter().fold(report, ErrorReport::hint).hint(mend).hint(NO_PERMISSIONS)
+}
+
 pub(crate) fn config(error: &ConfigError) -> ErrorReport {
     match error {
-        ConfigError::Storage(error) => storage(error),
+        ConfigError::Found(error) => untrusted(error, None),
         ConfigError::Form { path, form } => file_form::unreadable(path, *form),
         ConfigError::Syntax { .. } => ErrorReport::chain(Exit::Failed, error),
     }

@@ -26,14 +26,14 @@ pub(crate) enum Files {
     /// Elsewhere.
     InMemory(InMemory),
     /// There is none: why, and what can be done about it.
-    Unavailable { reason: String, hints: Vec<&'static str> },
+    Unavailable { reason: String, hints: Vec<String> },
 }
 
 /// The kind of [`Files`] that this machine supports, found without a lasting change.
 pub(crate) enum FileSupport {
     Mount,
     Memory(InMemory),
-    Nowhere { reason: String, hints: Vec<&'static str> },
+    Nowhere { reason: String, hints: Vec<String> },
 }
 
 /// A directory in memory, in the place of a private mount.
@@ -81,7 +81,7 @@ impl FileSupport {
     pub(crate) fn probe(spawner: &Spawner, user: User, runtime: Option<&Path>) -> Self {
         let Err(reason) = try_mount(spawner) else { return FileSupport::Mount };
         if user == User::Command {
-            return FileSupport::Nowhere { reason, hints: vec![HOW_TO_ALLOW] };
+            return FileSupport::Nowhere { reason, hints: vec![HOW_TO_ALLOW.to_owned()] };
         }
         let found = MemoryBase::find(runtime, Path::new(SECRETS_DIRECTORY));
         match found.and_then(|base| base.create_directory()) {
@@ -91,7 +91,12 @@ impl FileSupport {
             }
             Err(error) => {
                 let reason = format!("{reason}; and there is no directory in memory for it: {}", in_words(&error));
-                FileSupport::Nowhere { reason, hints: vec![HOW_TO_ALLOW, HOW_TO_HAVE_MEMORY] }
+                let place = error.taken().map(|path| format!("remove what is there: {}", removal(path)));
+                let others = [HOW_TO_ALLOW, HOW_TO_HAVE_MEMORY].map(|how| match place {
+                    Some(_) if !how.starts_with("or ") => format!("or {how}"),
+                    _ => how.to_owned(),
+                });
+                FileSupport::Nowhere { reason, hints: place.into_iter().chain(others).collect() }
             }
         }
     }
@@ -167,6 +172,13 @@ const HOW_TO_MOUNT: &str =
     "allow unprivileged user namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), or ";
 #[cfg(not(target_os = "linux"))]
 const HOW_TO_MOUNT: &str = "";
+
+/// Returns the command that removes what is in the place of the base. In a sticky directory, others' files are root's to remove.
+fn removal(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let is_own = std::fs::symlink_metadata(path).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw());
+    format!("{}rm -r {}", if is_own { "" } else { "sudo " }, quoted(path))
+}
 
 fn in_words(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());

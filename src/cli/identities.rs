@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::error::{CommandError, Exit, Tried};
-use super::identity_place::{IdentityPlace, none_at};
+use super::identity_causes::empty_variables;
+use super::identity_place::{IDENTITY_VARIABLES, IdentityPlace, none_at};
 use super::passphrases::Passphrases;
 use super::retired;
 use super::span::Span;
@@ -125,6 +126,11 @@ impl UserIdentities {
     /// Tells whether an unlocked identity is a recipient of the vault.
     pub(crate) fn open(&self, vault: &Vault) -> bool {
         self.sources.iter().any(|source| source.opens(vault))
+    }
+
+    /// Tells whether an identity may be a recipient of the vault. A locked one may be, unless its public key says otherwise.
+    pub(crate) fn may_open(&self, vault: &Vault) -> bool {
+        self.sources.iter().any(|source| source.opens(vault) || source.may_open(vault))
     }
 
     /// Tells whether an identity was needed and could not be unlocked.
@@ -251,6 +257,7 @@ impl UserIdentities {
                 others.map(|PassedOver { line, reason }| format!("passed over line {line} of {origin}: {reason}")),
             );
         }
+        tried.causes.extend(empty_variables(IDENTITY_VARIABLES));
         tried.hints.extend(self.sources.iter().filter_map(|source| retired::hint(source.origin.path()?)));
         tried
     }

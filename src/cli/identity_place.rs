@@ -8,16 +8,17 @@ use zeroize::Zeroizing;
 use super::environment::inherited;
 use super::error::{CommandError, Exit};
 use super::explain::{file_form, foreign_key};
+use super::identity_causes::{empty_variables, explained};
 use super::shell::quoted;
-use flyte_local::crypto::{IdentityError, IdentityFile};
+use flyte_local::crypto::{IdentityError, IdentityFile, MAX_IDENTITY_FILE_BYTES};
 use flyte_local::storage::{Permissions, read_private_file};
 
 /// A variable that may hold an identity itself, so child processes do not inherit it. FLYTE_LOCAL_IDENTITY is the path of a
 /// file that its permissions protect, and a child may start flyte-local again.
 pub(crate) const IDENTITY_KEY: &str = "FLYTE_LOCAL_IDENTITY_KEY";
 
-/// Larger than any file of keys: the longest that `ssh-keygen` makes, of RSA, has 13 KiB. age takes time quadratic in their lines.
-pub(crate) const MAX_KEY_FILE_BYTES: usize = 32 << 10;
+/// The variables that name an identity or hold one.
+pub(crate) const IDENTITY_VARIABLES: [&str; 2] = ["FLYTE_LOCAL_IDENTITY", IDENTITY_KEY];
 
 /// A place where identities may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl IdentityPlace {
     /// Reads the bytes there; `None` if there is no file.
     pub(crate) fn read(&self, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
         match self {
-            Self::File(path) => read_private_file(path, MAX_KEY_FILE_BYTES, permissions).map_err(|error| {
+            Self::File(path) => read_private_file(path, MAX_IDENTITY_FILE_BYTES, permissions).map_err(|error| {
                 let is_public = error.exposure().is_some() && path.extension().is_some_and(|end| end == "pub");
                 // To close it would not help.
                 if is_public { self.bad(&IdentityError::PublicKey) } else { CommandError::from(error) }
@@ -49,7 +50,7 @@ impl IdentityPlace {
 
     /// Parses the bytes that were read from this place.
     pub(crate) fn parse(&self, bytes: &[u8]) -> Result<IdentityFile, CommandError> {
-        IdentityFile::parse(bytes).map_err(|error| self.bad(&error))
+        IdentityFile::parse(bytes).map_err(|error| explained(self.bad(&error), bytes, self.path().is_none()))
     }
 
     fn bad(&self, error: &IdentityError) -> CommandError {
@@ -77,6 +78,9 @@ impl IdentityPlace {
             IdentityError::Cipher(_) => {
                 error_said.hint(format!("encrypt it with a supported cipher: ssh-keygen -p -Z aes256-ctr -f {file}"))
             }
+            IdentityError::TooMany => {
+                error_said.hint("split it into several files, and name each with --identity FILE")
+            }
             IdentityError::TooManyRounds(_) => {
                 error_said.hint(format!("use fewer rounds: ssh-keygen -p -a 100 -f {file}"))
             }
@@ -96,7 +100,10 @@ impl fmt::Display for IdentityPlace {
 
 /// The error for a place without an identity.
 pub(crate) fn none_at(origin: &IdentityPlace) -> CommandError {
-    CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"))
+    let error = CommandError::new(Exit::NotFound, format!("there is no identity at {origin}"));
+    empty_variables(IDENTITY_VARIABLES)
+        .into_iter()
+        .fold(error, CommandError::because)
         .hint("name another file with --identity FILE or FLYTE_LOCAL_IDENTITY")
         .hint("or restore it from your copy: without it, you cannot open this vault's secrets")
         .hint(

@@ -16,7 +16,7 @@ use super::report::ErrorReport;
 use super::sanitize::harmless;
 use super::shell::scope_flags;
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::launch::Removal;
+use flyte_local::launch::{self, Removal};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{RunScope, Scope, SecretName};
 use flyte_local::vault::{Resolved, Vault};
@@ -70,10 +70,11 @@ impl Injector {
             identities.close();
         }
         let files = match mount {
-            Mount::Private => Files::open(context.spawner()?, user, runtime_directory().as_deref())?,
-            Mount::None => {
-                Files::Unavailable { reason: "--no-mount was given".to_owned(), hints: vec!["run without it"] }
-            }
+            Mount::Private => Files::open(context.spawner()?, user, runtime_directory()?.as_deref())?,
+            Mount::None => Files::Unavailable {
+                reason: "--no-mount was given".to_owned(),
+                hints: vec!["run without it".to_owned()],
+            },
         };
         let imported = RefCell::new((user == User::Task).then(BTreeMap::new));
         let command = context.command.clone();
@@ -93,20 +94,23 @@ impl Injector {
     /// Returns a secret as the text of a variable.
     pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CommandError> {
         let resolved = self.resolve(key, run)?;
-        let value = &resolved.value;
+        let value = resolved.value.expose();
         // The cluster's words: it refuses such a value and sends the user to a file mount.
-        match std::str::from_utf8(value.expose()) {
-            Ok(text) if !text.contains('\0') => Ok(Zeroizing::new(text.to_owned())),
-            text => {
-                let reason = if text.is_ok() { "it holds a NUL byte" } else { "it is not valid UTF-8" };
-                let message = format!("secret {key} cannot become an environment variable: {reason}");
-                let advice = match self.user {
-                    User::Task => format!("flyte.Secret(key=\"{key}\", mount=\"{SECRETS_DIRECTORY}\")"),
-                    User::Command => format!("--mount {key}"),
-                };
-                Err(CommandError::new(Exit::Failed, message).hint(format!("mount it as a file: {advice}")))
+        let reason = match std::str::from_utf8(value) {
+            Err(_) => "it is not valid UTF-8".to_owned(),
+            Ok(text) if text.contains('\0') => "it holds a NUL byte".to_owned(),
+            // A command gets the system's own answer.
+            Ok(_) if self.user == User::Task && launch::is_too_large_for_a_variable(key.as_str(), value.len()) => {
+                format!("it has {} bytes, and no program starts with a variable of that size", value.len())
             }
-        }
+            Ok(text) => return Ok(Zeroizing::new(text.to_owned())),
+        };
+        let message = format!("secret {key} cannot become an environment variable: {reason}");
+        let advice = match self.user {
+            User::Task => format!("flyte.Secret(key=\"{key}\", mount=\"{SECRETS_DIRECTORY}\")"),
+            User::Command => format!("--mount {key}"),
+        };
+        Err(CommandError::new(Exit::Failed, message).hint(format!("mount it as a file: {advice}")))
     }
 
     /// Puts a secret where a cluster mounts it; with a group, also where the SDK's AWS example reads it.
@@ -119,7 +123,7 @@ impl Injector {
             Files::Unavailable { reason, hints } => {
                 let message = format!("secret {key} cannot be mounted in {SECRETS_DIRECTORY}: {reason}");
                 let error = CommandError::new(Exit::Failed, message);
-                return Err(hints.iter().fold(error, |error, hint| error.hint(*hint)));
+                return Err(hints.iter().cloned().fold(error, CommandError::hint));
             }
         };
         directory.write(&[key.as_str()], value.expose())?;

@@ -2,22 +2,44 @@
 
 use std::path::{Path, PathBuf};
 
-use super::environment::virtual_env;
+use super::environment::{permissions, search_path, variable_is_set, virtual_env};
 use super::error::{CommandError, Exit};
+use super::explain::untrusted;
+use super::paths::home;
 use super::shell::quoted;
-use flyte_local::flyte::{Interpreter, InterpreterOrigin, InterpreterSearch, RunError, ScriptError};
+use flyte_local::flyte::{
+    ConfigurationSearch, Interpreter, InterpreterError, InterpreterOrigin, InterpreterSearch, RunError, ScriptError,
+};
 use flyte_local::process::Spawner;
 
 pub(crate) fn find(
     spawner: &Spawner,
     given: Option<PathBuf>,
     file: Option<&Path>,
+    verb: &str,
 ) -> Result<Interpreter, CommandError> {
-    let directory =
-        std::env::current_dir().map_err(|error| CommandError::from_io("find the working directory", &error))?;
-    let active = virtual_env();
-    let search = InterpreterSearch { given, file, virtual_env: active.as_deref(), directory: &directory };
-    Interpreter::find(search, spawner).map_err(|error| no_environment(&error))
+    let directory = working_directory()?;
+    let (active, path, permissions) = (virtual_env()?, search_path(), permissions()?);
+    let (virtual_env, search_path) = (active.as_deref(), path.as_deref());
+    let search = InterpreterSearch { given, file, virtual_env, directory: &directory, search_path, permissions };
+    Interpreter::find(search, spawner).map_err(|error| match error {
+        InterpreterError::Script(error) => no_environment(&error),
+        InterpreterError::Untrusted(error) => untrusted(&error, Some(another(verb))).into(),
+    })
+}
+
+/// Requires that Flyte's configuration can be believed, which the SDK finds by itself. `instead` is the way to name one.
+pub(crate) fn require_trusted_configuration(instead: Option<&str>) -> Result<(), CommandError> {
+    let directory = working_directory()?;
+    let home = home();
+    let is_named = ["UCTL_CONFIG", "FLYTECTL_CONFIG"].into_iter().any(variable_is_set);
+    let search = ConfigurationSearch { directory: &directory, home: home.as_deref(), is_named };
+    let trusted = search.require_trusted(permissions()?);
+    trusted.map_err(|error| untrusted(&error, instead.map(str::to_owned)).into())
+}
+
+fn working_directory() -> Result<PathBuf, CommandError> {
+    std::env::current_dir().map_err(|error| CommandError::from_io("find the working directory", &error))
 }
 
 fn named_by(interpreter: &Interpreter) -> String {

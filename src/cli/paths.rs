@@ -2,7 +2,41 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
+
 use super::error::CommandError;
+
+/// Reasons why a leading `~` was not replaced. It must not become the name of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TildeError {
+    #[error(
+        "the home directory of another user is not looked up; write the whole path, or ./~ for a file of that name"
+    )]
+    OtherUser,
+    #[error("~ stands for your home directory, which is not known: HOME is not set to an absolute path")]
+    NoHome,
+}
+
+/// Returns the user's home directory, if it is known.
+pub(crate) fn home() -> Option<PathBuf> {
+    let home = directories::BaseDirs::new()?.home_dir().to_owned();
+    home.is_absolute().then_some(home)
+}
+
+/// Returns a path from the user with `~` and `~/…` replaced as a shell does: a shell leaves it in quotes and after `=`.
+pub(crate) fn expanded(path: PathBuf) -> Result<PathBuf, TildeError> {
+    if !path.as_os_str().as_encoded_bytes().starts_with(b"~") {
+        return Ok(path);
+    }
+    let rest = path.strip_prefix("~").map_err(|_| TildeError::OtherUser)?;
+    let home = home().ok_or(TildeError::NoHome)?;
+    Ok(if rest.as_os_str().is_empty() { home } else { home.join(rest) })
+}
+
+/// Parses an argument that is a path.
+pub(crate) fn user_path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(expanded)
+}
 
 /// Returns the path without symlinks, as far as it exists.
 pub(crate) fn real(path: &Path) -> Result<PathBuf, CommandError> {

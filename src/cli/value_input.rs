@@ -10,7 +10,10 @@ use super::context::Context;
 use super::docker::{DockerArgs, check_document};
 use super::error::{CommandError, Exit};
 use super::input::{Hidden, SAY_EMPTY, from_file, from_stdin, too_large};
+use super::pasted;
+use super::paths::user_path;
 use super::prompt::{self, Asked};
+use super::ui::Ui;
 use flyte_local::secret::{Recipe, SecretName, SecretType, SecretValue};
 
 #[derive(Args)]
@@ -25,7 +28,7 @@ pub(crate) struct ValueArgs {
     #[arg(allow_hyphen_values = true)]
     value_option: Option<Hidden>,
     /// Read the value from a file or a pipe, byte for byte
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = user_path())]
     from_file: Option<PathBuf>,
     /// Keep the newline at the end of standard input
     #[arg(long)]
@@ -43,6 +46,15 @@ pub(crate) struct ValueArgs {
 }
 
 impl ValueArgs {
+    /// Says what looks pasted wrong about a value that these arguments gave; `--raw` asked for a newline at its end.
+    pub(crate) fn teller(&self, ui: &Ui) -> impl Fn(&SecretName, &SecretValue) + use<> {
+        let (ui, is_raw) = (ui.clone(), self.raw);
+        move |name, value| {
+            let value = value.expose();
+            pasted::tell(&ui, name, value.strip_suffix(b"\n").filter(|_| is_raw).unwrap_or(value));
+        }
+    }
+
     /// Gets the value of a secret of this type. With none given, asks for it on a terminal; otherwise reads standard input,
     /// less one newline at its end unless `--raw`.
     pub(crate) fn read(

@@ -6,12 +6,16 @@ use serde::Deserialize;
 
 use crate::file_form::{self, FileForm};
 use crate::secret::{Domain, Project};
-use crate::storage::{StorageError, read_users_file};
+use crate::storage::{FoundError, Permissions, read_trusted_file};
+use crate::toml_file::{self, TomlError};
 
 const FILE: &str = "config.toml";
 
 /// Far more than any configuration needs.
-const MAX_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 64 << 10;
+
+/// As many keys and values as there is room for.
+const MAX_MARKS: usize = MAX_BYTES;
 
 /// The settings.
 #[derive(Debug, Default, Deserialize)]
@@ -43,26 +47,21 @@ impl Default for IdentityPaths {
 }
 
 impl IdentityPaths {
-    /// Returns the paths. `~/` stands for the directory `home`; relative paths start at `directory`, the configuration's.
-    pub fn paths(&self, directory: &Path, home: Option<&Path>) -> Vec<PathBuf> {
-        let written = match self {
+    /// Returns the paths as they are written.
+    pub fn as_written(&self) -> &[PathBuf] {
+        match self {
             Self::File(path) => std::slice::from_ref(path),
             Self::Files(paths) => paths,
-        };
-        let absolute = |path: &PathBuf| match (path.strip_prefix("~"), home) {
-            (Ok(rest), Some(home)) => home.join(rest),
-            _ => directory.join(path),
-        };
-        written.iter().map(absolute).collect()
+        }
     }
 }
 
 /// The reason why the settings could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file could not be read.
+    /// The file could not be read, or another user could have made or changed it.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Found(#[from] FoundError),
     /// The file is in another form than any configuration.
     #[error("cannot read {}", path.display())]
     Form {
@@ -86,16 +85,18 @@ impl Config {
     /// Reads `config.toml` in `directory`; returns the defaults if the file does not exist.
     ///
     /// # Errors
-    /// The file cannot be read or parsed.
-    pub fn load(directory: &Path) -> Result<Self, ConfigError> {
+    /// The file cannot be read or parsed, or another user could have made or changed it.
+    pub fn load(directory: &Path, permissions: Permissions) -> Result<Self, ConfigError> {
         let path = directory.join(FILE);
-        let Some(bytes) = read_users_file(&path, MAX_BYTES)? else { return Ok(Self::default()) };
-        let syntax = |error: &dyn std::fmt::Display| ConfigError::Syntax {
-            path: path.clone(),
-            reason: error.to_string().trim_end().to_owned(),
-        };
-        let text = file_form::text(&bytes).map_err(|form| ConfigError::Form { path: path.clone(), form })?;
-        toml::from_str(text).map_err(|error| syntax(&error))
+        let Some(bytes) = read_trusted_file(&path, MAX_BYTES, permissions)? else { return Ok(Self::default()) };
+        file_form::text(&bytes).map_err(|form| ConfigError::Form { path: path.clone(), form })?;
+        toml_file::parse(&bytes, MAX_MARKS).map_err(|error| {
+            let reason = match error {
+                TomlError::TooManyMarks => "it has too many keys and values".to_owned(),
+                TomlError::Syntax(reason) => reason,
+            };
+            ConfigError::Syntax { path: path.clone(), reason }
+        })
     }
 }
 
@@ -107,21 +108,28 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let opened = crate::storage::Directory::open(directory.path()).expect("it exists");
         opened.write_new(FILE, text.as_bytes()).expect("written");
-        Config::load(directory.path())
+        Config::load(directory.path(), Permissions::Checked)
     }
 
     #[test]
     fn a_missing_file_means_the_defaults() {
-        assert!(Config::load(Path::new("/nonexistent")).expect("defaults").project.is_none());
+        assert!(Config::load(Path::new("/nonexistent"), Permissions::Checked).expect("defaults").project.is_none());
     }
 
     #[test]
     fn identities_are_one_path_or_several() {
-        let paths = |text: &str| load(text).expect("good").identity.paths(Path::new("/c"), Some(Path::new("/h")));
+        let paths = |text: &str| load(text).expect("good").identity.as_written().to_vec();
         assert!(paths("").is_empty());
-        assert_eq!(paths("identity = \"~/.ssh/id\""), [Path::new("/h/.ssh/id")]);
-        assert_eq!(paths("identity = [\"a\", \"/b\"]"), [Path::new("/c/a"), Path::new("/b")]);
+        assert_eq!(paths("identity = \"~/.ssh/id\""), [Path::new("~/.ssh/id")]);
+        assert_eq!(paths("identity = [\"a\", \"/b\"]"), [Path::new("a"), Path::new("/b")]);
         assert!(matches!(load("identity = 1"), Err(ConfigError::Syntax { .. })));
+    }
+
+    #[test]
+    fn a_file_larger_than_any_configuration_is_an_error() {
+        let padded = |length: usize| load(&format!("#{}", "x".repeat(length - 1)));
+        assert!(padded(MAX_BYTES).is_ok());
+        assert!(padded(MAX_BYTES + 1).expect_err("more").to_string().contains("larger than 65536 bytes"));
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl AuthorKey {
     /// # Errors
     /// It does not hold exactly one key.
     pub fn parse_file(text: &str) -> Result<Self, AuthorKeyError> {
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut lines = text.lines().map(str::trim_ascii).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let (Some(line), None) = (lines.next(), lines.next()) else { return Err(AuthorKeyError) };
         let bytes = Zeroizing::new(decode(SECRET, line).ok_or(AuthorKeyError)?);
         // One form a key, as for public ones.

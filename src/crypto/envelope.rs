@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::header::{MAX_HEADER_BYTES, SIGNED_TAG, UNSIGNED_TAG};
 use super::randomness::RandomnessError;
+use super::wanted::Wanted;
 use crate::file_form::FileForm;
 use crate::secret::{MAX_VALUE_BYTES, SecretValue};
 
@@ -36,6 +37,15 @@ pub struct Binding {
     pub is_signed: bool,
     /// The body of its stanza.
     pub body: Vec<u8>,
+}
+
+/// The content of a header that can be read without a key, unverified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peeked {
+    /// The binding.
+    pub binding: Binding,
+    /// The recipients, as far as stanzas show them.
+    pub wanted: Wanted,
 }
 
 /// Why a file is not one we can open.
@@ -136,7 +146,8 @@ mod tests {
             let opened = open(&sealed.bytes, &[identity]).expect("it opens");
             assert_eq!(opened.value.expose(), bytes);
             assert_eq!(opened.binding, Binding { is_signed: true, body: b"binding".to_vec() });
-            assert_eq!(peek(&sealed.bytes).expect("it has one"), opened.binding);
+            let peeked = peek(&sealed.bytes).expect("it has one");
+            assert_eq!((peeked.binding, peeked.wanted), (opened.binding, opened.wanted));
             assert!(sealed.verify(&sealed.bytes, &value(bytes)).is_ok());
             assert!(sealed.bytes.len() <= MAX_FILE_BYTES);
         }

@@ -7,8 +7,11 @@ use zeroize::Zeroizing;
 
 use super::randomness::{RandomnessError, with_randomness};
 use super::wanted::Wanted;
-use super::{ForeignKey, MAX_ROUNDS, Recipient, RecipientError, identity_list};
+use super::{ForeignKey, MAX_IDENTITY_FILE_BYTES, MAX_ROUNDS, Recipient, RecipientError, identity_list};
 use crate::file_form::FileForm;
+
+/// The most keys of a file of identities. Each identity is tried on each stanza of a header until one fits.
+pub const MAX_IDENTITIES: usize = 64;
 
 /// A file that holds no identity that can be used. It names a line, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +28,12 @@ pub enum IdentityError {
     /// There is no identity in it.
     #[error("there is no age identity (AGE-SECRET-KEY-1…) in it")]
     Empty,
+    /// It has more bytes than any file of identities.
+    #[error("it has more than {MAX_IDENTITY_FILE_BYTES} bytes")]
+    TooLarge,
+    /// It has more keys than are tried.
+    #[error("it has more than {MAX_IDENTITIES} identities")]
+    TooMany,
     /// It is the half that everybody may have.
     #[error("it holds a public key, which opens nothing")]
     PublicKey,
@@ -141,7 +150,7 @@ impl Identity {
     /// kinds are passed over if there is one that can be used.
     ///
     /// # Errors
-    /// A line that is not a key, or no key that can be used.
+    /// A line that is not a key, no key that can be used, or more keys than [`MAX_IDENTITIES`].
     pub fn parse_file(text: &str) -> Result<Vec<Self>, IdentityError> {
         let block =
             |text: &str, line| Err(ForeignKey::of(text).map_or(IdentityError::Line { line }, IdentityError::Foreign));
@@ -192,6 +201,14 @@ mod tests {
         let read = Identity::parse_file(&identity.to_file("2026-01-01T00:00:00Z")).expect("our own format");
         assert_eq!(read.len(), 1);
         assert_eq!(read[0].recipient(), identity.recipient());
+    }
+
+    #[test]
+    fn a_file_has_at_most_as_many_identities_as_are_tried() {
+        let file =
+            |count: usize| (0..count).map(|_| Identity::generate().to_file("now").to_string()).collect::<String>();
+        assert_eq!(Identity::parse_file(&file(MAX_IDENTITIES)).expect("as many").len(), MAX_IDENTITIES);
+        assert_eq!(Identity::parse_file(&file(MAX_IDENTITIES + 1)).expect_err("more"), IdentityError::TooMany);
     }
 
     #[test]

@@ -8,9 +8,13 @@ use zeroize::Zeroizing;
 
 use super::identity::recipient_of;
 use super::identity_list::{self, IdentityList, PassedOver};
+use super::open_ssh::{OPENSSH_LABEL, RSA_LABEL, Unwrapped};
 use super::passphrase::{self, UnlockError};
 use super::{ForeignKey, Identity, IdentityError, KeyKind, Passphrase, Recipient, Wanted, open_ssh};
 use crate::file_form::{self, FileForm, has_byte_order_mark};
+
+/// The most bytes of a file of identities. The longest key that `ssh-keygen` makes, of RSA, has 13 KiB.
+pub const MAX_IDENTITY_FILE_BYTES: usize = 32 << 10;
 
 /// A file of identities.
 #[derive(Debug, Clone)]
@@ -48,6 +52,9 @@ impl IdentityFile {
     /// # Errors
     /// Something else, or a key of a kind that age does not use.
     pub fn parse(file: &[u8]) -> Result<Self, IdentityError> {
+        if file.len() > MAX_IDENTITY_FILE_BYTES {
+            return Err(IdentityError::TooLarge);
+        }
         if file.starts_with(b"age-encryption.org/") || file.trim_ascii_start().starts_with(passphrase::ARMOR) {
             let read = passphrase::read(file).map_err(|error| match FileForm::recognise(file) {
                 None | Some(FileForm::ArmoredAge) => error,
@@ -83,7 +90,8 @@ impl IdentityFile {
 /// Returns the rest of the line `-----BEGIN ` if the file has one such line, and no age identity besides.
 fn only_block(text: &str) -> Option<&str> {
     let mut blocks = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN "));
-    let is_alone = !text.lines().any(|line| line.trim().starts_with("AGE-"));
+    let is_age = |line: &str| line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("AGE-"));
+    let is_alone = !text.lines().any(|line| is_age(line.trim()));
     blocks.next().filter(|_| is_alone && blocks.next().is_none())
 }
 
@@ -101,8 +109,9 @@ fn list(text: &str) -> Result<IdentityList, IdentityError> {
 /// A private key whose first line is `-----BEGIN `, and this.
 fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
     let start = text.find("-----BEGIN ").unwrap_or_default();
-    match kind.trim_end_matches('-') {
-        "OPENSSH PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+    let label = kind.trim_end_matches('-');
+    match label {
+        OPENSSH_LABEL | RSA_LABEL => {}
         "EC PRIVATE KEY" => return Err(IdentityError::KeyType("ecdsa".to_owned())),
         "DSA PRIVATE KEY" => return Err(IdentityError::KeyType("ssh-dss".to_owned())),
         "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat("the format PKCS#8")),
@@ -118,10 +127,8 @@ fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
             });
         }
     }
-    if kind.starts_with("OPENSSH") {
-        open_ssh::look_at(&text[start..])?;
-    }
-    let key = ssh::Identity::from_buffer(&text.as_bytes()[start..], None).map_err(|_| IdentityError::MalformedKey)?;
+    let Unwrapped(text) = open_ssh::unwrap(&text[start..], label)?;
+    let key = ssh::Identity::from_buffer(text.as_bytes(), None).map_err(|_| IdentityError::MalformedKey)?;
     match &key {
         ssh::Identity::Unencrypted(_) => Ok(IdentityFile::Open(vec![Identity::open_ssh(key)?])),
         ssh::Identity::Encrypted(locked) => {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{ForeignKey, Identity, IdentityError};
+use super::{ForeignKey, Identity, IdentityError, MAX_IDENTITIES};
 
 /// The identities in a file.
 pub(super) struct IdentityList {
@@ -45,6 +45,9 @@ pub(super) fn parse(
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        if list.identities.len() + list.passed_over.len() == MAX_IDENTITIES {
+            return Err(IdentityError::TooMany);
+        }
         let parsed = if line.starts_with("-----BEGIN ") || line.starts_with("---- BEGIN ") {
             // It may be a private key, so its copy is allocated once.
             let mut whole = Zeroizing::new(String::with_capacity(text.len() + 1));
@@ -63,6 +66,10 @@ pub(super) fn parse(
             // Such a file has no end but its own.
             if line.starts_with("PuTTY-User-Key-File-") {
                 lines.by_ref().for_each(drop);
+            }
+            // Minisign's and signify's key is in the next line.
+            if line.starts_with("untrusted comment:") {
+                let _ = lines.next();
             }
             parsed
         };

@@ -7,8 +7,8 @@ use age_core::format::{FileKey, Stanza};
 use zeroize::Zeroizing;
 
 use super::Identities;
-use super::envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, commit, copy, is_binding};
-use super::header::{SIGNED_TAG, measure};
+use super::envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Peeked, commit, copy, is_binding};
+use super::header::{MeasuredFile, SIGNED_TAG};
 use super::stanzas;
 use super::wanted::Wanted;
 use crate::secret::SecretValue;
@@ -20,6 +20,8 @@ const NONCE_BYTES: usize = 16;
 pub struct Opened {
     /// The binding.
     pub binding: Binding,
+    /// The recipients, as far as stanzas show them.
+    pub wanted: Wanted,
     /// The payload.
     pub value: SecretValue,
     /// The commitment to the payload that a signed binding must hold.
@@ -39,42 +41,38 @@ pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, Envelope
 /// `start` is as [`peek`] takes it.
 pub fn wanted(start: &[u8]) -> Wanted {
     let collector = WantedCollector::default();
-    if let Ok(header) = measure(start)
-        && let Ok(decryptor) = decryptor(&start[..start.len().min(header + NONCE_BYTES)], header)
+    if let Ok(file) = MeasuredFile::new(start)
+        && let Ok(decryptor) = decryptor(file.start(NONCE_BYTES))
     {
         let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
     }
     collector.0.into_inner()
 }
 
-/// The binding in a file's header, unverified: without an identity nothing can vouch for it.
+/// The binding and the recipients in a file's header, unverified: without an identity nothing can vouch for them.
 ///
 /// `start` is the file's first bytes, [`super::header::MAX_HEADER_BYTES`] and a little more at the most.
 ///
 /// # Errors
 /// See [`EnvelopeError`].
-pub fn peek(start: &[u8]) -> Result<Binding, EnvelopeError> {
-    read_binding(start).map_err(|error| error.with_cause(start))
+pub fn peek(start: &[u8]) -> Result<Peeked, EnvelopeError> {
+    read_header(start).map_err(|error| error.with_cause(start))
 }
 
-fn read_binding(start: &[u8]) -> Result<Binding, EnvelopeError> {
-    let header = measure(start)?;
-    let end = start.len().min(header + NONCE_BYTES);
-    let finder = BindingCollector::default();
-    match decryptor(&start[..end], header)?.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
+fn read_header(start: &[u8]) -> Result<Peeked, EnvelopeError> {
+    let decryptor = decryptor(MeasuredFile::new(start)?.start(NONCE_BYTES))?;
+    let finder = HeaderCollector::default();
+    match decryptor.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
         // The finder never yields a key: that age found none is the expected end.
         Err(age::DecryptError::NoMatchingKeys) => finder.only(),
         _ => Err(EnvelopeError::MalformedHeader),
     }
 }
 
-/// `header` is the length of the header, as [`measure`] found it.
-fn decryptor(file: &[u8], header: usize) -> Result<age::Decryptor<&[u8]>, EnvelopeError> {
-    let decryptor = age::Decryptor::new_buffered(file).map_err(|error| match error {
-        age::DecryptError::Io(_) => EnvelopeError::Truncated,
-        _ => EnvelopeError::MalformedHeader,
-    })?;
-    stanzas::check(&file[..header])?;
+fn decryptor(file: MeasuredFile<'_>) -> Result<age::Decryptor<MeasuredFile<'_>>, EnvelopeError> {
+    let header = file.header();
+    let decryptor = file.decryptor()?;
+    stanzas::check(header)?;
     Ok(decryptor)
 }
 
@@ -82,22 +80,22 @@ pub(super) fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opene
     if file.len() > MAX_FILE_BYTES {
         return Err(EnvelopeError::FileTooLarge);
     }
-    let header = measure(file)?;
-    let finder = BindingCollector::default();
+    let decryptor = decryptor(MeasuredFile::new(file)?)?;
+    let finder = HeaderCollector::default();
     let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
     let all = [&finder as &dyn age::Identity, &opener].into_iter();
-    let mut payload = decryptor(file, header)?.decrypt(all).map_err(|error| match error {
+    let mut payload = decryptor.decrypt(all).map_err(|error| match error {
         age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
         _ => EnvelopeError::Tampered,
     })?;
-    let binding = finder.only()?;
+    let Peeked { binding, wanted } = finder.only()?;
 
     // With the room reserved at once, the vector never grows and leaves no copy of the value behind.
     let mut value = Zeroizing::new(Vec::with_capacity(file.len()));
     payload.read_to_end(&mut value).map_err(|_| EnvelopeError::Tampered)?;
     let value = SecretValue::new(value).map_err(|_| EnvelopeError::FileTooLarge)?;
     let file_key = opener.file_key.into_inner().ok_or(EnvelopeError::NoMatchingIdentity)?;
-    Ok(Opened { binding, commitment: commit(&file_key, &value), value })
+    Ok(Opened { binding, wanted, commitment: commit(&file_key, &value), value })
 }
 
 /// Identities, as one.
@@ -154,28 +152,37 @@ impl age::Identity for FileKeyKeeper<'_> {
     }
 }
 
-/// An identity that opens nothing: age shows it every stanza, and it keeps the binding.
+/// An identity that opens nothing: age shows it every stanza, and it keeps the binding and the recipients.
 #[derive(Default)]
-struct BindingCollector(RefCell<Vec<Stanza>>);
+struct HeaderCollector {
+    bindings: RefCell<Vec<Stanza>>,
+    wanted: RefCell<Wanted>,
+}
 
-impl BindingCollector {
-    fn only(self) -> Result<Binding, EnvelopeError> {
-        let mut found = self.0.into_inner();
+impl HeaderCollector {
+    fn only(self) -> Result<Peeked, EnvelopeError> {
+        let (mut found, wanted) = (self.bindings.into_inner(), self.wanted.into_inner());
         match (found.pop(), found.is_empty()) {
             (Some(binding), true) if binding.args.is_empty() => {
-                Ok(Binding { is_signed: binding.tag == SIGNED_TAG, body: binding.body })
+                Ok(Peeked { binding: Binding { is_signed: binding.tag == SIGNED_TAG, body: binding.body }, wanted })
             }
             _ => Err(EnvelopeError::NoBinding),
         }
     }
 }
 
-impl age::Identity for BindingCollector {
+impl age::Identity for HeaderCollector {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        if is_binding(stanza) {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        let copied = |stanza: &Stanza| {
             let (tag, args, body) = (stanza.tag.clone(), stanza.args.clone(), stanza.body.clone());
-            self.0.borrow_mut().push(Stanza { tag, args, body });
-        }
+            Stanza { tag, args, body }
+        };
+        *self.bindings.borrow_mut() = stanzas.iter().filter(|stanza| is_binding(stanza)).map(copied).collect();
+        *self.wanted.borrow_mut() = Wanted::by(stanzas);
         None
     }
 }

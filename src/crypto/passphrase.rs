@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use age::secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::header::measure;
+use super::header::MeasuredFile;
 use super::randomness::{RandomnessError, with_randomness};
 use super::{EnvelopeError, IdentityError};
 
@@ -135,14 +135,14 @@ pub(super) fn read(file: &[u8]) -> Result<Vec<u8>, IdentityError> {
     } else {
         binary.extend_from_slice(file);
     }
-    measure(&binary).map_err(|error| match error {
+    let measured = MeasuredFile::new(&binary).map_err(|error| match error {
         EnvelopeError::Truncated => IdentityError::AgeFile("it is cut short"),
         EnvelopeError::HeaderTooLarge => IdentityError::AgeFile("its header is larger than any identity's"),
         _ => malformed.clone(),
     })?;
-    match age::Decryptor::new_buffered(&binary[..]) {
-        Ok(decryptor) if decryptor.is_scrypt() => Ok(binary),
-        Ok(_) => Err(IdentityError::AgeFile("it is encrypted to keys, not with a passphrase")),
+    match measured.decryptor().map(|decryptor| decryptor.is_scrypt()) {
+        Ok(true) => Ok(binary),
+        Ok(false) => Err(IdentityError::AgeFile("it is encrypted to keys, not with a passphrase")),
         Err(_) => Err(malformed),
     }
 }
@@ -155,7 +155,7 @@ pub(super) fn open(file: &[u8], passphrase: &Passphrase) -> Result<Zeroizing<Vec
     }
     let mut identity = age::scrypt::Identity::new(passphrase.to_age());
     identity.set_max_work_factor(MAX_WORK_FACTOR);
-    let decryptor = age::Decryptor::new_buffered(file).map_err(|_| damaged())?;
+    let decryptor = MeasuredFile::new(file).and_then(MeasuredFile::decryptor).map_err(|_| damaged())?;
     let mut payload = match decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)) {
         Ok(payload) => payload,
         Err(age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed) => {

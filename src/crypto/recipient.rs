@@ -74,6 +74,8 @@ fn is_private(text: &str) -> bool {
     let start = "AGE-SECRET-KEY-";
     text.get(..start.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(start))
         || text.contains("PRIVATE KEY-----")
+        // Written before the key itself.
+        || text.starts_with("-----BEGIN EC PARAMETERS")
 }
 
 fn parse_age(text: &str) -> Result<age::x25519::Recipient, RecipientError> {
@@ -185,6 +187,19 @@ impl fmt::Display for Recipient {
 impl fmt::Debug for Recipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Recipient({self})")
+    }
+}
+
+#[cfg(test)]
+impl Recipient {
+    /// Returns an RSA key of 4096 bits, whose private half does not exist.
+    pub(crate) fn random_rsa() -> Self {
+        let mut modulus = [0; 513];
+        getrandom::getrandom(&mut modulus[1..]).expect("randomness");
+        (modulus[1], modulus[512]) = (modulus[1] | 0x80, modulus[512] | 1);
+        let part = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
+        let blob = [part(b"ssh-rsa"), part(b"\x01\0\x01"), part(&modulus)].concat();
+        format!("ssh-rsa {}", STANDARD.encode(blob)).parse().expect("a key")
     }
 }
 

@@ -41,15 +41,33 @@ impl Wanted {
 
     /// Returns `true` if the private half of `recipient` might open the file.
     pub fn may_be(&self, recipient: &Recipient) -> bool {
-        let text = recipient.to_string();
-        match text.split_once(' ') {
-            None => self.has_x25519(),
-            Some((kind, blob)) => {
-                let tag = STANDARD.decode(blob).map(|blob| STANDARD_NO_PAD.encode(&Sha256::digest(blob)[..4]));
-                tag.is_ok_and(|tag| self.ssh.contains(&(kind.to_owned(), tag)))
+        ssh_tag(recipient).map_or(self.has_x25519(), |tag| self.ssh.contains(&tag))
+    }
+
+    /// Returns `true` if the header can be one for exactly these recipients: it has a stanza with the tag of each OpenSSH key,
+    /// one X25519 stanza for each other key, and no other stanza except the binding and age's grease. Another X25519 key in the
+    /// place of one of them cannot be seen.
+    pub fn fits<'r>(&self, recipients: impl IntoIterator<Item = &'r Recipient>) -> bool {
+        let mut expected = Self::default();
+        for recipient in recipients {
+            match ssh_tag(recipient) {
+                None => expected.x25519 += 1,
+                Some(tag) => expected.ssh.push(tag),
             }
         }
+        let mut found = self.clone();
+        expected.ssh.sort();
+        found.ssh.sort();
+        found == expected
     }
+}
+
+/// Returns the type of an OpenSSH key and the tag of its stanzas; `None` for an X25519 key.
+fn ssh_tag(recipient: &Recipient) -> Option<(String, String)> {
+    let text = recipient.to_string();
+    let (kind, blob) = text.split_once(' ')?;
+    let blob = STANDARD.decode(blob).expect("a recipient prints as it was parsed");
+    Some((kind.to_owned(), STANDARD_NO_PAD.encode(&Sha256::digest(blob)[..4])))
 }
 
 impl fmt::Display for Wanted {
@@ -94,6 +112,12 @@ mod tests {
         assert!(both.may_be(&ssh(1)) && !both.may_be(&ssh(2)));
         assert!(!of(&[ssh(1)]).may_be(&identity.recipient()));
         assert_eq!(of(&[ssh(1), ssh(2)]).to_string(), "2 ssh-ed25519 keys");
+        let (x25519, other) = (identity.recipient(), Identity::generate().recipient());
+        assert!(both.fits(&[ssh(1), other.clone()]), "an X25519 stanza does not show its key");
+        for others in [&[x25519.clone()][..], &[ssh(1)], &[x25519.clone(), ssh(2)], &[x25519, other, ssh(1)], &[]] {
+            assert!(!both.fits(others));
+        }
+        assert!(of(&[ssh(1), ssh(2)]).fits(&[ssh(2), ssh(1)]));
         assert_eq!(crypto::wanted(b"no age file"), Wanted::default());
         assert_eq!(Wanted::default().to_string(), "no recipients");
     }
@@ -113,5 +137,11 @@ mod tests {
         let rsa = Wanted::by(&[stanza("ssh-rsa", &["one"]), stanza("ssh-rsa", &["two"]), stanza("X25519", &["x"])]);
         assert_eq!(rsa.to_string(), "1 X25519 key (age1…), 2 ssh-rsa keys");
         assert!(rsa.has_x25519());
+        let x25519 = || stanza("X25519", &["x"]);
+        let key = [Identity::generate().recipient()];
+        assert!(Wanted::by(&[x25519(), stanza("q7-grease", &[]), stanza(SIGNED_TAG, &[])]).fits(&key));
+        for added in ["X25519", "ssh-ed25519", "scrypt", "mlkem768x25519", "grease"] {
+            assert!(!Wanted::by(&[x25519(), stanza(added, &["x"])]).fits(&key), "{added}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod bootstrap;
 mod broker;
 mod cluster;
 mod cluster_messages;
+mod configuration;
 mod naming;
 mod protocol;
 mod python;
@@ -13,9 +14,10 @@ mod script;
 
 pub use broker::{Broker, RunError, SecretSource, SourceError};
 pub use cluster::{About, Call, CallError, CallResult, Calls, Cluster, ConnectError, Target};
+pub use configuration::ConfigurationSearch;
 pub use naming::{VariableName, VariableNameError, default_variable};
 pub use protocol::{Declared, Job, Leaks, Provided, Settings, Surveyed};
-pub use python::{Interpreter, InterpreterOrigin, InterpreterSearch, PythonVersion};
+pub use python::{Interpreter, InterpreterError, InterpreterOrigin, InterpreterSearch, PythonVersion};
 pub use script::ScriptError;
 
 /// The directory in which a cluster mounts file secrets; the only `mount` that the SDK accepts.

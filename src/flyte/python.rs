@@ -1,5 +1,6 @@
 //! The Python interpreter that runs the tasks.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 use super::script::{self, ScriptError};
 use crate::process::Spawner;
+use crate::storage::{FoundError, Permissions, require_program_in_path, require_trusted, require_trusted_program};
 
 /// A version of Python. On the wire it is an array of three numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -84,6 +86,21 @@ pub struct InterpreterSearch<'a> {
     pub virtual_env: Option<&'a Path>,
     /// The working directory.
     pub directory: &'a Path,
+    /// `PATH`.
+    pub search_path: Option<&'a OsStr>,
+    /// The check of what is found and not named.
+    pub permissions: Permissions,
+}
+
+/// Reasons why there is no interpreter to use.
+#[derive(Debug, thiserror::Error)]
+pub enum InterpreterError {
+    /// uv made no environment for the file's header.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    /// Another user could have made or changed the interpreter, or something that decides which one is used.
+    #[error(transparent)]
+    Untrusted(#[from] FoundError),
 }
 
 impl Interpreter {
@@ -91,25 +108,32 @@ impl Interpreter {
     /// environment's, or that of the nearest `.venv` at or above the file or the working directory, or `python3`.
     ///
     /// # Errors
-    /// uv failed to make the environment that the header asks for.
-    pub fn find(search: InterpreterSearch<'_>, spawner: &Spawner) -> Result<Self, ScriptError> {
+    /// uv failed to make the environment that the header asks for. Another user could have made or changed what was found.
+    pub fn find(search: InterpreterSearch<'_>, spawner: &Spawner) -> Result<Self, InterpreterError> {
         let found = |program, origin| Self { program, origin, lacks_uv: false };
         if let Some(program) = search.given {
             return Ok(found(program, InterpreterOrigin::Option));
         }
+        let in_path = |program: &str| require_program_in_path(program.as_ref(), search.search_path, search.permissions);
         let script = search.file.filter(|file| script::has_header(file));
-        if let Some(program) = script.map(|file| script::environment(spawner, file)).transpose()?.flatten() {
-            return Ok(found(program, InterpreterOrigin::Script));
+        if let Some(script) = script {
+            in_path("uv")?;
+            script::require_trusted_surroundings(script, search.directory, search.permissions)?;
+            if let Some(program) = script::environment(spawner, script)? {
+                return Ok(found(program, InterpreterOrigin::Script));
+            }
         }
         // The file's real path, because a symlink to it may lie in another project.
         let file = search.file.and_then(|file| file.canonicalize().ok());
         let beside_file = file.iter().flat_map(|file| file.ancestors().skip(1));
-        let mut above = beside_file.chain(search.directory.ancestors()).map(|above| above.join(".venv/bin/python"));
+        let mut above = beside_file.chain(search.directory.ancestors()).map(|above| above.join(".venv"));
         let (program, origin) = if let Some(environment) = search.virtual_env {
             (environment.join("bin/python"), InterpreterOrigin::VirtualEnv)
-        } else if let Some(python) = above.find(|python| python.exists()) {
-            (python, InterpreterOrigin::DotVenv)
+        } else if let Some(environment) = above.find(|environment| environment.join("bin/python").exists()) {
+            require_trusted_environment(&environment, search.permissions)?;
+            (environment.join("bin/python"), InterpreterOrigin::DotVenv)
         } else {
+            in_path("python3")?;
             (PathBuf::from("python3"), InterpreterOrigin::Path)
         };
         Ok(Self { lacks_uv: script.is_some(), ..found(program, origin) })
@@ -129,6 +153,21 @@ impl Interpreter {
     }
 }
 
+/// Requires that a virtual environment can be believed although it was found: its interpreter, and the files and directories
+/// that decide what the interpreter imports first.
+pub(super) fn require_trusted_environment(environment: &Path, permissions: Permissions) -> Result<(), FoundError> {
+    require_trusted_program(&environment.join("bin/python"), permissions)?;
+    require_trusted(&environment.join("pyvenv.cfg"), permissions)?;
+    for libraries in ["lib", "lib64"].map(|name| environment.join(name)) {
+        require_trusted(&libraries, permissions)?;
+        // One that cannot be read has nothing to import.
+        for version in std::fs::read_dir(&libraries).into_iter().flatten().flatten() {
+            require_trusted(&version.path().join("site-packages"), permissions)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,7 +185,9 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).expect("a link");
         let find = |given: Option<&str>, active: Option<&str>, file: Option<&Path>| {
             let (given, virtual_env) = (given.map(PathBuf::from), active.map(Path::new));
-            let search = InterpreterSearch { given, file, virtual_env, directory: &inner };
+            let permissions = Permissions::Checked;
+            let search =
+                InterpreterSearch { given, file, virtual_env, directory: &inner, search_path: None, permissions };
             Interpreter::find(search, &Spawner::new([])).expect("no uv is asked").program
         };
         let make = |directory: &Path| {

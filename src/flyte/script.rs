@@ -4,7 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::python::require_trusted_environment;
 use crate::process::Spawner;
+use crate::storage::{FoundError, Permissions, require_trusted};
+
+/// Files that decide what uv installs or starts, if they are at or above the working directory or the script.
+const UV_FILES: [&str; 5] = ["uv.toml", "pyproject.toml", "pyvenv.cfg", ".python-version", ".python-versions"];
 
 /// Reasons why uv did not make an environment for a file's header.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,30 @@ fn is_script(text: &str) -> bool {
         }
     }
     false
+}
+
+/// Requires that everything that uv finds by itself can be believed: its configuration, virtual environments and the script's
+/// lock file.
+pub(super) fn require_trusted_surroundings(
+    file: &Path,
+    directory: &Path,
+    permissions: Permissions,
+) -> Result<(), FoundError> {
+    let is_there = |path: &Path| path.symlink_metadata().is_ok();
+    let mut lock = file.as_os_str().to_owned();
+    lock.push(".lock");
+    let mut found = vec![PathBuf::from(lock)];
+    // uv follows the path as it is written, and not the one without links.
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    for above in file.ancestors().skip(1).chain(directory.ancestors()) {
+        found.extend(UV_FILES.iter().map(|name| above.join(name)));
+        let environment = above.join(".venv");
+        if is_there(&environment) {
+            require_trusted(&environment, permissions)?;
+            require_trusted_environment(&environment, permissions)?;
+        }
+    }
+    found.iter().filter(|path| is_there(path)).try_for_each(|path| require_trusted(path, permissions))
 }
 
 /// Makes or updates the environment that uv keeps for the file, and returns its interpreter; `None` if uv is not in `PATH`.

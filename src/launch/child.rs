@@ -71,6 +71,23 @@ pub enum ChildError {
     },
 }
 
+/// The most bytes that Linux takes of one variable, with its name, the `=` and a zero byte at the end: 32 pages
+/// (MAX_ARG_STRLEN). The machines of a cluster have pages of 4 KiB.
+const MOST_VARIABLE_BYTES: usize = 32 * 4096;
+
+/// Returns true if Linux starts no program with a variable of this name and a value of so many bytes.
+pub fn is_too_large_for_a_variable(name: &str, bytes: usize) -> bool {
+    name.len() + bytes + 2 > MOST_VARIABLE_BYTES
+}
+
+impl ChildError {
+    /// Returns true if the arguments and variables are larger than the system lets a program have.
+    pub fn is_too_large(&self) -> bool {
+        let is_too_large = |error: &io::Error| error.kind() == io::ErrorKind::ArgumentListTooLong;
+        matches!(self, ChildError::Start { source, .. } | ChildError::Step { source, .. } if is_too_large(source))
+    }
+}
+
 fn step<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> ChildError {
     move |error| ChildError::Step { action, source: error.into() }
 }

@@ -26,6 +26,14 @@ pub enum DirectoryError {
         /// The reason, as a verb phrase.
         reason: &'static str,
     },
+    /// Something else is in the directory's place, or another user made it.
+    #[error("{} {reason}", path.display())]
+    Taken {
+        /// The place.
+        path: PathBuf,
+        /// The reason, as a verb phrase.
+        reason: &'static str,
+    },
     /// A step failed.
     #[error("cannot {action} {}", path.display())]
     Step {
@@ -40,6 +48,14 @@ pub enum DirectoryError {
 }
 
 impl DirectoryError {
+    /// Returns the place that something else has taken, which must be removed before the directory can be made.
+    pub fn taken(&self) -> Option<&Path> {
+        match self {
+            DirectoryError::Taken { path, .. } => Some(path),
+            DirectoryError::Forbidden(_) | DirectoryError::Unfit { .. } | DirectoryError::Step { .. } => None,
+        }
+    }
+
     /// Returns true if a file is in the place of a directory.
     pub fn is_not_a_directory(&self) -> bool {
         matches!(self, DirectoryError::Step { source, .. } if source.kind() == io::ErrorKind::NotADirectory)

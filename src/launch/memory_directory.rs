@@ -86,6 +86,7 @@ impl MemoryBase {
     /// Opens the base, which it makes if it is missing, and locks it until dropped.
     fn open(&self) -> Result<OwnedFd, DirectoryError> {
         let unfit = |reason| DirectoryError::Unfit { path: self.path.clone(), reason };
+        let taken = |reason| DirectoryError::Taken { path: self.path.clone(), reason };
         loop {
             match rustix::fs::mkdir(&self.path, Mode::RWXU) {
                 // The umask may have taken our own permissions away.
@@ -96,10 +97,11 @@ impl MemoryBase {
             let base = match rustix::fs::open(&self.path, OPEN, Mode::empty()) {
                 // Its last user removed it in the meantime.
                 Err(Errno::NOENT) => continue,
-                Err(Errno::LOOP | Errno::NOTDIR) => return Err(unfit("is not a directory")),
+                Err(Errno::LOOP | Errno::NOTDIR) => return Err(taken("is not a directory")),
                 opened => opened.map_err(step("open", &self.path))?,
             };
-            is_private(&base).and_then(|()| is_memory(&base)).map_err(unfit)?;
+            is_private(&base).map_err(taken)?;
+            is_memory(&base).map_err(unfit)?;
             while let Err(error) = rustix::fs::flock(&base, FlockOperation::LockExclusive) {
                 if error != Errno::INTR {
                     return Err(step("lock", &self.path)(error));

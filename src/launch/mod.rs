@@ -24,7 +24,7 @@ mod streams;
 mod supervisor;
 mod terminal;
 
-pub use child::{ChildError, Ended, Leftovers, Surroundings, replace, run};
+pub use child::{ChildError, Ended, Leftovers, Surroundings, is_too_large_for_a_variable, replace, run};
 pub use directory::{DirectoryError, PrivateDirectory};
 pub use dumps::{forbid_dumps, wipe_stack};
 pub use edit::{EditError, EditedFile, edit};

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 use zeroize::Zeroizing;
@@ -102,7 +103,7 @@ impl Directory {
     pub fn guarded(mut self) -> Result<Self, StorageError> {
         self.guarded = true;
         let stat = rustix::fs::fstat(&self.fd).map_err(|error| StorageError::new("open", &self.path, error))?;
-        let safe = exposure::refuse_writable(&stat, None::<BorrowedFd<'_>>);
+        let safe = exposure::refuse_writable(&self.fd, &stat, None);
         safe.map_err(|exposure| StorageError::new("use", &self.path, exposure))?;
         Ok(self)
     }
@@ -136,7 +137,7 @@ impl Directory {
         };
         if self.guarded {
             let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
-            exposure::refuse_writable(&stat, Some(&self.fd))
+            exposure::refuse_writable(&fd, &stat, Some(self.fd.as_fd()))
                 .map_err(|exposure| StorageError::new("use", self.join(name), exposure))?;
         }
         Ok(Some(Self { fd, path: self.join(name), guarded: self.guarded }))
@@ -202,7 +203,7 @@ impl Directory {
             return Err(failed(NotRegularFileError.into()));
         }
         if self.guarded {
-            exposure::refuse_writable(&stat, Some(&self.fd)).map_err(|exposure| failed(exposure.into()))?;
+            exposure::refuse_writable(&fd, &stat, Some(self.fd.as_fd())).map_err(|exposure| failed(exposure.into()))?;
         }
         let length = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
         if length > most {
@@ -255,6 +256,19 @@ impl Directory {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(StorageError::new("look at", self.join(name), error)),
+        }
+    }
+
+    /// Returns the time at which an entry was last modified; `None` where there is none.
+    ///
+    /// # Errors
+    /// As `fstatat(2)`.
+    pub fn modified(&self, name: &str) -> Result<Option<Timestamp>, StorageError> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            // Times that a clock cannot show become the first one.
+            Ok(stat) => Ok(Some(Timestamp::from_second(stat.st_mtime).unwrap_or_default())),
+            Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(StorageError::new("look at", self.join(name), error)),
         }
     }

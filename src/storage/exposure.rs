@@ -1,8 +1,11 @@
 //! Whom a file or a directory is open to.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 
 use rustix::fs::{FileType, Stat};
+
+use super::private_group::is_of_private_group;
 
 /// The check of owners and permissions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,18 +50,50 @@ impl From<ExposureError> for std::io::Error {
 ///
 /// A file `within` an accepted directory may have the directory's owner: in a user namespace, which a run enters, that owner
 /// is an unknown number.
-pub(super) fn refuse_writable(stat: &Stat, within: Option<impl AsFd>) -> Result<(), ExposureError> {
+pub(super) fn refuse_writable(
+    file: impl AsFd,
+    stat: &Stat,
+    within: Option<BorrowedFd<'_>>,
+) -> Result<(), ExposureError> {
     let accepted = within.and_then(|parent| rustix::fs::fstat(parent).ok()).map(|parent| parent.st_uid);
     refuse_foreign(stat, accepted)?;
-    let mode = permissions(stat);
-    let others = if is_of_private_group(stat) { 0o002 } else { 0o022 };
-    if mode & others != 0 { Err(ExposureError::Writable { mode }) } else { Ok(()) }
+    if is_writable(stat, || has_acl(file)) { Err(writable(stat)) } else { Ok(()) }
 }
 
-/// Returns `true` if its group is the one that most systems make for each user, with the user's number and no other member:
-/// on these systems the umask leaves new files open to that group.
-fn is_of_private_group(stat: &Stat) -> bool {
-    stat.st_uid != 0 && stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_gid == stat.st_uid
+/// Returns `true` if users other than the owner and root can write to it. `has_acl` is as in [`is_of_private_group`].
+pub(super) fn is_writable(stat: &Stat, has_acl: impl FnOnce() -> bool) -> bool {
+    let mode = permissions(stat);
+    mode & 0o002 != 0 || mode & 0o020 != 0 && !is_of_private_group(stat, has_acl)
+}
+
+/// The error for a file or directory that others can write to.
+pub(super) fn writable(stat: &Stat) -> ExposureError {
+    ExposureError::Writable { mode: permissions(stat) }
+}
+
+/// The extended attribute of an access control list.
+#[cfg(target_os = "linux")]
+const ACL: &str = "system.posix_acl_access";
+
+#[cfg(target_os = "linux")]
+fn has_acl(file: impl AsFd) -> bool {
+    rustix::fs::fgetxattr(file, ACL, &mut [0_u8; 0][..]).is_ok()
+}
+
+/// As above, for something that is not open. A link is not followed.
+#[cfg(target_os = "linux")]
+pub(super) fn has_acl_at(path: &Path) -> bool {
+    rustix::fs::lgetxattr(path, ACL, &mut [0_u8; 0][..]).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_acl(_: impl AsFd) -> bool {
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn has_acl_at(_: &Path) -> bool {
+    false
 }
 
 /// Refuses a regular file that another user could have read. A pipe is not refused: its permissions do not say who could
@@ -72,7 +107,7 @@ pub(super) fn refuse_readable(stat: &Stat) -> Result<(), ExposureError> {
     if mode & 0o077 != 0 { Err(ExposureError::Readable { mode }) } else { Ok(()) }
 }
 
-fn refuse_foreign(stat: &Stat, accepted: Option<u32>) -> Result<(), ExposureError> {
+pub(super) fn refuse_foreign(stat: &Stat, accepted: Option<u32>) -> Result<(), ExposureError> {
     let owner = stat.st_uid;
     let known = owner == 0 || owner == rustix::process::geteuid().as_raw() || Some(owner) == accepted;
     if known { Ok(()) } else { Err(ExposureError::Foreign { owner }) }
@@ -80,6 +115,6 @@ fn refuse_foreign(stat: &Stat, accepted: Option<u32>) -> Result<(), ExposureErro
 
 /// `st_mode` has 16 bits on some systems.
 #[allow(clippy::useless_conversion, reason = "macOS needs the conversion")]
-fn permissions(stat: &Stat) -> u32 {
+pub(super) fn permissions(stat: &Stat) -> u32 {
     u32::from(stat.st_mode) & 0o7777
 }

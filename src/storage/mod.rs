@@ -6,12 +6,15 @@ mod atomic;
 mod beneath;
 mod directory;
 mod exposure;
+mod found;
 mod lock;
+mod private_group;
 mod system;
 
 pub use atomic::{Replace, WriteError, is_leftover};
 pub use directory::{Directory, DirectoryEntry};
 pub use exposure::{ExposureError, Permissions};
+pub use found::{FoundError, read_trusted_file, require_program_in_path, require_trusted, require_trusted_program};
 pub use lock::{Lock, LockError, LockOwner};
 pub use system::System;
 
@@ -19,7 +22,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, Stat};
 use zeroize::Zeroizing;
 
 /// A failed operation on a file, with what was tried and where.
@@ -84,7 +87,7 @@ impl StorageError {
 /// # Errors
 /// As `open(2)` and `read(2)`; a longer file is one, and so is a directory.
 pub fn read_users_file(path: &Path, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
-    read_file(path, limit, Permissions::Ignored)
+    read_opened(path, limit, |_, _| Ok(()))
 }
 
 /// As [`read_users_file`], for a file that other users must not read.
@@ -96,10 +99,18 @@ pub fn read_private_file(
     limit: usize,
     permissions: Permissions,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
-    read_file(path, limit, permissions)
+    read_opened(path, limit, |_, stat| match permissions {
+        Permissions::Checked => exposure::refuse_readable(stat),
+        Permissions::Ignored => Ok(()),
+    })
 }
 
-fn read_file(path: &Path, limit: usize, permissions: Permissions) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
+/// Reads a file if it passes `check` once it is open.
+fn read_opened(
+    path: &Path,
+    limit: usize,
+    check: impl FnOnce(&File, &Stat) -> Result<(), ExposureError>,
+) -> Result<Option<Zeroizing<Vec<u8>>>, StorageError> {
     let failed = |error: io::Error| StorageError::new("read", path, error);
     // Opening a FIFO without a writer must not wait for one; reading it then ends at once.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -109,13 +120,12 @@ fn read_file(path: &Path, limit: usize, permissions: Permissions) -> Result<Opti
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(error) => return Err(failed(error.into())),
     };
-    if permissions == Permissions::Checked {
-        let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
-        exposure::refuse_readable(&stat).map_err(|exposure| StorageError::new("use", path, exposure))?;
-    }
-    rustix::fs::fcntl_setfl(&fd, OFlags::empty()).map_err(|error| failed(error.into()))?;
+    let file = File::from(fd);
+    let stat = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
+    check(&file, &stat).map_err(|exposure| StorageError::new("use", path, exposure))?;
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(|error| failed(error.into()))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1).min(64 << 10)));
-    File::from(fd).take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > limit { Err(StorageError::too_large(path.to_owned(), limit)) } else { Ok(Some(bytes)) }
 }
 

@@ -4,6 +4,8 @@
 //! A document has the same bytes as one that the SDK makes with Python's `json.dumps`. An error names the position in
 //! the file and repeats nothing else, because the rest may be a password.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -16,6 +18,21 @@ use serde_json::error::Category;
 use zeroize::Zeroizing;
 
 use crate::json_escape::unicode_escape;
+
+/// The name that Docker's configuration has for Docker Hub.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+/// Other hosts of Docker Hub.
+const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// Returns what is the same in all spellings of a registry: without the scheme, the version of the protocol, and `/` at the end.
+fn host(registry: &str) -> String {
+    let name = registry.to_ascii_lowercase();
+    let name = ["https://", "http://"].iter().find_map(|scheme| name.strip_prefix(scheme)).unwrap_or(&name);
+    let name = name.trim_end_matches('/');
+    let name = ["/v1", "/v2"].iter().find_map(|version| name.strip_suffix(version)).unwrap_or(name);
+    if DOCKER_HUB_HOSTS.contains(&name) { "docker.io".to_owned() } else { name.to_owned() }
+}
 
 /// The parts of Docker's configuration that say where credentials are.
 #[derive(serde::Deserialize)]
@@ -105,6 +122,21 @@ impl DockerConfig {
     /// Returns the registries that the configuration names, in its order.
     pub fn registries(&self) -> impl Iterator<Item = &str> {
         self.auths.0.iter().map(|(registry, _)| registry.as_str())
+    }
+
+    /// Returns the name by which the configuration knows a registry: the name itself, or another spelling of it that has
+    /// credentials. Docker compares them so too.
+    pub fn name_of<'a>(&'a self, registry: &'a str) -> &'a str {
+        let names = || self.registries().chain(self.helpers.0.iter().map(|(registry, _)| registry.as_str()));
+        let is_usable = |name: &str| self.source(name) != CredentialSource::Nowhere;
+        if names().any(|name| name == registry) && is_usable(registry) {
+            return registry;
+        }
+        let host = host(registry);
+        let other = names().find(|name| self::host(name) == host && is_usable(name));
+        // `docker login` gives a helper this name for Docker Hub.
+        let hub = Some(DOCKER_HUB).filter(|hub| host == self::host(hub) && is_usable(hub));
+        other.or(hub).unwrap_or(registry)
     }
 
     /// Returns the place where the SDK would look for a registry's credentials.
@@ -244,11 +276,14 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Ordered<V> {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Ordered<V>, M::Error> {
-                let mut ordered: Vec<(String, V)> = Vec::new();
+                let (mut ordered, mut places) = (Vec::new(), BTreeMap::new());
                 while let Some((name, value)) = members.next_entry::<String, V>()? {
-                    match ordered.iter_mut().find(|(other, _)| *other == name) {
-                        Some(member) => member.1 = value,
-                        None => ordered.push((name, value)),
+                    match places.entry(name.clone()) {
+                        Entry::Occupied(place) => ordered[*place.get()] = (name, value),
+                        Entry::Vacant(place) => {
+                            place.insert(ordered.len());
+                            ordered.push((name, value));
+                        }
                     }
                 }
                 Ok(Ordered(ordered))

@@ -60,7 +60,9 @@ impl Writer<'_> {
         }
         let mut signed = Vec::new();
         self.locked.vault.each_header(|header| match header {
-            Ok(Header { metadata, claim: Some(claim) }) if authors.iter().any(|author| author.key == claim.author) => {
+            Ok(Header { metadata, claim: Some(claim), .. })
+                if authors.iter().any(|author| author.key == claim.author) =>
+            {
                 signed.push(metadata.id);
             }
             _ => {}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::Manifest;
 use super::{SecretFileError, json_form};
-use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG};
+use crate::crypto::{Author, AuthorKey, Binding, Commitment, SIGNATURE_BYTES, SIGNED_TAG, Wanted};
 use crate::secret::{Domain, Project, Scope, SecretId, SecretName, SecretType};
 
 /// A secret's metadata: everything but its value.
@@ -139,6 +139,8 @@ pub(super) struct Header {
     pub(super) metadata: Metadata,
     /// `None` for a file of the version that is not signed.
     pub(super) claim: Option<Claim>,
+    /// The recipients, as far as the stanzas beside the binding show them.
+    pub(super) wanted: Wanted,
 }
 
 /// The binding of a secret that is encrypted to the vault's recipients and whose value has this commitment, signed.
@@ -189,12 +191,23 @@ fn message(body: &Body, author: &Author, commitment: &Commitment, recipients: Op
     message
 }
 
+/// Returns the secret that a binding says it is; `None` if it is not understood.
+pub(super) fn place(binding: &Binding) -> Option<SecretId> {
+    let body: Body = serde_json::from_slice(&binding.body).ok()?;
+    Some(SecretId { scope: Scope::new(body.project, body.domain), name: body.name })
+}
+
 /// Reads a binding and compares it with the vault and the place it was found in. Who wrote it is `None` if it is of the
 /// version that is not signed.
 ///
 /// # Errors
 /// It is not understood, or says that the file belongs elsewhere.
-pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Result<Header, SecretFileError> {
+pub(super) fn decode(
+    binding: &Binding,
+    wanted: Wanted,
+    vault_id: &str,
+    place: &SecretId,
+) -> Result<Header, SecretFileError> {
     let refused = |reason: &'static str| SecretFileError::Binding(serde::de::Error::custom(reason));
     json_form::check(&binding.body).map_err(refused)?;
     // serde would also take an array of the members in their order.
@@ -227,7 +240,7 @@ pub(super) fn decode(binding: &Binding, vault_id: &str, place: &SecretId) -> Res
     if updated < created {
         return Err(refused("it was updated before it was created"));
     }
-    Ok(Header { metadata: Metadata { id, secret_type: body.secret_type, created, updated }, claim })
+    Ok(Header { metadata: Metadata { id, secret_type: body.secret_type, created, updated }, claim, wanted })
 }
 
 fn is_digest(text: &str) -> bool {
@@ -266,7 +279,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Header, SecretFileError> {
-        decode(&Binding { is_signed: true, body: text.into() }, manifest().id(), &metadata().id)
+        decode(&Binding { is_signed: true, body: text.into() }, Wanted::default(), manifest().id(), &metadata().id)
     }
 
     fn is_authentic(text: &str) -> bool {
@@ -294,7 +307,10 @@ mod tests {
         assert!(is_authentic(&text.replacen('{', r#"{"later":{"author":1},"#, 1)));
         let unsigned = Binding { is_signed: false, body: text.replace(r#""author":""#, r#""author":4,"x":""#).into() };
         assert!(
-            matches!(decode(&unsigned, manifest().id(), &metadata().id), Ok(Header { claim: None, .. })),
+            matches!(
+                decode(&unsigned, Wanted::default(), manifest().id(), &metadata().id),
+                Ok(Header { claim: None, .. })
+            ),
             "unsigned, it knows of no author"
         );
     }
@@ -339,12 +355,21 @@ mod tests {
     #[test]
     fn each_part_of_the_place_counts() {
         let binding = Binding { is_signed: true, body: text(&key()).into() };
-        assert!(matches!(decode(&binding, "other", &metadata().id), Err(SecretFileError::OtherVault)));
+        assert!(matches!(
+            decode(&binding, Wanted::default(), "other", &metadata().id),
+            Err(SecretFileError::OtherVault)
+        ));
         let name = SecretId { name: "m".parse().expect("a good name"), ..metadata().id };
-        assert!(matches!(decode(&binding, manifest().id(), &name), Err(SecretFileError::OtherSecret(_))));
+        assert!(matches!(
+            decode(&binding, Wanted::default(), manifest().id(), &name),
+            Err(SecretFileError::OtherSecret(_))
+        ));
         for scope in [Scope::Organization, Scope::new("p".parse().ok(), None), Scope::new(None, "d".parse().ok())] {
             let place = SecretId { scope, ..metadata().id };
-            assert!(matches!(decode(&binding, manifest().id(), &place), Err(SecretFileError::OtherSecret(_))));
+            assert!(matches!(
+                decode(&binding, Wanted::default(), manifest().id(), &place),
+                Err(SecretFileError::OtherSecret(_))
+            ));
         }
         assert!(matches!(read("{}"), Err(SecretFileError::Binding(_))));
     }
@@ -358,7 +383,7 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             changed[index] ^= 1 << (index % 8);
             let binding = Binding { is_signed: true, body: changed };
-            let accepted = decode(&binding, manifest().id(), &metadata().id)
+            let accepted = decode(&binding, Wanted::default(), manifest().id(), &metadata().id)
                 .is_ok_and(|header| header.claim.is_some_and(|claim| claim.is_authentic()));
             assert!(!accepted, "byte {index}: {}", String::from_utf8_lossy(&binding.body));
         }
@@ -371,7 +396,8 @@ mod tests {
             let scope = Scope::new(project.parse().ok(), domain.parse().ok());
             let id = SecretId { scope, name: name.parse().expect("a good name") };
             let body = encode(&manifest(), &Metadata { id: id.clone(), ..metadata() }, &key, &[7; 32]);
-            let read = decode(&Binding { is_signed: true, body }, manifest().id(), &id).expect("ours");
+            let read =
+                decode(&Binding { is_signed: true, body }, Wanted::default(), manifest().id(), &id).expect("ours");
             read.claim.expect("signed").message
         };
         let all =

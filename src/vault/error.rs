@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::manifest::ManifestError;
+use super::manifest_error::ManifestError;
 use super::trust::{Change, Since, Stale};
 use super::{Metadata, NamedRecipient};
 use crate::crypto::{Author, EnvelopeError, Wanted};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::layout::{self, TreeDirectory};
-use super::rekey::is_for;
-use super::{Vault, VaultError};
+use super::rekey::Audience;
+use super::{ConflictCopy, Vault, VaultError};
 use crate::crypto::Identities;
 use crate::secret::SecretId;
 use crate::storage::{Directory, DirectoryEntry, Lock, LockError, StorageError, is_leftover};
@@ -36,6 +36,9 @@ pub enum InspectionError {
         /// Its path.
         path: PathBuf,
     },
+    /// A version of a secret or of `vault.toml` that was put beside it.
+    #[error("{}", .0.path.display())]
+    Copy(Box<ConflictCopy>),
     /// The unfinished file of a writer that was killed.
     #[error("{} was left behind by a writer that was killed; it holds nothing that was acknowledged", path.display())]
     Leftover {
@@ -51,20 +54,21 @@ impl Vault {
     /// # Errors
     /// The directory `secrets` cannot be opened. All else is in what is returned.
     pub fn inspect(&self, identities: Option<&dyn Identities>) -> Result<Inspection, VaultError> {
-        let digest = self.manifest.recipients_digest();
-        let mut walk = Walk { vault: self, identities, digest, found: Inspection::default() };
+        let audience = Audience::of(self);
+        let mut inspector = Inspector { vault: self, identities, audience, found: Inspection::default() };
         for entry in self.root.entries()? {
             // Other files beside the secrets are the user's: a vault may be a repository.
-            if let DirectoryEntry::File(name) = entry
-                && is_leftover(&name)
-            {
-                walk.found.flaws.push(InspectionError::Leftover { path: self.root.join(&name) });
+            let DirectoryEntry::File(name) = entry else { continue };
+            if is_leftover(&name) {
+                inspector.found.flaws.push(InspectionError::Leftover { path: self.root.join(&name) });
+            } else if let Some(copy) = self.copy_of_manifest(&name)? {
+                inspector.found.flaws.push(InspectionError::Copy(Box::new(copy)));
             }
         }
         if let Some(secrets) = self.root.subdirectory(layout::SECRETS)? {
-            walk.directory(&secrets, &TreeDirectory::Tree);
+            inspector.directory(&secrets, &TreeDirectory::Tree);
         }
-        let mut found = walk.found;
+        let mut found = inspector.found;
         if found.flaws.iter().any(|flaw| matches!(flaw, InspectionError::Leftover { .. })) && self.is_being_written() {
             found.flaws.retain(|flaw| !matches!(flaw, InspectionError::Leftover { .. }));
         }
@@ -79,15 +83,15 @@ impl Vault {
     }
 }
 
-struct Walk<'a> {
+struct Inspector<'a> {
     vault: &'a Vault,
     identities: Option<&'a dyn Identities>,
     /// Whom the secrets should be encrypted to.
-    digest: String,
+    audience: Audience<'a>,
     found: Inspection,
 }
 
-impl Walk<'_> {
+impl Inspector<'_> {
     fn directory(&mut self, directory: &Directory, place: &TreeDirectory) {
         let entries = match directory.entries() {
             Ok(entries) => entries,
@@ -97,6 +101,14 @@ impl Walk<'_> {
         for entry in entries {
             let (DirectoryEntry::Directory(name) | DirectoryEntry::File(name) | DirectoryEntry::Other(name)) = &entry;
             let secret = layout::secret_name(name);
+            let copy = match (&entry, place.scope()) {
+                (DirectoryEntry::File(name), Some(scope)) => self.vault.copy_of_secret(directory, &scope, name),
+                _ => None,
+            };
+            if let Some(copy) = copy {
+                self.found.flaws.push(InspectionError::Copy(Box::new(copy)));
+                continue;
+            }
             match (&entry, place.scope(), secret) {
                 // Whatever has the name of a secret is looked at as one, and refused as one.
                 (_, Some(scope), Some(name)) => self.secret(directory, &SecretId { scope, name }),
@@ -120,15 +132,15 @@ impl Walk<'_> {
 
     fn secret(&mut self, directory: &Directory, id: &SecretId) {
         let looked_at = match self.identities {
-            None => self.vault.peek_judged(directory, id).map(|found| found.map(|header| header.claim)),
+            None => self.vault.peek_judged(directory, id),
             Some(identities) => {
-                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.header.claim))
+                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.header))
             }
         };
         match looked_at {
-            Ok(Some(claim)) => {
+            Ok(Some(header)) => {
                 self.found.sound += 1;
-                self.found.outdated += usize::from(!is_for(&self.digest, claim.as_ref()));
+                self.found.outdated += usize::from(!self.audience.has(&header));
             }
             // It was deleted meanwhile.
             Ok(None) => {}

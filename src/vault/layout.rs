@@ -8,8 +8,8 @@ pub(super) const MANIFEST: &str = "vault.toml";
 pub(super) const LOCK: &str = ".lock";
 pub(super) const SECRETS: &str = "secrets";
 
-/// A manifest with a thousand recipients is a tenth of this.
-pub(super) const MAX_MANIFEST_BYTES: usize = 1 << 20;
+/// The most bytes of `vault.toml`: room for as many recipients and authors as it may have, with the longest keys and names.
+pub(super) const MAX_MANIFEST_BYTES: usize = 256 << 10;
 
 const ORGANIZATION: &str = "org";
 const PROJECT: &str = "project";

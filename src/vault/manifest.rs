@@ -6,12 +6,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{VaultError, toml_form};
+use super::manifest_error::ManifestError;
+use super::{VaultError, layout, toml_form};
 use crate::crypto::{self, Author, Recipient};
 use crate::file_form::{self, FileForm};
+use crate::toml_file::TomlFile;
 
 /// The format this code writes.
-const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 2;
 
 /// The format that knew no authors. It is read as one of a vault that has none.
 const WITHOUT_AUTHORS: u32 = 1;
@@ -19,14 +21,17 @@ const WITHOUT_AUTHORS: u32 = 1;
 /// The bytes of a vault's id. It tells vaults apart, and is public.
 const ID_BYTES: usize = 16;
 
-/// The header of a file has room for so many.
-pub(super) const MAX_RECIPIENTS: usize = 62;
+/// The most recipients of a vault: the header of a file has room for so many, of each kind.
+pub const MAX_RECIPIENTS: usize = 62;
 
 /// More than any team; a list of them can be shown whole.
 pub(super) const MAX_AUTHORS: usize = 256;
 
 /// The characters of the name of either: more would keep the key from being seen.
 pub(super) const MAX_NAME_CHARACTERS: usize = 64;
+
+/// The most of the characters `.`, `,`, `=`, `[` and `{` in `vault.toml`, in names too: see [`crate::toml_file`].
+pub(super) const MAX_MARKS: usize = 32 << 10;
 
 /// A key, and what it is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,75 +53,6 @@ pub(super) struct Manifest {
     id: String,
     recipients: Vec<NamedRecipient>,
     authors: Vec<NamedAuthor>,
-}
-
-/// Why a `vault.toml` is not understood.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
-    /// It is not TOML, or has a member we do not know.
-    #[error("{0}")]
-    Syntax(String),
-    /// It is in another form than any `vault.toml`.
-    #[error(transparent)]
-    Form(#[from] FileForm),
-    /// A later format.
-    #[error("it has format {found}, this flyte-local knows formats up to {FORMAT}")]
-    Format {
-        /// The format it says it has.
-        found: u32,
-    },
-    /// The id is not 32 hexadecimal digits.
-    #[error("its id is not 32 lower-case hexadecimal digits")]
-    Id,
-    /// A recipient's key does not parse.
-    #[error("the key of recipient {name:?} cannot be used")]
-    Recipient {
-        /// The name or key in question.
-        name: String,
-        /// The reason.
-        #[source]
-        reason: crate::crypto::RecipientError,
-    },
-    /// An author's key does not parse.
-    #[error("the key of author {name:?} cannot be used")]
-    Author {
-        /// Who it is.
-        name: String,
-        /// The reason.
-        #[source]
-        reason: crate::crypto::AuthorError,
-    },
-    /// It has no recipients.
-    #[error("it has no recipient")]
-    NoRecipient,
-    /// There are more than a list can show, or a header hold.
-    #[error("it has {found} {what}, and may have {most}")]
-    TooMany {
-        /// `recipients` or `authors`.
-        what: &'static str,
-        /// How many.
-        found: usize,
-        /// How many there may be.
-        most: usize,
-    },
-    /// A name is too long.
-    #[error("the name of {key} has more than {MAX_NAME_CHARACTERS} characters")]
-    LongName {
-        /// The name or key in question.
-        key: String,
-    },
-    /// A key is written in another way than this program writes it: with a comment, for example.
-    #[error("the key {key} must be written exactly so, without a comment")]
-    NotCanonical {
-        /// The key, as it must be written.
-        key: String,
-    },
-    /// A key is there twice.
-    #[error("{key} is there twice")]
-    Repeated {
-        /// The key.
-        key: String,
-    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,12 +119,6 @@ fn from_file<K: FromStr + Display>(
     keys.into_iter().map(named).collect()
 }
 
-/// The version alone, so that a later format is reported as such rather than as a syntax error.
-#[derive(Deserialize)]
-struct FileFormat {
-    format: u32,
-}
-
 impl Manifest {
     pub(super) fn new(recipients: Vec<NamedRecipient>, authors: Vec<NamedAuthor>) -> Result<Self, VaultError> {
         let mut id = [0; ID_BYTES];
@@ -197,17 +127,22 @@ impl Manifest {
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let syntax = |error: &dyn std::fmt::Display| ManifestError::Syntax(error.to_string().trim_end().to_owned());
-        let text = match bytes {
-            [] => return Err(FileForm::Empty.into()),
-            bytes => file_form::text(bytes)?,
-        };
-        let FileFormat { format } = toml::from_str(text).map_err(|error| syntax(&error))?;
-        if format != FORMAT && format != WITHOUT_AUTHORS {
-            return Err(ManifestError::Format { found: format });
+        if bytes.is_empty() {
+            return Err(FileForm::Empty.into());
         }
-        toml_form::check(text).map_err(|reason| syntax(&format!("it is not TOML 1.0: {reason}")))?;
-        let file: ManifestFile = toml::from_str(text).map_err(|error| syntax(&error))?;
+        if bytes.len() > layout::MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge { found: bytes.len() });
+        }
+        let syntax = |reason: &str| ManifestError::Syntax(reason.to_owned());
+        file_form::text(bytes)?;
+        let file = TomlFile::parse(bytes, MAX_MARKS)?;
+        // First, so that a later format is reported as such rather than as a syntax error.
+        match file.number("format") {
+            Some(found) if found != FORMAT && found != WITHOUT_AUTHORS => return Err(ManifestError::Format { found }),
+            _ => {}
+        }
+        toml_form::check(file.text()).map_err(|reason| syntax(&format!("it is not TOML 1.0: {reason}")))?;
+        let file: ManifestFile = file.members()?;
         if !Self::is_id(&file.id) {
             return Err(ManifestError::Id);
         }
@@ -215,11 +150,11 @@ impl Manifest {
         if recipients.is_empty() {
             return Err(ManifestError::NoRecipient);
         }
-        let authors = match (format, file.authors) {
+        let authors = match (file.format, file.authors) {
             (WITHOUT_AUTHORS, None) => Vec::new(),
-            (WITHOUT_AUTHORS, Some(_)) => return Err(syntax(&"format 1 has no authors")),
+            (WITHOUT_AUTHORS, Some(_)) => return Err(syntax("format 1 has no authors")),
             (_, Some(authors)) => to_authors(authors)?,
-            (_, None) => return Err(syntax(&"missing field `authors`")),
+            (_, None) => return Err(syntax("missing field `authors`")),
         };
         Ok(Self { id: file.id, recipients, authors })
     }
@@ -357,10 +292,32 @@ mod tests {
         let authors = |count: usize| with(&|m| m.authors = (0..count).map(|_| author("a".to_owned())).collect());
         assert_eq!(authors(MAX_AUTHORS), Ok(()));
         assert!(authors(MAX_AUTHORS + 1).is_err_and(|error| error.contains("257 authors")));
+        let padded = |length: usize| {
+            let text = good.to_toml();
+            Manifest::parse(format!("{text}#{}", "x".repeat(length - text.len() - 1)).as_bytes())
+        };
+        assert!(padded(layout::MAX_MANIFEST_BYTES).is_ok());
+        assert!(matches!(padded(layout::MAX_MANIFEST_BYTES + 1), Err(ManifestError::TooLarge { found: 262_145 })));
+        let marked = |more: usize| Manifest::parse(format!("{}#{}", good.to_toml(), ".".repeat(more)).as_bytes());
+        // Two brackets and two members in each of the two tables, and two members before them.
+        let marks = 2 * (2 + 2) + 2;
+        assert!(marked(MAX_MARKS - marks).is_ok());
+        assert!(matches!(marked(MAX_MARKS - marks + 1), Err(ManifestError::TooManyMarks)));
         // Their number comes before their keys, of which none is one here.
         let many = "\n[[recipients]]\nname = \"r\"\nkey = \"none\"\n".repeat(MAX_RECIPIENTS + 1);
         let many = format!("format = 1\nid = \"{}\"\n{many}", good.id());
         assert!(matches!(Manifest::parse(many.as_bytes()), Err(ManifestError::TooMany { found: 63, .. })));
+        // All limits at once: the longest keys, and names of the longest and most marked characters.
+        for character in ["\u{10ffff}", "\u{1}", "\"", "."] {
+            let name = |index: usize| format!("{index:03}{}", character.repeat(MAX_NAME_CHARACTERS - 3));
+            let full = with(&|m| {
+                m.recipients = (0..MAX_RECIPIENTS)
+                    .map(|index| NamedRecipient { name: name(index), key: Recipient::random_rsa() })
+                    .collect();
+                m.authors = (0..MAX_AUTHORS).map(|index| author(name(index))).collect();
+            });
+            assert_eq!(full, Ok(()), "{character:?}");
+        }
         assert!(with(&|m| m.authors.push(m.authors[0].clone())).is_err_and(|error| error.contains("twice")));
         assert!(with(&|m| m.recipients.push(m.recipients[0].clone())).is_err_and(|error| error.contains("twice")));
     }

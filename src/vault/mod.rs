@@ -6,12 +6,14 @@
 
 mod authors;
 mod binding;
+mod copies;
 mod error;
 mod git;
 mod inspect;
 mod json_form;
 mod layout;
 mod manifest;
+mod manifest_error;
 mod notice;
 mod options;
 mod page;
@@ -28,9 +30,11 @@ mod writer;
 
 pub use authors::Distrusted;
 pub use binding::Metadata;
+pub use copies::{ConflictCopy, Original};
 pub use error::{Needs, SecretFileError, VaultError};
 pub use inspect::{Inspection, InspectionError};
-pub use manifest::{ManifestError, Named, NamedAuthor, NamedRecipient};
+pub use manifest::{MAX_RECIPIENTS, Named, NamedAuthor, NamedRecipient};
+pub use manifest_error::ManifestError;
 pub use notice::{Listen, Listener, Notice};
 pub use options::{Access, NewVault, StateDirectory, Strictness, VaultOptions};
 pub use page::Page;

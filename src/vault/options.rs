@@ -26,7 +26,7 @@ pub enum StateDirectory {
     Ignored,
 }
 
-/// The way to report a first use, a rollback and a state directory that cannot be written.
+/// The way to report a vault that was never accepted, a rollback and a state directory that cannot be written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Strictness {
     /// As a [`super::Notice`]; the call goes on.
@@ -65,6 +65,9 @@ pub struct VaultOptions {
     pub permissions: Permissions,
     /// The way to report a first use and a rollback.
     pub strictness: Strictness,
+    /// The way to report a rollback, unless [`VaultOptions::strictness`] makes it an error already: for a caller that sends
+    /// values on.
+    pub rollback: Strictness,
     /// The purpose.
     pub access: Access,
     /// How long a writer waits for another one: 30 seconds by default.
@@ -80,6 +83,7 @@ impl VaultOptions {
             state,
             permissions: Permissions::default(),
             strictness: Strictness::default(),
+            rollback: Strictness::default(),
             access: Access::default(),
             patience: LOCK_PATIENCE,
             listener: Listener::default(),

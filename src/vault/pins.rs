@@ -18,13 +18,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::{FileKey, Manifest, to_authors, to_file, to_recipients};
+use super::manifest::{FileKey, MAX_MARKS, Manifest, to_authors, to_file, to_recipients};
 use super::trust::{Newest, Pin};
 use super::{VaultError, guarded, layout};
 use crate::crypto;
-use crate::file_form;
+use crate::file_form::{self, FileForm};
 use crate::secret::{Scope, SecretId};
 use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError, is_leftover};
+use crate::toml_file::{self, TomlError};
 
 const LOCK: &str = ".lock";
 const PATHS: &str = "paths";
@@ -37,6 +38,12 @@ const DELETED: &str = " deleted";
 
 /// Larger than the file of one secret, or of a path.
 const MAX_LINE_BYTES: usize = 100;
+
+/// More than the pin of any vault: what `vault.toml` may have, as it is written here, and the vault's path.
+const MAX_PIN_BYTES: usize = layout::MAX_MANIFEST_BYTES + (128 << 10);
+
+/// The same of the characters that are counted.
+const MAX_PIN_MARKS: usize = MAX_MARKS + (16 << 10);
 
 /// It is held for one small write.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -117,7 +124,7 @@ impl Pins {
             if Manifest::is_id(id) {
                 return Ok(Some(id.to_owned()));
             }
-            Err(VaultError::Pin { path: paths.join(&path_key(path)), reason: "it holds no vault's id".to_owned() })
+            Err(VaultError::Pin { path: paths.join(&path_key(path)), reason: reason(&bytes, "it holds no vault's id") })
         };
         Ok([id(named)?, id(itself)?])
     }
@@ -156,7 +163,7 @@ impl Pins {
             None => (text, false),
         };
         let newest = time.parse().map(|time| Some(Newest { time, is_deleted }));
-        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: "it holds no time".to_owned() })
+        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: reason(&bytes, "it holds no time") })
     }
 
     /// Removes the temporary file that a killed writer left beside the pin of a vault. The pin of a vault that was never made is
@@ -326,6 +333,11 @@ pub(super) fn places(state: &Path, permissions: Permissions) -> Result<Vec<(Stri
     Ok(places)
 }
 
+/// Returns why a record cannot be read: its form, if that is another one, or else `reason`.
+fn reason(bytes: &[u8], reason: &str) -> String {
+    FileForm::recognise_text(bytes).map_or(reason.to_owned(), |form| form.to_string())
+}
+
 fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
     let Some(directory) = vaults.subdirectory(id)? else { return Ok(None) };
     let Some(file) = read_pin(&directory)? else { return Ok(None) };
@@ -336,10 +348,13 @@ fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
 }
 
 fn read_pin(directory: &Directory) -> Result<Option<PinFile>, VaultError> {
-    let Some(bytes) = directory.read(PIN, layout::MAX_MANIFEST_BYTES)? else { return Ok(None) };
-    let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
-    let text = file_form::text(&bytes).map_err(|form| bad(form.to_string()))?;
-    toml::from_str(text).map(Some).map_err(|error| bad(error.to_string()))
+    let Some(bytes) = directory.read(PIN, MAX_PIN_BYTES)? else { return Ok(None) };
+    let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason };
+    file_form::text(&bytes).map_err(|form| bad(form.to_string()))?;
+    toml_file::parse(&bytes, MAX_PIN_MARKS).map(Some).map_err(|error| match error {
+        TomlError::TooManyMarks => bad("it has too many keys and values".to_owned()),
+        TomlError::Syntax(reason) => bad(reason),
+    })
 }
 
 #[cfg(test)]

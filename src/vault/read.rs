@@ -10,7 +10,7 @@ use crate::storage::{Directory, DirectoryEntry};
 use zeroize::Zeroizing;
 
 /// Enough of a file for its header and age's nonce.
-const PEEK_BYTES: usize = MAX_HEADER_BYTES + 16;
+pub(super) const PEEK_BYTES: usize = MAX_HEADER_BYTES + 16;
 
 /// The secrets of a list, and the files in their places that are refused.
 #[derive(Debug)]
@@ -198,7 +198,7 @@ impl Vault {
         let Some(start) = read(directory, id, PEEK_BYTES)? else { return Ok(None) };
         let metadata = crypto::peek(&start)
             .map_err(SecretFileError::Envelope)
-            .and_then(|binding| binding::decode(&binding, self.manifest.id(), id));
+            .and_then(|peeked| binding::decode(&peeked.binding, peeked.wanted, self.manifest.id(), id));
         metadata.map(Some).map_err(|source| refused(directory, id, source))
     }
 
@@ -261,7 +261,7 @@ impl Vault {
             }
             error => refused(directory, id, SecretFileError::Envelope(error)),
         })?;
-        let header = binding::decode(&opened.binding, self.manifest.id(), id)
+        let header = binding::decode(&opened.binding, opened.wanted, self.manifest.id(), id)
             .and_then(|header| trust::judge_value(header.claim.as_ref(), &opened.commitment).map(|()| header))
             .map_err(|source| refused(directory, id, source))?;
         Ok(Some(OpenedSecret { header, value: opened.value }))

@@ -9,11 +9,11 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use super::binding::{Claim, Header};
+use super::binding::Header;
 use super::read::OpenedSecret;
 use super::trust::staleness;
 use super::write::SealedSecret;
-use super::{Metadata, Vault, VaultError, Writer};
+use super::{Metadata, NamedRecipient, Vault, VaultError, Writer};
 use crate::crypto::{Identities, Sealed};
 use crate::secret::{SecretId, SecretValue};
 use crate::storage::{Directory, Replace};
@@ -26,7 +26,7 @@ const WORTH_A_THREAD: usize = 8;
 pub struct Encryption {
     /// How many are.
     pub current: usize,
-    /// Those that are encrypted to others, or do not say to whom.
+    /// Those that are encrypted to others, do not say to whom, or have stanzas for others.
     pub outdated: Vec<SecretId>,
     /// Why it cannot be said of each of the other files.
     pub refused: Vec<VaultError>,
@@ -50,16 +50,16 @@ struct Ready {
 }
 
 impl Vault {
-    /// Compares the recipients that each secret's author signed with the vault's recipients. Reads headers alone, and needs
-    /// no identity.
+    /// Compares the recipients that each secret's author signed, and those that its header shows, with the vault's
+    /// recipients. Reads headers alone, and needs no identity.
     ///
     /// # Errors
     /// The system's. A file that is refused is not an error, but a part of the result.
     pub fn encryption(&self) -> Result<Encryption, VaultError> {
-        let digest = self.manifest.recipients_digest();
+        let audience = Audience::of(self);
         let mut found = Encryption::default();
         self.each_header(|header| match header {
-            Ok(Header { claim, .. }) if is_for(&digest, claim.as_ref()) => found.current += 1,
+            Ok(header) if audience.has(&header) => found.current += 1,
             Ok(Header { metadata, .. }) => found.outdated.push(metadata.id),
             Err(error) => found.refused.push(error),
         })?;
@@ -139,9 +139,23 @@ impl Writer<'_> {
     }
 }
 
-/// Returns `true` if the author says that the file is encrypted to exactly the recipients of this digest.
-pub(super) fn is_for(digest: &str, claim: Option<&Claim>) -> bool {
-    claim.is_some_and(|claim| claim.recipients.as_deref() == Some(digest))
+/// The recipients that each file should be encrypted to.
+pub(super) struct Audience<'v> {
+    digest: String,
+    recipients: &'v [NamedRecipient],
+}
+
+impl<'v> Audience<'v> {
+    pub(super) fn of(vault: &'v Vault) -> Self {
+        Self { digest: vault.manifest.recipients_digest(), recipients: vault.recipients() }
+    }
+
+    /// Returns `true` if the author says that the file is encrypted to exactly these recipients, and its stanzas fit that. Any
+    /// recipient knows the file key, so one who is not an author could add a stanza, or remove one.
+    pub(super) fn has(&self, header: &Header) -> bool {
+        let claimed = header.claim.as_ref().and_then(|claim| claim.recipients.as_deref());
+        claimed == Some(&*self.digest) && header.wanted.fits(self.recipients.iter().map(|recipient| &recipient.key))
+    }
 }
 
 fn threads() -> usize {

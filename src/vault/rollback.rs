@@ -27,7 +27,7 @@ impl Vault {
             let Some(stale) = stale.filter(|_| found.is_some() || !settled.is_there) else {
                 return Ok(());
             };
-            if self.options.strictness == Strictness::Errors {
+            if [self.options.strictness, self.options.rollback].contains(&Strictness::Errors) {
                 return Err(VaultError::Stale(Box::new(stale)));
             }
             self.options.listener.tell(&Notice::Stale(&stale));

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::binding::Header;
 use super::read::{OpenedSecret, refused};
-use super::trust::Newest;
+use super::trust::{Newest, staleness};
 use super::{LockedVault, Metadata, Notice, SecretFileError, Vault, VaultError, Writer, binding, layout};
 use crate::crypto::{self, Author, Identities, Sealed};
 use crate::secret::{SecretId, SecretType, SecretValue};
@@ -99,21 +99,25 @@ impl Writer<'_> {
         self.write(&directory, Metadata { updated, ..old }, value, Replace::Existing)
     }
 
-    /// Signs the value of a secret as this writer's, no matter who wrote it, unless it is damaged or its signature is forged.
-    /// Returns its former metadata and author.
+    /// Signs the value of a secret as this writer's, no matter who wrote it, unless it is damaged, its signature is forged, or
+    /// it was rolled back: its new time would hide that. Returns its former metadata and author.
     ///
     /// # Errors
-    /// Those of [`Vault::value`].
+    /// Those of [`Vault::value`]; [`VaultError::Stale`].
     pub fn adopt_secret(&mut self, id: &SecretId, identities: &dyn Identities) -> Result<Adopted, VaultError> {
         let LockedVault { vault, pins, .. } = &self.locked;
         let directory = vault.scope_directory(&id.scope)?.ok_or_else(|| missing(id))?;
-        let OpenedSecret { header: Header { metadata, claim }, value } =
+        let known = pins.newest(id)?;
+        let OpenedSecret { header: Header { metadata, claim, .. }, value } =
             vault.open_value(&directory, id, identities)?.ok_or_else(|| missing(id))?;
         if claim.as_ref().is_some_and(|claim| !claim.is_authentic()) {
             return Err(refused(&directory, id, SecretFileError::Forged));
         }
+        if let Some(stale) = staleness(id, known, Some(metadata.updated)) {
+            return Err(VaultError::Stale(Box::new(stale)));
+        }
         pins.prepare(&id.scope)?;
-        let updated = after(time(pins.newest(id)?).max(Some(metadata.updated)));
+        let updated = after(time(known).max(Some(metadata.updated)));
         self.write(&directory, Metadata { updated, ..metadata.clone() }, &value, Replace::Existing)?;
         Ok(Adopted { metadata, author: claim.map(|claim| claim.author) })
     }

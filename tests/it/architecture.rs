@@ -277,6 +277,40 @@ fn restricted_code_is_only_in_its_place() {
     }
 }
 
+/// Returns the paths among the command-line arguments that the code declares, and the attributes of each.
+fn path_arguments(code: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    // Between the attributes of one structure and those of the next.
+    let structures: Vec<&str> =
+        code.split("#[derive(").filter(|part| part.starts_with("clap::Args") || part.starts_with("Args")).collect();
+    for structure in structures {
+        let mut attributes = String::new();
+        for line in structure.lines().take_while(|line| *line != "}").map(str::trim) {
+            match line.split_once(": ") {
+                _ if line.starts_with("#[") => attributes.push_str(line),
+                Some((field, kind)) if kind.contains("PathBuf") => {
+                    found.push((field.to_owned(), std::mem::take(&mut attributes)));
+                }
+                _ => attributes.clear(),
+            }
+        }
+    }
+    found
+}
+
+/// A path that is parsed in another way would take `~` for the name of a directory.
+#[test]
+fn every_path_argument_is_parsed_as_a_path_of_the_user() {
+    let sources = sources().into_iter().filter(|(path, _)| path.starts_with("src/cli"));
+    let arguments: Vec<_> = sources.flat_map(|(_, text)| path_arguments(&code(&text))).collect();
+    assert!(arguments.len() > 9, "the arguments were not found: {arguments:?}");
+    for (field, attributes) in arguments {
+        assert!(attributes.contains("value_parser = user_path()"), "{field} has no user_path()");
+    }
+    let bad = "#[derive(clap::Args)]\nstruct Args {\n    #[arg(long)]\n    file: Option<PathBuf>,\n}\n";
+    assert_eq!(path_arguments(bad), [("file".to_owned(), "#[arg(long)]".to_owned())]);
+}
+
 #[test]
 fn files_stay_small_and_have_a_purpose() {
     for (path, text) in sources().into_iter().filter(|(path, _)| path != Path::new(GENERATED)) {

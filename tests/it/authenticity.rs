@@ -28,7 +28,7 @@ fn recipient(sandbox: &Sandbox) -> String {
 
 /// Returns the body of a secret's binding.
 fn body(sandbox: &Sandbox, place: &str) -> Vec<u8> {
-    crypto::peek(&std::fs::read(sandbox.secret_file(place)).expect("it was created")).expect("it has one").body
+    crypto::peek(&std::fs::read(sandbox.secret_file(place)).expect("it was created")).expect("it has one").binding.body
 }
 
 fn json(sandbox: &Sandbox, place: &str) -> Value {
@@ -262,7 +262,9 @@ fn an_unsigned_value_is_read_once_it_is_adopted_and_age_opens_both() {
     assert_eq!(sandbox.ok(&["get", "secret", "s", "--reveal"]), b"from before");
     assert_eq!((age(), &json(&sandbox, "org/s")["created"]), ("from before".to_owned(), &created));
     assert!(updated() > before, "the unsigned file is older than the adopted one");
-    assert!(crypto::peek(&std::fs::read(sandbox.secret_file("org/s")).expect("there")).expect("bound").is_signed);
+    assert!(
+        crypto::peek(&std::fs::read(sandbox.secret_file("org/s")).expect("there")).expect("bound").binding.is_signed
+    );
 }
 
 #[test]

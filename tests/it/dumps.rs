@@ -146,7 +146,8 @@ fn a_secret_may_be_injected_under_the_name_of_the_identity_variable() {
     sandbox.ok(&["create", "secret", "s", "value"]);
     for mask in [&["--mask"][..], &[]] {
         let script = "test \"$FLYTE_LOCAL_IDENTITY_KEY\" = value && echo given";
-        let arguments = [&["exec", "--secret", "s=FLYTE_LOCAL_IDENTITY_KEY"], mask, &["--", "sh", "-c", script]];
+        let exec = ["exec", "--secret", "s=FLYTE_LOCAL_IDENTITY_KEY", "--allow-loader-variables"];
+        let arguments = [&exec[..], mask, &["--", "sh", "-c", script]];
         assert_eq!(sandbox.ok(&arguments.concat()), b"given\n", "{mask:?}");
     }
 }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 pub(crate) struct Vectors {
     pub(crate) secret: Vec<SecretVector>,
     pub(crate) manifest: Vec<ManifestVector>,
+    pub(crate) author_key: Vec<AuthorKeyVector>,
 }
 
 /// A secret file and its expected outcomes. The fixtures' README explains the members.
@@ -45,6 +46,14 @@ pub(crate) struct ManifestVector {
     pub(crate) file: String,
     pub(crate) open: String,
     pub(crate) read: Option<String>,
+}
+
+/// A file of an author's private key, and whether it is one. Each good one has the key of `author.key`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthorKeyVector {
+    pub(crate) file: String,
+    pub(crate) parse: String,
 }
 
 fn unsigned() -> String {

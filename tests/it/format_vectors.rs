@@ -9,7 +9,7 @@ use crate::format_list::{SecretVector, bytes, fixtures, hexadecimal, vectors};
 use crate::support::{open_unpinned, require, secret_id};
 use flyte_local::crypto::{self, AuthorKey, EnvelopeError, Identity, IdentityFile};
 use flyte_local::secret::{self, ScopeFilter, SecretValue};
-use flyte_local::vault::{ManifestError, Metadata, SecretFileError, StateDirectory, VaultError, VaultOptions};
+use flyte_local::vault::{self, ManifestError, Metadata, SecretFileError, StateDirectory, VaultError, VaultOptions};
 
 /// Returns the identities in a file of the fixtures.
 fn identities(file: &str) -> Vec<Identity> {
@@ -118,6 +118,9 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
     if let (Ok(value), "ok") = (&value, vector.read.as_str()) {
         assert!(hexadecimal(value.expose()) == vector.expected_value(), "{}: another value", vector.file);
     }
+    // Only an accepted vault is written to.
+    let fingerprint = vault.fingerprint();
+    vault.lock().expect("lockable").accept(&fingerprint).expect("accepted");
     // A vault of format 1 has no author until one is added.
     vault.lock().expect("lockable").trust_author("owner", &test_author().author()).expect("pinned");
     let new = SecretValue::new(b"new".to_vec().into()).expect("small enough");
@@ -142,7 +145,8 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
 fn the_list_of_vectors_names_exactly_the_files() {
     let vectors = vectors();
     let secrets = vectors.secret.iter().map(|vector| vector.file.clone());
-    let listed: Vec<_> = secrets.chain(vectors.manifest.iter().map(|vector| vector.file.clone())).collect();
+    let listed = secrets.chain(vectors.manifest.iter().map(|vector| vector.file.clone()));
+    let listed: Vec<_> = listed.chain(vectors.author_key.iter().map(|vector| vector.file.clone())).collect();
     let mut expected: BTreeSet<_> = listed.iter().cloned().collect();
     assert_eq!(listed.len(), expected.len(), "a file is listed twice");
     expected.extend(["README.md", "author.key", "identity.txt", "vectors.toml"].map(str::to_owned));
@@ -169,6 +173,7 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
                 "ok"
             }
             Err(VaultError::Manifest { source, .. }) => match source {
+                ManifestError::TooLarge { .. } | ManifestError::TooManyMarks => "too-large",
                 ManifestError::Syntax(_) | ManifestError::Form(_) => "syntax",
                 ManifestError::Format { .. } => "format",
                 ManifestError::Id => "id",
@@ -180,9 +185,20 @@ fn every_manifest_is_accepted_or_refused_as_the_list_says() {
                 ManifestError::NotCanonical { .. } => "not-canonical",
                 ManifestError::Repeated { .. } => "repeated",
             },
+            Err(VaultError::Storage(error)) if error.is_too_large() => "too-large",
             Err(error) => panic!("{}: {error:?}", vector.file),
         };
         assert_eq!(opened, vector.open, "{}", vector.file);
+    }
+}
+
+#[test]
+fn every_file_of_an_authors_key_is_accepted_or_refused_as_the_list_says() {
+    for vector in vectors().author_key {
+        let text = String::from_utf8(bytes(&vector.file)).expect("UTF-8");
+        let found = AuthorKey::parse_file(&text).ok().map(|key| key.author());
+        let expected = (vector.parse == "ok").then(|| test_author().author());
+        assert_eq!(found, expected, "{}", vector.file);
     }
 }
 
@@ -192,7 +208,7 @@ fn a_manifest_over_the_limit_is_refused_and_not_truncated() {
     let path = copy.path().join("vault.toml");
     let mut text = std::fs::read_to_string(&path).expect("the fixtures' manifest");
     // Cut at the limit, the manifest would be valid, but the whole file is not.
-    text += &format!("#{}\nsurprise = 1\n", "x".repeat(1 << 20));
+    text += &format!("#{}\nsurprise = 1\n", "x".repeat(256 << 10));
     std::fs::write(&path, text).expect("written");
     assert!(matches!(open_unpinned(copy.path()), Err(VaultError::Storage(error)) if error.is_too_large()));
 }
@@ -250,8 +266,9 @@ fn the_limits_in_the_document_are_those_of_the_code() {
     let document = document.expect("the format's document");
     for (what, limit) in [
         ("stanzas in a header", crypto::MAX_STANZAS),
-        ("lines of a header", 256),
-        ("recipients in `vault.toml`", 62),
+        ("arguments in a header", crypto::MAX_ARGUMENTS),
+        ("lines of a header", crypto::MAX_HEADER_LINES),
+        ("recipients in `vault.toml`", vault::MAX_RECIPIENTS),
         ("authors in `vault.toml`", 256),
         ("characters of the name of either", 64),
         ("bytes of a header", crypto::MAX_HEADER_BYTES),
@@ -259,7 +276,8 @@ fn the_limits_in_the_document_are_those_of_the_code() {
         ("bytes of a file", crypto::MAX_FILE_BYTES),
         ("bytes of a secret's name", 251),
         ("bytes of a project or domain", 63),
-        ("bytes of `vault.toml`", 1 << 20),
+        ("bytes of `vault.toml`", 256 << 10),
+        ("characters `.`, `,`, `=`, `[` and `{` in `vault.toml`, together", 32 << 10),
     ] {
         assert!(document.contains(&format!("| {what} | {limit} |")), "{what}: {limit}");
     }
@@ -278,6 +296,6 @@ fn the_documents_example_is_the_binding_of_a_vector() {
     let vector = &vectors().secret[0];
     let file = std::fs::read(fixtures().join(&vector.file)).expect("a vector");
     let written: serde_json::Value =
-        serde_json::from_slice(&crypto::peek(&file).expect("a binding").body).expect("JSON");
+        serde_json::from_slice(&crypto::peek(&file).expect("a binding").binding.body).expect("JSON");
     assert_eq!(example, written, "the example is the binding of {}", vector.file);
 }

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{FLYTE_LOCAL, Ran, Random, SDKS, Sandbox, executable, python, require, tally};
+use crate::support::{FLYTE_LOCAL, Ran, Random, SDKS, Sandbox, executable, python, regressions, require, tally};
 use serde_json::{Value, json};
 
 /// Python code that reads a list of cases and answers with each case's document in base64, or null for a refused case.
@@ -34,7 +34,9 @@ json.dump(answers, sys.stdout)
 
 /// Credential helpers, as scripts: one knows every registry, one knows none and says so as Docker's helpers do, one
 /// answers in another form, and one answers with a token.
-const HELPERS: [(&str, &str); 4] = [
+const HELPERS: [(&str, &str); 5] = [
+    // As Docker's own, it knows Docker Hub by one name.
+    ("hub", r#"test "$(cat)" = https://index.docker.io/v1/ && printf '{"Username":"me","Secret":"hunter2"}'"#),
     (
         "good",
         r#"test "$1" = get && test -z "$FLYTE_LOCAL_IDENTITY_KEY" || exit 3
@@ -241,6 +243,33 @@ fn dockers_configuration_is_found_where_docker_keeps_it() {
     assert_eq!(from("empty", Some(Path::new(""))).1, from("again", None).1);
     let elsewhere = sandbox.work().join("elsewhere");
     assert_eq!(from("other", Some(&elsewhere)).1.as_deref(), Some(r#"{"auths": {"elsewhere": {"auth": "YTpi"}}}"#));
+}
+
+/// A spelling of a registry, in `tests/regressions/registries.toml`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spelling {
+    why: String,
+    config: String,
+    registries: String,
+    /// The names in the document.
+    names: Vec<String>,
+}
+
+#[test]
+fn another_spelling_of_a_registry_leads_to_the_entry_that_is_there() {
+    let docker = Docker::new();
+    for (number, case) in regressions::<Spelling>("registries").into_iter().enumerate() {
+        let given = json!({ "config": case.config, "registries": case.registries });
+        let (ran, document) = docker.ours(&format!("s{number}"), &given);
+        assert_eq!(ran.code, 0, "{}: {ran:?}", case.why);
+        let document: Value = serde_json::from_slice(&document.expect("created")).expect("JSON");
+        let auths = document["auths"].as_object().expect("an object");
+        let mut names: Vec<_> = auths.keys().cloned().collect();
+        names.sort();
+        assert_eq!(names, case.names, "{}: {ran:?}", case.why);
+        assert!(auths.values().all(|entry| entry["auth"].as_str().is_some_and(|auth| auth.len() > 3)), "{}", case.why);
+    }
 }
 
 /// Runs a command on a terminal. Returns its screen and its exit code.

@@ -120,9 +120,13 @@ fn oversized_headers_are_refused_within_the_limits() {
         bombs.push((format!("{count} stanzas"), stanza.repeat(count).into_bytes()));
         bombs.push((format!("{count} bindings"), ours.repeat(count).into_bytes()));
     }
-    // As many bytes as allowed, and as many lines.
+    // As many bytes as allowed, as many arguments, and as many lines.
     bombs.push(("60 long stanzas".to_owned(), format!("-> x {}\n\n", "a".repeat(2_000)).repeat(60).into_bytes()));
-    bombs.push(("240 lines".to_owned(), format!("-> x\n{}\n", ("A".repeat(64) + "\n").repeat(230)).into_bytes()));
+    let line = "A".repeat(64) + "\n";
+    bombs.push(("240 lines".to_owned(), format!("-> x\n{}\n", line.repeat(230)).into_bytes()));
+    bombs.push(("1,020 lines".to_owned(), format!("-> x\n{}\n", line.repeat(1_010)).into_bytes()));
+    let arguments = format!("-> x{}\n{}\n", " a".repeat(25), line.repeat(24));
+    bombs.push(("40 stanzas of 25 arguments and 25 lines".to_owned(), arguments.repeat(40).into_bytes()));
     for length in [130_000, 131_072, 1_000_000] {
         bombs.push((format!("an argument of {length}"), format!("-> x {}\n\n", "a".repeat(length)).into_bytes()));
         bombs.push((format!("{length} arguments"), format!("-> x{}\n\n", " a".repeat(length)).into_bytes()));

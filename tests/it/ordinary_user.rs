@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::permissions::{reachable_binary, under};
 use crate::support::{FLYTE_LOCAL, Ran, SDKS, Sandbox, python, require};
 
 const TASK: &str = r#"
@@ -127,18 +128,22 @@ fn a_forbidden_private_mount_fails_file_secrets_but_not_variables() {
 }
 
 #[test]
-#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
+#[ignore = "needs util-linux: scripts/test"]
 fn write_permission_for_the_users_own_group_is_accepted() {
-    // A umask of 002 makes files like these, and git checks out files like these.
-    let sandbox = Sandbox::new();
-    sandbox.ok(&["create", "secret", "s", "a value"]);
+    // A umask of 002 makes files like these, and git checks out files like these. The number 65534 is also the group of
+    // system accounts, so its group is not private.
+    let sandbox = Sandbox::empty();
+    let binary = reachable_binary(&sandbox);
+    for arguments in [&["init"][..], &["create", "secret", "s", "a value"]] {
+        assert_eq!(under("002", &sandbox, &binary, arguments).code, 0);
+    }
     let is_own =
         rustix::process::getuid().is_root() || rustix::process::getuid().as_raw() == rustix::process::getgid().as_raw();
     let exec = ["exec", "--secret", "s", "--", "sh", "-c", "test \"$S\" = 'a value'"];
     for (mode, code) in [("g+w", if is_own { 0 } else { 13 }), ("o+w", 13)] {
         let opened = sandbox.program("chmod").args(["-R", mode]).arg(sandbox.vault()).status();
         assert!(opened.expect("chmod starts").success());
-        let ran = as_user(&sandbox, Path::new(FLYTE_LOCAL), &exec);
+        let ran = under("002", &sandbox, &binary, &exec);
         assert_eq!(ran.code, code, "{mode}: {ran:?}");
     }
 }

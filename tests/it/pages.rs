@@ -19,7 +19,7 @@ const PREPARATIONS: [(&str, &str); 2] = [
     (
         "docs/reference.md",
         "flyte-local init && mkdir ~/.docker && \
-         echo '{\"auths\": {\"ghcr.io\": {\"auth\": \"YTpi\"}, \"docker.io\": {\"auth\": \"YTpi\"}}}' > ~/.docker/config.json",
+         echo '{\"auths\": {\"ghcr.io\": {\"auth\": \"YTpi\"}, \"https://index.docker.io/v1/\": {\"auth\": \"YTpi\"}}}' > ~/.docker/config.json",
     ),
     ("docs/identities.md", "flyte-local init && mkdir ~/.ssh && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519"),
 ];

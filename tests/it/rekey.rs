@@ -212,11 +212,79 @@ fn unreadable_secrets_are_reported_and_the_others_are_re_encrypted() {
 }
 
 #[test]
+fn stanzas_that_a_recipient_adds_or_removes_make_a_file_stale() {
+    let ssh_key = |seed: u8| {
+        let point = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes();
+        let blob = [b"\0\0\0\x0bssh-ed25519".as_slice(), b"\0\0\0\x20", &point].concat();
+        format!("ssh-ed25519 {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, blob))
+    };
+    let (sandbox, _) = vault(0);
+    let (bob, eve) = (age::x25519::Identity::generate(), age::x25519::Identity::generate().to_public());
+    sandbox.ok(&["create", "recipient", &bob.to_public().to_string(), "--name", "bob"]);
+    sandbox.ok(&["create", "recipient", &ssh_key(1), "--name", "carol"]);
+    // The stanzas of a file to another key of OpenSSH's, which has another tag.
+    let another = Sandbox::new();
+    another.ok(&["create", "recipient", &ssh_key(2), "--name", "dave"]);
+    another.ok(&["create", "secret", "s", "value"]);
+    let text = |sandbox: &Sandbox| std::fs::read(sandbox.secret_file("org/s")).expect("there");
+    let foreign = String::from_utf8_lossy(&text(&another)).into_owned();
+    let foreign = foreign.split("-> ").find(|stanza| stanza.starts_with("ssh-ed25519")).expect("one").to_owned();
+    let foreign = format!("-> {foreign}");
+
+    type Change = fn(&mut Vec<String>, String, String);
+    let changes: [(&str, bool, Change); 9] = [
+        ("a stanza is added", true, |stanzas, eve, _| stanzas.push(eve)),
+        ("a stanza is added before all others", true, |stanzas, eve, _| stanzas.insert(0, eve)),
+        ("a stanza is repeated", true, |stanzas, _, _| {
+            let first = stanzas.iter().find(|stanza| stanza.starts_with("-> X25519 ")).expect("one").clone();
+            stanzas.push(first);
+        }),
+        ("a stanza is removed", true, |stanzas, _, _| {
+            let bob = stanzas.iter().rposition(|stanza| stanza.starts_with("-> X25519 ")).expect("one");
+            stanzas.remove(bob);
+        }),
+        ("the stanza of an OpenSSH key is removed", true, |stanzas, _, _| {
+            stanzas.retain(|stanza| !stanza.starts_with("-> ssh-ed25519 "));
+        }),
+        ("the stanza of an OpenSSH key is that of another key", true, |stanzas, _, foreign| {
+            stanzas.retain(|stanza| !stanza.starts_with("-> ssh-ed25519 "));
+            stanzas.push(foreign);
+        }),
+        ("a stanza of an unknown kind is added", true, |stanzas, _, _| {
+            stanzas.push("-> piv-p256 abc\nAAAA\n".to_owned());
+        }),
+        // These are what the format says that no reader can see, or that age itself does.
+        ("another X25519 key is in the place of one", false, |stanzas, eve, _| {
+            let bob = stanzas.iter().rposition(|stanza| stanza.starts_with("-> X25519 ")).expect("one");
+            stanzas[bob] = eve;
+        }),
+        ("grease is added", false, |stanzas, _, _| stanzas.push("-> some-grease x\nAAAA\n".to_owned())),
+    ];
+    for (what, is_stale, change) in changes {
+        let _ = sandbox.run(&["delete", "secret", "s"]);
+        sandbox.ok(&["create", "secret", "s", "value"]);
+        let changed = crate::support::forger::with_stanzas(&text(&sandbox), &bob, |stanzas, wrapped| {
+            change(stanzas, wrapped(&eve), foreign.clone());
+        });
+        std::fs::write(sandbox.secret_file("org/s"), &changed).expect("written");
+        let listed = sandbox.run(&["rekey", "--dry-run"]);
+        assert_eq!((listed.code, listed.text().contains(" s")), (0, is_stale), "{what}: {listed:?}");
+        let opens = sandbox.value("org/s").is_some();
+        assert!(opens, "{what}: the file is authentic");
+        let checked = sandbox.run(&["check"]);
+        assert_eq!(checked.code, if is_stale { 13 } else { 0 }, "{what}: {checked:?}");
+        sandbox.ok(&["rekey"]);
+        assert_eq!(text(&sandbox) != changed, is_stale, "{what}");
+        assert_eq!(sandbox.run(&["check"]).code, 0, "{what}");
+    }
+}
+
+#[test]
 fn the_recipients_of_a_file_are_signed_by_its_author() {
     let (sandbox, places) = vault(1);
     let file = sandbox.secret_file(&places[0]);
     let digest = |bytes: &[u8]| {
-        let body = String::from_utf8(flyte_local::crypto::peek(bytes).expect("a header").body).expect("JSON");
+        let body = String::from_utf8(flyte_local::crypto::peek(bytes).expect("a header").binding.body).expect("JSON");
         let (_, rest) = body.split_once("\"recipients\":\"").expect("it says so");
         rest[..64].to_owned()
     };
@@ -225,7 +293,7 @@ fn the_recipients_of_a_file_are_signed_by_its_author() {
     sandbox.ok(&["rekey"]);
     // A file put back and made to look encrypted to the new recipients, which needs no key.
     let after = digest(&std::fs::read(&file).expect("there"));
-    let binding = flyte_local::crypto::peek(&before).expect("a header").body;
+    let binding = flyte_local::crypto::peek(&before).expect("a header").binding.body;
     let text = String::from_utf8(binding).expect("JSON");
     let forged = crate::support::forger::file(
         &sandbox.identities()[0].recipient().to_string(),

@@ -100,6 +100,20 @@ fn a_value_that_is_not_text_can_be_a_file_but_not_a_variable() {
     }
 }
 
+/// The container of a cluster does not start with such a variable either.
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn a_value_too_large_for_a_variable_can_be_a_file() {
+    let sandbox = Sandbox::new().with_tasks();
+    sandbox.secret("my_secret", vec![b'x'; 140_000], &[]);
+    let ran = sandbox.flyte_run("newest", &["one_secret.py"]);
+    let reason = "task variable_env.variable: secret my_secret cannot become an environment variable: it has 140000 bytes, \
+                  and no program starts with a variable of that size\n\
+                  hint: mount it as a file: flyte.Secret(key=\"my_secret\", mount=\"/etc/flyte/secrets\")";
+    assert_eq!((ran.code, reasons(&ran)), (0, vec![reason.to_owned()]), "{}", ran.stderr);
+    assert!(ran.said().last().is_some_and(|said| said.starts_with("file b'xxx")));
+}
+
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_refused_file_stops_the_search_through_the_scopes() {

@@ -421,6 +421,20 @@ fn a_base_that_others_can_access_is_refused() {
         assert_eq!((ran.code, ran.said()), (1, vec![]), "{script}: {ran:?}");
         assert!(words.contains(&reason), "{script}: {ran:?}");
         assert_eq!(world.left(), before, "{script}");
+        let ran = Ran::from(world.command(&["check"]).output().expect("nsenter starts"));
+        let hint = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: remove what is there: "));
+        if reason.ends_with("memory file system") {
+            assert_eq!(hint, None, "{script}: {ran:?}");
+            continue;
+        }
+        let removal = if reason.ends_with("another user") { "sudo rm -r" } else { "rm -r" };
+        assert_eq!(hint, Some(format!("{removal} {base}").as_str()), "{script}: {ran:?}");
+        // A mounted directory cannot be removed.
+        if !script.contains("--bind") {
+            world.root(&format!("rm -r {base}"));
+            let ran = Ran::from(world.command(&["check"]).output().expect("nsenter starts"));
+            assert_eq!(ran.code, 0, "{script}: {ran:?}");
+        }
     }
 }
 

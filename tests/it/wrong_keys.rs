@@ -54,14 +54,14 @@ fn a_key_of_another_kind_is_called_by_its_name_as_recipient_and_as_identity() {
     let (sandbox, _) = with_secret();
     let vault = std::fs::read(sandbox.vault().join("vault.toml")).expect("there");
     for case in regressions::<WrongKey>("wrong_keys") {
-        let ran = sandbox.run(&["create", "recipient", case.text.trim(), "--name", "bob"]);
+        let ran = sandbox.run(&["create", "recipient", "--name", "bob", "--", case.text.trim()]);
         assert_eq!(ran.code, 2, "{}: {ran:?}", case.why);
         assert_says(&ran, &case, &case.recipient, &case.recipient_hint);
 
         sandbox.file("keys", &case.text);
         let ran = sandbox.run(&["create", "recipient", "--from-file", "keys", "--name", "bob"]);
         assert_eq!(ran.code, 2, "{}: {ran:?}", case.why);
-        assert_says(&ran, &case, &case.recipient, &case.recipient_hint.replace("FILE", "keys"));
+        assert_says(&ran, &case, &case.recipient, &case.recipient_hint);
 
         write_identity(&sandbox, &case.text);
         let ran = sandbox.run(&READ);
@@ -177,4 +177,28 @@ fn the_hints_for_public_keys_of_openssl_give_a_recipient() {
         let key = shell(hint.split_once(": ").expect("a command").1);
         assert_eq!(key, shell("cat key.pub"), "{hint}");
     }
+}
+
+#[test]
+#[ignore = "needs OpenSSH: scripts/test"]
+fn an_age_identity_and_an_openssh_key_in_one_file_are_both_used() {
+    let (sandbox, key) = with_secret();
+    let content = |name: &str| std::fs::read_to_string(sandbox.work().join(name)).expect("just made");
+    sandbox.ssh_key("plain", &["ed25519"], "");
+    sandbox.ssh_key("locked", &["ed25519"], "its passphrase");
+    let (plain, locked) = (content("plain"), content("locked"));
+    sandbox.ok(&["--vault", "other", "--identity", "plain", "init"]);
+    sandbox.ok(&["--vault", "other", "create", "secret", "s", "another value"]);
+    for text in [format!("{key}\n{plain}"), format!("{plain}{key}\n{locked}")] {
+        write_identity(&sandbox, &text);
+        assert_eq!(sandbox.ok(&READ), b"its value");
+        assert_eq!(sandbox.ok(&[&["--vault", "other"], &READ[..]].concat()), b"another value");
+    }
+    let ran = sandbox.run(&["--identity", "id.txt", "check"]);
+    let told = ": it holds a key with a passphrase, which must be in a separate file";
+    assert!(ran.text().contains(told), "{ran:?}");
+    // An identity in lower case is not ignored beside a key.
+    write_identity(&sandbox, &format!("{}\n{plain}", key.to_ascii_lowercase()));
+    let ran = sandbox.run(&READ);
+    assert!(ran.code == 1 && ran.stderr.contains("line 1 is an age identity in lower case"), "{ran:?}");
 }

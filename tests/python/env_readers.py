@@ -3,8 +3,8 @@
 Arguments: the `uv` program. Standard input has one `PATH NAME…` a line. For each, prints a line of JSON: for each reader an
 object of the names and their values in base64.
 
-npm's dotenv is not asked itself: `npm_dotenv` follows the regular expressions of its lib/main.js, version 16, which are unchanged
-since version 15. JavaScript's `\\s`, `\\w`, `.`, `$` and `trim` differ from Python's, so they are spelled out.
+npm's dotenv is not asked itself: `npm_dotenv` follows the regular expressions of lib/main.js in its version 16. White space
+and line ends of JavaScript differ from Python's, so they are spelled out.
 """
 
 import base64

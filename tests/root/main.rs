@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod found;
 mod nothing_left;
 mod owners;
 mod power_cut;

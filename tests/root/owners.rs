@@ -28,6 +28,32 @@ fn files_writable_by_the_users_private_group_are_accepted() {
     }
 }
 
+/// The entries of an access control list are hidden behind the permissions of the group.
+#[test]
+#[ignore = "needs root: scripts/test"]
+fn a_user_of_an_access_control_list_is_not_hidden_by_the_users_private_group() {
+    const OTHER: u16 = 4242;
+    let sandbox = Sandbox::empty();
+    let binary = reachable_binary(&sandbox);
+    let run = |arguments: &[&str]| under("022", &sandbox, &binary, arguments);
+    assert_eq!(run(&["init"]).code, 0);
+    let manifest = sandbox.vault().join("vault.toml");
+    chmod(&manifest, 0o660);
+    assert_eq!(run(&["get", "secret"]).code, 0);
+    // Version 2; each entry has a tag, permissions and a number: owner, another user, group, mask, others.
+    let none = [0xff; 4];
+    let other = [OTHER.to_le_bytes(), [0, 0]].concat();
+    let entry = |tag: u8, may: u8, number: &[u8]| [&[tag, 0, may, 0], number].concat();
+    let entries =
+        [entry(1, 6, &none), entry(2, 6, &other), entry(4, 0, &none), entry(16, 6, &none), entry(32, 0, &none)];
+    let list = [vec![2, 0, 0, 0], entries.concat()].concat();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&manifest, "system.posix_acl_access", &list, flags).expect("the file system has such lists");
+    let ran = run(&["get", "secret"]);
+    assert_eq!((ran.code, mode(&manifest)), (13, 0o660), "{ran:?}");
+    assert!(ran.stderr.contains("others can write to it"), "{ran:?}");
+}
+
 #[test]
 #[ignore = "needs root: scripts/test"]
 fn files_of_other_users_are_refused_and_those_of_root_accepted() {
@@ -56,9 +82,16 @@ fn files_of_other_users_are_refused_and_those_of_root_accepted() {
     std::fs::rename(sandbox.vault(), &shared).expect("moved");
     let own = [".config", ".config/flyte-local", ".local", ".local/state", ".local/state/flyte-local"];
     let own = own.map(|path| sandbox.home().join(path)).into_iter().chain([sandbox.identity()]);
-    std::fs::remove_dir_all(sandbox.state()).expect("the user has another machine");
     for path in own {
         std::os::unix::fs::chown(path, Some(USER), Some(USER)).expect("root may");
+    }
+    // The user accepted the vault.
+    let mut unvisited = vec![sandbox.state()];
+    while let Some(path) = unvisited.pop() {
+        std::os::unix::fs::chown(&path, Some(USER), Some(USER)).expect("root may");
+        if path.is_dir() {
+            unvisited.extend(path.read_dir().expect("listed").map(|entry| entry.expect("listed").path()));
+        }
     }
     let binary = reachable_binary(&sandbox);
     let vault = ["--vault", "shared"];

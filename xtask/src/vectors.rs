@@ -147,6 +147,20 @@ impl Maker {
             .map(|lines| self.file(vec![stanza(TAG, &[], binding(name).as_bytes()), long(lines)], b"a value"));
         files.take(1000).find(|file| header(file).lines().count() == count).expect("one of them has it")
     }
+
+    /// Returns a good file whose stanzas have this many arguments together.
+    fn with_arguments(&self, name: &str, count: usize) -> Vec<u8> {
+        let other = |count: usize| stanza("example.com/other", &vec!["a"; count], b"body");
+        let arguments = |file: &[u8]| {
+            let stanzas = header(file).lines().filter_map(|line| line.strip_prefix("-> "));
+            stanzas.map(|words| words.matches(' ').count()).sum::<usize>()
+        };
+        // age's own stanza has a random number of arguments.
+        let files = (count - 10..count)
+            .cycle()
+            .map(|others| self.file(vec![stanza(TAG, &[], binding(name).as_bytes()), other(others)], b"a value"));
+        files.take(1000).find(|file| arguments(file) == count).expect("one of them has it")
+    }
 }
 
 fn header_length(file: &[u8]) -> usize {
@@ -294,6 +308,13 @@ fn signed_vault(maker: &Maker) {
         let more = (0..=255).map(|seed| SigningKey::from_bytes(&[seed; 32]).verifying_key().to_bytes());
         (good.clone() + &more.map(|author| key("authors", &public(&author))).collect::<String>()).into()
     });
+    let padded = |length: usize| format!("{good}#{}", "x".repeat(length - good.len() - 1)).into();
+    make("manifests/262144-bytes.toml", || padded(262_144));
+    make("manifests/262145-bytes.toml", || padded(262_145));
+    let marks = good.bytes().filter(|byte| b".,=[{".contains(byte)).count();
+    let marked = |count: usize| format!("{good}#{}\n", ".".repeat(count - marks)).into();
+    make("manifests/32768-marks.toml", || marked(32_768));
+    make("manifests/32769-marks.toml", || marked(32_769));
     make("manifests/long-name.toml", || good.replacen("\"owner\"", &format!("\"{}\"", "n".repeat(65)), 1).into());
     make("manifests/recipient-twice.toml", || (good.clone() + &key("recipients", &maker.recipient.to_string())).into());
     make("manifests/author-twice.toml", || (good.clone() + &author).into());
@@ -362,7 +383,7 @@ fn signed(maker: &Maker) {
     proof("unknown-author", &|name, _, commitment| signed_by(&SigningKey::from_bytes(&[7; 32]), name, &commitment));
     make("signed-files/copied-binding.age", || {
         let file = maker.signed("copied-binding", b"a value", &|json| json);
-        let binding = flyte_local::crypto::peek(&file).expect("just made").body;
+        let binding = flyte_local::crypto::peek(&file).expect("just made").binding.body;
         maker.file(vec![stanza(SIGNED_TAG, &[], &binding)], b"planted")
     });
     make("signed-files/unsigned.age", || maker.good("unsigned"));
@@ -410,6 +431,8 @@ fn accepted(maker: &Maker) {
     json("absent-scope", &|json| json.replace(r#""project":null,"domain":null,"#, ""));
     json("spaced-json", &|json| format!(" {}\n", json.replace(',', " ,\n\t").replace(':', ": ").replace(": 0", ":0")));
     make("files/256-lines.age", || maker.with_lines("256-lines", 256));
+    make("files/1024-lines.age", || maker.with_lines("1024-lines", 1024));
+    make("files/1024-arguments.age", || maker.with_arguments("1024-arguments", 1024));
     make("files/sixty-four-stanzas.age", || maker.with_stanzas("sixty-four-stanzas", 64));
     make("files/two-chunks.age", || maker.bound(&binding("two-chunks"), &vec![b'x'; (64 << 10) + 1]));
 }
@@ -439,6 +462,8 @@ fn bad_headers(maker: &Maker) {
     });
     stanzas("long-header", &|binding| vec![stanza(TAG, &[], binding), stanza("example.com/long", &[], &[0; 100_000])]);
     make("files/257-lines.age", || maker.with_lines("257-lines", 257));
+    make("files/1025-lines.age", || maker.with_lines("1025-lines", 1025));
+    make("files/1025-arguments.age", || maker.with_arguments("1025-arguments", 1025));
     make("files/sixty-five-stanzas.age", || maker.with_stanzas("sixty-five-stanzas", 65));
     make("files/malformed-header.age", || {
         let file = maker.good("malformed-header");

@@ -1,6 +1,7 @@
 //! `check`
 
 mod contents;
+mod copies;
 mod finding;
 mod machine;
 

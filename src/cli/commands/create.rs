@@ -42,8 +42,11 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let mut vault = context.open_vault_to_write()?;
     // Before the value is asked for; the vault checks again under its lock.
     vault.require_writable().and_then(|()| vault.require_absent(&id))?;
+    let tell_pasted = args.value.teller(context.ui);
     let value = args.value.read(context, &id.name, args.secret_type)?;
     vault.writer().and_then(|mut writer| writer.create_secret(&id, args.secret_type, &value))?;
     context.ui.say(&format!("created {id}"));
+    tell_pasted(&id.name, &value);
+    context.tell_if_unreadable(&vault, "it");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::Command;
 
@@ -11,10 +11,12 @@ use zeroize::Zeroizing;
 use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
 use crate::cli::docker::check_document;
-use crate::cli::environment::{inherited, runtime_directory};
+use crate::cli::environment::{inherited, permissions, runtime_directory, search_path};
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::explain::untrusted;
 use crate::cli::hidden;
 use crate::cli::input::too_large;
+use crate::cli::pasted;
 use crate::cli::prompt;
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::scope_flags;
@@ -22,6 +24,7 @@ use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{self, EditError, EditedFile, Ended, MemoryBase};
 use flyte_local::process::Spawner;
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretType, SecretValue};
+use flyte_local::storage::require_program_in_path;
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
 /// More than a value may have, so that a value that is too large can be edited again.
@@ -53,6 +56,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let editor = editor()?;
+    require_trusted_programs(&editor)?;
     let mut vault = context.open_vault_to_write()?;
     let id = secret_id(args.name, args.scope);
     let type_at = |verb: &str| format!("{} {verb} secret {}{}", context.command, id.name, scope_flags(&id.scope));
@@ -80,6 +84,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     write(context, &mut vault, known, &new)?;
     let how = if is_shortened { ", without the newline at the end of the file" } else { "" };
     context.ui.say(&format!("updated {id}{how}"));
+    pasted::tell_change(context.ui, &id.name, old.expose(), new.expose());
+    context.tell_if_unreadable(&vault, "it");
     Ok(())
 }
 
@@ -91,7 +97,7 @@ fn edited(
     known: &Metadata,
     old: &SecretValue,
 ) -> Result<(SecretValue, bool), CommandError> {
-    let base = MemoryBase::find(runtime_directory().as_deref(), Path::new(SECRETS_DIRECTORY)).map_err(no_memory)?;
+    let base = MemoryBase::find(runtime_directory()?.as_deref(), Path::new(SECRETS_DIRECTORY)).map_err(no_memory)?;
     let (name, old) = (known.id.name.as_str(), old.expose());
     let spawner = context.spawner()?;
     let edit = |content: &[u8]| {
@@ -182,6 +188,20 @@ fn editor() -> Result<OsString, CommandError> {
         )
         .hint("set the value without an editor: flyte-local update secret NAME")),
     }
+}
+
+/// Requires that the shell and the editor were not put into `PATH` by just any user. An editor that is more than a name and
+/// options is left to the shell.
+fn require_trusted_programs(editor: &OsStr) -> Result<(), CommandError> {
+    let word = editor.as_encoded_bytes().trim_ascii_start().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    let is_name = word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(byte));
+    let names = [&b"sh"[..]].into_iter().chain(is_name.then_some(word));
+    for name in names {
+        require_program_in_path(OsStr::from_bytes(name), search_path().as_deref(), permissions()?).map_err(
+            |error| untrusted(&error, Some("name an editor by its whole path with VISUAL or EDITOR".to_owned())),
+        )?;
+    }
+    Ok(())
 }
 
 /// `sh -c 'EDITOR "$@"' EDITOR FILE`, as git does.

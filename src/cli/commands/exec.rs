@@ -122,13 +122,32 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     command.envs(variables.iter().map(|(name, variable)| (name, variable.value.as_str())));
     if !args.mask {
         let source = launch::replace(&mut command);
-        return Err(ChildError::Start { program: program.into(), source }.into());
+        return Err(not_started(ChildError::Start { program: program.into(), source }, &variables));
     }
     let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
     match launch::run(hidden::supervisor(context.spawner()?)?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(not_started(error, &variables)),
     }
+}
+
+/// Explains why the command did not start: where its variables are too large, by the secret that is.
+fn not_started(error: ChildError, variables: &BTreeMap<String, InjectedVariable>) -> CommandError {
+    let largest = variables.iter().max_by_key(|(name, variable)| name.len() + variable.value.len());
+    let Some((variable, InjectedVariable { key, value, .. })) = largest.filter(|_| error.is_too_large()) else {
+        return error.into();
+    };
+    let bytes = value.len();
+    let refused = if launch::is_too_large_for_a_variable(variable, bytes) {
+        let message = format!("secret {key} cannot become the variable {variable}: it has {bytes} bytes");
+        CommandError::new(Exit::NotExecutable, message)
+            .because("the system starts no program with a variable of that size")
+    } else {
+        let message = "the variables and arguments are together larger than the system lets a program have";
+        CommandError::new(Exit::NotExecutable, message)
+            .because(format!("the largest secret is {key}, with {bytes} bytes"))
+    };
+    refused.hint(format!("mount it as a file: --mount {key}"))
 }
 
 /// The value of a variable, and the secret that it comes from.

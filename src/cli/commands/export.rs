@@ -8,8 +8,9 @@ use zeroize::Zeroizing;
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::paths::split;
+use crate::cli::paths::{split, user_path};
 use crate::cli::reveal::reveal;
+use crate::cli::rollback;
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::variables::stays;
 use flyte_local::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
@@ -47,7 +48,7 @@ pub(crate) struct Args {
     /// Write to this new file [default: standard output]
     ///
     /// Only you can read the file: its mode is 0600.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = user_path())]
     output: Option<PathBuf>,
     /// Write to standard output even if it is a terminal
     #[arg(long, conflicts_with = "output")]
@@ -81,7 +82,8 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     args.names.sort();
     args.names.dedup();
     require_place(context, &args)?;
-    let vault = context.open_vault()?;
+    let vault = context.open_vault_to_send()?;
+    rollback::require_none(&vault, &context.command, |stale| concerns(&vault, &args, &stale.id))?;
     let ids = chosen(context, &vault, &args)?;
     let reader = SecretReader::new(context);
     let mut secrets = Vec::with_capacity(ids.len());
@@ -121,6 +123,20 @@ fn require_place(context: &Context<'_>, args: &Args) -> Result<(), CommandError>
 fn exists(path: &Path) -> CommandError {
     CommandError::new(Exit::Exists, format!("{} already exists, and export does not overwrite it", path.display()))
         .hint("name another file")
+}
+
+/// Tells whether a rollback of this secret changes what is exported. If a secret is missing, its value would be left out, or one
+/// of a wider scope would be in its place.
+fn concerns(vault: &Vault, args: &Args, id: &SecretId) -> bool {
+    let (project, domain) = (args.scope.project.clone(), args.scope.domain.clone());
+    let scopes = match args.effective {
+        true => RunScope { project, domain }.walk(),
+        false => vec![Scope::new(project, domain)],
+    };
+    let is_wanted = args.names.is_empty() || args.names.contains(&id.name);
+    let Some(place) = scopes.iter().position(|scope| *scope == id.scope).filter(|_| is_wanted) else { return false };
+    let shadowing = vault.scopes_of(&id.name).unwrap_or_default();
+    !scopes[..place].iter().any(|narrower| shadowing.contains(narrower))
 }
 
 /// Returns the secrets to export, by scope.

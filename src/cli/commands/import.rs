@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use crate::cli::arguments::ScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::pasted;
+use crate::cli::paths::user_path;
 use crate::cli::progress::Progress;
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::quoted;
@@ -39,10 +41,10 @@ Examples:
   flyte-local import --from-vault ~/old/vault")]
 pub(crate) struct Args {
     /// The .env, JSON or YAML file; '-' is standard input
-    #[arg(required_unless_present = "from_vault", conflicts_with = "from_vault")]
+    #[arg(required_unless_present = "from_vault", conflicts_with = "from_vault", value_parser = user_path())]
     file: Option<PathBuf>,
     /// Another vault's directory; your identity must open it
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = user_path())]
     from_vault: Option<PathBuf>,
     /// The file's format [default: by its name, or dotenv]
     #[arg(long, value_enum, conflicts_with = "from_vault")]
@@ -88,7 +90,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     if !args.dry_run {
         write(context, &mut vault, &plan)?;
     }
+    let written: Vec<_> = plan.steps.iter().filter(|step| step.action.writes()).map(|step| &step.incoming).collect();
     context.ui.say(&plan.summary(args.dry_run));
+    for incoming in written.iter().filter(|_| !source.is_a_vault()) {
+        pasted::tell(context.ui, &incoming.id.name, incoming.value.expose());
+    }
+    if !written.is_empty() && !args.dry_run {
+        context.tell_if_unreadable(&vault, "the imported secrets");
+    }
     let kept = plan.count(ImportAction::Keep);
     if kept > 0 {
         let message = match kept {

@@ -11,11 +11,13 @@ use crate::cli::arguments::{ScopeArgs, secret_id};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter;
+use crate::cli::paths::user_path;
 use crate::cli::prompt;
+use crate::cli::rollback;
 use crate::cli::sanitize::harmless;
 use crate::cli::secret_reader::SecretReader;
 use flyte_local::flyte::{About, Cluster, Interpreter, Target};
-use flyte_local::secret::{Domain, Project, ScopeFilter, SecretName};
+use flyte_local::secret::{Domain, Project, Scope, ScopeFilter, SecretName};
 use flyte_local::vault::{Metadata, Vault};
 use plan::{Destination, PushAction, PushPlan};
 use send::Sent;
@@ -71,7 +73,7 @@ pub(crate) struct Args {
     /// Flyte's configuration file
     ///
     /// The default is the file that the SDK finds.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = user_path())]
     config: Option<PathBuf>,
     /// The cluster's address
     ///
@@ -84,7 +86,7 @@ pub(crate) struct Args {
     /// The Python whose Flyte SDK is used
     ///
     /// The default is the first of these: VIRTUAL_ENV, the nearest .venv, python3.
-    #[arg(long, value_name = "PYTHON")]
+    #[arg(long, value_name = "PYTHON", value_parser = user_path())]
     python: Option<PathBuf>,
 }
 
@@ -95,7 +97,14 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     }
     args.names.sort();
     args.names.dedup();
-    let vault = context.open_vault()?;
+    let vault = context.open_vault_to_send()?;
+    let ScopeArgs { project, domain } = &args.scope;
+    let filter = ScopeFilter { project: project.clone(), domain: domain.clone() };
+    let scope = Scope::new(project.clone(), domain.clone());
+    rollback::require_none(&vault, &context.command, |stale| match &args.names[..] {
+        [] => filter.matches(&stale.id.scope),
+        names => stale.id.scope == scope && names.contains(&stale.id.name),
+    })?;
     let chosen = chosen(&vault, &args)?;
     let destination = Destination { project: args.to_project.clone(), domain: args.to_domain.clone() };
     let mut plan = PushPlan::new(chosen, &destination)?;
@@ -109,7 +118,10 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
         reader.identities()?.unlock_for(&vault)?;
     }
 
-    let interpreter = interpreter::find(context.spawner()?, args.python.clone(), None)?;
+    let interpreter = interpreter::find(context.spawner()?, args.python.clone(), None, "push secret")?;
+    if args.config.is_none() {
+        interpreter::require_trusted_configuration(Some("name the file: flyte-local push secret --config FILE …"))?;
+    }
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
     context.ui.say(&introduced(&about, &interpreter));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;

@@ -1,5 +1,6 @@
 //! `create recipient`, `get recipient`, `delete recipient`
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -10,16 +11,17 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::file_form;
 use crate::cli::explain::foreign_key::{ANOTHER_KEY, EXPOSED, as_recipient};
 use crate::cli::listing;
+use crate::cli::paths::user_path;
 use crate::cli::reencrypt;
 use crate::cli::table::{self, Cell, Column, Row};
-use flyte_local::crypto::{ForeignKey, KeyHalf, Recipient, RecipientError};
+use flyte_local::crypto::{ForeignKey, KeyHalf, KeyKind, Recipient, RecipientError};
 use flyte_local::file_form::FileForm;
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
-use flyte_local::vault::{NamedRecipient, Vault, VaultError};
+use flyte_local::vault::{MAX_RECIPIENTS, NamedRecipient, Vault, VaultError};
 
-/// Far more than the keys of any user.
-const MAX_KEYS_BYTES: usize = 1 << 20;
+/// Twice what as many of the longest keys take as a vault may have.
+const MAX_KEYS_BYTES: usize = 128 << 10;
 
 /// Add a recipient, who can then open all secrets
 ///
@@ -40,7 +42,7 @@ pub(crate) struct CreateRecipientArgs {
     #[arg(long)]
     name: String,
     /// Add every key of a file: one a line, as in authorized_keys or an age recipients file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = user_path())]
     from_file: Option<PathBuf>,
 }
 
@@ -188,7 +190,7 @@ fn read_keys(context: &Context<'_>, path: &Path) -> Result<Vec<Recipient>, Comma
     }
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (mut keys, mut foreign) = (Vec::new(), None);
+    let (mut keys, mut seen, mut foreign) = (Vec::new(), BTreeSet::new(), None);
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         let line = line.trim();
@@ -200,6 +202,16 @@ fn read_keys(context: &Context<'_>, path: &Path) -> Result<Vec<Recipient>, Comma
         if !is_options(options) {
             return Err(refused(RecipientError::Unknown, Some(path)).because(place()));
         }
+        // Without its comment. To parse a key costs a multiplication on its curve.
+        let words: Vec<_> = key.split_ascii_whitespace().take(2).collect();
+        let is_block = line.starts_with("----");
+        if !is_block && !seen.insert((options.to_owned(), words.join(" "))) {
+            continue;
+        }
+        if keys.len() > MAX_RECIPIENTS {
+            let message = format!("{} has more than {MAX_RECIPIENTS} keys, the most of a vault", path.display());
+            return Err(CommandError::new(Exit::Usage, message).hint("nothing was changed"));
+        }
         match key.parse::<Recipient>() {
             // It is not a user's key, but one that certifies others.
             Ok(_) if options.split(',').any(|option| option.eq_ignore_ascii_case("cert-authority")) => {
@@ -210,7 +222,8 @@ fn read_keys(context: &Context<'_>, path: &Path) -> Result<Vec<Recipient>, Comma
             Err(error @ RecipientError::Unsupported(_)) => {
                 context.ui.say(&format!("skipped {}: {error}", place()));
             }
-            Err(RecipientError::Foreign(key)) if key.half == KeyHalf::Public => {
+            // Minisign's key is in the next line, and looks like nothing else.
+            Err(RecipientError::Foreign(key)) if key.half == KeyHalf::Public && key.kind != KeyKind::Minisign => {
                 context.ui.say(&format!("skipped {}: {}", place(), RecipientError::Foreign(key.clone())));
                 // The rest of its block.
                 if line.starts_with("----") {

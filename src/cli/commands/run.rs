@@ -18,6 +18,7 @@ use crate::cli::files::User;
 use crate::cli::hidden;
 use crate::cli::inject::{Injector, Mount};
 use crate::cli::interpreter::{self, TypedCommand, cannot_start, explain, not_python};
+use crate::cli::paths::{expanded, user_path};
 use dry_run::Survey;
 use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
 use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
@@ -54,7 +55,7 @@ pub(crate) struct Args {
     ///
     /// The default is the first of these: the environment that uv makes for the file's PEP 723 header, VIRTUAL_ENV,
     /// the nearest .venv, python3.
-    #[arg(long, value_name = "PYTHON")]
+    #[arg(long, value_name = "PYTHON", value_parser = user_path())]
     python: Option<PathBuf>,
     /// Show which secrets the file declares; run nothing
     ///
@@ -106,7 +107,8 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let job = job(args.module, args.file, &chosen, args.dry_run)?;
     // Now, because uv may run code of packages before the identities are unlocked.
     let spawner = context.spawner()?;
-    let interpreter = interpreter::find(spawner, args.python, job.file())?;
+    let interpreter = interpreter::find(spawner, args.python, job.file(), "run")?;
+    interpreter::require_trusted_configuration(None)?;
     let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
     let typed = TypedCommand { run, verb: "run", file: job.file().map(Path::to_owned) };
     let fallback = context.config_scope()?;
@@ -181,6 +183,10 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool)
         return Ok(Job::Module { module: module.clone(), arguments: arguments.to_vec() });
     }
     let (file, arguments) = file.split_first().expect("clap requires one of the two");
+    let file = &match expanded(PathBuf::from(file)) {
+        Ok(path) => path.into_os_string().into_string().unwrap_or_else(|_| file.clone()),
+        Err(error) => return Err(CommandError::new(Exit::Usage, format!("{file}: {error}"))),
+    };
     let path = Path::new(file);
     if file.starts_with('-') && !path.exists() {
         let option = file.split('=').next().unwrap_or_default();

@@ -60,9 +60,12 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         return Err(error
             .hint(format!("delete it, then create it again: {} delete secret {}{flags}", context.command, id.name)));
     }
+    let tell_pasted = args.value.teller(context.ui);
     let value = args.value.read(context, &id.name, secret_type)?;
     vault.writer().and_then(|mut writer| writer.update_secret(&id, &value))?;
     context.ui.say(&format!("updated {id}"));
+    tell_pasted(&id.name, &value);
+    context.tell_if_unreadable(&vault, "it");
     Ok(())
 }
 

@@ -5,13 +5,14 @@ use crate::cli::environment::{inherited, path_variable, permissions, variable_is
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain;
 use crate::cli::identities::UserIdentities;
-use crate::cli::identity_place::{IDENTITY_KEY, IdentityPlace, MAX_KEY_FILE_BYTES, none_at};
+use crate::cli::identity_place::{IDENTITY_KEY, IdentityPlace, none_at};
 use crate::cli::passphrases::Passphrases;
-use crate::cli::paths::{real, split};
+use crate::cli::paths::{expanded, real, split};
 use flyte_local::config::Config;
-use flyte_local::crypto::AuthorKey;
-use flyte_local::file_form::FileForm;
+use flyte_local::crypto::{AuthorKey, MAX_IDENTITY_FILE_BYTES};
+use flyte_local::file_form::{FileForm, has_byte_order_mark};
 use flyte_local::storage::{Directory, read_private_file};
+use flyte_local::vault::Vault;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -65,7 +66,8 @@ impl Context<'_> {
     pub(crate) fn read_author_file(&self) -> Result<Option<AuthorKey>, CommandError> {
         let path = self.author_path()?;
         let Some(bytes) = read_key_file(path)? else { return Ok(None) };
-        let text = match FileForm::recognise_text(&bytes) {
+        let mark = has_byte_order_mark(&bytes).then_some(FileForm::ByteOrderMark);
+        let text = match FileForm::recognise_text(&bytes).or(mark) {
             Some(form) => return Err(explain::file_form::unreadable(path, form).into()),
             None => std::str::from_utf8(&bytes).unwrap_or_default(),
         };
@@ -89,18 +91,24 @@ impl Context<'_> {
         if !self.identities.is_empty() {
             return Ok(self.identities.iter().cloned().map(IdentityPlace::File).collect());
         }
-        let file = path_variable("FLYTE_LOCAL_IDENTITY").map(IdentityPlace::File);
+        let file = path_variable("FLYTE_LOCAL_IDENTITY")?.map(IdentityPlace::File);
         let key = variable_is_set(IDENTITY_KEY).then_some(IdentityPlace::Variable);
         let named: Vec<_> = file.into_iter().chain(key).collect();
         if !named.is_empty() {
             return Ok(named);
         }
         if let Some(directory) = &self.configuration {
-            let home = directories::BaseDirs::new();
-            let home = home.as_ref().map(directories::BaseDirs::home_dir);
-            let paths = Config::load(directory)?.identity.paths(directory, home);
+            let config = Config::load(directory, permissions()?)?;
+            let paths = config.identity.as_written().iter().map(|path| match expanded(path.clone()) {
+                // A relative path starts at the configuration's directory.
+                Ok(path) => Ok(IdentityPlace::File(directory.join(path))),
+                Err(error) => Err(CommandError::new(Exit::Failed, format!("config.toml names {}", path.display()))
+                    .because(error.to_string())
+                    .hint(format!("correct its identity in {}", directory.join("config.toml").display()))),
+            });
+            let paths: Vec<_> = paths.collect::<Result<_, _>>()?;
             if !paths.is_empty() {
-                return Ok(paths.into_iter().map(IdentityPlace::File).collect());
+                return Ok(paths);
             }
         }
         Ok(vec![IdentityPlace::File(self.default_identity.get()?.to_owned())])
@@ -115,6 +123,21 @@ impl Context<'_> {
     /// Reads the identities in these places; `None` if all of them are empty.
     pub(crate) fn read_identities(&self, places: &[IdentityPlace]) -> Result<Option<UserIdentities>, CommandError> {
         UserIdentities::read(places, permissions()?, &self.passphrases)
+    }
+
+    /// Says so if no identity of this machine opens what was just written. An identity that cannot be read is reported when a
+    /// value is read, and not here.
+    pub(crate) fn tell_if_unreadable(&self, vault: &Vault, what: &str) {
+        let may_open = match self.identity_places().and_then(|places| self.read_identities(&places)) {
+            Ok(identities) => identities.is_some_and(|identities| identities.may_open(vault)),
+            Err(error) => !error.is_not_found(),
+        };
+        if !may_open {
+            self.ui.say(&format!(
+                "flyte-local: no identity of this machine opens {what}, only the vault's recipients do: {} get recipient",
+                self.command
+            ));
+        }
     }
 
     /// Reads the bytes in a place of identities; `None` if there is nothing.
@@ -133,5 +156,5 @@ impl Context<'_> {
 
 /// Reads a key file, which other users must not be able to read; `None` if there is none.
 fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
-    Ok(read_private_file(path, MAX_KEY_FILE_BYTES, permissions()?)?)
+    Ok(read_private_file(path, MAX_IDENTITY_FILE_BYTES, permissions()?)?)
 }

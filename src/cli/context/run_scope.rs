@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::cli::arguments::RunScopeArgs;
-use crate::cli::environment::variable;
+use crate::cli::environment::{permissions, variable};
 use crate::cli::error::CommandError;
 use flyte_local::config::Config;
 use flyte_local::secret::{Domain, Project, RunScope};
@@ -25,7 +25,7 @@ impl Context<'_> {
     /// Returns the project and domain of `config.toml`.
     pub(crate) fn config_scope(&self) -> Result<RunScope, CommandError> {
         let config = match &self.configuration {
-            Some(directory) => Config::load(directory)?,
+            Some(directory) => Config::load(directory, permissions()?)?,
             None => Config::default(),
         };
         Ok(RunScope { project: config.project, domain: config.domain })

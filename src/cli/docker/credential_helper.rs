@@ -1,6 +1,9 @@
 //! The credentials that Docker has for a registry: stored in its configuration, or kept by a helper program.
 
+use crate::cli::environment::{permissions, search_path};
+use crate::cli::explain::untrusted;
 use flyte_local::process::Spawner;
+use flyte_local::storage::require_program_in_path;
 use flyte_local::transfer::docker::{CredentialSource, DockerConfig, HelperAnswer, auth};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{Read, Write};
@@ -29,6 +32,9 @@ pub(super) fn credentials(
                 return Err(format!("{helper:?} is not the name of a credential helper"));
             }
             let program = format!("docker-credential-{helper}");
+            let permissions = permissions().map_err(|error| error.report("flyte-local").reasons())?;
+            require_program_in_path(program.as_ref(), search_path().as_deref(), permissions)
+                .map_err(|error| untrusted(&error, None).reasons())?;
             let answer = ask_helper(spawner, &program, &["get"], registry, PATIENCE)?;
             let answer = HelperAnswer::parse(&answer)
                 .ok_or_else(|| format!("{program} gave an answer that is not in the format of credential helpers"))?;

@@ -6,6 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::header::Parsed;
+use super::limits::limit;
 use super::times::Time;
 use super::{Reader, Vault, Wrong};
 
@@ -150,7 +151,7 @@ impl Reader {
             None if self.is(Wrong::RequiresScope) => None,
             None | Some("null") => Some(None),
             Some("\"\"") if self.is(Wrong::EmptyProject) => Some(None),
-            Some(raw) => text(raw).filter(|name| is_name(name, 63)).map(Some),
+            Some(raw) => text(raw).filter(|name| is_name(name, limit("bytes of a project or domain"))).map(Some),
         };
         let time = |name: &str| {
             let text = required(name)?;
@@ -168,7 +169,7 @@ impl Reader {
             vault: required("vault")?,
             project: scope("project")?,
             domain: scope("domain")?,
-            name: required("name").filter(|name| is_name(name, 251))?,
+            name: required("name").filter(|name| is_name(name, limit("bytes of a secret's name")))?,
             secret_type: required("type")?,
             created: time("created")?,
             updated: time("updated")?,

@@ -38,6 +38,26 @@ impl Reader {
         self.is_reduced(&number) && point.is_ok_and(|point| !point.is_weak() || self.is(Wrong::SmallOrder))
     }
 
+    /// Returns the seed in a file of an author's private key.
+    pub(crate) fn author_key(&self, text: &str) -> Option<[u8; 32]> {
+        let is_space = |c: char| match self.is(Wrong::AnyWhiteSpace) {
+            true => c.is_whitespace(),
+            false => [' ', '\t', '\r', '\u{c}'].contains(&c),
+        };
+        let text = if self.is(Wrong::KeyFileByteOrderMark) { text.trim_start_matches('\u{feff}') } else { text };
+        let is_comment = |line: &&str| line.starts_with('#') && !self.is(Wrong::NoCommentsInKeyFile);
+        let lines = text.split('\n').map(|line| line.trim_matches(is_space));
+        let lines: Vec<&str> = lines.filter(|line| !line.is_empty() && !is_comment(line)).collect();
+        let line = match lines[..] {
+            [line] => line,
+            [line, ..] if self.is(Wrong::FirstKeyOfFile) => line,
+            _ => return None,
+        };
+        let line = if self.is(Wrong::TextAfterKey) { line.split(' ').next()? } else { line };
+        let is_upper = line == line.to_uppercase() || self.is(Wrong::LowerCaseKeyFile);
+        is_upper.then(|| self.bech32("flyte-author-key-", &line.to_lowercase())).flatten()
+    }
+
     pub(super) fn author(&self, text: &str) -> Option<[u8; 32]> {
         self.bech32("flyteauthor", text).filter(|bytes| self.is_point(bytes))
     }

@@ -2,20 +2,27 @@
 
 use sha2::{Digest, Sha256};
 
+use super::limits::limit;
 use super::toml_1_0::is_1_1;
 use super::{Reader, Wrong};
 
 /// The content of a `vault.toml`.
 pub(crate) struct Vault {
     pub(super) id: String,
-    recipients: Vec<(String, String)>,
+    pub(super) recipients: Vec<(String, String)>,
     pub(super) authors: Vec<[u8; 32]>,
 }
 
 impl Reader {
     pub(crate) fn vault(&self, bytes: &[u8]) -> Option<Vault> {
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= 1_048_576)?;
+        let is_small = |text: &&str| text.len() <= limit("bytes of `vault.toml`") || self.is(Wrong::AnyManifestSize);
+        let text = std::str::from_utf8(bytes).ok().filter(is_small)?;
         if text.starts_with('\u{feff}') && !self.is(Wrong::ManifestByteOrderMark) {
+            return None;
+        }
+        let marks = text.chars().filter(|&c| ".,=[{".contains(c)).count();
+        if !self.is(Wrong::AnyMarks) && marks > limit("characters `.`, `,`, `=`, `[` and `{` in `vault.toml`, together")
+        {
             return None;
         }
         let table: toml::Table = toml::from_str(text).ok()?;
@@ -33,12 +40,12 @@ impl Reader {
         if !is_id && !self.is(Wrong::AnyId) {
             return None;
         }
-        let most = if self.is(Wrong::AnyNumberOfRecipients) { usize::MAX } else { 62 };
+        let most = if self.is(Wrong::AnyNumberOfRecipients) { usize::MAX } else { limit("recipients in `vault.toml`") };
         let recipients = self.keys(table.get("recipients")?, most, |text| self.recipient(text))?;
         let most = match self.wrong {
             Some(Wrong::AnyNumberOfAuthors) => usize::MAX,
-            Some(Wrong::FewerAuthors) => 255,
-            _ => 256,
+            Some(Wrong::FewerAuthors) => limit("authors in `vault.toml`") - 1,
+            _ => limit("authors in `vault.toml`"),
         };
         let authors = match (format, table.get("authors")) {
             (1, Some(_)) if !self.is(Wrong::AuthorsInFormat1) => return None,
@@ -71,7 +78,7 @@ impl Reader {
             self.has_only(entry, &["name", "key"])?;
             let name = entry.get("name")?.as_str()?;
             let length = if self.is(Wrong::NameInBytes) { name.len() } else { name.chars().count() };
-            let is_length = length <= 64 || self.is(Wrong::AnyNameLength);
+            let is_length = length <= limit("characters of the name of either") || self.is(Wrong::AnyNameLength);
             if !is_length || (name.is_empty() && self.is(Wrong::NameNotEmpty)) {
                 return None;
             }

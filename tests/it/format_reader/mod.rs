@@ -2,8 +2,10 @@
 //! thing otherwise: a test vector must notice.
 
 mod binding;
+mod fit;
 mod header;
 mod keys;
+mod limits;
 mod manifest;
 mod proof;
 mod times;
@@ -18,10 +20,9 @@ use std::io::Read;
 use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 
-pub(crate) use manifest::Vault;
+use limits::limit;
 
-const MAX_FILE: usize = 1_183_744;
-const MAX_VALUE: usize = 1_048_576;
+pub(crate) use manifest::Vault;
 
 /// A reader, right or wrong.
 pub(crate) struct Reader {
@@ -77,7 +78,7 @@ impl Reader {
     }
 
     pub(crate) fn list(&self, vault: &Vault, place: &str, file: &[u8]) -> Option<Shown> {
-        if file.len() > MAX_FILE && !self.is(Wrong::AnyFileSize) && !self.is(Wrong::ListsAnyFileSize) {
+        if file.len() > limit("bytes of a file") && !self.is(Wrong::AnyFileSize) && !self.is(Wrong::ListsAnyFileSize) {
             return None;
         }
         let binding = self.peek(vault, place, file)?;
@@ -87,7 +88,7 @@ impl Reader {
 
     /// Returns `true` if a writer may replace the file.
     pub(crate) fn may_update(&self, vault: &Vault, place: &str, file: &[u8]) -> bool {
-        let is_small = file.len() <= MAX_FILE || self.is(Wrong::AnyFileSize);
+        let is_small = file.len() <= limit("bytes of a file") || self.is(Wrong::AnyFileSize);
         let binding = self.peek(vault, place, file).filter(|_| is_small);
         binding.is_some_and(|binding| {
             let is_unsigned = binding.proof.is_none() && self.is(Wrong::UpdatesUnsignedFiles);
@@ -101,8 +102,9 @@ impl Reader {
         let said = self.peek(vault, place, file).and_then(|binding| binding.recipients);
         match said {
             _ if self.is(Wrong::NeverStale) => false,
-            None => !self.is(Wrong::NoDigestIsCurrent),
-            Some(said) => said != digest,
+            None if !self.is(Wrong::NoDigestIsCurrent) => true,
+            Some(said) if said != digest => true,
+            _ => !self.header(file).is_some_and(|(stanzas, _)| self.fits(vault, &stanzas)),
         }
     }
 
@@ -111,13 +113,13 @@ impl Reader {
     }
 
     fn steps(&self, vault: &Vault, place: &str, file: &[u8], key: &Key) -> Result<Verdict, Verdict> {
-        if file.len() > MAX_FILE && !self.is(Wrong::AnyFileSize) {
+        if file.len() > limit("bytes of a file") && !self.is(Wrong::AnyFileSize) {
             return Err(Verdict::Refused);
         }
         let (stanzas, _) = self.header(file).ok_or(Verdict::Refused)?;
         let (file_key, value) = self.open(file, key, stanzas.len())?;
         let binding = self.binding(&stanzas, vault, place).ok_or(Verdict::Refused)?;
-        let is_sound = value.len() <= MAX_VALUE
+        let is_sound = value.len() <= limit("bytes of a value")
             && self.is_signed(vault, &binding)
             && self.is_committed(&binding, file_key.expose_secret(), &value)
             && (!self.is(Wrong::RefusesStale) || !self.is_stale(vault, place, file));

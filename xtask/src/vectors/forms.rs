@@ -25,6 +25,7 @@ pub(super) fn make_missing(maker: &Maker) {
     proofs(maker);
     team(maker);
     manifests(maker);
+    author_keys(maker);
 }
 
 fn signed(name: &str, content: impl FnOnce() -> Vec<u8>) {
@@ -348,7 +349,50 @@ fn team(maker: &Maker) {
         reversed.reverse();
         all("digest-unsorted", Some(unsorted_digest(&reversed)))
     });
+    // The digest is right, and a recipient changed the stanzas.
+    let fitting = |name: &str, change: &dyn Fn(Vec<String>, &FileKey) -> Vec<String>| {
+        let recipients = Some(digest(&keys));
+        make(&format!("team-files/{name}.age"), || {
+            let draft = Draft { recipients, ..Draft::new(maker, name) };
+            maker.by_hand(&|key| {
+                let wrap = |ours: &str| wrapped(&ssh(&format!("{ours}\n")), key);
+                let stanzas = vec![wrapped(&maker.recipient, key), draft.stanza(key), wrap(&ed25519), wrap(&rsa)];
+                change(stanzas, key)
+            })
+        });
+    };
+    let point = SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes();
+    let another = ssh_key("ssh-ed25519", &[&point]);
+    fitting("without-rsa", &|stanzas, _| stanzas[..3].to_vec());
+    fitting("without-x25519", &|stanzas, _| stanzas[1..].to_vec());
+    fitting("with-another-ssh-key", &|mut stanzas, key| {
+        stanzas[2] = wrapped(&ssh(&format!("{another}\n")), key);
+        stanzas
+    });
+    fitting("with-a-second-x25519", &|stanzas, key| [stanzas, vec![wrapped(&maker.recipient, key)]].concat());
+    fitting("with-an-unknown-stanza", &|stanzas, _| [stanzas, vec![raw("example.com/other", b"")]].concat());
+    fitting("with-grease", &|stanzas, _| [stanzas, vec![raw("a-grease b", b"c"), raw("-grease", b"")]].concat());
     make("team-files/for-the-owner-alone.age", || maker.with(&Draft::new(maker, "for-the-owner-alone"), &none));
+}
+
+/// Writes files of an author's private key.
+fn author_keys(maker: &Maker) {
+    let prefix = bech32::Hrp::parse("flyte-author-key-").expect("a prefix");
+    let text = |bytes: &[u8]| bech32::encode::<bech32::Bech32>(prefix, bytes).expect("short enough").to_uppercase();
+    let seed = maker.author.to_bytes();
+    let key = text(&seed);
+    let file = |name: &str, content: String| make(&format!("author-keys/{name}.key"), || content.into());
+    file("bare", key.clone());
+    file("with-comments", format!("# A TEST key.\r\n\n  \t{key} \t\r\n# {key}\n"));
+    file("lower-case", key.to_lowercase() + "\n");
+    file("padding-bits", padded("flyte-author-key-", &seed).to_uppercase() + "\n");
+    file("two-keys", format!("{key}\n{key}\n"));
+    file("no-key", "# no key\n\n".to_owned());
+    file("public-key", public(maker.author.verifying_key().as_bytes()) + "\n");
+    file("short", text(&seed[1..]) + "\n");
+    file("text-after", format!("{key} # a comment\n"));
+    file("byte-order-mark", format!("\u{feff}{key}\n"));
+    file("no-break-space", format!("\u{a0}{key}\n"));
 }
 
 /// Writes `vault.toml` files in other forms.

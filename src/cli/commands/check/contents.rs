@@ -1,9 +1,11 @@
 //! The contents of a vault that could be opened.
 
+use super::copies;
 use super::finding::Finding;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::identities::UserIdentities;
+use crate::cli::rollback;
 use crate::cli::shell::quoted;
 use flyte_local::crypto::{Author, AuthorKey};
 use flyte_local::vault::{InspectionError, Vault, VaultError};
@@ -67,6 +69,7 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
                 let hint = format!("look at it, then remove it: rm -r {}", quoted(&path));
                 Finding::new(context, "stray file", Err(refused.hint(hint)))
             }
+            InspectionError::Copy(copy) => copies::finding(context, &copy),
             InspectionError::Leftover { path } => {
                 let hint = format!("remove it: rm {}", quoted(&path));
                 Finding::new(context, "leftover", Err(refused.hint(hint)))
@@ -83,14 +86,7 @@ fn known(context: &Context<'_>, vault: &Vault) -> Result<String, CommandError> {
         return Err(VaultError::NoState.into());
     }
     vault.require_unchanged()?;
-    let stale = vault.stale()?;
-    if !stale.is_empty() {
-        let lines: Vec<_> = stale.iter().map(ToString::to_string).collect();
-        return Err(CommandError::new(Exit::Refused, lines.join("\n")).hint(format!(
-            "if you expect this, for example after a git checkout: {} update vault --accept-older",
-            context.command
-        )));
-    }
+    rollback::require_none(vault, &context.command, |_| true)?;
     Ok(match vault.is_accepted() {
         true => "recipients and authors as accepted on this machine, and no rollback",
         false => "no rollback; the vault was not accepted on this machine, which therefore does not write to it",
@@ -105,10 +101,10 @@ fn acceptance_hint(context: &Context<'_>, vault: &Vault) -> Option<String> {
     })
 }
 
-/// Checks that every secret is encrypted to exactly the vault's recipients.
+/// Checks that every secret is encrypted to exactly the vault's recipients, as far as its signature and its stanzas show it.
 fn encryption(context: &Context<'_>, outdated: usize) -> Finding {
     let state = match outdated {
-        0 => Ok("every secret is encrypted to exactly the vault's recipients".to_owned()),
+        0 => Ok("every secret was written for exactly the vault's recipients, and its header fits them".to_owned()),
         count => {
             let secrets = if count == 1 { "1 secret".to_owned() } else { format!("{count} secrets") };
             let message = format!("the recipients of {secrets} are out of date");

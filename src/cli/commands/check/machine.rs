@@ -42,7 +42,11 @@ pub(super) fn system(context: &Context<'_>) -> Finding {
 
 pub(super) fn file_secrets(context: &Context<'_>) -> Finding {
     const WHAT: &str = "file secrets";
-    match FileSupport::probe(context.own_spawner(), User::Task, runtime_directory().as_deref()) {
+    let runtime = match runtime_directory() {
+        Ok(runtime) => runtime,
+        Err(error) => return Finding::new(context, WHAT, Err(error)),
+    };
+    match FileSupport::probe(context.own_spawner(), User::Task, runtime.as_deref()) {
         FileSupport::Mount => Finding::new(context, WHAT, Ok(format!("private mount at {SECRETS_DIRECTORY}"))),
         FileSupport::Memory(directory) => {
             let _removal = directory.removal();
@@ -53,7 +57,7 @@ pub(super) fn file_secrets(context: &Context<'_>) -> Finding {
         }
         FileSupport::Nowhere { reason, hints } => {
             let error = CommandError::new(Exit::Failed, format!("unavailable: {reason}"));
-            Finding::new(context, WHAT, Err(hints.iter().fold(error, |error, hint| error.hint(*hint))))
+            Finding::new(context, WHAT, Err(hints.into_iter().fold(error, CommandError::hint)))
         }
     }
 }

@@ -11,12 +11,14 @@ use crate::cli::environment::permissions;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::file_form;
 use crate::cli::input::{nothing_came, read_stdin};
+use crate::cli::rollback;
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::quoted;
 use flyte_local::file_form::FileForm;
 use flyte_local::secret::{MAX_VALUE_BYTES, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::{Permissions, read_users_file};
 use flyte_local::transfer::{Entry, dotenv, json, yaml};
+use flyte_local::vault::Stale;
 
 /// Larger than any real file of secrets: sixteen values of the largest size.
 const MAX_FILE_BYTES: usize = 16 * MAX_VALUE_BYTES;
@@ -38,6 +40,11 @@ impl ImportSource {
             (None, Some(file)) if file != Path::new("-") => Self::File(file),
             (None, _) => Self::Stdin,
         }
+    }
+
+    /// Returns true if the secrets come from a vault, where they were looked at before.
+    pub(super) fn is_a_vault(&self) -> bool {
+        matches!(self, Self::Vault(_))
     }
 
     /// Returns the file that holds the values in plain text.
@@ -249,6 +256,8 @@ fn from_vault(
         false => error,
     })?;
     let filter = ScopeFilter { project: selection.project.clone(), domain: selection.domain.clone() };
+    let is_sent = |stale: &Stale| filter.matches(&stale.id.scope) && is_chosen(selection, stale.id.name.as_str());
+    rollback::require_none(&vault, &command, is_sent)?;
     let listing = vault.list(&filter).map_err(|error| CommandError::from(error).in_vault_of(&command))?;
     if let Some(refused) = listing.refused.into_iter().next() {
         return Err(CommandError::from(refused).in_vault_of(&command));

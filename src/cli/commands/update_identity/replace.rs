@@ -6,9 +6,8 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::identity_place::MAX_KEY_FILE_BYTES;
 use crate::cli::paths::split;
-use flyte_local::crypto::{self, IdentityFile, Passphrase};
+use flyte_local::crypto::{self, IdentityFile, MAX_IDENTITY_FILE_BYTES, Passphrase};
 use flyte_local::storage::Directory;
 
 /// Replaces the file, whose bytes were `before`, by the identities, locked if there is a passphrase.
@@ -29,7 +28,7 @@ pub(super) fn replace(
     let target = path.canonicalize().map_err(|error| failed(&error))?;
     let (directory, name) = split(&target).ok_or_else(|| failed(&"it has no name"))?;
     let directory = Directory::open(directory)?;
-    let limit = MAX_KEY_FILE_BYTES;
+    let limit = MAX_IDENTITY_FILE_BYTES;
     let check = |read_back: &[u8]| {
         let opened = match (IdentityFile::parse(read_back), passphrase) {
             (Ok(IdentityFile::Open(_)), None) => read_back == text,

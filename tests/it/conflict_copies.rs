@@ -1,0 +1,181 @@
+//! `check` recognises the copies that programs put beside a file which was changed on two machines, and says which one is newer
+//! before it says what to remove.
+
+#![allow(clippy::disallowed_methods, reason = "tests change files as any program could")]
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::support::{Ran, Sandbox, regressions};
+use flyte_local::crypto::Identity;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    #[expect(dead_code, reason = "for the reader of the file")]
+    why: String,
+    of: String,
+    name: String,
+    #[serde(default = "yes")]
+    is_copy: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn cases(of: &str) -> Vec<Case> {
+    regressions::<Case>("conflict_copies").into_iter().filter(|case| case.of == of).collect()
+}
+
+/// Returns the findings of `check` that are not ok, and how it ended.
+fn failed(sandbox: &Sandbox) -> (Vec<Value>, Ran) {
+    let ran = sandbox.run(&["--output-format", "json", "check"]);
+    let found: Vec<Value> = serde_json::from_slice(&ran.stdout).expect("JSON");
+    (found.into_iter().filter(|finding| finding["ok"] == false).collect(), ran)
+}
+
+/// Runs the command at the end of a hint, and asserts that `check` finds nothing more.
+fn repair(sandbox: &Sandbox, ran: &Ran, words: &str) {
+    let hint = ran.stderr.lines().find(|line| line.starts_with("hint: ") && line.contains(words));
+    let hint = hint.unwrap_or_else(|| panic!("no hint has {words}: {ran:?}"));
+    let command = &hint[hint.rfind(": ").expect("a command") + 2..];
+    let ours = std::path::Path::new(crate::support::FLYTE_LOCAL).parent().expect("a directory").display();
+    let path = std::env::var("PATH").expect("PATH is set");
+    let typed = sandbox.program("sh").args(["-c", command]).env("PATH", format!("{ours}:{path}")).output();
+    let typed = Ran::from(typed.expect("sh starts"));
+    assert_eq!(typed.code, 0, "{command}: {typed:?}");
+    let (found, ran) = failed(sandbox);
+    assert_eq!((ran.code, found.len()), (0, 0), "{command}: {ran:?}");
+}
+
+fn reveal(sandbox: &Sandbox) -> String {
+    String::from_utf8(sandbox.ok(&["get", "secret", "s", "--reveal"])).expect("UTF-8")
+}
+
+/// A vault with an older and a newer version of the secret "s".
+fn two_versions() -> (Sandbox, [Vec<u8>; 2]) {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "older"]);
+    let older = std::fs::read(sandbox.secret_file("org/s")).expect("there");
+    sandbox.ok(&["update", "secret", "s", "newer"]);
+    let newer = std::fs::read(sandbox.secret_file("org/s")).expect("there");
+    (sandbox, [older, newer])
+}
+
+#[test]
+fn each_copy_of_a_secret_is_recognised_by_its_content() {
+    let (sandbox, [older, newer]) = two_versions();
+    for Case { name, is_copy, .. } in cases("s") {
+        let copy = sandbox.vault().join("secrets/org").join(&name);
+        std::fs::write(&copy, &older).expect("written");
+        let (found, ran) = failed(&sandbox);
+        let [finding] = &found[..] else { panic!("{name}: not one finding: {ran:?}") };
+        assert_eq!(finding["what"] == "conflict copy", is_copy, "{name}: {ran:?}");
+        if is_copy {
+            let detail = finding["detail"].as_str().expect("text");
+            assert!(
+                detail.contains(&format!("{name} is an older version of secret s (organization): it dates from ")),
+                "{ran:?}"
+            );
+            repair(&sandbox, &ran, "if you do not need the older one: rm ");
+            assert_eq!(reveal(&sandbox), "newer");
+        }
+        let _ = std::fs::remove_file(&copy);
+        assert_eq!(std::fs::read(sandbox.secret_file("org/s")).expect("there"), newer);
+    }
+}
+
+#[test]
+fn either_version_can_be_kept() {
+    let copy = |sandbox: &Sandbox| sandbox.vault().join("secrets/org/s.sync-conflict-20260101-123456-ABCDEFG.age");
+    let (sandbox, [older, newer]) = two_versions();
+    std::fs::write(copy(&sandbox), &older).expect("written");
+    repair(&sandbox, &failed(&sandbox).1, "to keep the older version: mv ");
+    assert_eq!(reveal(&sandbox), "older");
+
+    for (words, kept) in
+        [("to keep the newer version, move it to its place: mv ", "newer"), ("remove the copy: rm ", "older")]
+    {
+        std::fs::write(sandbox.secret_file("org/s"), &older).expect("written");
+        sandbox.ok(&["update", "vault", "--accept-older"]);
+        std::fs::write(copy(&sandbox), &newer).expect("written");
+        let (found, ran) = failed(&sandbox);
+        assert!(found[0]["detail"].as_str().expect("text").contains("is a newer version of secret s"), "{ran:?}");
+        repair(&sandbox, &ran, words);
+        assert_eq!(reveal(&sandbox), kept);
+    }
+
+    std::fs::write(copy(&sandbox), std::fs::read(sandbox.secret_file("org/s")).expect("there")).expect("written");
+    let (found, ran) = failed(&sandbox);
+    assert!(found[0]["detail"].as_str().expect("text").contains("is another file of the version"), "{ran:?}");
+    repair(&sandbox, &ran, "remove it: rm ");
+
+    // The only version is not to be removed unseen.
+    std::fs::rename(sandbox.secret_file("org/s"), copy(&sandbox)).expect("renamed");
+    let (found, ran) = failed(&sandbox);
+    let finding = found.iter().find(|finding| finding["what"] == "conflict copy").unwrap_or_else(|| panic!("{ran:?}"));
+    assert!(finding["detail"].as_str().expect("text").contains("there is no other that is intact"), "{ran:?}");
+    repair(&sandbox, &ran, "to keep it, move it to its place: mv ");
+}
+
+#[test]
+fn a_copy_whose_author_is_not_trusted_is_not_called_a_version() {
+    let (sandbox, [older, _]) = two_versions();
+    let mut forged = older;
+    let find = |start: usize, text: &[u8]| {
+        start + forged[start..].windows(text.len()).position(|bytes| bytes == text).expect("there")
+    };
+    // The binding ends with the signature.
+    let end = find(find(0, b"-> flyte-local/secret-v2\n"), b"\n-");
+    forged[end - 20] = if forged[end - 20] == b'A' { b'B' } else { b'A' };
+    std::fs::write(sandbox.vault().join("secrets/org/s (conflicted copy).age"), &forged).expect("written");
+    let (found, ran) = failed(&sandbox);
+    assert_eq!((found.len(), &found[0]["what"]), (1, &"stray file".into()), "{ran:?}");
+}
+
+#[test]
+fn each_copy_of_vault_toml_is_recognised_and_its_keys_are_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "value"]);
+    let manifest = sandbox.vault().join("vault.toml");
+    let text = std::fs::read_to_string(&manifest).expect("there");
+    let eve = Identity::generate().recipient();
+    let with_eve = format!("{text}\n[[recipients]]\nname = \"eve\"\nkey = \"{eve}\"\n");
+    let age = |path: &PathBuf, age: u64| {
+        let time = SystemTime::now() - Duration::from_secs(age);
+        std::fs::File::options().write(true).open(path).and_then(|file| file.set_modified(time)).expect("set");
+    };
+    for Case { name, is_copy, .. } in cases("vault.toml") {
+        let copy = sandbox.vault().join(&name);
+        std::fs::write(&copy, &with_eve).expect("written");
+        for (of_copy, of_manifest, words) in
+            [(100, 200, "is a newer version of vault.toml"), (200, 100, "is an older version of vault.toml")]
+        {
+            age(&copy, of_copy);
+            age(&manifest, of_manifest);
+            let (found, ran) = failed(&sandbox);
+            assert_eq!(found.len(), usize::from(is_copy), "{name}: {ran:?}");
+            if let Some(finding) = found.first() {
+                let detail = finding["detail"].as_str().expect("text");
+                let key = format!("+ recipient \"eve\" {eve}");
+                assert!(detail.contains(&format!("{name} {words}")) && detail.contains(&key), "{ran:?}");
+            }
+        }
+        if is_copy {
+            repair(&sandbox, &failed(&sandbox).1, "to keep the recipients and authors of vault.toml: rm ");
+        }
+        let _ = std::fs::remove_file(&copy);
+        assert_eq!(std::fs::read_to_string(&manifest).expect("there"), text);
+    }
+    let copy = sandbox.vault().join("vault (conflicted copy).toml");
+    std::fs::write(&copy, &text).expect("written");
+    let (found, ran) = failed(&sandbox);
+    assert!(
+        found[0]["detail"].as_str().expect("text").contains("both have the same recipients and authors"),
+        "{ran:?}"
+    );
+}
