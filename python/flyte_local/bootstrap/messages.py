@@ -63,6 +63,13 @@ class Keeps(TypedDict):
     directories: list[str]
 
 
+class Forms(TypedDict):
+    """Asks for the forms of a value. Each character stands for the byte of its number."""
+
+    op: Literal["forms"]
+    value: str
+
+
 class Fail(TypedDict):
     op: Literal["fail"]
     message: str
@@ -70,7 +77,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Fail
+Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Fail
 
 
 # Replies to a run
@@ -139,6 +146,11 @@ class Provided(TypedDict):
 
 
 @final
+class FormsOfValue(TypedDict):
+    forms: list[str]
+
+
+@final
 class Refused(TypedDict):
     error: str
 
@@ -150,7 +162,7 @@ class Invalid(TypedDict):
     invalid: str
 
 
-Reply = Start | Done | Provided | Refused | Invalid
+Reply = Start | Done | Provided | FormsOfValue | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests

@@ -10,6 +10,7 @@ use crate::cli::report::ErrorReport;
 use flyte_local::flyte::{
     ConfiguredScope, Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, file_markers,
 };
+use flyte_local::redact::kept_forms;
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
 /// Answers the broker from the vault.
@@ -132,5 +133,9 @@ impl SecretSource for RunSecrets {
             provided.notes.extend(short.iter().map(note));
         }
         Ok(provided)
+    }
+
+    fn forms(&self, value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+        kept_forms(value)
     }
 }
