@@ -36,6 +36,11 @@ pub trait SecretSource: Send {
     /// With a task: a secret is missing or cannot be opened.
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError>;
 
+    /// Returns the value and the forms in which it may occur.
+    fn forms(&self, _value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+        Vec::new()
+    }
+
     /// Takes the declarations that a [`Job::Survey`] found.
     fn survey(&mut self, _declared: Vec<Surveyed>) {}
 }
@@ -156,7 +161,7 @@ impl<S: SecretSource> Session<S> {
     fn serve(mut self) {
         let Ok(reader) = self.socket.try_clone() else { return };
         let mut reader = BufReader::new(reader);
-        let mut line = Vec::new();
+        let mut line = Zeroizing::new(Vec::new());
         loop {
             line.clear();
             match (&mut reader).take(MAX_REQUEST_BYTES).read_until(b'\n', &mut line) {
@@ -202,6 +207,15 @@ impl<S: SecretSource> Session<S> {
             Request::Survey { declared } => {
                 self.source.survey(declared);
                 send(&self.socket, &Reply::Done {})
+            }
+            Request::Forms { value } => {
+                // A character that is not a byte's ends the conversation, as does any other message that does not parse.
+                let value = value.chars().map(|byte| u8::try_from(byte).map_err(|_| io::ErrorKind::InvalidData.into()));
+                let value = Zeroizing::new(value.collect::<io::Result<Vec<u8>>>()?);
+                let forms = self.source.forms(&value);
+                let text =
+                    |form: &Zeroizing<Vec<u8>>| Zeroizing::new(form.iter().map(|&byte| char::from(byte)).collect());
+                send(&self.socket, &Reply::Forms { forms: forms.iter().map(text).collect() })
             }
             Request::LacksSdk { python } => self.fail(RunError::LacksSdk { python }),
             Request::Fail { message, hints, code } => self.fail(RunError::Bootstrap { message, hints, code }),

@@ -70,6 +70,11 @@ pub(super) enum Request {
         /// Absolute paths, which need not exist.
         directories: Vec<PathBuf>,
     },
+    /// The forms of a value, to look for in what a task returns.
+    Forms {
+        /// The value. Each character stands for the byte of its number.
+        value: Zeroizing<String>,
+    },
     /// The run cannot go on, for a reason of flyte-local's rather than the user's code. The bootstrap exits after it.
     Fail {
         /// The message.
@@ -170,5 +175,6 @@ pub(super) enum Reply<'a> {
     Start { load: &'a str, modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
     Done {},
     Secrets(&'a Provided),
+    Forms { forms: Vec<Zeroizing<String>> },
     Refused { error: &'a str },
 }

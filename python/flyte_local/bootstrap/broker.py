@@ -41,6 +41,9 @@ class Broker:
     def ask(self, request: messages.Scope) -> messages.Done | messages.Refused: ...
 
     @overload
+    def ask(self, request: messages.Forms) -> messages.FormsOfValue: ...
+
+    @overload
     def ask(self, request: messages.Survey | messages.LacksSdk | messages.Keeps | messages.Fail) -> messages.Done: ...
 
     def ask(self, request: messages.Request) -> messages.Reply:

@@ -60,6 +60,13 @@ class Keeps(TypedDict):
     directories: list[str]
 
 
+class Forms(TypedDict):
+    """Asks for the forms of a value. Each character stands for the byte of its number."""
+
+    op: Literal["forms"]
+    value: str
+
+
 class Fail(TypedDict):
     op: Literal["fail"]
     message: str
@@ -67,7 +74,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Fail
+Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Fail
 
 
 # Replies to a run
@@ -136,11 +143,16 @@ class Provided(TypedDict):
 
 
 @final
+class FormsOfValue(TypedDict):
+    forms: list[str]
+
+
+@final
 class Refused(TypedDict):
     error: str
 
 
-Reply = Start | Done | Provided | Refused
+Reply = Start | Done | Provided | FormsOfValue | Refused
 
 
 # Between the first interpreter of a run and a worker of its tests

@@ -8,6 +8,7 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::inject::Injector;
 use crate::cli::report::ErrorReport;
 use flyte_local::flyte::{Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, file_markers};
+use flyte_local::redact::kept_forms;
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
 /// Answers the broker from the vault.
@@ -117,5 +118,9 @@ impl SecretSource for RunSecrets {
             provided.notes.extend(short.iter().map(note));
         }
         Ok(provided)
+    }
+
+    fn forms(&self, value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+        kept_forms(value)
     }
 }
