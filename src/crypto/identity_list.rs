@@ -67,6 +67,10 @@ pub(super) fn parse(
             if line.starts_with("PuTTY-User-Key-File-") {
                 lines.by_ref().for_each(drop);
             }
+            // Minisign's and signify's key is in the next line.
+            if line.starts_with("untrusted comment:") {
+                let _ = lines.next();
+            }
             parsed
         };
         match parsed {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::format_list::{ManifestVector, SecretVector, Vectors, bytes, hexadecimal, vectors};
-use crate::format_reader::{Key, Reader, Verdict, Wrong};
+use crate::format_reader::{Key, Reader, Vault, Verdict, Wrong};
 use crate::support::tally;
 
 /// The files that the vectors need, each read once.
@@ -32,9 +32,15 @@ impl Files {
 }
 
 /// Returns the first outcome in which a reader differs from a vector.
-fn difference(reader: &Reader, vector: &SecretVector, files: &Files, file: &[u8]) -> Option<&'static str> {
-    let Some(vault) = reader.vault(&files.manifests[&vector.vault]) else { return Some("open") };
-    let listed = reader.list(&vault, &vector.place, file);
+fn difference(
+    reader: &Reader,
+    vault: Option<&Vault>,
+    vector: &SecretVector,
+    files: &Files,
+    file: &[u8],
+) -> Option<&'static str> {
+    let Some(vault) = vault else { return Some("open") };
+    let listed = reader.list(vault, &vector.place, file);
     if listed.is_some() != (vector.list == "ok") {
         return Some("list");
     }
@@ -47,13 +53,13 @@ fn difference(reader: &Reader, vector: &SecretVector, files: &Files, file: &[u8]
     if !is_shown && ["ok", "unsigned"].contains(&vector.read.as_str()) {
         return Some("metadata");
     }
-    if vector.stale.is_some_and(|stale| reader.is_stale(&vault, &vector.place, file) != stale) {
+    if vector.stale.is_some_and(|stale| reader.is_stale(vault, &vector.place, file) != stale) {
         return Some("stale");
     }
-    if reader.may_update(&vault, &vector.place, file) != (vector.expected_update() == "ok") {
+    if reader.may_update(vault, &vector.place, file) != (vector.expected_update() == "ok") {
         return Some("update");
     }
-    let is_read = match reader.read(&vault, &vector.place, file, &files.keys[&vector.identity]) {
+    let is_read = match reader.read(vault, &vector.place, file, &files.keys[&vector.identity]) {
         Verdict::Value(value) => vector.read == "ok" && hexadecimal(&value) == vector.expected_value(),
         Verdict::CannotDecrypt => vector.read == "cannot-decrypt",
         Verdict::Refused => !["ok", "cannot-decrypt"].contains(&vector.read.as_str()),
@@ -85,8 +91,10 @@ fn differences<'a>(
         .manifest
         .iter()
         .filter_map(move |vector| manifest_difference(reader, vector, files).map(|what| (vector.file.as_str(), what)));
+    let parsed = files.manifests.iter().map(|(name, manifest)| (name, reader.vault(manifest)));
+    let vaults: BTreeMap<&String, Option<Vault>> = parsed.collect();
     let secrets = vectors.secret.iter().zip(&files.secrets).filter_map(move |(vector, file)| {
-        difference(reader, vector, files, file).map(|what| (vector.file.as_str(), what))
+        difference(reader, vaults[&vector.vault].as_ref(), vector, files, file).map(|what| (vector.file.as_str(), what))
     });
     let author_keys = vectors.author_key.iter().filter_map(move |vector| {
         let text = String::from_utf8(bytes(&vector.file)).expect("UTF-8");

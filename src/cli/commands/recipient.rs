@@ -14,7 +14,7 @@ use crate::cli::listing;
 use crate::cli::paths::user_path;
 use crate::cli::reencrypt;
 use crate::cli::table::{self, Cell, Column, Row};
-use flyte_local::crypto::{ForeignKey, KeyHalf, Recipient, RecipientError};
+use flyte_local::crypto::{ForeignKey, KeyHalf, KeyKind, Recipient, RecipientError};
 use flyte_local::file_form::FileForm;
 use flyte_local::secret::ScopeFilter;
 use flyte_local::storage::read_users_file;
@@ -222,7 +222,8 @@ fn read_keys(context: &Context<'_>, path: &Path) -> Result<Vec<Recipient>, Comma
             Err(error @ RecipientError::Unsupported(_)) => {
                 context.ui.say(&format!("skipped {}: {error}", place()));
             }
-            Err(RecipientError::Foreign(key)) if key.half == KeyHalf::Public => {
+            // Minisign's key is in the next line, and looks like nothing else.
+            Err(RecipientError::Foreign(key)) if key.half == KeyHalf::Public && key.kind != KeyKind::Minisign => {
                 context.ui.say(&format!("skipped {}: {}", place(), RecipientError::Foreign(key.clone())));
                 // The rest of its block.
                 if line.starts_with("----") {

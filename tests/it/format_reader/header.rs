@@ -7,12 +7,12 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use super::limits::limit;
 use super::{Reader, Wrong};
 
-const UNSIGNED: &str = "flyte-local/secret-v1";
-const SIGNED: &str = "flyte-local/secret-v2";
+pub(super) const UNSIGNED: &str = "flyte-local/secret-v1";
+pub(super) const SIGNED: &str = "flyte-local/secret-v2";
 
 pub(super) struct Parsed {
     pub(super) tag: String,
-    arguments: Vec<String>,
+    pub(super) arguments: Vec<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -44,9 +44,12 @@ impl Reader {
                 None => texts.last_mut()?.push(line),
             }
         };
+        let arguments: usize =
+            texts.iter().map(|lines| lines[0].split(' ').count() - usize::from(!self.is(Wrong::CountsTags))).sum();
         let count = texts.len() - usize::from(self.is(Wrong::CountsRecipientsAlone)).min(texts.len());
         let is_small = (count <= limit("stanzas in a header") || self.is(Wrong::AnyStanzas))
             && (lines <= limit("lines of a header") || self.is(Wrong::AnyLines))
+            && (arguments <= limit("arguments in a header") || self.is(Wrong::AnyArguments))
             && (end <= limit("bytes of a header") || self.is(Wrong::AnyHeaderSize))
             && (file.len() >= end + 16 || self.is(Wrong::NoNonce));
         let is_mac = self.decode(mac, Wrong::UnusedBitsInMac).is_some_and(|mac| mac.len() == 32);

@@ -9,14 +9,20 @@ use super::{Reader, Wrong};
 /// The content of a `vault.toml`.
 pub(crate) struct Vault {
     pub(super) id: String,
-    recipients: Vec<(String, String)>,
+    pub(super) recipients: Vec<(String, String)>,
     pub(super) authors: Vec<[u8; 32]>,
 }
 
 impl Reader {
     pub(crate) fn vault(&self, bytes: &[u8]) -> Option<Vault> {
-        let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= limit("bytes of `vault.toml`"))?;
+        let is_small = |text: &&str| text.len() <= limit("bytes of `vault.toml`") || self.is(Wrong::AnyManifestSize);
+        let text = std::str::from_utf8(bytes).ok().filter(is_small)?;
         if text.starts_with('\u{feff}') && !self.is(Wrong::ManifestByteOrderMark) {
+            return None;
+        }
+        let marks = text.chars().filter(|&c| ".,=[{".contains(c)).count();
+        if !self.is(Wrong::AnyMarks) && marks > limit("characters `.`, `,`, `=`, `[` and `{` in `vault.toml`, together")
+        {
             return None;
         }
         let table: toml::Table = toml::from_str(text).ok()?;

@@ -2,6 +2,7 @@
 //! thing otherwise: a test vector must notice.
 
 mod binding;
+mod fit;
 mod header;
 mod keys;
 mod limits;
@@ -101,8 +102,9 @@ impl Reader {
         let said = self.peek(vault, place, file).and_then(|binding| binding.recipients);
         match said {
             _ if self.is(Wrong::NeverStale) => false,
-            None => !self.is(Wrong::NoDigestIsCurrent),
-            Some(said) => said != digest,
+            None if !self.is(Wrong::NoDigestIsCurrent) => true,
+            Some(said) if said != digest => true,
+            _ => !self.header(file).is_some_and(|(stanzas, _)| self.fits(vault, &stanzas)),
         }
     }
 

@@ -21,6 +21,10 @@ wrong! {
     AnyStanzas,
     /// Has no limit on lines.
     AnyLines,
+    /// Has no limit on arguments.
+    AnyArguments,
+    /// Counts the words of a stanza with its tag.
+    CountsTags,
     /// Has no limit on the bytes of a header.
     AnyHeaderSize,
     /// Has no limit on the bytes of a file.
@@ -228,6 +232,10 @@ wrong! {
     AnyId,
     /// Takes a vault without recipients.
     NoRecipients,
+    /// Has no limit on the bytes of `vault.toml`.
+    AnyManifestSize,
+    /// Has no limit on the marks in `vault.toml`.
+    AnyMarks,
     /// Has no limit on recipients.
     AnyNumberOfRecipients,
     /// Has no limit on authors.
@@ -265,6 +273,20 @@ wrong! {
     NeverStale,
     /// Takes a file without a digest as up to date.
     NoDigestIsCurrent,
+    /// Does not compare the stanzas with the recipients.
+    DigestAlone,
+    /// Does not compare the tags of SSH keys.
+    AnySshTag,
+    /// Does not count X25519 stanzas.
+    AnyNumberOfX25519,
+    /// Takes stanzas of unknown kinds as current.
+    UnknownStanzaIsCurrent,
+    /// Takes grease as another recipient.
+    GreaseIsStale,
+    /// Does not notice stanzas for others.
+    MoreStanzasAreCurrent,
+    /// Does not notice stanzas that are missing.
+    FewerStanzasAreCurrent,
     /// Refuses to read a stale file.
     RefusesStale,
     /// Does not sort the keys for the digest.

@@ -349,6 +349,29 @@ fn team(maker: &Maker) {
         reversed.reverse();
         all("digest-unsorted", Some(unsorted_digest(&reversed)))
     });
+    // The digest is right, and a recipient changed the stanzas.
+    let fitting = |name: &str, change: &dyn Fn(Vec<String>, &FileKey) -> Vec<String>| {
+        let recipients = Some(digest(&keys));
+        make(&format!("team-files/{name}.age"), || {
+            let draft = Draft { recipients, ..Draft::new(maker, name) };
+            maker.by_hand(&|key| {
+                let wrap = |ours: &str| wrapped(&ssh(&format!("{ours}\n")), key);
+                let stanzas = vec![wrapped(&maker.recipient, key), draft.stanza(key), wrap(&ed25519), wrap(&rsa)];
+                change(stanzas, key)
+            })
+        });
+    };
+    let point = SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes();
+    let another = ssh_key("ssh-ed25519", &[&point]);
+    fitting("without-rsa", &|stanzas, _| stanzas[..3].to_vec());
+    fitting("without-x25519", &|stanzas, _| stanzas[1..].to_vec());
+    fitting("with-another-ssh-key", &|mut stanzas, key| {
+        stanzas[2] = wrapped(&ssh(&format!("{another}\n")), key);
+        stanzas
+    });
+    fitting("with-a-second-x25519", &|stanzas, key| [stanzas, vec![wrapped(&maker.recipient, key)]].concat());
+    fitting("with-an-unknown-stanza", &|stanzas, _| [stanzas, vec![raw("example.com/other", b"")]].concat());
+    fitting("with-grease", &|stanzas, _| [stanzas, vec![raw("a-grease b", b"c"), raw("-grease", b"")]].concat());
     make("team-files/for-the-owner-alone.age", || maker.with(&Draft::new(maker, "for-the-owner-alone"), &none));
 }
 
