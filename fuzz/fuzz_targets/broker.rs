@@ -158,6 +158,10 @@ fn check(requests: &[Value], told: &Told) {
                 asked.push(json!({"op": "survey", "declared": all.collect::<Vec<_>>()}));
             }
             "keeps" => kept.extend(request["directories"].as_array().expect("a list").iter().cloned()),
+            "forms" => {
+                let none: [Value; 0] = [];
+                expected = json!({"forms": none});
+            }
             "lacks_sdk" | "fail" => {}
             other => panic!("{other:?} is not a request"),
         }

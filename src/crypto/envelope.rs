@@ -250,9 +250,9 @@ mod tests {
 
     #[test]
     fn a_file_is_measured_before_it_is_looked_at() {
-        assert!(matches!(open(&vec![0; MAX_FILE_BYTES], &Vec::new()), Err(EnvelopeError::NotAge)));
-        assert!(matches!(open(&vec![0; MAX_FILE_BYTES + 1], &Vec::new()), Err(EnvelopeError::FileTooLarge)));
-        assert!(matches!(open(&vec![0; MAX_FILE_BYTES + 2], &Vec::new()), Err(EnvelopeError::FileTooLarge)));
+        assert!(matches!(open(&vec![b'x'; MAX_FILE_BYTES], &Vec::new()), Err(EnvelopeError::NotAge)));
+        assert!(matches!(open(&vec![b'x'; MAX_FILE_BYTES + 1], &Vec::new()), Err(EnvelopeError::FileTooLarge)));
+        assert!(matches!(open(&vec![b'x'; MAX_FILE_BYTES + 2], &Vec::new()), Err(EnvelopeError::FileTooLarge)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 use super::bootstrap::{LOAD, RUN, RUN_MODULES};
-use super::protocol::{Declared, Job, Provided, Reply, Request, Settings, Surveyed};
+use super::protocol::{ConfiguredScope, Declared, Job, Provided, Reply, Request, Settings, Surveyed};
 use super::python::Connected;
 use super::{Interpreter, OLDEST_PYTHON, PythonVersion};
 use crate::process::Spawner;
@@ -27,7 +27,7 @@ pub trait SecretSource: Send {
     ///
     /// # Errors
     /// An invalid name.
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError>;
+    fn configured_scope(&mut self, configured: &ConfiguredScope) -> Result<(), SourceError>;
 
     /// Provides the secrets that a task declares. Without a task, provides those secrets of a new environment that exist. Writes
     /// files before it returns.
@@ -35,6 +35,11 @@ pub trait SecretSource: Send {
     /// # Errors
     /// With a task: a secret is missing or cannot be opened.
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError>;
+
+    /// Returns the value and the forms in which it may occur.
+    fn forms(&self, _value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+        Vec::new()
+    }
 
     /// Takes the declarations that a [`Job::Survey`] found.
     fn survey(&mut self, _declared: Vec<Surveyed>) {}
@@ -152,19 +157,25 @@ struct Session<S> {
 }
 
 impl<S: SecretSource> Session<S> {
-    /// Answers until the interpreter is gone or sends anything but a request.
+    /// Answers until the interpreter is gone.
     fn serve(mut self) {
         let Ok(reader) = self.socket.try_clone() else { return };
         let mut reader = BufReader::new(reader);
-        let mut line = Vec::new();
+        let mut line = Zeroizing::new(Vec::new());
         loop {
             line.clear();
-            match (&mut reader).take(MAX_REQUEST_BYTES).read_until(b'\n', &mut line) {
-                Ok(length) if length > 0 && line.ends_with(b"\n") => {}
-                _ => return,
-            }
-            let Ok(request) = serde_json::from_slice(&line) else { return };
-            if self.answer(request).is_err() {
+            let Ok(length) = (&mut reader).take(MAX_REQUEST_BYTES).read_until(b'\n', &mut line) else { return };
+            let answered = match serde_json::from_slice(&line) {
+                _ if !line.ends_with(b"\n") && length as u64 == MAX_REQUEST_BYTES => {
+                    let rest = skip_line(&mut reader);
+                    rest.and_then(|()| self.refuse(&format!("it is longer than {MAX_REQUEST_BYTES} bytes")))
+                }
+                // The interpreter ended.
+                _ if !line.ends_with(b"\n") => return,
+                Ok(request) => self.answer(request),
+                Err(error) => self.refuse(&error.to_string()),
+            };
+            if answered.is_err() {
                 return;
             }
         }
@@ -185,12 +196,10 @@ impl<S: SecretSource> Session<S> {
                 let start = Reply::Start { load: LOAD, modules: RUN_MODULES, job, settings, parent };
                 send(&self.socket, &start)
             }
-            Request::Scope { project, domain } => {
-                match self.source.configured_scope(project.as_deref(), domain.as_deref()) {
-                    Ok(()) => send(&self.socket, &Reply::Done {}),
-                    Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
-                }
-            }
+            Request::Scope(configured) => match self.source.configured_scope(&configured) {
+                Ok(()) => send(&self.socket, &Reply::Done {}),
+                Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+            },
             Request::Secrets { task, secrets } => match self.source.provide(task.as_deref(), &secrets) {
                 Ok(provided) => send(&self.socket, &Reply::Secrets(&provided)),
                 Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
@@ -203,14 +212,41 @@ impl<S: SecretSource> Session<S> {
                 self.source.survey(declared);
                 send(&self.socket, &Reply::Done {})
             }
+            Request::Forms { value } => {
+                // A character that is not a byte's ends the conversation, as does any other message that does not parse.
+                let value = value.chars().map(|byte| u8::try_from(byte).map_err(|_| io::ErrorKind::InvalidData.into()));
+                let value = Zeroizing::new(value.collect::<io::Result<Vec<u8>>>()?);
+                let forms = self.source.forms(&value);
+                let text =
+                    |form: &Zeroizing<Vec<u8>>| Zeroizing::new(form.iter().map(|&byte| char::from(byte)).collect());
+                send(&self.socket, &Reply::Forms { forms: forms.iter().map(text).collect() })
+            }
             Request::LacksSdk { python } => self.fail(RunError::LacksSdk { python }),
             Request::Fail { message, hints, code } => self.fail(RunError::Bootstrap { message, hints, code }),
         }
     }
 
+    /// Says why a request was not understood, so that it fails and the run does not.
+    fn refuse(&self, invalid: &str) -> io::Result<()> {
+        send(&self.socket, &Reply::Invalid { invalid })
+    }
+
     fn fail(&self, failure: RunError) -> io::Result<()> {
         self.shared.lock().failure = Some(failure);
         send(&self.socket, &Reply::Done {})
+    }
+}
+
+/// Reads to the end of a line.
+fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let buffer = reader.fill_buf()?;
+        let end = buffer.iter().position(|byte| *byte == b'\n');
+        let (length, is_over) = (end.map_or(buffer.len(), |end| end + 1), end.is_some() || buffer.is_empty());
+        reader.consume(length);
+        if is_over {
+            return Ok(());
+        }
     }
 }
 
@@ -237,5 +273,61 @@ mod tests {
         };
         assert_eq!(limit("MIN_BYTES"), MIN_BYTES);
         assert_eq!(limit("MAX_OTHER_FORMS"), MAX_OTHER_FORMS);
+    }
+
+    /// Takes every scope and provides nothing.
+    struct NoSecrets;
+
+    impl SecretSource for NoSecrets {
+        fn configured_scope(&mut self, _: &ConfiguredScope) -> Result<(), SourceError> {
+            Ok(())
+        }
+
+        fn provide(&mut self, _: Option<&str>, _: &[Declared]) -> Result<Provided, SourceError> {
+            Ok(Provided::default())
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_not_understood_is_answered_with_the_reason_and_the_next_one_as_usual() {
+        let (ours, theirs) = UnixStream::pair().expect("a socket");
+        let session = Session {
+            socket: theirs,
+            job: Job::Module { module: "m".to_owned(), arguments: Vec::new() },
+            settings: Settings { shared_secrets: false, leaks: super::super::Leaks::Off, secrets_directory: None },
+            source: NoSecrets,
+            shared: Arc::default(),
+        };
+        let served = std::thread::spawn(move || session.serve());
+        let mut replies = BufReader::new(ours.try_clone().expect("a socket"));
+        let mut ask = |request: &str| {
+            writeln!(&ours, "{request}").expect("it reads");
+            let mut reply = String::new();
+            replies.read_line(&mut reply).expect("it answers");
+            reply
+        };
+        let scope = |project: &str| format!(r#"{{"op":"scope","project":{project},"domain":null,"unfit":{{}}}}"#);
+        let too_long = format!(r#"{{"op":"keeps","directories":["{}"]}}"#, "x".repeat(3 << 20));
+        for (request, reason) in [
+            (scope("5"), "invalid type: integer `5`"),
+            (scope("true"), "invalid type: boolean `true`"),
+            (scope("[\"a\"]"), "invalid type: sequence"),
+            (scope("{}"), "invalid type: map"),
+            (scope("\"\\udcff\""), "surrogate"),
+            (r#"{"op":"secrets","task":null,"secrets":[{"key":5}]}"#.to_owned(), "invalid type: integer `5`"),
+            (r#"{"op":"other"}"#.to_owned(), "unknown variant `other`"),
+            (r#"{"op":"keeps"}"#.to_owned(), "missing field `directories`"),
+            ("[]".to_owned(), "invalid"),
+            ("no JSON".to_owned(), "expected"),
+            (String::new(), "EOF"),
+            (too_long, "it is longer than 1048576 bytes"),
+        ] {
+            let reply = ask(&request);
+            let start: String = request.chars().take(80).collect();
+            assert!(reply.starts_with(r#"{"invalid":"#) && reply.contains(reason), "{start}: {reply}");
+            assert_eq!(ask(&scope("\"a\"")), "{}\n", "after {start}");
+        }
+        drop((replies, ours));
+        served.join().expect("it ends with the socket");
     }
 }

@@ -137,7 +137,7 @@ impl Cluster {
                 Some("no_cluster") => ConnectError::NoCluster,
                 _ => ConnectError::Refused(CallError { code, message }),
             }),
-            _ => Err(ConnectError::Refused(gone())),
+            other => Err(ConnectError::Refused(unanswered(&other))),
         }
     }
 
@@ -168,7 +168,10 @@ impl Cluster {
                     under_way.retain(|other| *other != index);
                     calls.answered(index, message.map_or(Ok(found), |message| Err(CallError { code, message })));
                 }
-                _ => under_way.drain(..).for_each(|index| calls.answered(index, Err(gone()))),
+                other => {
+                    let error = unanswered(&other);
+                    under_way.drain(..).for_each(|index| calls.answered(index, Err(error.clone())));
+                }
             }
             at_once = AT_ONCE;
         }
@@ -205,9 +208,16 @@ impl Cluster {
     }
 }
 
-/// The error of a call that Python did not answer before it ended.
-fn gone() -> CallError {
-    CallError { code: Some("gone".to_owned()), message: "Python ended before it answered".to_owned() }
+/// The error of a call that Python did not answer: it ended first, or sent a message that cannot be understood.
+fn unanswered(reply: &io::Result<ClusterReply>) -> CallError {
+    let reason = match reply {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => error.to_string(),
+        Ok(_) => "it does not answer what was asked".to_owned(),
+        Err(_) => {
+            return CallError { code: Some("gone".to_owned()), message: "Python ended before it answered".to_owned() };
+        }
+    };
+    CallError { code: None, message: format!("flyte-local does not understand Python's message: {reason}") }
 }
 
 impl Drop for Cluster {

@@ -32,6 +32,17 @@ pub struct Surveyed {
     pub secrets: Vec<Declared>,
 }
 
+/// The project and domain of Flyte's own configuration, or of the user's code.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConfiguredScope {
+    /// The project, as text.
+    pub project: Option<String>,
+    /// The domain, as text.
+    pub domain: Option<String>,
+    /// The kind of each value that is not text, in words (`a list`), by `project` or `domain`.
+    pub unfit: BTreeMap<String, String>,
+}
+
 /// A request of the bootstrap.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
@@ -42,12 +53,7 @@ pub(super) enum Request {
         python: PythonVersion,
     },
     /// The project and domain of Flyte's own configuration.
-    Scope {
-        /// The project it names.
-        project: Option<String>,
-        /// The domain it names.
-        domain: Option<String>,
-    },
+    Scope(ConfiguredScope),
     /// Secrets, because an environment was declared (no task) or a task is about to execute.
     Secrets {
         /// The full name of the task.
@@ -69,6 +75,11 @@ pub(super) enum Request {
     Keeps {
         /// Absolute paths, which need not exist.
         directories: Vec<PathBuf>,
+    },
+    /// The forms of a value, to look for in what a task returns.
+    Forms {
+        /// The value. Each character stands for the byte of its number.
+        value: Zeroizing<String>,
     },
     /// The run cannot go on, for a reason of flyte-local's rather than the user's code. The bootstrap exits after it.
     Fail {
@@ -170,5 +181,7 @@ pub(super) enum Reply<'a> {
     Start { load: &'a str, modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
     Done {},
     Secrets(&'a Provided),
+    Forms { forms: Vec<Zeroizing<String>> },
     Refused { error: &'a str },
+    Invalid { invalid: &'a str },
 }

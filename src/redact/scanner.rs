@@ -71,11 +71,13 @@ pub(super) struct Scanner {
     state: StateID,
     /// The search that skips sequences, while it may find other values.
     skipping: Option<Skipping>,
+    /// A buffer for the next such search: coloured output begins many.
+    spare: Vec<Gap>,
 }
 
 impl Scanner {
     pub(super) fn new(automaton: Arc<Automaton>) -> Self {
-        Self { state: automaton.start(), automaton, skipping: None }
+        Self { state: automaton.start(), automaton, skipping: None, spare: Vec::new() }
     }
 
     /// Returns the number of leading bytes of new input that cannot belong to a value, if no bytes are held.
@@ -86,7 +88,7 @@ impl Scanner {
     /// Searches the held bytes from this position on, for values that end after `shown`. Returns the position from which bytes
     /// may be the start of a value.
     pub(super) fn scan(&mut self, held: &[u8], from: usize, shown: usize, found: &mut Findings) -> usize {
-        let Self { automaton, state, skipping } = self;
+        let Self { automaton, state, skipping, spare } = self;
         let mut end = from;
         while end < held.len() {
             if *state == automaton.start() && skipping.is_none() {
@@ -98,12 +100,13 @@ impl Scanner {
             let byte = held[end];
             end += 1;
             if byte == ESC && skipping.is_none() && automaton.facts(*state).may_go_on > 0 {
-                *skipping = Some(Skipping::new(*state));
+                *skipping = Some(Skipping::new(*state, std::mem::take(spare)));
             }
             *state = automaton.next(*state, byte);
             if let Some(search) = skipping {
                 let goes_on = search.take(automaton, held, end, shown, found);
                 if !goes_on || search.knows_no_more(automaton, *state, end) {
+                    *spare = std::mem::take(&mut search.gaps);
                     *skipping = None;
                 }
             }
@@ -146,8 +149,9 @@ struct Gap {
 }
 
 impl Skipping {
-    fn new(state: StateID) -> Self {
-        Self { state, reader: SequenceReader::default(), gaps: Vec::new(), skipped: 0 }
+    fn new(state: StateID, mut gaps: Vec<Gap>) -> Self {
+        gaps.clear();
+        Self { state, reader: SequenceReader::default(), gaps, skipped: 0 }
     }
 
     /// Takes the byte that ends at this position. Returns false once no value can begin before it.

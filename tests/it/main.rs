@@ -43,6 +43,7 @@ mod leaks;
 mod limits;
 mod malformed;
 mod masking;
+mod masking_colours;
 mod masking_forms;
 mod masking_sequences;
 mod model;

@@ -262,6 +262,29 @@ reader@my-project-123456.iam.gserviceaccount.com of my-project-123456 (123456789
 }
 
 #[test]
+fn a_search_for_a_json_value_finds_its_strings_and_not_its_names() {
+    let account = r#"{"private_key": "one\ntwo \"three\"", "more": [{"a": "in a list"}], "b": "7 bytes"}"#;
+    let names_in = |value: &str, text: &str| {
+        let finder = ValueFinder::new(&list(value.as_bytes()));
+        finder.map_or(0, |mut finder| finder.names_in(text.as_bytes()).expect("memory can be read").len())
+    };
+    for leak in [
+        "one\ntwo \"three\"",
+        "in a list",
+        "b25lCnR3byAidGhyZWUi",
+        r#"{"x": "one\ntwo \"three\""}"#,
+        r#"['one\ntwo "three"']"#,
+        account,
+    ] {
+        assert_eq!(names_in(account, leak), 1, "{leak}");
+    }
+    assert_eq!(names_in(account, "private_key 7 bytes"), 0);
+    assert_eq!(names_in(&"[".repeat(60_000), "a long list of names"), 0);
+    assert_eq!(names_in("it's \u{1f511}", r#""it's \ud83d\udd11""#), 1);
+    assert_eq!(names_in("7 bytes\n", "7 bytes") + names_in("        ", "        "), 0);
+}
+
+#[test]
 fn only_what_gives_no_access_is_public_in_json() {
     let shown =
         |value: &str, text: &str| String::from_utf8(masked(&list(value.as_bytes()), text.as_bytes())).expect("UTF-8");

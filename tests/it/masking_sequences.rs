@@ -13,7 +13,7 @@ use crate::support::{Random, regressions};
 const CASES_A_LIST: u32 = 50;
 
 /// Splits output into its text and its escape sequences, with the whole stream at hand.
-fn split(mut rest: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+pub(crate) fn split(mut rest: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
     let (mut text, mut sequences) = (Vec::new(), Vec::new());
     while let Some(&byte) = rest.first() {
         let length = if byte == 0x1b { length_of_sequence(rest) } else { 0 };

@@ -160,7 +160,7 @@ fn with_leaks_denied_a_task_that_returns_its_secret_fails_and_nothing_is_written
 #[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_secret_is_found_wherever_a_task_returns_it() {
     let tasks = "
-import base64, collections, dataclasses, os, typing
+import base64, collections, dataclasses, html, json, os, typing, urllib.parse
 import flyte, pydantic
 
 mounted = flyte.Secret('mounted', mount='/etc/flyte/secrets')
@@ -194,6 +194,10 @@ kinds = {
     'as_text': (str, lambda value: f'it is {value}.'),
     'as_bytes': (bytes, lambda value: value.encode()),
     'as_base64': (str, b64),
+    'as_address': (str, lambda value: 'https://a.example/?token=' + urllib.parse.quote(value, safe='')),
+    'as_json_in_json': (str, lambda value: json.dumps(json.dumps({'a': value}))),
+    'as_html': (str, html.escape),
+    'in_colours': (str, lambda value: value[:9] + '\x1b[1;36m' + value[9:]),
     'as_list': (list[str], lambda value: ['a', value]),
     'as_dict': (dict[str, str], lambda value: {'a': 'b', 'key': value}),
     'as_key': (dict[str, str], lambda value: {value: 'b'}),
@@ -235,7 +239,7 @@ async def main() -> str:
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         let value = unique(&sandbox, sdk);
-        sandbox.secret("token", format!("a-{value}"), &[]);
+        sandbox.secret("token", format!("a-<\"/{value}"), &[]);
         sandbox.secret("mounted", format!("b-{value}\n"), &[]);
         sandbox.secret("short", "7 bytes", &[]);
         sandbox.file("task.py", tasks);
@@ -245,6 +249,10 @@ async def main() -> str:
             ("as_text", "token", "o0"),
             ("as_bytes", "token", "o0"),
             ("as_base64", "token", "o0"),
+            ("as_address", "token", "o0"),
+            ("as_json_in_json", "token", "o0"),
+            ("as_html", "token", "o0"),
+            ("in_colours", "token", "o0"),
             ("as_list", "token", "o0[1]"),
             ("as_dict", "token", "o0['key']"),
             ("as_key", "token", "o0{}"),
@@ -268,13 +276,13 @@ async def main() -> str:
 #[ignore = "needs the Flyte SDKs: scripts/test"]
 fn the_search_ends_for_any_value() {
     let script = r##"
-import base64, json, sys, types, threading
+import sys, types, threading
 sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 import leaks
 
 def found(value, wanted=b"a long secret"):
-    search = leaks.Search([("key", wanted)])
+    search = leaks.Search([("key", wanted)], lambda value: {value})
     search.look_at("o0", value)
     return search.found.get("key"), search.is_cut_short
 
@@ -359,16 +367,6 @@ assert found({"password": 1, "b": ("x", Login("y"))}, b"password") == (None, Fal
 assert found({"password": "password"}, b"password")[0] == "o0[…]"
 assert found({"password"}, b"password")[0] == "o0{}"
 assert found({"passw0rd": 1}, b"passw0rd")[0] == "o0{}"
-# A service account's strings, without the names of its members.
-account = rb'{"private_key": "one\ntwo \"three\"", "more": [{"a": "in a list"}], "b": "7 bytes"}'
-key = "one\ntwo \"three\""
-for leak in (key, "in a list", base64.b64encode(key.encode()).decode(), json.dumps({"x": key}), repr([key]), account.decode()):
-    assert found(["private_key", "7 bytes", leak], account)[0] == "o0[2]", leak
-assert found(["private_key", "7 bytes"], account) == (None, False)
-assert found("a long list of names", b"[" * 60_000) == (None, False)
-assert found(json.dumps("it's \U0001f511"), "it's \U0001f511".encode())[0] == "o0"
-assert found("7 bytes", b"7 bytes\n") == (None, False)
-assert found("        ", b"        ") == (None, False)
 print("done")
 "##;
     for sdk in SDKS {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
 
-use crate::support::{Ran, SDKS, Sandbox};
+use crate::support::{Ran, SDKS, Sandbox, regressions};
 
 /// Runs the task of `scope.py`, which must succeed. Returns its output: the values of `which` and `where`.
 fn shown(sandbox: &Sandbox, sdk: &str, options: &[&str], variables: &[(&str, &str)]) -> String {
@@ -107,6 +107,75 @@ fn init_in_the_script_names_the_project_and_domain_unless_a_flag_or_variable_doe
         assert_eq!(shown(&sandbox, sdk, &script, &variable), "variable init", "{sdk}");
         let flagged = [&["-d", "flag"][..], &script].concat();
         assert_eq!(shown(&sandbox, sdk, &flagged, &variable), "variable flag", "{sdk}");
+    }
+}
+
+/// A project in Flyte's configuration, as YAML.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigurationCase {
+    why: String,
+    project: String,
+    /// The value of -p.
+    option: Option<String>,
+    /// The project of the run, if it succeeds.
+    shown: Option<String>,
+    /// The error, if it fails.
+    error: Option<String>,
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn a_project_in_flytes_configuration_may_have_any_type() {
+    let script = "
+import os
+import flyte
+
+env = flyte.TaskEnvironment(name='env', secrets='which')
+
+@env.task
+def main() -> None:
+    print('=>', os.environ['WHICH'])
+
+if __name__ == '__main__':
+    flyte.init_from_config()
+    flyte.run(main)
+";
+    for sdk in SDKS {
+        let sandbox = labelled(&["5", "0", "2024-01-01", "true", "false", "flag"], &[]);
+        sandbox.file("script.py", script);
+        for case in regressions::<ConfigurationCase>("flyte_configuration") {
+            sandbox.file("config.yaml", format!("task:\n  project: {}\n  domain: development\n", case.project));
+            let option: Vec<_> = case.option.iter().flat_map(|option| ["-p", option]).collect();
+            // As a task, and as a script that reads the configuration itself.
+            for file in [&["script.py", "main"][..], &["script.py"]] {
+                let ran = sandbox.flyte_run(sdk, &[&option, file].concat());
+                let why = format!("{sdk} {file:?} {}: {ran:?}", case.why);
+                if let Some(error) = &case.error {
+                    let error = format!("error: Flyte's configuration: {error}\n");
+                    assert_eq!((ran.code, ran.text().as_str(), &ran.stderr), (1, "", &error), "{why}");
+                } else {
+                    assert_eq!((ran.code, ran.said()), (0, Vec::from_iter(case.shown.clone())), "{why}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn a_run_reads_a_configuration_in_a_directory_whose_name_is_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    for sdk in SDKS {
+        let sandbox = labelled(&["flyte"], &[]);
+        let directory = sandbox.work().join(std::ffi::OsStr::from_bytes(b"d\xff"));
+        std::fs::create_dir(&directory).expect("made");
+        std::fs::copy(sandbox.work().join("scope.py"), directory.join("scope.py")).expect("copied");
+        std::fs::write(directory.join("config.yaml"), "task:\n  project: flyte\n").expect("written");
+        let mut command = sandbox.flyte_command(sdk, &["scope.py", "show"]);
+        let ran = Ran::from(command.current_dir(&directory).output().expect("flyte-local starts"));
+        assert_eq!((ran.code, ran.said()), (0, vec!["flyte organization".to_owned()]), "{sdk}: {ran:?}");
+        assert_eq!(ran.stderr.matches("not searched for secrets: the path is not UTF-8").count(), 1, "{sdk}: {ran:?}");
     }
 }
 

@@ -41,15 +41,24 @@ class Broker:
     def ask(self, request: messages.Scope) -> messages.Done | messages.Refused: ...
 
     @overload
+    def ask(self, request: messages.Forms) -> messages.FormsOfValue: ...
+
+    @overload
     def ask(self, request: messages.Survey | messages.LacksSdk | messages.Keeps | messages.Fail) -> messages.Done: ...
 
     def ask(self, request: messages.Request) -> messages.Reply:
         """Sends a request and returns its reply."""
         self.refuse_if_forked()
-        line = self.relay(json.dumps(request).encode() + b"\n")
+        try:
+            text = json.dumps(request)
+        except (TypeError, ValueError) as error:
+            raise RuntimeError(f"flyte-local cannot be asked for this: {error}") from error
+        line = self.relay(text.encode() + b"\n")
         if not line.endswith(b"\n"):
             raise RuntimeError("flyte-local has gone away")
         reply: messages.Reply = json.loads(line)
+        if "invalid" in reply:
+            raise RuntimeError(f"flyte-local does not understand {request['op']!r}: {reply['invalid']}")
         return reply
 
     def refuse_if_forked(self) -> None:

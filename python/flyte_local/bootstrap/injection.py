@@ -90,6 +90,9 @@ class Secrets:
         views.place(own)
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
         known = {views.environ.decodekey(name): views.environ.decodevalue(value) for name, value in own.items()}
+        if not self._broker.is_forked():
+            values = (known.get(secret.as_env_var or "", "") for secret in wanted)
+            self._leaks.learn(value.encode("utf-8", "surrogateescape") for value in values)
         return own, own_values(wanted, known)
 
     def _manage(self, declared: Iterable[Secret], holder: str | None) -> None:

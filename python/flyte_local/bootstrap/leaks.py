@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import array
-import base64
 import collections
 import enum
 import itertools
-import json
 import os
+import re
 import sys
 import threading
 import types
@@ -37,8 +36,13 @@ MIN_BYTES = 8
 # The most objects of a returned value that are searched, numbers not counted: a fraction of a second.
 MAX_OBJECTS = 100_000
 
-# The longest value whose strings of JSON and quoted forms are looked for. The same as in `src/redact/`.
+# The longest value whose other forms are looked for. The same as in `src/redact/`.
 MAX_OTHER_FORMS = 1 << 16
+
+# Escape sequences of a terminal, which may interrupt a value.
+SEQUENCES = r"\x1b(?:\[[ -?]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])"
+IN_TEXT = re.compile(SEQUENCES)
+IN_BYTES = re.compile(SEQUENCES.encode())
 
 TEXT = (str, bytes, bytearray)
 
@@ -59,55 +63,6 @@ PASSED_OVER = (
 def is_a(thing: object, classes: type | tuple[type, ...]) -> bool:
     """Does as `isinstance`, without asking the thing itself: its `__class__` may be a proxy's, and raise."""
     return issubclass(type(thing), classes)
-
-
-def strings_in(value: bytes) -> Iterator[bytes]:
-    """Yields the strings, not the members' names, in a value that is a JSON object or array, as a service account's key is."""
-    if len(value) > MAX_OTHER_FORMS or not value.lstrip().startswith((b"{", b"[")):
-        return
-    try:
-        rest = [json.loads(value)]
-    except (ValueError, RecursionError):
-        return
-    while rest:
-        part = rest.pop()
-        if isinstance(part, str):
-            yield part.encode("utf-8", "surrogatepass")
-        elif isinstance(part, (dict, list)):
-            rest.extend(part.values() if isinstance(part, dict) else part)
-
-
-def quoted(text: bytes) -> Iterator[bytes]:
-    """Yields the text as JSON and Python write it between quotes."""
-    if len(text) > MAX_OTHER_FORMS:
-        return
-    yield repr(text)[2:-1].encode()
-    try:
-        decoded = text.decode()
-    except UnicodeDecodeError:
-        return
-    for form in json.dumps(decoded), json.dumps(decoded, ensure_ascii=False), repr(decoded):
-        yield form[1:-1].encode()
-
-
-def forms(value: bytes) -> set[bytes]:
-    """Returns what to look for: the value, quoted too, and its base64 at any place in a longer one, in both alphabets.
-
-    The same holds for each string in a value that is JSON.
-    """
-    found = set()
-    for part in (value, *strings_in(value)):
-        text = part.rstrip(b"\r\n")
-        if len(text) < MIN_BYTES or text.isspace():
-            continue
-        found.add(text)
-        found.update(quoted(text))
-        for before in range(3):
-            encoded = base64.b64encode(bytes(before) + text)
-            # Without the characters that depend on what stands before and after it.
-            inside = encoded[(0, 2, 3)[before] : (before + len(text)) * 8 // 6]
-            found.update((inside, inside.translate(bytes.maketrans(b"+/", b"-_"))))
-    return found
 
 
 def own_values(declared: Iterable[Secret], variables: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
@@ -195,7 +150,7 @@ TOLERANT = Tolerant()
 class Search:
     """A search for the places in a value where each of some secrets is first found."""
 
-    def __init__(self, values: Iterable[tuple[str, bytes]]) -> None:
+    def __init__(self, values: Iterable[tuple[str, bytes]], forms: Callable[[bytes], Iterable[bytes]]) -> None:
         # Text is searched as text: a copy of it as bytes may be large.
         self._wanted: Wanted = {}
         # In names, words say nothing: `password` is often a name without being the secret.
@@ -244,13 +199,22 @@ class Search:
     def _keys_in(self, thing: Any, wanted: Wanted) -> Iterator[str]:
         if is_a(thing, (memoryview, array.array)):
             thing = thing.tobytes()
+        if not is_a(thing, TEXT):
+            return
+        things = [thing]
+        if is_a(thing, str) and str.__contains__(thing, "\x1b"):
+            things.append(IN_TEXT.sub("", thing))
+        elif not is_a(thing, str) and b"\x1b" in thing:
+            things.append(IN_BYTES.sub(b"", thing))
         for key, (as_bytes, as_text) in wanted.items():
-            if is_a(thing, str):
-                found = any(str.__contains__(thing, form) for form in as_text)
-            else:
-                found = is_a(thing, TEXT) and any(form in thing for form in as_bytes)
-            if found:
-                yield key
+            for text in things:
+                if is_a(text, str):
+                    found = any(str.__contains__(text, form) for form in as_text)
+                else:
+                    found = any(form in text for form in as_bytes)
+                if found:
+                    yield key
+                    break
 
     def _shown(self, path: Path) -> str:
         steps: list[str] = []
@@ -264,6 +228,15 @@ class Search:
         return "".join(steps if len(steps) <= 20 else [*steps[:10], "…", *steps[-10:]])
 
 
+def is_unicode(path: str) -> bool:
+    """Returns whether a path can be sent to the broker."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class LeakGuard:
     """Warns of a task that returns one of its secrets, or fails it, as the setting says."""
 
@@ -275,12 +248,37 @@ class LeakGuard:
         self._error = error
         self._reported: set[object] = set()
         self._lock = threading.Lock()
+        # The forms of each value so far.
+        self._forms: dict[bytes, set[bytes]] = {}
+
+    def learn(self, values: Iterable[bytes]) -> None:
+        """Asks for the forms of values. A process that is forked from this one cannot ask, but has what was learned."""
+        if self._setting != "off":
+            for value in values:
+                self._forms_of(value)
+
+    def _forms_of(self, value: bytes) -> set[bytes]:
+        """Returns what to look for: the value, and its forms as `src/redact/forms/` lists them."""
+        text = value.rstrip(b"\r\n")
+        if len(text) < MIN_BYTES or text.isspace():
+            return set()
+        with self._lock:
+            known = self._forms.get(value)
+        if known is not None:
+            return known
+        forms = {text}
+        if len(value) <= MAX_OTHER_FORMS and not self._broker.is_forked():
+            reply = self._broker.ask({"op": "forms", "value": value.decode("latin-1")})
+            forms.update(form.encode("latin-1") for form in reply["forms"])
+            with self._lock:
+                self._forms[value] = forms
+        return forms
 
     def check(self, task: Task, values: Iterable[tuple[str, bytes]], returned: object) -> None:
         """Looks for `values`, keys and bytes, in what the task returned. Raises where the setting is `deny`."""
         if self._setting == "off" or returned is None:
             return
-        search = Search(values)
+        search = Search(values, self._forms_of)
         for name, value in self._outputs(task, returned):
             search.look_at(name, value)
         for key, where in search.found.items():
@@ -322,4 +320,7 @@ class LeakGuard:
         if context:
             places += [context.run_base_dir, context.raw_data_path.path]
         local = [os.path.abspath(place) for place in places if "://" not in str(place)]
-        self._broker.ask({"op": "keeps", "directories": local})
+        for place in local:
+            if not is_unicode(place):
+                self._report(f"the files in {place!r} are not searched for secrets: the path is not UTF-8", place)
+        self._broker.ask({"op": "keeps", "directories": list(filter(is_unicode, local))})

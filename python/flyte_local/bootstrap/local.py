@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import inspect
 import sys
@@ -12,13 +13,42 @@ if TYPE_CHECKING:
     from .sdk import Sdk
 
 
-def report_scope(broker: Broker, project: str | None, domain: str | None) -> None:
+def as_text(value: object) -> str | None:
+    """Returns a project or a domain as text; None if it is missing or not a scalar.
+
+    A configuration file may hold any value of YAML in its place.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return str.__str__(value) or None  # Of a member of an enum, this is its value.
+    return str(value) if isinstance(value, (int, float, datetime.date)) else None
+
+
+def kind_of(value: object) -> str:
+    """Returns the kind of a value that is not a scalar, in words."""
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return "a map" if isinstance(value, dict) else f"of type {type(value).__name__}"
+
+
+def report_scope(broker: Broker, project: object, domain: object) -> None:
     """Reports to the broker the project and domain that Flyte's own configuration, or the user's code, names."""
-    if not (project or domain) or broker.is_forked():
+    names = {"project": as_text(project), "domain": as_text(domain)}
+    given = {"project": project, "domain": domain}.items()
+    unfit = {name: kind_of(value) for name, value in given if value not in (None, "") and names[name] is None}
+    if not (names["project"] or names["domain"] or unfit) or broker.is_forked():
         return
-    reply = broker.ask({"op": "scope", "project": project or None, "domain": domain or None})
+    reply = broker.ask({"op": "scope", "project": names["project"], "domain": names["domain"], "unfit": unfit})
     if "error" in reply:
         raise ValueError(reply["error"])
+
+
+def give_as_text(arguments: dict[str, Any]) -> None:
+    """Has the SDK get the project and the domain as text. Leaves out one that is not a scalar: an option has precedence."""
+    for name in ("project", "domain"):
+        if name in arguments:
+            arguments[name] = as_text(arguments[name])
 
 
 def stay_local(broker: Broker, flyte: Sdk) -> None:
@@ -32,6 +62,7 @@ def stay_local(broker: Broker, flyte: Sdk) -> None:
         for remote in ("endpoint", "api_key", "local_tracked", "local_tracked_strict"):
             arguments.pop(remote, None)
         report_scope(broker, arguments.get("project"), arguments.get("domain"))
+        give_as_text(arguments)
         return await init(**arguments)
 
     flyte.init.fn = init_locally
@@ -53,6 +84,7 @@ def stay_local(broker: Broker, flyte: Sdk) -> None:
         if mode not in (None, "local"):
             print(f"flyte-local: mode={mode!r} is passed over, this runs locally", file=sys.stderr)
         report_scope(broker, kwargs.get("project"), kwargs.get("domain"))
+        give_as_text(kwargs)
         return with_runcontext("local", *args, **kwargs)
 
     flyte.with_runcontext = with_local_runcontext

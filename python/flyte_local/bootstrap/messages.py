@@ -34,9 +34,12 @@ class Hello(TypedDict):
 
 
 class Scope(TypedDict):
+    """What Flyte's configuration names. `unfit` has the kind of each value that cannot be text, in words: `a list`."""
+
     op: Literal["scope"]
     project: str | None
     domain: str | None
+    unfit: dict[str, str]
 
 
 class Secrets(TypedDict):
@@ -60,6 +63,13 @@ class Keeps(TypedDict):
     directories: list[str]
 
 
+class Forms(TypedDict):
+    """Asks for the forms of a value. Each character stands for the byte of its number."""
+
+    op: Literal["forms"]
+    value: str
+
+
 class Fail(TypedDict):
     op: Literal["fail"]
     message: str
@@ -67,7 +77,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Fail
+Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Fail
 
 
 # Replies to a run
@@ -136,11 +146,23 @@ class Provided(TypedDict):
 
 
 @final
+class FormsOfValue(TypedDict):
+    forms: list[str]
+
+
+@final
 class Refused(TypedDict):
     error: str
 
 
-Reply = Start | Done | Provided | Refused
+@final
+class Invalid(TypedDict):
+    """The request was not understood, for a reason in words."""
+
+    invalid: str
+
+
+Reply = Start | Done | Provided | FormsOfValue | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests

@@ -52,7 +52,8 @@ def start(descriptor: int, start: messages.PushStart) -> NoReturn:
 
 
 def send(connection: socket.socket, reply: messages.PushReply) -> None:
-    connection.sendall(json.dumps(reply).encode() + b"\n")
+    # Parts of it come from the SDK, from a configuration file and from the cluster, which may not keep to their types.
+    connection.sendall(json.dumps(reply, default=str).encode() + b"\n")
 
 
 def leave() -> NoReturn:
@@ -92,11 +93,11 @@ def connect(target: messages.Target) -> tuple[Cluster, messages.About]:
     client, organization = get_client(), get_init_config().org
     source = entered[0].config.source
     about: messages.About = {
-        "endpoint": client.console.endpoint,
-        "organization": organization or None,
+        "endpoint": str(client.console.endpoint),
+        "organization": None if organization in (None, "") else str(organization),
         "config": str(source.absolute()) if source else None,
     }
-    return Cluster(client.secrets_service, organization, definition_pb2, payload_pb2), about
+    return Cluster(client.secrets_service, about["organization"], definition_pb2, payload_pb2), about
 
 
 class UnknownSdkError(Exception):
@@ -195,7 +196,7 @@ def explained(error: BaseException) -> tuple[str | None, str]:
         if isinstance(code, enum.Enum):
             message = getattr(cause, "message", None)
             details = getattr(cause, "details", None)
-            return code.name.lower(), message or (details() if callable(details) else None) or ""
+            return code.name.lower(), str(message or (details() if callable(details) else None) or "")
         # The SDK's error names the cluster that it could not ask, and has the reason as its cause.
         cause = cause.__cause__
     if getattr(error, "code", None) == "ClientNotInitializedError":

@@ -176,7 +176,7 @@ def test_the_words_of_a_setting_are_those_of_its_enum(root: Path) -> None:
 
 
 def test_no_type_of_the_protocol_is_left_out(root: Path) -> None:
-    compared = {"Declared", "Surveyed", "Settings", "Provided", "Request", "Reply", "Job", "Leaks"}
+    compared = {"ConfiguredScope", "Declared", "Surveyed", "Settings", "Provided", "Request", "Reply", "Job", "Leaks"}
     assert set(protocol(root)) == compared
 
 

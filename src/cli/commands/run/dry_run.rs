@@ -11,7 +11,7 @@ use crate::cli::listing::{InScope, scope_cell};
 use crate::cli::report::ErrorReport;
 use crate::cli::table::{self, Cell, Column, Row};
 use crate::cli::ui::Color;
-use flyte_local::flyte::{Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
+use flyte_local::flyte::{ConfiguredScope, Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
 use flyte_local::secret::Scope;
 
 /// A declared secret.
@@ -37,8 +37,8 @@ pub(super) struct Survey {
 }
 
 impl SecretSource for Survey {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
-        self.source.configured_scope(project, domain)
+    fn configured_scope(&mut self, configured: &ConfiguredScope) -> Result<(), SourceError> {
+        self.source.configured_scope(configured)
     }
 
     /// Provides the secrets that the file reads while it is imported, as a run does.

@@ -7,7 +7,10 @@ use crate::cli::environment::inherited;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::inject::Injector;
 use crate::cli::report::ErrorReport;
-use flyte_local::flyte::{Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, file_markers};
+use flyte_local::flyte::{
+    ConfiguredScope, Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, file_markers,
+};
+use flyte_local::redact::kept_forms;
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
 /// Answers the broker from the vault.
@@ -82,9 +85,22 @@ fn key_of(secret: &Declared) -> Result<SecretName, CommandError> {
     secret.key.parse().map_err(|error: NameError| CommandError::new(Exit::Failed, error.to_string()))
 }
 
+fn misconfigured(reason: &str) -> SourceError {
+    SourceError(format!("Flyte's configuration: {reason}"))
+}
+
 impl SecretSource for RunSecrets {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
-        let refused = |error: NameError| SourceError(format!("Flyte's configuration: {error}"));
+    fn configured_scope(&mut self, configured: &ConfiguredScope) -> Result<(), SourceError> {
+        let ConfiguredScope { project, domain, unfit } = configured;
+        // A flag or a variable has precedence, so what is configured does not matter then.
+        let chosen = [("project", self.chosen.project.is_some()), ("domain", self.chosen.domain.is_some())];
+        let is_used = |what: &str| chosen.contains(&(what, false));
+        if let Some((what, kind)) = unfit.iter().find(|(what, _)| is_used(what)) {
+            return Err(misconfigured(&format!("a {what} is text, this one is {kind}")));
+        }
+        let refused = |error: NameError| misconfigured(&error.to_string());
+        let project = project.as_deref().filter(|_| is_used("project"));
+        let domain = domain.as_deref().filter(|_| is_used("domain"));
         let project = project.map(str::parse::<Project>).transpose().map_err(refused)?;
         let domain = domain.map(str::parse::<Domain>).transpose().map_err(refused)?;
         self.flyte = merged(&RunScope { project, domain }, &self.flyte);
@@ -117,5 +133,9 @@ impl SecretSource for RunSecrets {
             provided.notes.extend(short.iter().map(note));
         }
         Ok(provided)
+    }
+
+    fn forms(&self, value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+        kept_forms(value)
     }
 }
