@@ -116,8 +116,10 @@ fn variables_that_are_too_large_together_name_the_largest_secret() {
     }
 }
 
+type MakeKey = fn() -> String;
+
 /// Returns a function that makes public keys of each kind: of age, and two of OpenSSH's, the second with the longest stanza.
-fn kinds() -> [(&'static str, fn() -> String); 3] {
+fn kinds() -> [(&'static str, MakeKey); 3] {
     fn ssh(kind: &str, parts: &[&[u8]]) -> String {
         let part = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
         let blob: Vec<u8> = [&[kind.as_bytes()], parts].concat().into_iter().flat_map(part).collect();
