@@ -18,6 +18,8 @@ struct Family {
 }
 
 const LOADS: &str = "changes how programs load";
+const BUILDS: &str = "changes what a build runs";
+const NODE: &str = "changes what Node runs";
 const SETTINGS: &str = "changes where programs find their settings";
 const CONNECTS: &str = "changes where programs connect, or whom they trust";
 
@@ -60,12 +62,25 @@ const FAMILIES: &[Family] = &[
         prefixes: "SSH_",
         suffixes: "",
     },
-    // GNU make's manual, "Variables from the Environment": MAKEFLAGS may hold --eval. CMake, pkg-config, GCC and Clang: their manuals.
+    // GNU make's manual, "Variables from the Environment": MAKEFLAGS may hold --eval. And every variable that the rules of
+    // `make -p -f /dev/null` use, which a test compares.
     Family {
-        effect: "changes what a build runs",
-        names: "AR AS ASFLAGS CC CFLAGS COMPILER_PATH CPATH CPLUS_INCLUDE_PATH CPP CPPFLAGS CXX CXXFLAGS C_INCLUDE_PATH \
-            FC FFLAGS GCC_EXEC_PREFIX GNUMAKEFLAGS LD LDFLAGS LDLIBS LIBRARY_PATH MFLAGS",
-        prefixes: "CMAKE_ MAKE PKG_CONFIG",
+        effect: BUILDS,
+        names: "AR ARFLAGS AS ASFLAGS CC CO COFLAGS CPP CTANGLE CWEAVE CXX DEFFLAGS F77 F77FLAGS FC FFLAGS GET GFLAGS \
+            GNUMAKEFLAGS GPATH LD LDLIBS LEX LFLAGS LINT LINTFLAGS LOADLIBES M2C M2FLAGS MFLAGS MODFLAGS OBJC \
+            OUTPUT_OPTION PC PFLAGS RFLAGS RM SCCS_OUTPUT_OPTION SUFFIXES TANGLE TARGET_ARCH TARGET_MACH TEX TEXI2DVI TEXI2DVI_FLAGS VPATH \
+            WEAVE YACC YFLAGS",
+        prefixes: "MAKE",
+        suffixes: "CFLAGS CPPFLAGS CXXFLAGS LDFLAGS",
+    },
+    // CMake, pkg-config, GCC and Clang: their manuals. Autoconf's "Preset Output Variables" and "Site Configuration", and Kbuild's
+    // "Environment variables".
+    Family {
+        effect: BUILDS,
+        names: "AWK BISON COMPILER_PATH CONFIG_SITE CPATH CPLUS_INCLUDE_PATH CROSS_COMPILE C_INCLUDE_PATH EGREP FGREP FLEX \
+            GCC_EXEC_PREFIX GREP HOSTCC HOSTCXX INSTALL LIBRARY_PATH LIBS LIBTOOL LN_S MKDIR_P NM OBJCOPY OBJDUMP \
+            RANLIB SED STRIP",
+        prefixes: "CMAKE_ KBUILD_ NINJA_ PKG_CONFIG",
         suffixes: "",
     },
     // Python's "Command line and environment", Jupyter's and IPython's directories, Matplotlib's backend, Django's settings.
@@ -76,12 +91,7 @@ const FAMILIES: &[Family] = &[
         suffixes: "",
     },
     // Node's "Command-line API", npm's "config", Yarn's, Deno's and Bun's.
-    Family {
-        effect: "changes what Node runs",
-        names: "ELECTRON_RUN_AS_NODE",
-        prefixes: "BUN_ COREPACK_ DENO_ NODE_ NPM_CONFIG_ NVM_ YARN_ npm_config_",
-        suffixes: "",
-    },
+    Family { effect: NODE, names: "ELECTRON_RUN_AS_NODE", prefixes: "BUN_ COREPACK_ DENO_ NODE_ NVM_", suffixes: "" },
     // perlrun(1), ruby(1), gem and bundle; php(1), lua(1), R's "Startup", Julia's and Erlang's manuals.
     Family {
         effect: "changes what an interpreter runs",
@@ -93,15 +103,16 @@ const FAMILIES: &[Family] = &[
     // The java launcher's JDK_JAVA_OPTIONS, JVM TI's JAVA_TOOL_OPTIONS; .NET's "environment variables": DOTNET_STARTUP_HOOKS.
     Family {
         effect: "changes what Java or .NET runs",
-        names: "CLASSPATH JAVACMD JAVA_HOME JRE_HOME",
+        names: "ANT_ARGS ANT_HOME CLASSPATH GRADLE_HOME GRADLE_USER_HOME JAVACMD JAVA_HOME JRE_HOME M2_HOME MAVEN_ARGS MAVEN_HOME",
         prefixes: "COMPlus_ CORECLR_ COR_ DOTNET_ JAVA_ JDK_ _JAVA_",
         suffixes: "",
     },
     // "Environment variables" of Cargo and of rustup; `go help environment`.
     Family {
-        effect: "changes what a build runs",
-        names: "GOENV GOFLAGS GOPATH GOPROXY GOROOT GOSUMDB GOTOOLCHAIN RUSTDOC RUSTDOCFLAGS RUSTFLAGS",
-        prefixes: "CARGO_ RUSTC RUSTUP_",
+        effect: BUILDS,
+        names: "GCCGO GOAUTH GOBIN GOCACHE GOCACHEPROG GOENV GOEXPERIMENT GOFLAGS GOINSECURE GOMODCACHE GONOPROXY GONOSUMDB \
+            GOPATH GOPRIVATE GOPROXY GOROOT GOSUMDB GOTOOLCHAIN GOTOOLDIR GOVCS GOWORK RUSTDOC RUSTDOCFLAGS RUSTFLAGS",
+        prefixes: "CARGO_ CGO_ RUSTC RUSTUP_",
         suffixes: "",
     },
     // Files that may name a command: XDG's base directories; KUBECONFIG (exec plugins), AWS_CONFIG_FILE (credential_process),
@@ -122,8 +133,15 @@ const FAMILIES: &[Family] = &[
         names: "CURL_CA_BUNDLE DOCKER_CERT_PATH DOCKER_CONTEXT DOCKER_HOST HOSTALIASES LOCALDOMAIN REQUESTS_CA_BUNDLE \
             RESOLV_HOST_CONF RES_OPTIONS SSLKEYLOGFILE SSL_CERT_DIR SSL_CERT_FILE",
         prefixes: "DBUS_",
-        suffixes: "_PROXY _proxy",
+        suffixes: "",
     },
+];
+
+/// Families of programs that read their variables in any case, here in upper case: `getproxies` of Python's urllib, npm and pnpm
+/// ("config"), and Yarn ("Configuration").
+const FAMILIES_IN_ANY_CASE: &[Family] = &[
+    Family { effect: CONNECTS, names: "", prefixes: "", suffixes: "_PROXY" },
+    Family { effect: NODE, names: "", prefixes: "NPM_CONFIG_ NPM_PACKAGE_CONFIG_ PNPM_CONFIG_ YARN_", suffixes: "" },
 ];
 
 /// Ends of names that say what a secret is. None of the documented variables of a family above ends in one of these, and
@@ -162,13 +180,18 @@ pub fn effect_on_programs(name: &str) -> Option<&'static str> {
     if name.starts_with(OURS) {
         return Some("changes what flyte-local does");
     }
-    let is_credential = words(CREDENTIALS).any(|end| name.ends_with(end));
-    let is_of = |family: &&Family| {
-        words(family.names).any(|known| known == name)
-            || words(family.suffixes).any(|end| name.ends_with(end))
-            || (!is_credential && words(family.prefixes).any(|start| name.starts_with(start)))
-    };
-    FAMILIES.iter().find(is_of).map(|family| family.effect)
+    let upper = name.to_ascii_uppercase();
+    let family = FAMILIES.iter().find(|family| family.has(name));
+    family.or_else(|| FAMILIES_IN_ANY_CASE.iter().find(|family| family.has(&upper))).map(|family| family.effect)
+}
+
+impl Family {
+    fn has(&self, name: &str) -> bool {
+        let is_credential = || words(CREDENTIALS).any(|end| name.ends_with(end));
+        words(self.names).any(|known| known == name)
+            || words(self.suffixes).any(|end| name.ends_with(end))
+            || (words(self.prefixes).any(|start| name.starts_with(start)) && !is_credential())
+    }
 }
 
 /// Returns what a variable of this name does in a shell that sets it, or to the programs that this shell starts.
@@ -196,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_name_is_listed_once() {
-        let families = FAMILIES.iter().flat_map(|family| words(family.names));
+        let families = FAMILIES.iter().chain(FAMILIES_IN_ANY_CASE).flat_map(|family| words(family.names));
         let mut all: Vec<_> = families.chain(SHELLS_OWN.into_iter().flat_map(words)).collect();
         let count = all.len();
         all.sort_unstable();

@@ -3,7 +3,9 @@
 
 use crate::support::regressions::regressions;
 use crate::support::{Ran, Sandbox};
+use flyte_local::variables::{effect_on_programs, is_a_shells_name};
 use serde::Deserialize;
+use std::collections::BTreeSet;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +59,29 @@ fn a_vault_cannot_make_make_run_a_command() {
     assert_eq!((ran.code, ran.text().as_str()), (1, ""), "{ran:?}");
     assert!(ran.stderr.contains("MAKEFLAGS changes what a build runs, so secret makeflags cannot go there"), "{ran:?}");
     assert!(!sandbox.work().join("ran").exists(), "a secret ran as a command");
+}
+
+/// Returns the variables that make gives a default, and those that its own rules use.
+fn variables_of_make() -> BTreeSet<String> {
+    let mut make = std::process::Command::new("make");
+    let printed = make.args(["-p", "-f", "/dev/null"]).output().expect("make starts");
+    let printed = String::from_utf8(printed.stdout).expect("make prints UTF-8");
+    let lines: Vec<_> = printed.lines().collect();
+    let defaults = lines.windows(2).filter(|pair| pair[0] == "# default").filter_map(|pair| pair[1].split(' ').next());
+    let used = printed.split("$(").skip(1).filter_map(|rest| rest.split(')').next());
+    defaults.chain(used).filter(|name| is_a_shells_name(name)).map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "needs make: scripts/test"]
+fn every_variable_of_makes_own_rules_is_refused() {
+    crate::support::require("make", "make");
+    let variables = variables_of_make();
+    for known in ["CC", "RM", "OUTPUT_OPTION", "LOADLIBES", "TARGET_ARCH", "RFLAGS"] {
+        assert!(variables.contains(known), "{known} is not in {variables:?}");
+    }
+    let allowed: Vec<_> = variables.iter().filter(|name| effect_on_programs(name).is_none()).collect();
+    assert!(allowed.is_empty(), "{allowed:?}");
 }
 
 /// Runs `exec --all` with a variable of the caller.
