@@ -30,7 +30,7 @@ mod writer;
 
 pub use authors::Distrusted;
 pub use binding::Metadata;
-pub use copies::{ConflictCopy, Original};
+pub use copies::{ConflictCopy, NewestVersion, Original, Version};
 pub use error::{Needs, SecretFileError, VaultError};
 pub use inspect::{Inspection, InspectionError};
 pub use manifest::{MAX_RECIPIENTS, Named, NamedAuthor, NamedRecipient};
