@@ -419,6 +419,9 @@ fn manifests(maker: &Maker) {
     changed("escape-x", &|good| good.replacen("\"owner\"", r#""\x41""#, 1));
     changed("escape-u", &|good| good.replacen("\"owner\"", r#""\u00e9\\x41""#, 1));
     changed("literal-string", &|good| good.replacen("\"owner\"", r"'\x41\e'", 1));
+    changed("name-with-conflict-marks", &|good| {
+        good.replacen("\"owner\"", "\"\"\"\n<<<<<<< ours\n=======\n>>>>>>> theirs\n\"\"\"", 1)
+    });
     changed("byte-order-mark", &|good| format!("\u{feff}{good}"));
     changed("lines-end-with-crlf", &|good| good.replace('\n', "\r\n"));
     changed("format-in-hexadecimal", &|good| good.replace("format = 2", "format = 0x2"));
