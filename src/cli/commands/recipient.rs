@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::arguments::require_name;
+use crate::cli::arguments::{require_name, require_public};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::file_form;
@@ -120,6 +120,7 @@ impl Row for RecipientRow {
 }
 
 pub(crate) fn delete(context: &Context<'_>, args: DeleteRecipientArgs) -> Result<(), CommandError> {
+    require_public(&args.name)?;
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let own = identities.usable();
