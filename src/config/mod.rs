@@ -129,7 +129,8 @@ mod tests {
     fn a_file_larger_than_any_configuration_is_an_error() {
         let padded = |length: usize| load(&format!("#{}", "x".repeat(length - 1)));
         assert!(padded(MAX_BYTES).is_ok());
-        assert!(padded(MAX_BYTES + 1).expect_err("more").to_string().contains("larger than 65536 bytes"));
+        let Err(ConfigError::Found(error)) = padded(MAX_BYTES + 1) else { panic!("it was read") };
+        assert!(error.source.to_string().contains("larger than 65536 bytes"), "{error:?}");
     }
 
     #[test]

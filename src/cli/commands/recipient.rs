@@ -160,7 +160,9 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> Co
 
 fn parse(text: &str) -> Result<Recipient, CommandError> {
     let text = text.trim();
-    if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") && ForeignKey::of(text).is_none() {
+    // A block is one key, or none.
+    let is_block = text.starts_with("----") || text.contains("PRIVATE KEY-----");
+    if text.lines().count() > 1 && !is_block && ForeignKey::of(text).is_none() {
         let error = CommandError::new(Exit::Usage, "this option takes one key, and there are several lines");
         return Err(error.hint("to add several keys, write them into a file: --from-file FILE"));
     }
