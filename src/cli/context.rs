@@ -160,6 +160,7 @@ impl<'a> Context<'a> {
     }
 
     fn open_at(&self, path: &Path, command: &str, options: VaultOptions) -> Result<Vault, CommandError> {
+        self.require_state_outside(path)?;
         let listener = notices::listener(self.ui.clone(), command.to_owned());
         Ok(VaultOptions { listener, ..options }.open(path)?)
     }

@@ -99,6 +99,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateRecipientArgs) -> Result
 
 pub(crate) fn get(context: &Context<'_>, GetRecipientsArgs {}: GetRecipientsArgs) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
+    vault.require_itself()?;
     let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
     let rows: Vec<_> = vault.recipients().iter().map(row).collect();
     table::print(context.ui, context.output_format, &rows)

@@ -86,7 +86,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         }
         is_nothing
     } else {
-        let stale = vault.lock().and_then(|mut locked| locked.accept_older())?;
+        let stale = vault.accept_older()?;
         stale.iter().for_each(|stale| context.ui.say(&stale.to_string()));
         stale.is_empty()
     };
@@ -105,7 +105,7 @@ fn trust(context: &Context<'_>, key: &Author, name: Option<String>) -> Result<()
     let mut vault = context.open_vault_to_accept()?;
     let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == *key));
     let name = name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
-    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, key))?;
+    let written = vault.trust_author(&name, key)?;
     let file = vault.path().join("vault.toml");
     context.ui.say(&format!("trusted author {key}"));
     if written {
