@@ -22,6 +22,9 @@ use flyte_local::secret::MAX_VALUE_BYTES;
 use flyte_local::storage::{read_trusted_file, read_users_file};
 use flyte_local::transfer::docker::{DockerConfig, DockerError, auth, check, document};
 
+/// Far more than the configuration of any user.
+const MAX_CONFIG_BYTES: usize = 256 << 10;
+
 /// More registries than any user has. Each may cost a run of a credential helper.
 const MAX_REGISTRIES: usize = 256;
 
@@ -110,12 +113,12 @@ impl DockerArgs {
 
     fn read_docker_configuration(&self, context: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         let (path, bytes) = match named_config(self.docker_config_path.clone())? {
-            Some(path) => (path.clone(), read_users_file(&path, MAX_VALUE_BYTES)?),
+            Some(path) => (path.clone(), read_users_file(&path, MAX_CONFIG_BYTES)?),
             None => {
                 let path = home().map(|home| home.join(".docker/config.json")).ok_or_else(|| {
                     CommandError::new(Exit::Failed, "cannot find your home directory").hint(NAME_THE_CONFIG)
                 })?;
-                let bytes = read_trusted_file(&path, MAX_VALUE_BYTES, permissions()?);
+                let bytes = read_trusted_file(&path, MAX_CONFIG_BYTES, permissions()?);
                 let bytes = bytes.map_err(|error| untrusted(&error, Some(NAME_THE_CONFIG.to_owned())))?;
                 (path, bytes)
             }

@@ -200,7 +200,15 @@ fn exposure_hint(exposure: ExposureError, path: &str) -> String {
 
 /// Explains why a file that was found is not believed. `instead` is the way to name another one.
 pub(crate) fn untrusted(error: &FoundError, instead: Option<String>) -> ErrorReport {
-    let Some((path, exposure)) = error.exposure() else { return storage(&error.source) };
+    let Some((path, exposure)) = error.exposure() else {
+        let report = storage(&error.source);
+        if error.source.path == error.path {
+            return report;
+        }
+        // A directory above the file, whose name alone does not say what the command wanted there.
+        let named = ErrorReport::chain(Exit::Failed, error).with_code(report.code());
+        return report.hints().iter().fold(named, ErrorReport::hint);
+    };
     let path = quoted(path);
     let mend = match exposure {
         ExposureError::Foreign { .. } => format!("if you trust that user, make it yours: sudo chown $(id -u) {path}"),

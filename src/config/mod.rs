@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::file_form::{self, FileForm};
+use crate::file_form::FileForm;
 use crate::secret::{Domain, Project};
 use crate::storage::{FoundError, Permissions, read_trusted_file};
 use crate::toml_file::{self, TomlError};
@@ -89,13 +89,11 @@ impl Config {
     pub fn load(directory: &Path, permissions: Permissions) -> Result<Self, ConfigError> {
         let path = directory.join(FILE);
         let Some(bytes) = read_trusted_file(&path, MAX_BYTES, permissions)? else { return Ok(Self::default()) };
-        file_form::text(&bytes).map_err(|form| ConfigError::Form { path: path.clone(), form })?;
-        toml_file::parse(&bytes, MAX_MARKS).map_err(|error| {
-            let reason = match error {
-                TomlError::TooManyMarks => "it has too many keys and values".to_owned(),
-                TomlError::Syntax(reason) => reason,
-            };
-            ConfigError::Syntax { path: path.clone(), reason }
+        let syntax = |reason| ConfigError::Syntax { path: path.clone(), reason };
+        toml_file::parse(&bytes, MAX_MARKS).map_err(|error| match error {
+            TomlError::TooManyMarks => syntax("it has too many keys and values".to_owned()),
+            TomlError::Form(form) => ConfigError::Form { path: path.clone(), form },
+            TomlError::Syntax(reason) => syntax(reason),
         })
     }
 }
@@ -129,7 +127,8 @@ mod tests {
     fn a_file_larger_than_any_configuration_is_an_error() {
         let padded = |length: usize| load(&format!("#{}", "x".repeat(length - 1)));
         assert!(padded(MAX_BYTES).is_ok());
-        assert!(padded(MAX_BYTES + 1).expect_err("more").to_string().contains("larger than 65536 bytes"));
+        let Err(ConfigError::Found(error)) = padded(MAX_BYTES + 1) else { panic!("it was read") };
+        assert!(error.source.to_string().contains("larger than 65536 bytes"), "{error:?}");
     }
 
     #[test]

@@ -55,6 +55,16 @@ pub enum SecretFileError {
     },
 }
 
+impl SecretFileError {
+    /// Returns `true` if the file may be intact, but its author is not trusted.
+    pub fn is_of_author(&self) -> bool {
+        matches!(
+            self,
+            Self::Unsigned | Self::UnknownAuthor(_) | Self::UnpinnedAuthor { .. } | Self::FormerAuthor { .. }
+        )
+    }
+}
+
 /// The keys that would open a file which no identity opened.
 #[derive(Debug)]
 pub struct Needs {

@@ -97,15 +97,15 @@ impl Inspector<'_> {
             Ok(entries) => entries,
             Err(error) => return self.found.flaws.push(InspectionError::Directory(error)),
         };
+        let mut copies = place
+            .scope()
+            .map(|scope| self.vault.copies_of_secrets(directory, &scope, &entries, self.identities))
+            .unwrap_or_default();
         let mut below = Vec::new();
         for entry in entries {
             let (DirectoryEntry::Directory(name) | DirectoryEntry::File(name) | DirectoryEntry::Other(name)) = &entry;
             let secret = layout::secret_name(name);
-            let copy = match (&entry, place.scope()) {
-                (DirectoryEntry::File(name), Some(scope)) => self.vault.copy_of_secret(directory, &scope, name),
-                _ => None,
-            };
-            if let Some(copy) = copy {
+            if let Some(copy) = copies.remove(name) {
                 self.found.flaws.push(InspectionError::Copy(Box::new(copy)));
                 continue;
             }

@@ -46,8 +46,10 @@ impl Vault {
     /// it shows nothing that a forger could not have made up, save that the place matches.
     ///
     /// # Errors
-    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] for a file that does not belong there.
+    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] for a file that does not belong there; those of
+    /// [`Vault::require_itself`].
     pub fn metadata(&self, id: &SecretId) -> Result<Metadata, VaultError> {
+        self.require_itself()?;
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
         self.peek(&directory, id)?.map(|header| header.metadata).ok_or_else(missing)
@@ -172,7 +174,7 @@ impl Vault {
     /// Every secret in a scope that `filter` shows.
     ///
     /// # Errors
-    /// The system's. A file that is refused is not an error, but a part of the listing.
+    /// Those of [`Vault::require_itself`]; the system's. A file that is refused is not an error, but a part of the listing.
     pub fn list(&self, filter: &ScopeFilter) -> Result<Listing, VaultError> {
         Ok(self.page(filter, None, usize::MAX)?.listing)
     }
@@ -195,7 +197,7 @@ impl Vault {
     /// The metadata of a secret in the directory of its scope, and who is said to have written it; `None` if it is not
     /// there.
     pub(super) fn peek(&self, directory: &Directory, id: &SecretId) -> Result<Option<Header>, VaultError> {
-        let Some(start) = read(directory, id, PEEK_BYTES)? else { return Ok(None) };
+        let Some(start) = read(directory, &layout::file_name(&id.name), id, PEEK_BYTES)? else { return Ok(None) };
         let metadata = crypto::peek(&start)
             .map_err(SecretFileError::Envelope)
             .and_then(|peeked| binding::decode(&peeked.binding, peeked.wanted, self.manifest.id(), id));
@@ -203,7 +205,7 @@ impl Vault {
     }
 
     fn find_value(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<SecretValue>, VaultError> {
-        self.require_itself()?;
+        self.require_readable()?;
         // Before the file: a writer remembers it after. So what is known here cannot be newer than an honest file.
         let known = self.known(id)?;
         let found = match self.scope_directory(&id.scope)? {
@@ -252,18 +254,30 @@ impl Vault {
         id: &SecretId,
         identities: &dyn Identities,
     ) -> Result<Option<OpenedSecret>, VaultError> {
-        let Some(bytes) = read(directory, id, MAX_FILE_BYTES + 1)? else { return Ok(None) };
+        self.open_file(directory, &layout::file_name(&id.name), id, identities)
+    }
+
+    /// As [`Vault::open_value`], but the file may have another name than that of its place.
+    pub(super) fn open_file(
+        &self,
+        directory: &Directory,
+        file: &str,
+        id: &SecretId,
+        identities: &dyn Identities,
+    ) -> Result<Option<OpenedSecret>, VaultError> {
+        let refused = |source| refused_file(directory, file, id, source);
+        let Some(bytes) = read(directory, file, id, MAX_FILE_BYTES + 1)? else { return Ok(None) };
         let opened = crypto::open(&bytes, identities).map_err(|error| match error {
             EnvelopeError::NoMatchingIdentity => {
-                let path = directory.join(&layout::file_name(&id.name));
+                let path = directory.join(file);
                 let needs = Needs { wanted: crypto::wanted(&bytes), recipients: self.recipients().to_vec() };
                 VaultError::CannotDecrypt { id: Box::new(id.clone()), path, needs: Box::new(needs) }
             }
-            error => refused(directory, id, SecretFileError::Envelope(error)),
+            error => refused(SecretFileError::Envelope(error)),
         })?;
         let header = binding::decode(&opened.binding, opened.wanted, self.manifest.id(), id)
             .and_then(|header| trust::judge_value(header.claim.as_ref(), &opened.commitment).map(|()| header))
-            .map_err(|source| refused(directory, id, source))?;
+            .map_err(refused)?;
         Ok(Some(OpenedSecret { header, value: opened.value }))
     }
 }
@@ -275,7 +289,11 @@ pub(super) struct OpenedSecret {
 }
 
 pub(super) fn refused(directory: &Directory, id: &SecretId, source: SecretFileError) -> VaultError {
-    VaultError::Refused { id: Box::new(id.clone()), path: directory.join(&layout::file_name(&id.name)), source }
+    refused_file(directory, &layout::file_name(&id.name), id, source)
+}
+
+fn refused_file(directory: &Directory, file: &str, id: &SecretId, source: SecretFileError) -> VaultError {
+    VaultError::Refused { id: Box::new(id.clone()), path: directory.join(file), source }
 }
 
 /// Returns the names of secrets that have a file, a directory or anything else in their place. Reading any but a regular
@@ -289,14 +307,19 @@ pub(super) fn secret_names(directory: &Directory) -> Result<Vec<SecretName>, Vau
     Ok(names.collect())
 }
 
-/// Returns the start of a regular file of the vault; `None` if there is none in the secret's place. A file that is too large is
-/// refused, even if only its header is needed.
-fn read(directory: &Directory, id: &SecretId, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
-    directory.read_start_of(&layout::file_name(&id.name), limit, MAX_FILE_BYTES).map_err(|error| {
+/// Returns the start of a regular file of the vault, which should be of the secret `id`; `None` if there is no such file. A file
+/// that is too large is refused, even if only its header is needed.
+fn read(
+    directory: &Directory,
+    file: &str,
+    id: &SecretId,
+    limit: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    directory.read_start_of(file, limit, MAX_FILE_BYTES).map_err(|error| {
         if error.is_no_regular_file() {
-            refused(directory, id, SecretFileError::NoFile)
+            refused_file(directory, file, id, SecretFileError::NoFile)
         } else if error.is_too_large() {
-            refused(directory, id, SecretFileError::Envelope(EnvelopeError::FileTooLarge))
+            refused_file(directory, file, id, SecretFileError::Envelope(EnvelopeError::FileTooLarge))
         } else {
             error.into()
         }

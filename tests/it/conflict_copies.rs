@@ -38,15 +38,26 @@ fn failed(sandbox: &Sandbox) -> (Vec<Value>, Ran) {
     (found.into_iter().filter(|finding| finding["ok"] == false).collect(), ran)
 }
 
+/// Returns the command at the end of a hint.
+fn command_of(hint: &str) -> Option<&str> {
+    let command = hint.rsplit_once(": ").map_or(hint, |(_, command)| command);
+    ["mv ", "rm ", "flyte-local "].iter().any(|start| command.starts_with(start)).then_some(command)
+}
+
+/// Types a command into a shell that finds the program.
+fn type_command(sandbox: &Sandbox, command: &str) -> Ran {
+    let ours = std::path::Path::new(crate::support::FLYTE_LOCAL).parent().expect("a directory").display();
+    let path = std::env::var("PATH").expect("PATH is set");
+    let typed = sandbox.program("sh").args(["-c", command]).env("PATH", format!("{ours}:{path}")).output();
+    Ran::from(typed.expect("sh starts"))
+}
+
 /// Runs the command at the end of a hint, and asserts that `check` finds nothing more.
 fn repair(sandbox: &Sandbox, ran: &Ran, words: &str) {
     let hint = ran.stderr.lines().find(|line| line.starts_with("hint: ") && line.contains(words));
     let hint = hint.unwrap_or_else(|| panic!("no hint has {words}: {ran:?}"));
-    let command = &hint[hint.rfind(": ").expect("a command") + 2..];
-    let ours = std::path::Path::new(crate::support::FLYTE_LOCAL).parent().expect("a directory").display();
-    let path = std::env::var("PATH").expect("PATH is set");
-    let typed = sandbox.program("sh").args(["-c", command]).env("PATH", format!("{ours}:{path}")).output();
-    let typed = Ran::from(typed.expect("sh starts"));
+    let command = command_of(hint).unwrap_or_else(|| panic!("no command: {hint}"));
+    let typed = type_command(sandbox, command);
     assert_eq!(typed.code, 0, "{command}: {typed:?}");
     let (found, ran) = failed(sandbox);
     assert_eq!((ran.code, found.len()), (0, 0), "{command}: {ran:?}");
@@ -118,7 +129,7 @@ fn either_version_can_be_kept() {
     std::fs::rename(sandbox.secret_file("org/s"), copy(&sandbox)).expect("renamed");
     let (found, ran) = failed(&sandbox);
     let finding = found.iter().find(|finding| finding["what"] == "conflict copy").unwrap_or_else(|| panic!("{ran:?}"));
-    assert!(finding["detail"].as_str().expect("text").contains("there is no other that is intact"), "{ran:?}");
+    assert!(finding["detail"].as_str().expect("text").contains("there is no file in its place"), "{ran:?}");
     repair(&sandbox, &ran, "to keep it, move it to its place: mv ");
 }
 
@@ -178,4 +189,105 @@ fn each_copy_of_vault_toml_is_recognised_and_its_keys_are_shown() {
         found[0]["detail"].as_str().expect("text").contains("both have the same recipients and authors"),
         "{ran:?}"
     );
+}
+
+/// The files of the secret "s": the one in its place, and copies.
+struct Files {
+    place: Option<Vec<u8>>,
+    copies: Vec<Vec<u8>>,
+}
+
+impl Files {
+    fn put(&self, sandbox: &Sandbox) {
+        let directory = sandbox.vault().join("secrets/org");
+        for entry in std::fs::read_dir(&directory).expect("there") {
+            std::fs::remove_file(entry.expect("read").path()).expect("removed");
+        }
+        if let Some(place) = &self.place {
+            std::fs::write(directory.join("s.age"), place).expect("written");
+        }
+        for (number, copy) in self.copies.iter().enumerate() {
+            std::fs::write(directory.join(format!("s.sync-conflict-{number}.age")), copy).expect("written");
+        }
+    }
+
+    fn has(sandbox: &Sandbox, version: &[u8]) -> bool {
+        let mut entries = std::fs::read_dir(sandbox.vault().join("secrets/org")).expect("there");
+        entries.any(|entry| std::fs::read(entry.expect("read").path()).is_ok_and(|bytes| bytes == version))
+    }
+}
+
+#[test]
+fn no_command_that_check_hints_at_loses_the_newest_intact_version() {
+    let (sandbox, [older, newer]) = two_versions();
+    let damaged = newer[..newer.len() - 5].to_vec();
+    let cut = newer[..40].to_vec();
+    let places = [None, Some(&older), Some(&newer), Some(&damaged), Some(&cut)];
+    let copies: [&[&Vec<u8>]; 10] = [
+        &[&older],
+        &[&newer],
+        &[&damaged],
+        &[&older, &newer],
+        &[&newer, &older],
+        &[&newer, &newer],
+        &[&damaged, &older],
+        &[&older, &damaged],
+        &[&damaged, &newer],
+        &[&older, &damaged, &newer],
+    ];
+    for (place, copies) in places.iter().flat_map(|place| copies.iter().map(move |copies| (*place, *copies))) {
+        let files = Files { place: place.cloned(), copies: copies.iter().map(|copy| (*copy).clone()).collect() };
+        files.put(&sandbox);
+        let all = || copies.iter().copied().chain(place);
+        let newest = [&newer, &older].into_iter().find(|version| all().any(|file| file == *version));
+        let Some(newest) = newest else { continue };
+        let name = |file: &Vec<u8>| match file {
+            file if *file == older => "older",
+            file if *file == newer => "newer",
+            file if *file == damaged => "damaged",
+            _ => "cut",
+        };
+        let case =
+            format!("place {:?}, copies {:?}", place.map(name), copies.iter().map(|&f| name(f)).collect::<Vec<_>>());
+        // A user who types the first hint of everything that is wrong, again and again.
+        let mut typed = Vec::new();
+        for round in 0.. {
+            let (found, ran) = failed(&sandbox);
+            if found.is_empty() {
+                break;
+            }
+            assert!(round < 6, "{case}: it does not end: {typed:#?} {ran:?}");
+            let details = found.iter().map(|finding| finding["detail"].as_str().expect("text"));
+            let are_called_damaged =
+                details.filter(|detail| detail.contains("is a damaged version of secret s")).count();
+            if round == 0 {
+                assert_eq!(
+                    are_called_damaged,
+                    copies.iter().filter(|copy| ***copy == damaged).count(),
+                    "{case}: {ran:?}"
+                );
+            }
+            for finding in &found {
+                let hints = finding["hints"].as_array().expect("a list").iter().filter_map(Value::as_str);
+                let Some(command) = hints.filter(|hint| !hint.starts_with("or")).find_map(command_of) else { continue };
+                typed.push(command.to_owned());
+                type_command(&sandbox, command);
+                assert!(Files::has(&sandbox, newest), "{case}: lost: {typed:#?} {ran:?}");
+            }
+        }
+        assert_eq!(reveal(&sandbox), name(newest), "{case}: {typed:#?}");
+    }
+}
+
+#[test]
+fn without_an_identity_no_version_is_moved_or_removed() {
+    let (sandbox, [older, newer]) = two_versions();
+    std::fs::remove_file(sandbox.identity()).expect("removed");
+    for (place, copy) in [(Some(&older), &newer), (Some(&newer), &older), (Some(&newer), &newer), (None, &newer)] {
+        Files { place: place.cloned(), copies: vec![copy.clone()] }.put(&sandbox);
+        let (found, ran) = failed(&sandbox);
+        let copy = found.iter().find(|finding| finding["what"] == "conflict copy").unwrap_or_else(|| panic!("{ran:?}"));
+        assert!(copy["detail"].as_str().expect("text").contains("it was not opened"), "{ran:?}");
+        assert!(!ran.all().contains(" mv ") && !ran.all().contains(" rm "), "{ran:?}");
+    }
 }

@@ -116,8 +116,11 @@ fn variables_that_are_too_large_together_name_the_largest_secret() {
     }
 }
 
+/// Makes a public key.
+type MakeKey = fn() -> String;
+
 /// Returns a function that makes public keys of each kind: of age, and two of OpenSSH's, the second with the longest stanza.
-fn kinds() -> [(&'static str, fn() -> String); 3] {
+fn kinds() -> [(&'static str, MakeKey); 3] {
     fn ssh(kind: &str, parts: &[&[u8]]) -> String {
         let part = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes(), bytes].concat();
         let blob: Vec<u8> = [&[kind.as_bytes()], parts].concat().into_iter().flat_map(part).collect();
@@ -201,6 +204,15 @@ fn a_file_over_a_limit_is_refused_with_the_limit() {
     let ran = sandbox.run(&docker);
     assert!(ran.code == 1 && ran.stderr.contains("257 registries, and at most 256"), "{ran:?}");
     sandbox.ok(&[&docker[..], &["--registries", "r0.example,r256.example,r0.example"]].concat());
+
+    sandbox.file("large.json", " ".repeat((256 << 10) + 1));
+    let large = docker.iter().map(|&word| match word {
+        "docker.json" => "large.json",
+        "d" => "other",
+        word => word,
+    });
+    let ran = sandbox.run(&large.collect::<Vec<_>>());
+    assert!(ran.code == 1 && ran.stderr.contains("larger than 262144 bytes"), "{ran:?}");
 
     let keys: String = (0..2_500).map(|index| format!("# {index:060}\n")).collect();
     sandbox.file("keys", keys);

@@ -41,7 +41,8 @@ fn a_missing_tool_is_named_with_its_package() {
     }
     let (code, text) = run("test", &["cargo"]);
     assert_eq!(code, Some(1));
-    let packages = "age openssh-client strace util-linux util-linux util-linux iproute2 bsdutils git e2fsprogs mount";
+    let packages =
+        "age openssh-client strace util-linux util-linux util-linux iproute2 bsdutils git make e2fsprogs mount";
     assert_eq!(
         text,
         format!(
@@ -70,6 +71,7 @@ fn a_python_that_is_too_old_is_reported_as_missing() {
                 "ip",
                 "script",
                 "git",
+                "make",
                 "mkfs.ext4",
                 "mount",
             ],

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Allow variables such as PATH and GIT_SSH_COMMAND
     ///
     /// Without this, a .env file and a shell get no name on which the shell or the programs that it starts act.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     allow_loader_variables: bool,
     /// Name of the Kubernetes Secret [default: flyte-local]
     #[arg(long, value_parser = kubernetes_name)]

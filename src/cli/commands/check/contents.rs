@@ -60,9 +60,21 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
         (sound, None) => format!("{sound} with an intact header; not opened, because there is no identity"),
         (sound, Some(_)) => format!("{sound} opened and intact, each by a trusted author"),
     };
+    let intact_copies = copies::intact_copies(&found.flaws);
     let flaws = found.flaws.into_iter().map(|flaw| {
         let refused = CommandError::chain(Exit::Refused, &flaw);
         match flaw {
+            InspectionError::Secret(VaultError::Refused { id, path, source }) => {
+                let copy = intact_copies.get(&id).filter(|_| !source.is_of_author());
+                let error = VaultError::Refused { id, path, source };
+                let error = match copy {
+                    // To delete the file would not help: a copy in its place would look like a secret that is back.
+                    Some(copy) => CommandError::chain(Exit::Refused, &error)
+                        .hint(format!("do not delete it: {} is an intact version", copy.display())),
+                    None => error.into(),
+                };
+                Finding::new(context, "secret", Err(error))
+            }
             InspectionError::Secret(error) => Finding::new(context, "secret", Err(error.into())),
             InspectionError::Directory(error) => Finding::new(context, "directory", Err(error.into())),
             InspectionError::Stray { path } => {
