@@ -45,6 +45,6 @@ pub(crate) fn accept(ui: &Ui, command: &str, vault: &mut Vault, consent: Consent
         return Err(CommandError::new(Exit::Refused, "the vault was not accepted, and nothing was written")
             .hint(format!("compare the fingerprint with the one that the vault's owner sees: {} check", command)));
     }
-    vault.lock().and_then(|mut locked| locked.accept(&fingerprint))?;
+    vault.accept(&fingerprint)?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::error::{CommandError, Exit};
 use super::explain::{file_form, foreign_key};
 use super::identity_causes::{empty_variables, explained};
 use super::shell::quoted;
-use flyte_local::crypto::{IdentityError, IdentityFile, MAX_IDENTITY_FILE_BYTES};
+use flyte_local::crypto::{IdentityError, IdentityFile, KeyFormat, MAX_IDENTITY_FILE_BYTES};
 use flyte_local::storage::{Permissions, read_private_file};
 
 /// A variable that may hold an identity itself, so child processes do not inherit it. FLYTE_LOCAL_IDENTITY is the path of a
@@ -69,11 +69,16 @@ impl IdentityPlace {
                 error_said.hint("write the key in upper case, from AGE-SECRET-KEY-1 to the end of its line")
             }
             IdentityError::PublicKey => error_said.hint("name the file of the private key: the one without .pub"),
-            IdentityError::KeyType(_) => {
-                error_said.hint("create one of a supported type: ssh-keygen -t ed25519, or flyte-local init")
-            }
-            IdentityError::KeyFormat(_) => {
-                error_said.hint(format!("convert it to the current format: ssh-keygen -p -f {file}"))
+            IdentityError::KeyType(_) => error_said.hint(foreign_key::CREATE_ONE),
+            IdentityError::KeyFormat(format) => {
+                let convert = format!("convert it to the current format: ssh-keygen -p -f {file}");
+                match format {
+                    KeyFormat::EncryptedPem => error_said.hint(convert),
+                    // OpenSSH reads no Ed25519 key in it, and age no ECDSA key.
+                    KeyFormat::Pkcs8 => error_said
+                        .hint(format!("if it is an RSA key, {convert}"))
+                        .hint(format!("if it is of another type, {}", foreign_key::CREATE_ONE)),
+                }
             }
             IdentityError::Cipher(_) => {
                 error_said.hint(format!("encrypt it with a supported cipher: ssh-keygen -p -Z aes256-ctr -f {file}"))

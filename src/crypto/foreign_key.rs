@@ -48,6 +48,8 @@ pub enum KeyKind {
     Author,
     /// Minisign's or signify's, which signs.
     Minisign,
+    /// A signature that such a key made, not a key.
+    Signature,
 }
 
 /// The types of OpenSSH keys, other than `ssh-ed25519` and `ssh-rsa`, by which a line of a key file may begin.
@@ -67,7 +69,7 @@ const SSH_TYPES: [&str; 12] = [
 ];
 
 /// The beginnings of keys of each kind. The first that fits counts.
-const BEGINNINGS: [(&str, KeyKind, KeyHalf); 16] = [
+const BEGINNINGS: [(&str, KeyKind, KeyHalf); 13] = [
     ("age1pq1", KeyKind::PostQuantum, KeyHalf::Public),
     ("AGE-SECRET-KEY-PQ-1", KeyKind::PostQuantum, KeyHalf::Private),
     ("age1tag1", KeyKind::Tagged, KeyHalf::Public),
@@ -77,13 +79,10 @@ const BEGINNINGS: [(&str, KeyKind, KeyHalf); 16] = [
     ("-----BEGIN PUBLIC KEY", KeyKind::Pem("PKCS8"), KeyHalf::Public),
     ("-----BEGIN RSA PUBLIC KEY", KeyKind::Pem("PEM"), KeyHalf::Public),
     ("-----BEGIN CERTIFICATE", KeyKind::Certificate, KeyHalf::Public),
-    ("---- BEGIN SSH2 PUBLIC KEY", KeyKind::SshCom, KeyHalf::Public),
     ("PuTTY-User-Key-File-", KeyKind::Putty, KeyHalf::Private),
     ("SHA256:", KeyKind::Fingerprint, KeyHalf::Public),
     ("flyteauthor1", KeyKind::Author, KeyHalf::Public),
     ("FLYTE-AUTHOR-KEY-1", KeyKind::Author, KeyHalf::Private),
-    ("untrusted comment: minisign", KeyKind::Minisign, KeyHalf::Public),
-    ("untrusted comment: signify", KeyKind::Minisign, KeyHalf::Public),
 ];
 
 /// Plugins that are widely used. Their keys are called by their names even if they are cut.
@@ -93,13 +92,33 @@ impl ForeignKey {
     /// Recognises a key by the beginning of its text.
     pub fn of(text: &str) -> Option<Self> {
         let known = BEGINNINGS.into_iter().find(|(beginning, ..)| text.starts_with(beginning));
-        known.map(|(_, kind, half)| Self { kind, half }).or_else(|| plugin(text))
+        known.map(|(_, kind, half)| Self { kind, half }).or_else(|| by_first_line(text)).or_else(|| plugin(text))
     }
 
     /// Returns the type of an OpenSSH key, a word of OpenSSH's, that age cannot encrypt to.
     pub(super) fn ssh_type(text: &str) -> Option<&'static str> {
         let first = text.split_ascii_whitespace().next().unwrap_or_default();
         SSH_TYPES.into_iter().find(|kind| *kind == first)
+    }
+}
+
+/// Recognises the files whose first line says at its end which half they hold: those of ssh.com, minisign and signify.
+fn by_first_line(text: &str) -> Option<ForeignKey> {
+    let line = text.lines().next()?.trim_end();
+    if let Some(label) = line.strip_prefix("---- BEGIN SSH2 ") {
+        let half = if label.contains("PRIVATE KEY") { KeyHalf::Private } else { KeyHalf::Public };
+        return Some(ForeignKey { kind: KeyKind::SshCom, half });
+    }
+    // The user may choose the words before these.
+    let comment = line.strip_prefix("untrusted comment: ")?;
+    if comment.starts_with("signature from ") || comment.starts_with("verify with ") {
+        Some(ForeignKey { kind: KeyKind::Signature, half: KeyHalf::Public })
+    } else if comment.ends_with("secret key") {
+        Some(ForeignKey { kind: KeyKind::Minisign, half: KeyHalf::Private })
+    } else if comment.contains("public key") {
+        Some(ForeignKey { kind: KeyKind::Minisign, half: KeyHalf::Public })
+    } else {
+        None
     }
 }
 
@@ -149,6 +168,7 @@ impl fmt::Display for ForeignKey {
             (KeyKind::Fingerprint, _) => f.write_str("the fingerprint of a key, not the key"),
             (KeyKind::Author, half) => write!(f, "the {half} key of an author, which signs secrets and opens none"),
             (KeyKind::Minisign, half) => write!(f, "a {half} key for signatures"),
+            (KeyKind::Signature, _) => f.write_str("a signature, not a key"),
         }
     }
 }

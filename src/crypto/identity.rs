@@ -60,7 +60,10 @@ pub enum IdentityError {
     KeyType(String),
     /// A private key in this form, which age does not read.
     #[error("it is a key in {0}, which age does not read")]
-    KeyFormat(&'static str),
+    KeyFormat(KeyFormat),
+    /// A block, from `-----BEGIN ` or `---- BEGIN ` on, of a kind that is not known.
+    #[error("it holds a block that is not a key of a known kind")]
+    UnknownBlock,
     /// A private key encrypted with this cipher, which age does not have.
     #[error("it is encrypted with {0}, which age does not read")]
     Cipher(String),
@@ -70,6 +73,17 @@ pub enum IdentityError {
     /// Its public half is refused as a recipient.
     #[error(transparent)]
     Recipient(#[from] RecipientError),
+}
+
+/// A form of a private key that age does not read, and OpenSSH may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFormat {
+    /// OpenSSL's, which can hold a key of any type.
+    #[error("the format PKCS#8")]
+    Pkcs8,
+    /// OpenSSL's older one, of an RSA key with a passphrase.
+    #[error("the old format PEM, encrypted")]
+    EncryptedPem,
 }
 
 /// A private key that opens secrets: age's own, or one of OpenSSH's. It prints nothing of itself.

@@ -10,7 +10,7 @@ use super::identity::recipient_of;
 use super::identity_list::{self, IdentityList, PassedOver};
 use super::open_ssh::{OPENSSH_LABEL, RSA_LABEL, Unwrapped};
 use super::passphrase::{self, UnlockError};
-use super::{ForeignKey, Identity, IdentityError, KeyKind, Passphrase, Recipient, Wanted, open_ssh};
+use super::{ForeignKey, Identity, IdentityError, KeyFormat, KeyKind, Passphrase, Recipient, Wanted, open_ssh};
 use crate::file_form::{self, FileForm, has_byte_order_mark};
 
 /// The most bytes of a file of identities. The longest key that `ssh-keygen` makes, of RSA, has 13 KiB.
@@ -114,8 +114,7 @@ fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
         OPENSSH_LABEL | RSA_LABEL => {}
         "EC PRIVATE KEY" => return Err(IdentityError::KeyType("ecdsa".to_owned())),
         "DSA PRIVATE KEY" => return Err(IdentityError::KeyType("ssh-dss".to_owned())),
-        "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat("the format PKCS#8")),
-        "SSH2 ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat("the format of ssh.com")),
+        "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" => return Err(IdentityError::KeyFormat(KeyFormat::Pkcs8)),
         "EC PARAMETERS" => return Err(IdentityError::KeyType("ecdsa".to_owned())),
         other => {
             return Err(match ForeignKey::of(&text[start..]) {
@@ -123,7 +122,7 @@ fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
                     IdentityError::Foreign(key)
                 }
                 _ if other.contains("PUBLIC KEY") => IdentityError::PublicKey,
-                _ => IdentityError::MalformedKey,
+                _ => IdentityError::UnknownBlock,
             });
         }
     }
@@ -136,7 +135,7 @@ fn private_key(text: &str, kind: &str) -> Result<IdentityFile, IdentityError> {
             Ok(IdentityFile::Locked(LockedIdentity(Protection::OpenSsh(Box::new((locked.clone(), recipient))))))
         }
         ssh::Identity::Unsupported(reason) => Err(match reason {
-            ssh::UnsupportedKey::EncryptedPem => IdentityError::KeyFormat("the old format PEM, encrypted"),
+            ssh::UnsupportedKey::EncryptedPem => IdentityError::KeyFormat(KeyFormat::EncryptedPem),
             ssh::UnsupportedKey::EncryptedSsh(cipher) => IdentityError::Cipher(cipher.clone()),
             ssh::UnsupportedKey::Hardware(kind) | ssh::UnsupportedKey::Type(kind) => {
                 IdentityError::KeyType(kind.clone())

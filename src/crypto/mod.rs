@@ -25,14 +25,14 @@ pub use author::{Author, AuthorError, AuthorKey, AuthorKeyError, SIGNATURE_BYTES
 pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Peeked};
 pub use foreign_key::{ForeignKey, KeyHalf, KeyKind};
 pub use header::{MAX_ARGUMENTS, MAX_HEADER_BYTES, MAX_HEADER_LINES, MAX_STANZAS, SIGNED_TAG, UNSIGNED_TAG};
-pub use identity::{Identities, Identity, IdentityError, MAX_IDENTITIES};
+pub use identity::{Identities, Identity, IdentityError, KeyFormat, MAX_IDENTITIES};
 pub use identity_file::{IdentityFile, LockedIdentity, MAX_IDENTITY_FILE_BYTES, Unlocked};
 pub use identity_list::PassedOver;
 pub use open::{Opened, open, peek, wanted};
 pub use open_ssh::MAX_ROUNDS;
 pub use passphrase::{MAX_WORK_FACTOR, MemoryError, Passphrase, ProtectError, UnlockError, WORK_FACTOR, lock};
 pub use randomness::{RandomnessError, is_lack_of_randomness};
-pub use recipient::{Recipient, RecipientError};
+pub use recipient::{Recipient, RecipientError, is_private_key};
 pub use seal::{Sealed, seal};
 pub use wanted::Wanted;
 

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
-use super::{IdentityError, RecipientError};
+use super::{IdentityError, KeyFormat, RecipientError};
 
 /// The highest number of rounds of bcrypt that is accepted: some seconds. `ssh-keygen` takes 24, and a file could ask for days.
 pub const MAX_ROUNDS: u32 = 4096;
@@ -38,7 +38,7 @@ pub(super) fn unwrap(text: &str, label: &str) -> Result<Unwrapped, IdentityError
     }
     let mut file = Zeroizing::new(Vec::with_capacity(text.len()));
     if label == RSA_LABEL && unwrapped[start..].starts_with("Proc-Type: 4,ENCRYPTED") {
-        return Err(IdentityError::KeyFormat("the old format PEM, encrypted"));
+        return Err(IdentityError::KeyFormat(KeyFormat::EncryptedPem));
     }
     BASE64_STANDARD.decode_vec(&unwrapped[start..], &mut file).map_err(|_| IdentityError::MalformedKey)?;
     if label == RSA_LABEL && file.len() > MAX_PEM_BYTES {

@@ -2,7 +2,7 @@
 
 use super::binding::Header;
 use super::trust::Pin;
-use super::{LockedVault, NamedAuthor, VaultError, Writer};
+use super::{NamedAuthor, Vault, VaultError, Writer};
 use crate::crypto::Author;
 use crate::secret::SecretId;
 
@@ -15,27 +15,29 @@ pub struct Distrusted {
     pub signed: Vec<SecretId>,
 }
 
-impl LockedVault<'_> {
+impl Vault {
     /// Trusts an author: names them in `vault.toml`, if it does not, and pins them. Returns whether `vault.toml` was written.
     ///
     /// # Errors
-    /// Those of [`super::Vault::require_accepted`] if `vault.toml` would have to be written.
+    /// Those of [`Vault::lock`] if `vault.toml` would have to be written.
     pub fn trust_author(&mut self, name: &str, key: &Author) -> Result<bool, VaultError> {
+        let (lock, pins) = self.lock_to_pin()?;
         let is_in = |authors: &[NamedAuthor]| authors.iter().any(|author| &author.key == key);
-        if is_in(self.vault.manifest.authors()) {
-            let listed = self.vault.manifest.authors();
-            let mut pin = self.vault.pin.clone().unwrap_or_else(|| Pin::first_seen(&self.vault.manifest));
+        if is_in(self.manifest.authors()) {
+            let listed = self.manifest.authors();
+            let mut pin = self.pin.clone().unwrap_or_else(|| Pin::first_seen(&self.manifest));
             if !is_in(&pin.authors) {
                 pin.authors.extend(listed.iter().find(|listed| &listed.key == key).cloned());
-                self.pins.save(&pin)?;
+                pins.save(&pin)?;
             }
-            self.vault.pin = Some(pin);
+            self.pin = Some(pin);
             return Ok(false);
         }
-        self.vault.require_accepted()?;
-        let mut manifest = self.vault.manifest.clone();
+        drop(lock);
+        let mut locked = self.lock()?;
+        let mut manifest = locked.vault.manifest.clone();
         manifest.add_author(NamedAuthor { name: name.to_owned(), key: key.clone() });
-        self.write_manifest(manifest)?;
+        locked.write_manifest(manifest)?;
         Ok(true)
     }
 }

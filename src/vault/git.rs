@@ -1,7 +1,7 @@
 //! Settings for a vault in a git repository: git must not change a byte of a secret, must not merge two of them, and must not
 //! keep files of this machine. Git itself is not started.
 
-use super::{Vault, VaultError};
+use super::{LockedVault, Vault, VaultError};
 
 /// Git's files: each line that is needed, after what it is for.
 const FILES: [(&str, &str, &[&str]); 2] = [
@@ -25,14 +25,14 @@ impl Vault {
     /// names of those that were changed.
     ///
     /// # Errors
-    /// The system's; what is there is no regular file.
-    pub fn suit_git(&self) -> Result<Vec<&'static str>, VaultError> {
-        let lock = self.acquire_lock()?;
+    /// Those of [`Vault::lock`]; the system's; what is there is no regular file.
+    pub fn suit_git(&mut self) -> Result<Vec<&'static str>, VaultError> {
+        let LockedVault { vault, lock, .. } = self.lock()?;
         let mut changed = Vec::new();
         for (name, comment, lines) in FILES {
-            let found = self.root.read(name, MAX_BYTES)?;
+            let found = vault.root.read(name, MAX_BYTES)?;
             if let Some(text) = completed(found.as_deref().map_or(&[], Vec::as_slice), comment, lines) {
-                self.root.put(&lock, name, &text)?;
+                vault.root.put(&lock, name, &text)?;
                 changed.push(name);
             }
         }

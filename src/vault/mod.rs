@@ -39,6 +39,7 @@ pub use notice::{Listen, Listener, Notice};
 pub use options::{Access, NewVault, StateDirectory, Strictness, VaultOptions};
 pub use page::Page;
 pub use read::{Listing, Resolved, Seen};
+pub use recipients::OtherVaults;
 pub use rekey::{Encryption, Rekeyed};
 pub use trust::{Change, Since, Stale};
 pub use write::Adopted;
@@ -97,7 +98,12 @@ impl Vault {
     /// Those of [`VaultOptions::open`].
     pub fn reopen_for_metadata(&self) -> Result<Self, VaultError> {
         let permissions = self.options.permissions;
-        VaultOptions { permissions, ..VaultOptions::new(StateDirectory::Ignored) }.open(self.path())
+        let mut vault = VaultOptions { permissions, ..VaultOptions::new(StateDirectory::Ignored) }.open(self.path())?;
+        if vault.id() != self.id() {
+            // Another vault in the place of this one is refused.
+            vault.pin.clone_from(&self.pin);
+        }
+        Ok(vault)
     }
 
     /// Sets the key that signs what [`Vault::writer`] writes.

@@ -28,6 +28,7 @@ impl Vault {
     /// # Errors
     /// As [`Vault::list`].
     pub fn page(&self, filter: &ScopeFilter, after: Option<&SecretId>, limit: usize) -> Result<Page, VaultError> {
+        self.require_itself()?;
         let mut listing = Listing { secrets: Vec::new(), refused: Vec::new() };
         let mut last = None;
         let is_before = |scope: &Scope| after.is_some_and(|after| order(scope) < order(&after.scope));

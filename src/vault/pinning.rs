@@ -100,7 +100,7 @@ impl Vault {
         Ok(())
     }
 
-    /// Returns `true` if the vault was made here, or accepted by [`LockedVault::accept`]. It may have changed since.
+    /// Returns `true` if the vault was made here, or accepted by [`Vault::accept`]. It may have changed since.
     pub fn is_accepted(&self) -> bool {
         self.pin.as_ref().is_some_and(|pin| pin.is_accepted)
     }
@@ -115,7 +115,7 @@ impl Vault {
         self.pin.as_ref().map(|pin| pin.changes(&self.manifest)).unwrap_or_default()
     }
 
-    /// Returns what [`LockedVault::accept`] would accept: the whole of a vault that was never accepted, or else the differences.
+    /// Returns what [`Vault::accept`] would accept: the whole of a vault that was never accepted, or else the differences.
     pub fn to_accept(&self) -> Vec<Change> {
         if self.is_accepted() { self.changes() } else { Pin::all(&self.manifest) }
     }
@@ -150,14 +150,30 @@ impl Vault {
     ///
     /// # Errors
     /// [`VaultError::Changed`].
-    pub(super) fn require_itself(&self) -> Result<(), VaultError> {
-        match self.require_unchanged() {
-            Err(VaultError::Changed { .. }) if self.pin.as_ref().is_some_and(|pin| pin.id == self.manifest.id()) => {
-                self.options.listener.tell(&Notice::Changed { path: self.path(), since: self.since() });
-                Ok(())
-            }
-            compared => compared,
+    pub fn require_itself(&self) -> Result<(), VaultError> {
+        if self.pin.as_ref().is_none_or(|pin| pin.id == self.manifest.id()) { Ok(()) } else { self.require_unchanged() }
+    }
+
+    /// As [`Vault::require_itself`], for a value: tells of changed recipients and authors.
+    pub(super) fn require_readable(&self) -> Result<(), VaultError> {
+        self.require_itself()?;
+        if !self.changes().is_empty() {
+            self.options.listener.tell(&Notice::Changed { path: self.path(), since: self.since() });
         }
+        Ok(())
+    }
+
+    /// Accepts the vault if it still has this fingerprint, which its user saw or compared: from then on, this machine writes to it.
+    ///
+    /// # Errors
+    /// [`VaultError::Unexpected`], or the system's.
+    pub fn accept(&mut self, fingerprint: &str) -> Result<(), VaultError> {
+        let (_lock, pins) = self.lock_to_pin()?;
+        self.require_fingerprint(fingerprint)?;
+        let pin = Pin::accepted(&self.manifest);
+        pins.save(&pin)?;
+        self.pin = Some(pin);
+        Ok(())
     }
 
     fn since(&self) -> Since {
@@ -182,18 +198,6 @@ impl Vault {
 }
 
 impl LockedVault<'_> {
-    /// Accepts the vault if it still has this fingerprint, which its user saw or compared: from then on, this machine writes to it.
-    ///
-    /// # Errors
-    /// [`VaultError::Unexpected`], or the system's.
-    pub fn accept(&mut self, fingerprint: &str) -> Result<(), VaultError> {
-        self.vault.require_fingerprint(fingerprint)?;
-        let pin = Pin::accepted(&self.vault.manifest);
-        self.pins.save(&pin)?;
-        self.vault.pin = Some(pin);
-        Ok(())
-    }
-
     /// Writes `vault.toml` and pins it. The pin announces the new manifest before it is written, so that a change that was
     /// interrupted at any point leaves a vault that this machine knows.
     pub(super) fn write_manifest(&mut self, manifest: Manifest) -> Result<(), VaultError> {

@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use super::manifest::{FileKey, MAX_MARKS, Manifest, to_authors, to_file, to_recipients};
 use super::trust::{Newest, Pin};
-use super::{VaultError, guarded, layout};
+use super::{NamedRecipient, VaultError, guarded, layout};
 use crate::crypto;
-use crate::file_form::{self, FileForm};
+use crate::file_form::FileForm;
 use crate::secret::{Scope, SecretId};
 use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError, is_leftover};
 use crate::toml_file::{self, TomlError};
@@ -315,22 +315,28 @@ fn below(directory: &Directory, components: &[&str]) -> Result<Directory, Storag
     found.ok_or_else(|| StorageError::new("open", directory.path(), std::io::ErrorKind::InvalidInput))
 }
 
-/// Returns the ids and paths of the vaults that are pinned below `state`.
-pub(super) fn places(state: &Path, permissions: Permissions) -> Result<Vec<(String, PathBuf)>, VaultError> {
+/// A vault as it was pinned.
+pub(super) struct PinnedVault {
+    pub(super) id: String,
+    pub(super) path: PathBuf,
+    pub(super) recipients: Vec<NamedRecipient>,
+}
+
+/// Returns the vaults that are pinned below `state`.
+pub(super) fn vaults(state: &Path, permissions: Permissions) -> Result<Vec<PinnedVault>, VaultError> {
     let state = match Directory::open(state) {
         Err(error) if error.is_not_found() => return Ok(Vec::new()),
         opened => guarded(opened?, permissions)?,
     };
     let Some(vaults) = state.subdirectory(VAULTS)? else { return Ok(Vec::new()) };
-    let mut places = Vec::new();
+    let mut found = Vec::new();
     for entry in vaults.entries()? {
         let DirectoryEntry::Directory(id) = entry else { continue };
-        let Some(file) = vaults.subdirectory(&id)?.map_or(Ok(None), |directory| read_pin(&directory))? else {
-            continue;
-        };
-        places.push((id, PathBuf::from(file.path)));
+        if let Some((Pin { recipients, .. }, path)) = load_pin_and_path(&vaults, &id)? {
+            found.push(PinnedVault { id, path, recipients });
+        }
     }
-    Ok(places)
+    Ok(found)
 }
 
 /// Returns why a record cannot be read: its form, if that is another one, or else `reason`.
@@ -339,20 +345,25 @@ fn reason(bytes: &[u8], reason: &str) -> String {
 }
 
 fn load_pin(vaults: &Directory, id: &str) -> Result<Option<Pin>, VaultError> {
+    Ok(load_pin_and_path(vaults, id)?.map(|(pin, _)| pin))
+}
+
+fn load_pin_and_path(vaults: &Directory, id: &str) -> Result<Option<(Pin, PathBuf)>, VaultError> {
     let Some(directory) = vaults.subdirectory(id)? else { return Ok(None) };
     let Some(file) = read_pin(&directory)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason: reason.trim_end().to_owned() };
     let recipients = to_recipients(file.recipients).map_err(|error| bad(error.to_string()))?;
     let authors = to_authors(file.authors).map_err(|error| bad(error.to_string()))?;
-    Ok(Some(Pin { id: id.to_owned(), recipients, authors, announced: file.announced, is_accepted: file.accepted }))
+    let pin = Pin { id: id.to_owned(), recipients, authors, announced: file.announced, is_accepted: file.accepted };
+    Ok(Some((pin, PathBuf::from(file.path))))
 }
 
 fn read_pin(directory: &Directory) -> Result<Option<PinFile>, VaultError> {
     let Some(bytes) = directory.read(PIN, MAX_PIN_BYTES)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason };
-    file_form::text(&bytes).map_err(|form| bad(form.to_string()))?;
     toml_file::parse(&bytes, MAX_PIN_MARKS).map(Some).map_err(|error| match error {
         TomlError::TooManyMarks => bad("it has too many keys and values".to_owned()),
+        TomlError::Form(form) => bad(form.to_string()),
         TomlError::Syntax(reason) => bad(reason),
     })
 }

@@ -46,8 +46,10 @@ impl Vault {
     /// it shows nothing that a forger could not have made up, save that the place matches.
     ///
     /// # Errors
-    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] for a file that does not belong there.
+    /// [`VaultError::SecretMissing`]; [`VaultError::Refused`] for a file that does not belong there; those of
+    /// [`Vault::require_itself`].
     pub fn metadata(&self, id: &SecretId) -> Result<Metadata, VaultError> {
+        self.require_itself()?;
         let missing = || VaultError::SecretMissing { id: Box::new(id.clone()) };
         let directory = self.scope_directory(&id.scope)?.ok_or_else(missing)?;
         self.peek(&directory, id)?.map(|header| header.metadata).ok_or_else(missing)
@@ -172,7 +174,7 @@ impl Vault {
     /// Every secret in a scope that `filter` shows.
     ///
     /// # Errors
-    /// The system's. A file that is refused is not an error, but a part of the listing.
+    /// Those of [`Vault::require_itself`]; the system's. A file that is refused is not an error, but a part of the listing.
     pub fn list(&self, filter: &ScopeFilter) -> Result<Listing, VaultError> {
         Ok(self.page(filter, None, usize::MAX)?.listing)
     }
@@ -203,7 +205,7 @@ impl Vault {
     }
 
     fn find_value(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<SecretValue>, VaultError> {
-        self.require_itself()?;
+        self.require_readable()?;
         // Before the file: a writer remembers it after. So what is known here cannot be newer than an honest file.
         let known = self.known(id)?;
         let found = match self.scope_directory(&id.scope)? {

@@ -5,24 +5,47 @@
 use std::path::{Path, PathBuf};
 
 use super::manifest::Manifest;
-use super::{NamedRecipient, StateDirectory, Vault, VaultError, VaultOptions, Writer, pins};
+use super::pins::{self, PinnedVault};
+use super::{NamedRecipient, StateDirectory, Vault, VaultError, VaultOptions, Writer};
 use crate::crypto::Recipient;
 
+/// Other vaults that have a key as a recipient.
+#[derive(Debug, Default)]
+pub struct OtherVaults {
+    /// The paths of those that exist. One that cannot be opened counts if it had the key when this machine pinned it.
+    pub present: Vec<PathBuf>,
+    /// The paths of those that are not there any more, and had the key when this machine pinned them: they were deleted or moved,
+    /// or their disk is not mounted.
+    pub absent: Vec<PathBuf>,
+}
+
 impl Vault {
-    /// Returns the paths of other vaults that are pinned below `state`, exist, and have `key` as a recipient.
+    /// Returns the other vaults that are pinned below `state`, and whose secrets `key` opens, as far as this machine knows.
     ///
     /// # Errors
     /// A record below `state` that cannot be read or parsed.
-    pub fn others_with(&self, state: &Path, key: &Recipient) -> Result<Vec<PathBuf>, VaultError> {
+    pub fn others_with(&self, state: &Path, key: &Recipient) -> Result<OtherVaults, VaultError> {
         let permissions = self.options.permissions;
-        let places = pins::places(state, permissions)?;
-        let others = places.into_iter().filter(|(id, path)| {
-            let has_key =
-                |vault: Vault| vault.manifest.id() == id && vault.recipients().iter().any(|known| known.key == *key);
+        let mut others = OtherVaults::default();
+        for PinnedVault { id, path, recipients } in pins::vaults(state, permissions)? {
+            if id == self.manifest.id() {
+                continue;
+            }
+            let has_key = |recipients: &[NamedRecipient]| recipients.iter().any(|known| known.key == *key);
             let options = VaultOptions { permissions, ..VaultOptions::new(StateDirectory::Ignored) };
-            id != self.manifest.id() && options.open(path).is_ok_and(has_key)
-        });
-        Ok(others.map(|(_, path)| path).collect())
+            match options.open(&path) {
+                Ok(vault) if vault.manifest.id() == id => {
+                    if has_key(vault.recipients()) {
+                        others.present.push(path);
+                    }
+                }
+                _ if !has_key(&recipients) => {}
+                Ok(_) | Err(VaultError::Missing { .. }) => others.absent.push(path),
+                // It may be readable tomorrow.
+                Err(_) => others.present.push(path),
+            }
+        }
+        Ok(others)
     }
 }
 

@@ -54,8 +54,9 @@ impl Vault {
     /// recipients. Reads headers alone, and needs no identity.
     ///
     /// # Errors
-    /// The system's. A file that is refused is not an error, but a part of the result.
+    /// Those of [`Vault::require_itself`]; the system's. A file that is refused is not an error, but a part of the result.
     pub fn encryption(&self) -> Result<Encryption, VaultError> {
+        self.require_itself()?;
         let audience = Audience::of(self);
         let mut found = Encryption::default();
         self.each_header(|header| match header {

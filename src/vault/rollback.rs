@@ -3,10 +3,24 @@
 use jiff::Timestamp;
 
 use super::trust::{Newest, Stale, staleness};
-use super::{LockedVault, Notice, Strictness, Vault, VaultError};
+use super::{Notice, Strictness, Vault, VaultError};
 use crate::secret::SecretId;
 
 impl Vault {
+    /// Accepts each secret that [`Vault::stale`] returns as it is now. Returns these.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn accept_older(&mut self) -> Result<Vec<Stale>, VaultError> {
+        let (_lock, pins) = self.lock_to_pin()?;
+        let stale = self.stale()?;
+        for stale in &stale {
+            // The record is removed and not set back: the next complete read makes a new one.
+            pins.forget(&stale.id)?;
+        }
+        Ok(stale)
+    }
+
     /// Returns the newest version of a secret that this machine has seen.
     pub(super) fn known(&self, id: &SecretId) -> Result<Option<Newest>, VaultError> {
         self.pins.as_ref().map_or(Ok(None), |pins| pins.newest(id))
@@ -58,21 +72,6 @@ impl Vault {
             all.extend(staleness(&id, known, found));
         }
         Ok(all)
-    }
-}
-
-impl LockedVault<'_> {
-    /// Accepts each secret that [`Vault::stale`] returns as it is now. Returns these.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn accept_older(&mut self) -> Result<Vec<Stale>, VaultError> {
-        let stale = self.vault.stale()?;
-        for stale in &stale {
-            // The record is removed and not set back: the next complete read makes a new one.
-            self.pins.forget(&stale.id)?;
-        }
-        Ok(stale)
     }
 }
 

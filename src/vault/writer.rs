@@ -10,7 +10,8 @@ use super::{Vault, VaultError, layout};
 use crate::crypto::AuthorKey;
 use crate::storage::Lock;
 
-/// A vault under its lock, with `vault.toml` and the pin as they are now. For changes that need no signature.
+/// A vault that is as its user accepted it, under its lock, with `vault.toml` and the pin as they are now. For changes that need
+/// no signature.
 #[derive(Debug)]
 pub struct LockedVault<'v> {
     pub(super) vault: &'v mut Vault,
@@ -18,7 +19,7 @@ pub struct LockedVault<'v> {
     pub(super) pins: Arc<Pins>,
 }
 
-/// A [`LockedVault`] that is as its user accepted it, and the key of one of its authors.
+/// A [`LockedVault`], and the key of one of its authors.
 #[derive(Debug)]
 pub struct Writer<'v> {
     pub(super) locked: LockedVault<'v>,
@@ -26,13 +27,27 @@ pub struct Writer<'v> {
 }
 
 impl Vault {
-    /// Takes the vault's lock, and reads again what may have changed since the vault was opened.
+    /// Takes the vault's lock, and reads again what may have changed since the vault was opened. No lock file is made in a vault
+    /// that is not written to.
     ///
     /// # Errors
-    /// [`VaultError::Locked`] after [`super::VaultOptions::patience`]; [`VaultError::NoState`] for a vault that is not
-    /// pinned; those of opening.
+    /// Those of [`Vault::require_accepted`]; [`VaultError::Locked`] after [`super::VaultOptions::patience`]; those of opening.
     pub fn lock(&mut self) -> Result<LockedVault<'_>, VaultError> {
+        self.require_accepted()?;
         let lock = self.acquire_lock()?;
+        let pins = self.refresh()?;
+        self.require_accepted()?;
+        Ok(LockedVault { vault: self, lock, pins })
+    }
+
+    /// As [`Vault::lock`], to change only what this machine remembers. Takes no lock in a vault that this machine does not write
+    /// to.
+    pub(super) fn lock_to_pin(&mut self) -> Result<(Option<Lock>, Arc<Pins>), VaultError> {
+        let lock = self.require_accepted().is_ok().then(|| self.acquire_lock()).transpose()?;
+        Ok((lock, self.refresh()?))
+    }
+
+    fn refresh(&mut self) -> Result<Arc<Pins>, VaultError> {
         self.manifest = Self::read_manifest(&self.root)?;
         let pins = self.pins.clone().ok_or(VaultError::NoState)?;
         if let Some(PinOnRecord { pin, .. }) = pins.load()? {
@@ -45,14 +60,15 @@ impl Vault {
             }
             self.pin = Some(pin);
         }
-        Ok(LockedVault { vault: self, lock, pins })
+        Ok(pins)
     }
 
     /// Takes the vault's lock, as [`Vault::lock`] does, to write secrets and to change recipients and authors.
     ///
     /// # Errors
-    /// Those of [`Vault::lock`] and [`Vault::require_writable`].
+    /// Those of [`Vault::require_writable`] and [`Vault::lock`].
     pub fn writer(&mut self) -> Result<Writer<'_>, VaultError> {
+        self.require_writable()?;
         let locked = self.lock()?;
         let key = locked.vault.signing_key()?.clone();
         Ok(Writer { locked, key })
@@ -74,7 +90,7 @@ impl Vault {
         if is_listed { Ok(key) } else { Err(VaultError::UnlistedAuthor { key: Box::new(author) }) }
     }
 
-    pub(super) fn acquire_lock(&self) -> Result<Lock, VaultError> {
+    fn acquire_lock(&self) -> Result<Lock, VaultError> {
         Ok(Lock::acquire(&self.root, layout::LOCK, self.options.patience)?)
     }
 }

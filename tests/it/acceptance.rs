@@ -121,6 +121,103 @@ fn a_vault_that_was_never_accepted_is_read_and_not_written() {
     assert_eq!((created.code, created.stderr.as_str()), (0, "created secret new (organization)\n"));
 }
 
+/// Puts a copy of another user's vault, without files that flyte-local makes when it is used, in the place of this one.
+fn replaced(machines: &Machines) {
+    let (other, vault) = (Sandbox::new(), machines.first.vault());
+    other.ok(&["create", "secret", "s", "another value"]);
+    std::fs::rename(&vault, vault.with_extension("old")).expect("renamed");
+    let copied = machines.first.program("cp").arg("-r").args([other.vault(), vault.clone()]).status();
+    assert!(copied.expect("cp starts").success());
+    std::fs::remove_file(vault.join(".lock")).expect("there");
+}
+
+#[test]
+fn no_file_is_made_in_a_vault_that_was_replaced_or_never_accepted() {
+    let machines = Machines::new();
+    let run = |sandbox: &Sandbox, arguments: &[&str]| {
+        let vault = machines.vault();
+        let mut command = sandbox.command(&machines.arguments(&vault, arguments));
+        Ran::from(command.env("EDITOR", "echo >>").output().expect("flyte-local starts"))
+    };
+    machines.first.file("values.env", "imported=value\n");
+    replaced(&machines);
+    let before = files(&machines.first);
+    let pinned = |vault: flyte_local::vault::Vault| vault.authors()[0].key.to_string();
+    let listed = pinned(machines.first.open_vault());
+    let trust = ["update", "vault", "--trust-author", &listed];
+    for (sandbox, what) in [(&machines.first, "replaced"), (&machines.second, "never accepted")] {
+        for writer in writers(&machines) {
+            // `serve` reads from a vault that has changed, and each of its writes is refused.
+            if writer[0] == "serve" {
+                continue;
+            }
+            let ran = run(sandbox, &writer.iter().map(String::as_str).collect::<Vec<_>>());
+            assert_eq!(ran.code, 13, "{what}: {writer:?}: {ran:?}");
+            assert!(files(&machines.first) == before, "{what}: {writer:?} wrote: {ran:?}");
+        }
+        // These change only what this machine remembers.
+        for arguments in [&["update", "vault", "--accept-older"][..], &trust] {
+            let ran = run(sandbox, arguments);
+            assert_eq!(ran.code, 0, "{what}: {arguments:?}: {ran:?}");
+            assert!(files(&machines.first) == before, "{what}: {arguments:?} wrote: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn a_vault_in_the_place_of_another_is_not_listed() {
+    let machines = Machines::new();
+    let serving = machines.first.serve();
+    assert_eq!(serving.connect().call("ListSecrets", "{}").status, 200);
+    replaced(&machines);
+    for arguments in [
+        &["get", "secret"][..],
+        &["get", "secret", "s"],
+        &["get", "recipient"],
+        &["rekey", "--dry-run"],
+        &["get", "secret", "s", "--reveal"],
+    ] {
+        for strict in [&[][..], &["--strict"]] {
+            let ran = machines.first.run(&[strict, arguments].concat());
+            assert_eq!((ran.code, ran.text().as_str()), (13, ""), "{arguments:?}: {ran:?}");
+            assert!(ran.stderr.contains("has changed since it was accepted on this machine\n  - id "), "{ran:?}");
+        }
+    }
+    for (method, body) in [("ListSecrets", "{}".to_owned()), ("GetSecret", about("s"))] {
+        let reply = serving.connect().call(method, &body);
+        assert_eq!(reply.json()["code"], "failed_precondition", "{method}: {reply:?}");
+    }
+    assert_eq!(serving.end(rustix::process::Signal::TERM), 0);
+    let check = machines.first.run(&["check"]);
+    assert!(check.code != 0 && check.text().contains("has changed since"), "{check:?}");
+}
+
+#[test]
+fn no_command_believes_pins_in_the_vault() {
+    let machines = Machines::new();
+    let pins = machines.first.vault().join("pins");
+    let copied = machines.first.program("cp").arg("-r").args([machines.first.state(), pins.clone()]).status();
+    assert!(copied.expect("cp starts").success());
+    let before = files(&machines.first);
+    for arguments in [
+        &["get", "secret"][..],
+        &["get", "secret", "s", "--reveal"],
+        &["check"],
+        &["init", "--git"],
+        &["delete", "secret", "s"],
+        &["create", "secret", "new", "value"],
+        &["update", "vault", "--accept-older"],
+        &["exec", "--secret", "s", "--", "true"],
+    ] {
+        let vault = machines.vault();
+        let mut command = machines.second.command(&machines.arguments(&vault, arguments));
+        let ran = Ran::from(command.env("FLYTE_LOCAL_STATE", &pins).output().expect("flyte-local starts"));
+        assert_eq!(ran.code, 2, "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains("the state directory, would be inside the vault"), "{arguments:?}: {ran:?}");
+        assert!(files(&machines.first) == before, "{arguments:?} wrote");
+    }
+}
+
 #[test]
 fn a_key_that_is_added_after_the_first_reading_is_shown_with_all_others() {
     let machines = Machines::new();
@@ -191,10 +288,10 @@ fn the_library_does_not_write_to_a_vault_that_was_never_accepted() {
     }
     assert!(files(&machines.first) == before);
     // The user saw a vault that has changed since.
-    let accepted = vault.lock().and_then(|mut locked| locked.accept(&"0".repeat(64)));
+    let accepted = vault.accept(&"0".repeat(64));
     assert!(matches!(accepted, Err(VaultError::Unexpected { .. })), "{accepted:?}");
     assert!(matches!(vault.writer().map(drop), Err(VaultError::Unaccepted { .. })));
-    vault.lock().and_then(|mut locked| locked.accept(&machines.fingerprint)).expect("accepted");
+    vault.accept(&machines.fingerprint).expect("accepted");
     let value = SecretValue::new(b"v".to_vec().into()).expect("small enough");
     vault
         .writer()

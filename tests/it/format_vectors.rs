@@ -120,9 +120,9 @@ fn try_secret(vector: &SecretVector) -> Vec<String> {
     }
     // Only an accepted vault is written to.
     let fingerprint = vault.fingerprint();
-    vault.lock().expect("lockable").accept(&fingerprint).expect("accepted");
+    vault.accept(&fingerprint).expect("accepted");
     // A vault of format 1 has no author until one is added.
-    vault.lock().expect("lockable").trust_author("owner", &test_author().author()).expect("pinned");
+    vault.trust_author("owner", &test_author().author()).expect("pinned");
     let new = SecretValue::new(b"new".to_vec().into()).expect("small enough");
     let found = [
         ("list", listed, &*vector.list),

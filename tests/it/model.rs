@@ -425,11 +425,8 @@ impl Bench {
         } else {
             assert_eq!(self.vault.to_accept(), []);
             let fingerprint = self.vault.fingerprint();
-            self.vault.lock().expect("lockable").accept(&fingerprint).expect("nothing is in the way");
-            assert_eq!(
-                self.vault.lock().expect("lockable").accept_older().expect("nothing is in the way").len(),
-                missed.len()
-            );
+            self.vault.accept(&fingerprint).expect("nothing is in the way");
+            assert_eq!(self.vault.accept_older().expect("nothing is in the way").len(), missed.len());
         }
         self.known.retain(|place, _| !missed.contains(place));
     }

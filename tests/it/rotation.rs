@@ -195,6 +195,40 @@ fn the_old_key_is_retired_once_no_vault_uses_it() {
 }
 
 #[test]
+fn the_old_key_stays_for_a_known_vault_that_cannot_be_opened_now() {
+    let sandbox = vault();
+    let old = sandbox.identities();
+    sandbox.ok(&["--vault", "other", "init"]);
+    sandbox.ok(&["--vault", "other", "create", "secret", "there", "its value"]);
+    let other = sandbox.work().join("other").canonicalize().expect("it exists");
+    let mode = |mode| std::fs::set_permissions(&other, std::fs::Permissions::from_mode(mode)).expect("set");
+    mode(0o770);
+    let rotated = sandbox.run(&["update", "identity", "--rotate"]);
+    mode(0o700);
+    assert_eq!(rotated.code, 0, "{rotated:?}");
+    assert!(rotated.stderr.contains(&format!("--vault {} update identity --rotate", other.display())), "{rotated:?}");
+    assert!(retired(&sandbox).is_empty() && recipients(&sandbox.identities()).contains(&old[0].recipient()));
+    sandbox.ok(&["--vault", "other", "update", "identity", "--rotate"]);
+    assert_rotated(&sandbox, &old);
+}
+
+#[test]
+fn a_known_vault_that_is_not_in_its_place_is_named_before_the_old_key_is_called_needless() {
+    let sandbox = vault();
+    sandbox.ok(&["--vault", "other", "init"]);
+    sandbox.ok(&["--vault", "other", "create", "secret", "there", "its value"]);
+    let other = sandbox.work().join("other").canonicalize().expect("it exists");
+    std::fs::rename(&other, sandbox.work().join("moved")).expect("moved");
+    let rotated = sandbox.run(&["update", "identity", "--rotate"]);
+    assert_eq!(rotated.code, 0, "{rotated:?}");
+    assert!(rotated.stderr.contains(&other.display().to_string()) && !rotated.stderr.contains("rm "), "{rotated:?}");
+    let retired = retired(&sandbox);
+    let retired = retired[0].to_str().expect("UTF-8");
+    let read = ["--vault", "moved", "--identity", retired, "get", "secret", "there", "--reveal"];
+    assert_eq!(sandbox.ok(&read), b"its value");
+}
+
+#[test]
 fn a_passphrase_protects_the_new_key_and_the_old_one() {
     let sandbox = vault();
     let typed = |arguments: &[&str], lines: &str| {

@@ -20,7 +20,19 @@ struct WrongKey {
     identity: String,
     #[serde(default)]
     identity_hint: String,
+    #[serde(default = "malformed_author")]
+    author: String,
+    #[serde(default)]
+    author_hint: String,
 }
+
+fn malformed_author() -> String {
+    "--trust-author: not an author's key (flyteauthor1…)".to_owned()
+}
+
+/// The commands that take a name, and some also a public key.
+const PLACES_OF_NAMES: [(&[&str], &str); 2] =
+    [(&["delete", "recipient", "--"], ""), (&["update", "vault"], "--distrust-author=")];
 
 const READ: [&str; 6] = ["--identity", "id.txt", "get", "secret", "s", "--reveal"];
 
@@ -67,6 +79,22 @@ fn a_key_of_another_kind_is_called_by_its_name_as_recipient_and_as_identity() {
         let ran = sandbox.run(&READ);
         assert_eq!(ran.code, 1, "{}: {ran:?}", case.why);
         assert_says(&ran, &case, &case.identity, &case.identity_hint);
+        // Nor is it an author's key, nor a name.
+        let author = ["update", "vault", "--name", "bob", &format!("--trust-author={}", case.text.trim())];
+        let ran = sandbox.run(&author);
+        assert_eq!(ran.code, 2, "{}: {ran:?}", case.why);
+        assert_says(&ran, &case, &case.author, &case.author_hint);
+        let is_private = ["private key", "identity"].iter().any(|word| case.recipient.contains(word));
+        for (place, option) in PLACES_OF_NAMES {
+            let ran = sandbox.run(&[place, &[&format!("{option}{}", case.text.trim())]].concat());
+            assert!([2, 10].contains(&ran.code), "{}: {ran:?}", case.why);
+            let is_told = ran.stderr.contains("a private key is in the place of a name or a public key");
+            assert_eq!(is_told && ran.code == 2, is_private, "{place:?} {}: {ran:?}", case.why);
+            // A public key is a name like any other, and is repeated.
+            if is_private {
+                assert_says(&ran, &case, "", "shell's history");
+            }
+        }
         let variable = sandbox.command(&READ[2..]).env("FLYTE_LOCAL_IDENTITY_KEY", &case.text).output();
         assert_says(&Ran::from(variable.expect("it starts")), &case, &case.identity, "");
     }
@@ -77,8 +105,9 @@ fn a_key_of_another_kind_is_called_by_its_name_as_recipient_and_as_identity() {
 fn a_key_of_another_kind_does_not_spoil_a_file_with_a_good_one() {
     let (sandbox, key) = with_secret();
     let other = flyte_local::crypto::Identity::generate().to_file("now");
-    // A line that is not a key of a known kind is an error in every file, as it is for age.
-    let is_key = |case: &WrongKey| !case.identity.starts_with("line ") && !case.text.starts_with("untrusted");
+    // A line or a block that is not a key of a known kind is an error in every file, as it is for age.
+    let is_unknown = |case: &WrongKey| case.identity.starts_with("line ") || case.identity.ends_with("a known kind");
+    let is_key = |case: &WrongKey| !is_unknown(case);
     for case in regressions::<WrongKey>("wrong_keys").into_iter().filter(is_key) {
         let foreign = case.text.trim();
         let both = [format!("# mine\n{key}\n{foreign}\n"), format!("{foreign}\n{key}\n")];
@@ -176,6 +205,28 @@ fn the_hints_for_public_keys_of_openssl_give_a_recipient() {
         let hint = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: ")).unwrap_or_default();
         let key = shell(hint.split_once(": ").expect("a command").1);
         assert_eq!(key, shell("cat key.pub"), "{hint}");
+    }
+}
+
+#[test]
+#[ignore = "needs OpenSSH and OpenSSL: scripts/test"]
+fn the_hint_for_a_private_key_of_openssl_gives_an_identity_or_says_for_which_keys_it_is() {
+    require("openssl", "openssl");
+    require("ssh-keygen", "openssh-client");
+    let (sandbox, _) = with_secret();
+    let shell =
+        |command: &str| Ran::from(sandbox.program("sh").args(["-c", command]).output().expect("sh starts")).code;
+    let types = ["RSA -pkeyopt rsa_keygen_bits:2048", "ed25519", "X25519", "EC -pkeyopt ec_paramgen_curve:P-256"];
+    for (kind, is_rsa) in types.into_iter().zip([true, false, false, false]) {
+        assert_eq!(shell(&format!("umask 077; openssl genpkey -algorithm {kind} -out id.txt")), 0, "{kind}");
+        let refused = sandbox.run(&READ);
+        let hints: Vec<_> = refused.stderr.lines().filter_map(|line| line.strip_prefix("hint: ")).collect();
+        let [convert, other] = hints[..] else { panic!("{kind}: {refused:?}") };
+        let command = convert.strip_prefix("if it is an RSA key, convert it to the current format: ").expect(convert);
+        assert!(other.starts_with("if it is of another type, create a new one: "), "{other}");
+        let converted = shell(&format!("{command} -N ''")) == 0;
+        // It is not a key of this vault's, and is read.
+        assert_eq!(converted && sandbox.run(&READ).code == 11, is_rsa, "{kind}");
     }
 }
 

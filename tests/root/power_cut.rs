@@ -164,7 +164,7 @@ impl Machine {
             Err(VaultError::Unaccepted { .. }) => {
                 let mut vault = open(Strictness::Notices)?;
                 let fingerprint = vault.fingerprint();
-                vault.lock()?.accept(&fingerprint)?;
+                vault.accept(&fingerprint)?;
                 open(Strictness::Errors)
             }
             opened => opened,

@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     match options.open(vault_path) {
         Err(VaultError::Missing { .. }) => {}
         Err(error) => return Err(error.into()),
-        Ok(_) if args.git => return suit_git(context, &context.open_vault_to_change()?),
+        Ok(_) if args.git => return suit_git(context, &mut context.open_vault_to_change()?),
         Ok(_) => return Err(VaultError::Exists { path: vault_path.to_owned() }.into()),
     }
     context.require_outside_of_vault()?;
@@ -65,13 +65,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         permissions: permissions()?,
         listener,
     };
-    let vault = new.create(vault_path)?;
+    let mut vault = new.create(vault_path)?;
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
     new_identity::tell(context, &places, made, made_key)?;
     let is_in_repository = real(vault.path())?.ancestors().any(|directory| directory.join(".git").exists());
     if args.git {
-        suit_git(context, &vault)?;
+        suit_git(context, &mut vault)?;
     } else if is_in_repository {
         context.ui.hint(&format!("the vault is in a git repository, so prepare it: {} init --git", context.command));
     }
@@ -79,7 +79,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     Ok(())
 }
 
-fn suit_git(context: &Context<'_>, vault: &Vault) -> Result<(), CommandError> {
+fn suit_git(context: &Context<'_>, vault: &mut Vault) -> Result<(), CommandError> {
     let changed = vault.suit_git()?;
     let what = if changed.is_empty() { "nothing to add".to_owned() } else { format!("added {}", changed.join(", ")) };
     context.ui.say(&format!("git:      {what}"));

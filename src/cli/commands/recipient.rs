@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::arguments::require_name;
+use crate::cli::arguments::{require_name, require_public};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::file_form;
@@ -99,6 +99,7 @@ pub(crate) fn create(context: &Context<'_>, args: CreateRecipientArgs) -> Result
 
 pub(crate) fn get(context: &Context<'_>, GetRecipientsArgs {}: GetRecipientsArgs) -> Result<(), CommandError> {
     let vault = context.open_vault()?;
+    vault.require_itself()?;
     let row = |known: &NamedRecipient| RecipientRow { name: known.name.clone(), key: known.key.to_string() };
     let rows: Vec<_> = vault.recipients().iter().map(row).collect();
     table::print(context.ui, context.output_format, &rows)
@@ -120,6 +121,7 @@ impl Row for RecipientRow {
 }
 
 pub(crate) fn delete(context: &Context<'_>, args: DeleteRecipientArgs) -> Result<(), CommandError> {
+    require_public(&args.name)?;
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let own = identities.usable();
@@ -159,7 +161,9 @@ fn refused_change(context: &Context<'_>, vault: &Vault, error: VaultError) -> Co
 
 fn parse(text: &str) -> Result<Recipient, CommandError> {
     let text = text.trim();
-    if text.lines().count() > 1 && !text.contains("PRIVATE KEY-----") && ForeignKey::of(text).is_none() {
+    // A block is one key, or none.
+    let is_block = text.starts_with("----") || text.contains("PRIVATE KEY-----");
+    if text.lines().count() > 1 && !is_block && ForeignKey::of(text).is_none() {
         let error = CommandError::new(Exit::Usage, "this option takes one key, and there are several lines");
         return Err(error.hint("to add several keys, write them into a file: --from-file FILE"));
     }

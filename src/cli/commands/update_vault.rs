@@ -1,9 +1,10 @@
 //! `update vault`
 
 use crate::cli::acceptance::{self, Consent};
-use crate::cli::arguments::require_name;
+use crate::cli::arguments::{require_name, require_public};
 use crate::cli::context::Context;
-use crate::cli::error::CommandError;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::explain::foreign_key::as_author;
 use crate::cli::reencrypt;
 use crate::cli::shell::scope_flags;
 use flyte_local::crypto::Author;
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     ///
     /// The author is added to vault.toml, if missing there.
     #[arg(long, value_name = "KEY")]
-    trust_author: Option<Author>,
+    trust_author: Option<String>,
     /// Refuse this author's values
     ///
     /// Removes the author from vault.toml. AUTHOR is a name in vault.toml or a key. `rekey`, and so `delete
@@ -66,11 +67,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     if let Some(name) = args.distrust_author {
+        require_public(&name)?;
         return distrust(context, &name);
     }
     args.name.as_deref().map_or(Ok(()), require_name)?;
     if let Some(key) = args.trust_author {
-        return trust(context, &key, args.name);
+        return trust(context, &parse(&key)?, args.name);
     }
     let mut vault = context.open_vault_to_accept()?;
     let is_nothing = if args.accept {
@@ -84,7 +86,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
         }
         is_nothing
     } else {
-        let stale = vault.lock().and_then(|mut locked| locked.accept_older())?;
+        let stale = vault.accept_older()?;
         stale.iter().for_each(|stale| context.ui.say(&stale.to_string()));
         stale.is_empty()
     };
@@ -92,11 +94,18 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     Ok(())
 }
 
+fn parse(key: &str) -> Result<Author, CommandError> {
+    key.trim().parse().map_err(|error| {
+        let refused = CommandError::new(Exit::Usage, format!("--trust-author: {error}"));
+        as_author(&error).into_iter().fold(refused, CommandError::hint)
+    })
+}
+
 fn trust(context: &Context<'_>, key: &Author, name: Option<String>) -> Result<(), CommandError> {
     let mut vault = context.open_vault_to_accept()?;
     let is_own = context.read_author_file().is_ok_and(|own| own.is_some_and(|own| own.author() == *key));
     let name = name.unwrap_or_else(|| if is_own { context.user_name() } else { "author".to_owned() });
-    let written = vault.lock().and_then(|mut locked| locked.trust_author(&name, key))?;
+    let written = vault.trust_author(&name, key)?;
     let file = vault.path().join("vault.toml");
     context.ui.say(&format!("trusted author {key}"));
     if written {

@@ -27,13 +27,13 @@ impl Context<'_> {
         let identities = identities.map(|path| (path, "your identity", NAME_AN_IDENTITY));
         let places = [(&self.author, "your signing key"), (&self.state, "the state directory")];
         let places = places.iter().filter_map(|(place, what)| Some((place.path.as_deref()?, *what, place.option)));
-        for (path, what, option) in identities.chain(places) {
-            if real(path)?.starts_with(&vault) {
-                let message = format!("{}, {what}, would be inside the vault", path.display());
-                return Err(CommandError::new(Exit::Usage, message).hint(format!("name another path with {option}")));
-            }
-        }
-        Ok(())
+        identities.chain(places).try_for_each(|(path, what, option)| require_outside(&vault, path, what, option))
+    }
+
+    /// Checks that the state directory is outside a vault, which would otherwise say itself that it was accepted.
+    pub(super) fn require_state_outside(&self, vault: &Path) -> Result<(), CommandError> {
+        let Some(path) = self.state.path.as_deref() else { return Ok(()) };
+        require_outside(&real(vault)?, path, "the state directory", self.state.option)
     }
 
     pub(crate) fn author_path(&self) -> Result<&Path, CommandError> {
@@ -157,4 +157,13 @@ impl Context<'_> {
 /// Reads a key file, which other users must not be able to read; `None` if there is none.
 fn read_key_file(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, CommandError> {
     Ok(read_private_file(path, MAX_IDENTITY_FILE_BYTES, permissions()?)?)
+}
+
+/// `vault` is without links.
+fn require_outside(vault: &Path, path: &Path, what: &str, option: &str) -> Result<(), CommandError> {
+    if !real(path)?.starts_with(vault) {
+        return Ok(());
+    }
+    let message = format!("{}, {what}, would be inside the vault", path.display());
+    Err(CommandError::new(Exit::Usage, message).hint(format!("name another path with {option}")))
 }

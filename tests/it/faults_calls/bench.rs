@@ -191,9 +191,7 @@ impl Bench {
         let value = SecretValue::new(b"the newest".to_vec().into()).expect("small enough");
         let (mut vault, notices) = self.open();
         match self.verb {
-            Verb::Trust => drop(
-                vault.lock().expect("lockable").trust_author("newcomer", &self.newcomer.author()).expect("trusted"),
-            ),
+            Verb::Trust => drop(vault.trust_author("newcomer", &self.newcomer.author()).expect("trusted")),
             Verb::Read => drop(vault.value(&id, &self.sandbox.identities()).expect("it is there")),
             _ if vault.metadata(&id).is_ok() => {
                 drop(vault.writer().expect("writable").update_secret(&id, &value).expect("updated"))

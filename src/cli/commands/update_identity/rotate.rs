@@ -48,6 +48,22 @@ impl RotatedFile<'_> {
     }
 }
 
+/// Returns the commands that replace a key of OpenSSH's.
+pub(super) fn by_hand(context: &Context<'_>, path: &Path, file: &IdentityFile) -> Vec<String> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let (old, new) = (context.command_with(path), context.command_with(Path::new(&new)));
+    let key = match file {
+        IdentityFile::Open(identities) => identities.first().map(|identity| identity.recipient().to_string()),
+        IdentityFile::Locked(locked) => locked.recipient().map(ToString::to_string),
+    };
+    vec![
+        format!("create another key: {new} create identity"),
+        format!("then let this one add it to the vault: {old} create recipient KEY --name NAME"),
+        format!("then remove this one: {new} delete recipient {}", quoted(Path::new(&key.unwrap_or_default()))),
+    ]
+}
+
 pub(super) fn rotate(
     context: &Context<'_>,
     origin: &IdentityPlace,
@@ -164,13 +180,13 @@ fn finish(
     reencrypt::rekey(context, vault, &identities).map_err(go_on)?;
     let others = vault.others_with(context.state_path()?, &rotation.old);
     let others = others.map_err(|error| go_on(error.into()))?;
-    if !others.is_empty() {
+    if !others.present.is_empty() {
         let text = Rotation { vault: None, ..rotation }.remark(&file.text);
         file.set(context, origin, text)?;
         context
             .ui
             .say(&format!("{origin} keeps both keys, because other vaults still use the old one. For each of them:"));
-        for path in others {
+        for path in others.present {
             context.ui.say(&format!("  flyte-local --vault {} update identity --rotate", quoted(&path)));
         }
         return Ok(());
@@ -182,9 +198,20 @@ fn finish(
     context
         .ui
         .say(&format!("{origin} now has only the new key: replace your copies of it, also on your other machines"));
+    let place = format!(
+        "the old key is now in {}: it opens backups, a repository's history, and vaults that this machine does not know.",
+        retired.display()
+    );
+    if others.absent.is_empty() {
+        context.ui.say(&format!("{place} When nothing needs it any more: rm {}", quoted(&retired)));
+        return Ok(());
+    }
     context.ui.say(&format!(
-        "the old key is now in {}: it opens backups, a repository's history, and vaults that this machine does not know. When nothing needs it any more: rm {}",
-        retired.display(),
+        "{place} These vaults had the old key and are not there now, so keep it until they have the new one:"
+    ));
+    others.absent.iter().for_each(|path| context.ui.say(&format!("  {}", path.display())));
+    context.ui.hint(&format!(
+        "to show a value of one of them: flyte-local --vault DIR --identity {} get secret NAME --reveal",
         quoted(&retired)
     ));
     Ok(())
