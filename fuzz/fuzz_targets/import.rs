@@ -40,7 +40,8 @@ fuzz_target!(|bytes: &[u8]| {
             secrets.extend([(name, value), ("name".parse().expect("good"), other)]);
         }
         // If a name occurs twice, the last value counts.
-        let secrets: BTreeMap<_, _> = secrets.into_iter().map(|(name, value)| (name.to_string(), (name, value))).collect();
+        let secrets: BTreeMap<_, _> =
+            secrets.into_iter().map(|(name, value)| (name.to_string(), (name, value))).collect();
         let secrets: Vec<_> = secrets.into_values().collect();
         let expected: Values = secrets
             .iter()
