@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, Deserializer, ValueDeserializer};
 
+use crate::file_form::FileForm;
+
 /// The characters of a message's line that are shown. A file may be one long line.
 const SHOWN: usize = 200;
 
@@ -18,6 +20,8 @@ const MARKS: [u8; 5] = [b'.', b',', b'=', b'[', b'{'];
 pub(crate) enum TomlError {
     /// It has more marks than it may have.
     TooManyMarks,
+    /// It is not TOML, because it is in this form.
+    Form(FileForm),
     /// It is not UTF-8, not TOML, or does not have the expected members: the position, and the reason.
     Syntax(String),
 }
@@ -34,8 +38,10 @@ impl<'a> TomlFile<'a> {
         if bytes.iter().filter(|byte| MARKS.contains(byte)).count() > most {
             return Err(TomlError::TooManyMarks);
         }
-        let text = std::str::from_utf8(bytes).map_err(|error| TomlError::Syntax(error.to_string()))?;
-        let table = DeTable::parse(text).map_err(|error| syntax(&error))?;
+        // Only then: the marks of a merge conflict may be lines of a string.
+        let failed = |error| FileForm::recognise_text(bytes).map_or(error, TomlError::Form);
+        let text = std::str::from_utf8(bytes).map_err(|error| failed(TomlError::Syntax(error.to_string())))?;
+        let table = DeTable::parse(text).map_err(|error| failed(syntax(&error)))?;
         Ok(Self { text, table })
     }
 
@@ -90,6 +96,14 @@ mod tests {
         assert_eq!(parsed("a = 1 # .,[{", 4), Err(TomlError::TooManyMarks));
         // The bytes need not be text.
         assert_eq!(parse::<Members>(b"\xff..", 1), Err(TomlError::TooManyMarks));
+    }
+
+    #[test]
+    fn conflict_marks_are_reported_unless_they_are_lines_of_a_string() {
+        let marks = "<<<<<<< ours\n=======\n>>>>>>> theirs\n";
+        assert!(TomlFile::parse(format!("a = \"\"\"\n{marks}\"\"\"\n").as_bytes(), 100).is_ok());
+        let error = TomlFile::parse(format!("a = 1\n{marks}").as_bytes(), 100).err();
+        assert_eq!(error, Some(TomlError::Form(FileForm::ConflictMarks { line: 2 })));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::error::{CommandError, Exit};
+use super::explain::foreign_key::EXPOSED;
 use super::paths::user_path;
 use super::sanitize::harmless;
-use flyte_local::crypto::{Author, Recipient};
+use flyte_local::crypto::{Author, Recipient, is_private_key};
 use flyte_local::secret::{Domain, Project, RunScope, Scope, SecretId, SecretName, SecretType};
 
 #[derive(Args)]
@@ -94,8 +95,19 @@ pub(crate) fn require_scope(id: &SecretId, secret_type: SecretType) -> Result<()
         .hint("leave out -p and -d: an image pull secret is for the whole organization"))
 }
 
+/// Refuses a private key in the place of a name or a public key, without repeating it.
+pub(crate) fn require_public(text: &str) -> Result<(), CommandError> {
+    match is_private_key(text.trim()) {
+        false => Ok(()),
+        true => {
+            Err(CommandError::new(Exit::Usage, "a private key is in the place of a name or a public key").hint(EXPOSED))
+        }
+    }
+}
+
 /// Checks the name of a recipient or an author. It must be visible, and not a key: commands that remove them take either.
 pub(crate) fn require_name(name: &str) -> Result<(), CommandError> {
+    require_public(name)?;
     let is_visible = harmless(name) == name && !name.contains('\n') && name.trim() == name && !name.is_empty();
     match is_visible && name.parse::<Recipient>().is_err() && name.parse::<Author>().is_err() {
         true => Ok(()),

@@ -42,6 +42,8 @@ pub(crate) struct Context<'a> {
     configuration: Option<PathBuf>,
     /// `flyte-local` with the options that led to this vault. A hint begins with it.
     pub(crate) command: String,
+    /// The same without the identities.
+    vault_command: String,
 }
 
 /// A path that the user names, or else a default.
@@ -85,11 +87,10 @@ impl<'a> Context<'a> {
         // macOS has no directory for state.
         let default_state = directories.as_ref().map(|d| d.state_dir().unwrap_or(d.data_local_dir()).join("pins"));
         let passphrases = Arc::new(Passphrases::new(global.passphrase_fd, ui.clone())?);
-        let mut command = "flyte-local".to_owned();
-        let chosen = global.vault.iter().map(|path| ("--vault", path));
-        for (option, path) in chosen.chain(global.identity.iter().map(|path| ("--identity", path))) {
-            command.push_str(&format!(" {option} {}", quoted(path)));
-        }
+        let option = |option: &str, path| format!(" {option} {}", quoted(path));
+        let chosen: String = global.vault.iter().map(|path| option("--vault", path)).collect();
+        let vault_command = format!("flyte-local{chosen}");
+        let identities: String = global.identity.iter().map(|path| option("--identity", path)).collect();
         let named_vault = match global.vault {
             None => path_variable("FLYTE_LOCAL_VAULT")?,
             vault => vault,
@@ -107,8 +108,14 @@ impl<'a> Context<'a> {
             state: UserPath::new(path_variable("FLYTE_LOCAL_STATE")?, default_state, "FLYTE_LOCAL_STATE=DIR"),
             strictness: if global.strict || is_strict()? { Strictness::Errors } else { Strictness::Notices },
             configuration: directories.map(|d| d.config_dir().to_owned()),
-            command,
+            command: format!("{vault_command}{identities}"),
+            vault_command,
         })
+    }
+
+    /// Returns the command that a hint about this vault and another identity begins with.
+    pub(crate) fn command_with(&self, identity: &Path) -> String {
+        format!("{} --identity {}", self.vault_command, quoted(identity))
     }
 
     /// Reports an error that does not end the command.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::file_form::{self, FileForm};
+use crate::file_form::FileForm;
 use crate::secret::{Domain, Project};
 use crate::storage::{FoundError, Permissions, read_trusted_file};
 use crate::toml_file::{self, TomlError};
@@ -89,13 +89,11 @@ impl Config {
     pub fn load(directory: &Path, permissions: Permissions) -> Result<Self, ConfigError> {
         let path = directory.join(FILE);
         let Some(bytes) = read_trusted_file(&path, MAX_BYTES, permissions)? else { return Ok(Self::default()) };
-        file_form::text(&bytes).map_err(|form| ConfigError::Form { path: path.clone(), form })?;
-        toml_file::parse(&bytes, MAX_MARKS).map_err(|error| {
-            let reason = match error {
-                TomlError::TooManyMarks => "it has too many keys and values".to_owned(),
-                TomlError::Syntax(reason) => reason,
-            };
-            ConfigError::Syntax { path: path.clone(), reason }
+        let syntax = |reason| ConfigError::Syntax { path: path.clone(), reason };
+        toml_file::parse(&bytes, MAX_MARKS).map_err(|error| match error {
+            TomlError::TooManyMarks => syntax("it has too many keys and values".to_owned()),
+            TomlError::Form(form) => ConfigError::Form { path: path.clone(), form },
+            TomlError::Syntax(reason) => syntax(reason),
         })
     }
 }

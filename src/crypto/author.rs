@@ -12,6 +12,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 use super::recipient::is_canonical_point;
+use super::{ForeignKey, KeyHalf, KeyKind, Recipient, RecipientError};
 
 /// The prefix of a public key's text, before bech32's separator.
 const PUBLIC: &str = "flyteauthor";
@@ -25,10 +26,37 @@ pub const SIGNATURE_BYTES: usize = 64;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Author(VerifyingKey);
 
-/// Why a string is not an author's public key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an author's key (flyteauthor1…)")]
-pub struct AuthorError;
+/// Why a string is not an author's public key. It never quotes the string, which may be a private key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorError {
+    /// Not a key of a known kind, or a damaged one.
+    #[error("not an author's key (flyteauthor1…)")]
+    Malformed,
+    /// The key of a recipient, who may have an author's key too.
+    #[error("this is a recipient's key, which opens secrets and signs none")]
+    Recipient,
+    /// The private half of a recipient's key.
+    #[error("this is a private key, and everyone who has seen it can open secrets")]
+    PrivateKey,
+    /// A key of another kind, or the private half of an author's.
+    #[error("this is {0}; the public key of an author begins with flyteauthor1")]
+    Foreign(ForeignKey),
+}
+
+impl AuthorError {
+    /// Returns the reason why a text that is not an author's public key is refused.
+    fn of(text: &str) -> Self {
+        match text.parse::<Recipient>() {
+            Err(RecipientError::PrivateKey) => Self::PrivateKey,
+            Err(RecipientError::Foreign(ForeignKey { kind: KeyKind::Author, half: KeyHalf::Public })) => {
+                Self::Malformed
+            }
+            Err(RecipientError::Foreign(key)) => Self::Foreign(key),
+            Err(RecipientError::Unknown) => Self::Malformed,
+            Ok(_) | Err(_) => Self::Recipient,
+        }
+    }
+}
 
 impl Author {
     /// The 32 bytes of the key.
@@ -49,12 +77,12 @@ impl FromStr for Author {
     type Err = AuthorError;
 
     fn from_str(text: &str) -> Result<Self, AuthorError> {
-        let bytes = decode(PUBLIC, text).ok_or(AuthorError)?;
-        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AuthorError)?;
+        let bytes = decode(PUBLIC, text).ok_or_else(|| AuthorError::of(text))?;
+        let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AuthorError::Malformed)?;
         let author = Self(key);
         // One form a key, or two entries could look like two authors; and none that fits everybody's signatures.
         let is_only_form = author.to_string() == text && is_canonical_point(&bytes);
-        if key.is_weak() || !is_only_form { Err(AuthorError) } else { Ok(author) }
+        if key.is_weak() || !is_only_form { Err(AuthorError::Malformed) } else { Ok(author) }
     }
 }
 
@@ -201,7 +229,7 @@ mod tests {
                 VerifyingKey::from_bytes(&bytes).is_ok_and(|key| key.is_weak()),
                 "{bytes:?} is not what it should be"
             );
-            assert_eq!(encode(PUBLIC, &bytes).parse::<Author>(), Err(AuthorError));
+            assert_eq!(encode(PUBLIC, &bytes).parse::<Author>(), Err(AuthorError::Malformed));
         }
     }
 

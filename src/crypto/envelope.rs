@@ -218,7 +218,7 @@ mod tests {
             *self.1.borrow_mut() = Some(copy(file_key));
             let stanza = |tag: &&str| {
                 let (args, body) = match *tag {
-                    "X25519" => (vec!["A".repeat(43)], vec![0; 32]),
+                    "X25519" => (vec!["C".repeat(42) + "A"], vec![0; 32]),
                     _ => (Vec::new(), b"binding".to_vec()),
                 };
                 Stanza { tag: (*tag).to_owned(), args, body }

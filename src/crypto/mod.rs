@@ -32,7 +32,7 @@ pub use open::{Opened, open, peek, wanted};
 pub use open_ssh::MAX_ROUNDS;
 pub use passphrase::{MAX_WORK_FACTOR, MemoryError, Passphrase, ProtectError, UnlockError, WORK_FACTOR, lock};
 pub use randomness::{RandomnessError, is_lack_of_randomness};
-pub use recipient::{Recipient, RecipientError};
+pub use recipient::{Recipient, RecipientError, is_private_key};
 pub use seal::{Sealed, seal};
 pub use wanted::Wanted;
 

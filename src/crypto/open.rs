@@ -28,25 +28,53 @@ pub struct Opened {
     pub commitment: Commitment,
 }
 
-/// Opens a whole file. The value is returned only when the header's MAC held and the payload held to its end.
+/// Opens a whole file, with identities one by one, each as if there were no other. So their order does not change the result. The
+/// value is returned only when the header's MAC and the payload were valid to the end.
 ///
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
-    decrypt(file, &IdentitySet(identities)).map_err(|error| error.with_cause(file))
+    find_and_open(file, identities).map_err(|error| error.with_cause(file))
+}
+
+fn find_and_open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
+    let stanzas = Stanzas::of_whole(file)?;
+    let mut result = Err(EnvelopeError::NoMatchingIdentity);
+    identities.find(&stanzas.wanted(), &mut |identity| {
+        match identity.as_age().unwrap_stanzas(&stanzas.0) {
+            None => return false,
+            // As age does: a key of OpenSSH has a tag, so this stanza is meant for it.
+            Some(Err(_)) => result = Err(EnvelopeError::Tampered),
+            Some(Ok(file_key)) => match payload(file, &file_key) {
+                Err(error) => result = Err(error),
+                Ok(payload) => {
+                    result = stanzas.opened(file, &file_key, payload);
+                    return true;
+                }
+            },
+        }
+        false
+    });
+    result
+}
+
+/// Opens a whole file with its own key.
+///
+/// # Errors
+/// See [`EnvelopeError`]. A file that is not encrypted to any recipient fails, too.
+pub(super) fn open_with_file_key(file: &[u8], file_key: &FileKey) -> Result<Opened, EnvelopeError> {
+    let stanzas = Stanzas::of_whole(file)?;
+    if !stanzas.have_recipient() {
+        return Err(EnvelopeError::NoMatchingIdentity);
+    }
+    stanzas.opened(file, file_key, payload(file, file_key)?)
 }
 
 /// To whom a file is encrypted, as its header says, unverified; nothing of a header that is malformed.
 ///
 /// `start` is as [`peek`] takes it.
 pub fn wanted(start: &[u8]) -> Wanted {
-    let collector = WantedCollector::default();
-    if let Ok(file) = MeasuredFile::new(start)
-        && let Ok(decryptor) = decryptor(file.start(NONCE_BYTES))
-    {
-        let _ = decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity));
-    }
-    collector.0.into_inner()
+    Stanzas::of(start).map_or_else(|_| Wanted::default(), |stanzas| stanzas.wanted())
 }
 
 /// The binding and the recipients in a file's header, unverified: without an identity nothing can vouch for them.
@@ -56,122 +84,78 @@ pub fn wanted(start: &[u8]) -> Wanted {
 /// # Errors
 /// See [`EnvelopeError`].
 pub fn peek(start: &[u8]) -> Result<Peeked, EnvelopeError> {
-    read_header(start).map_err(|error| error.with_cause(start))
+    Stanzas::of(start).and_then(|stanzas| stanzas.peeked()).map_err(|error| error.with_cause(start))
 }
 
-fn read_header(start: &[u8]) -> Result<Peeked, EnvelopeError> {
-    let decryptor = decryptor(MeasuredFile::new(start)?.start(NONCE_BYTES))?;
-    let finder = HeaderCollector::default();
-    match decryptor.decrypt(std::iter::once(&finder as &dyn age::Identity)) {
-        // The finder never yields a key: that age found none is the expected end.
-        Err(age::DecryptError::NoMatchingKeys) => finder.only(),
-        _ => Err(EnvelopeError::MalformedHeader),
-    }
+/// Returns the payload of a file whose header has a valid MAC under this key. No two keys have the same MAC.
+fn payload(file: &[u8], file_key: &FileKey) -> Result<impl Read, EnvelopeError> {
+    let identity = FileKeyIdentity(file_key);
+    let payload = MeasuredFile::new(file)?.decryptor()?.decrypt(std::iter::once(&identity as &dyn age::Identity));
+    payload.map_err(|_| EnvelopeError::Tampered)
 }
 
-fn decryptor(file: MeasuredFile<'_>) -> Result<age::Decryptor<MeasuredFile<'_>>, EnvelopeError> {
-    let header = file.header();
-    let decryptor = file.decryptor()?;
-    stanzas::check(header)?;
-    Ok(decryptor)
-}
+/// The stanzas of a header, unverified.
+struct Stanzas(Vec<Stanza>);
 
-pub(super) fn decrypt(file: &[u8], identity: &dyn age::Identity) -> Result<Opened, EnvelopeError> {
-    if file.len() > MAX_FILE_BYTES {
-        return Err(EnvelopeError::FileTooLarge);
-    }
-    let decryptor = decryptor(MeasuredFile::new(file)?)?;
-    let finder = HeaderCollector::default();
-    let opener = FileKeyKeeper { identity, file_key: RefCell::new(None) };
-    let all = [&finder as &dyn age::Identity, &opener].into_iter();
-    let mut payload = decryptor.decrypt(all).map_err(|error| match error {
-        age::DecryptError::NoMatchingKeys => EnvelopeError::NoMatchingIdentity,
-        _ => EnvelopeError::Tampered,
-    })?;
-    let Peeked { binding, wanted } = finder.only()?;
-
-    // With the room reserved at once, the vector never grows and leaves no copy of the value behind.
-    let mut value = Zeroizing::new(Vec::with_capacity(file.len()));
-    payload.read_to_end(&mut value).map_err(|_| EnvelopeError::Tampered)?;
-    let value = SecretValue::new(value).map_err(|_| EnvelopeError::FileTooLarge)?;
-    let file_key = opener.file_key.into_inner().ok_or(EnvelopeError::NoMatchingIdentity)?;
-    Ok(Opened { binding, wanted, commitment: commit(&file_key, &value), value })
-}
-
-/// Identities, as one.
-struct IdentitySet<'a>(&'a dyn Identities);
-
-impl age::Identity for IdentitySet<'_> {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        self.unwrap_stanzas(std::slice::from_ref(stanza))
-    }
-
-    /// Each identity sees all stanzas, as the next one may have to be unlocked.
-    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
-        let mut found = None;
-        self.0.find(&Wanted::by(stanzas), &mut |identity| {
-            found = identity.as_age().unwrap_stanzas(stanzas);
-            found.is_some()
-        });
-        found
-    }
-}
-
-/// An identity that opens nothing, and keeps what it is shown.
-#[derive(Default)]
-struct WantedCollector(RefCell<Wanted>);
-
-impl age::Identity for WantedCollector {
-    fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        None
-    }
-
-    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
-        *self.0.borrow_mut() = Wanted::by(stanzas);
-        None
-    }
-}
-
-/// An identity that remembers the file key it found.
-struct FileKeyKeeper<'a> {
-    identity: &'a dyn age::Identity,
-    file_key: RefCell<Option<FileKey>>,
-}
-
-impl age::Identity for FileKeyKeeper<'_> {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        self.unwrap_stanzas(std::slice::from_ref(stanza))
-    }
-
-    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
-        let found = self.identity.unwrap_stanzas(stanzas);
-        if let Some(Ok(file_key)) = &found {
-            *self.file_key.borrow_mut() = Some(copy(file_key));
+impl Stanzas {
+    /// Reads the header at the beginning of a file.
+    fn of(start: &[u8]) -> Result<Self, EnvelopeError> {
+        let file = MeasuredFile::new(start)?.start(NONCE_BYTES);
+        let header = file.header();
+        let decryptor = file.decryptor()?;
+        stanzas::check(header)?;
+        let collector = StanzaCollector::default();
+        match decryptor.decrypt(std::iter::once(&collector as &dyn age::Identity)) {
+            // The collector never yields a key.
+            Err(age::DecryptError::NoMatchingKeys) => Ok(Self(collector.0.into_inner())),
+            _ => Err(EnvelopeError::MalformedHeader),
         }
-        found
     }
-}
 
-/// An identity that opens nothing: age shows it every stanza, and it keeps the binding and the recipients.
-#[derive(Default)]
-struct HeaderCollector {
-    bindings: RefCell<Vec<Stanza>>,
-    wanted: RefCell<Wanted>,
-}
+    /// Reads the header of a file that may be opened.
+    fn of_whole(file: &[u8]) -> Result<Self, EnvelopeError> {
+        if file.len() > MAX_FILE_BYTES {
+            return Err(EnvelopeError::FileTooLarge);
+        }
+        Self::of(file)
+    }
 
-impl HeaderCollector {
-    fn only(self) -> Result<Peeked, EnvelopeError> {
-        let (mut found, wanted) = (self.bindings.into_inner(), self.wanted.into_inner());
-        match (found.pop(), found.is_empty()) {
-            (Some(binding), true) if binding.args.is_empty() => {
-                Ok(Peeked { binding: Binding { is_signed: binding.tag == SIGNED_TAG, body: binding.body }, wanted })
+    fn wanted(&self) -> Wanted {
+        Wanted::by(&self.0)
+    }
+
+    /// Returns `true` if a stanza is one for a recipient: neither the binding nor the random one that age adds.
+    fn have_recipient(&self) -> bool {
+        self.0.iter().any(|stanza| !is_binding(stanza) && !stanza.tag.ends_with("-grease"))
+    }
+
+    fn peeked(&self) -> Result<Peeked, EnvelopeError> {
+        let mut bindings = self.0.iter().filter(|stanza| is_binding(stanza));
+        match (bindings.next(), bindings.next()) {
+            (Some(binding), None) if binding.args.is_empty() => {
+                let binding = Binding { is_signed: binding.tag == SIGNED_TAG, body: binding.body.clone() };
+                Ok(Peeked { binding, wanted: self.wanted() })
             }
             _ => Err(EnvelopeError::NoBinding),
         }
     }
+
+    /// Reads the payload to its end.
+    fn opened(&self, file: &[u8], file_key: &FileKey, mut payload: impl Read) -> Result<Opened, EnvelopeError> {
+        let Peeked { binding, wanted } = self.peeked()?;
+        // With the room reserved at once, the vector never grows and leaves no copy of the value behind.
+        let mut value = Zeroizing::new(Vec::with_capacity(file.len()));
+        payload.read_to_end(&mut value).map_err(|_| EnvelopeError::Tampered)?;
+        let value = SecretValue::new(value).map_err(|_| EnvelopeError::FileTooLarge)?;
+        Ok(Opened { binding, wanted, commitment: commit(file_key, &value), value })
+    }
 }
 
-impl age::Identity for HeaderCollector {
+/// An identity that opens nothing, and keeps the stanzas that age shows it.
+#[derive(Default)]
+struct StanzaCollector(RefCell<Vec<Stanza>>);
+
+impl age::Identity for StanzaCollector {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         self.unwrap_stanzas(std::slice::from_ref(stanza))
     }
@@ -181,8 +165,16 @@ impl age::Identity for HeaderCollector {
             let (tag, args, body) = (stanza.tag.clone(), stanza.args.clone(), stanza.body.clone());
             Stanza { tag, args, body }
         };
-        *self.bindings.borrow_mut() = stanzas.iter().filter(|stanza| is_binding(stanza)).map(copied).collect();
-        *self.wanted.borrow_mut() = Wanted::by(stanzas);
+        *self.0.borrow_mut() = stanzas.iter().map(copied).collect();
         None
+    }
+}
+
+/// An identity that has the key of one file.
+struct FileKeyIdentity<'a>(&'a FileKey);
+
+impl age::Identity for FileKeyIdentity<'_> {
+    fn unwrap_stanza(&self, _: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
+        Some(Ok(copy(self.0)))
     }
 }

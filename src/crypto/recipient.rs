@@ -7,7 +7,7 @@ use age::ssh::ParseRecipientKeyError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::ForeignKey;
+use super::{ForeignKey, KeyHalf};
 
 /// A public key that secrets are encrypted to: age's own, `age1…`, or one of OpenSSH's, `ssh-ed25519 …` or `ssh-rsa …`.
 ///
@@ -48,6 +48,14 @@ pub enum RecipientError {
     /// It is the half that must be kept to oneself.
     #[error("this is a private key, and everyone who has seen it can open secrets")]
     PrivateKey,
+}
+
+/// Returns `true` if a text is the private half of a key of any kind, or begins like one.
+pub fn is_private_key(text: &str) -> bool {
+    match ForeignKey::of(text) {
+        Some(key) => key.half == KeyHalf::Private,
+        None => is_private(text),
+    }
 }
 
 impl FromStr for Recipient {

@@ -7,9 +7,9 @@ use std::io::Write;
 use age_core::format::{FileKey, Stanza};
 
 use super::Recipient;
-use super::envelope::{Commitment, EnvelopeError, commit, copy, is_binding};
+use super::envelope::{Commitment, EnvelopeError, commit, copy};
 use super::header::SIGNED_TAG;
-use super::open::decrypt;
+use super::open::open_with_file_key;
 use super::randomness::with_randomness;
 use crate::secret::SecretValue;
 
@@ -62,8 +62,7 @@ impl Sealed {
     /// # Errors
     /// It does not open, or to something else.
     pub fn verify(&self, file: &[u8], value: &SecretValue) -> Result<(), EnvelopeError> {
-        let key = KnownFileKey(&self.file_key);
-        let opened = decrypt(file, &key)?;
+        let opened = open_with_file_key(file, &self.file_key)?;
         let same = opened.binding.is_signed && opened.binding.body == self.binding && &opened.value == value;
         if same { Ok(()) } else { Err(EnvelopeError::ReadBack) }
     }
@@ -86,17 +85,5 @@ impl age::Recipient for BoundRecipient<'_> {
         stanzas.push(Stanza { tag: SIGNED_TAG.to_owned(), args: Vec::new(), body: binding.clone() });
         *self.made.borrow_mut() = Some((copy(file_key), binding));
         Ok((stanzas, labels))
-    }
-}
-
-/// An identity that opens one file: the one this key was made for.
-struct KnownFileKey<'a>(&'a FileKey);
-
-impl age::Identity for KnownFileKey<'_> {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        // Only if a stanza wraps the key for a recipient (age adds a random `…-grease` one that does not): a file that
-        // has no recipient must fail.
-        let wraps = !is_binding(stanza) && !stanza.tag.ends_with("-grease");
-        wraps.then(|| Ok(copy(self.0)))
     }
 }

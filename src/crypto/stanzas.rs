@@ -12,8 +12,38 @@ const LINE: usize = 64;
 /// The bytes of a file key that X25519 wrapped.
 const WRAPPED: usize = 32;
 
+/// The points of Curve25519 and of its twist that have small order, little-endian and without the highest bit, which X25519 ignores:
+/// 0, 1, two of order eight, and the numbers around the field's prime.
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    near_zero(0),
+    near_zero(1),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    near_prime(0xec),
+    near_prime(0xed),
+    near_prime(0xee),
+];
+
+const fn near_zero(first: u8) -> [u8; 32] {
+    let mut number = [0; 32];
+    number[0] = first;
+    number
+}
+
+const fn near_prime(first: u8) -> [u8; 32] {
+    let mut number = [0xff; 32];
+    (number[0], number[31]) = (first, 0x7f);
+    number
+}
+
 /// Checks that the body of each stanza ends with a line of fewer than 64 characters, that the stanzas of known kinds have their
-/// arguments and size, and that none is for a passphrase.
+/// arguments and size and no share of small order, and that none is for a passphrase.
 ///
 /// # Errors
 /// [`EnvelopeError::MalformedHeader`].
@@ -40,13 +70,23 @@ fn is_known_form(first: &str, body: &str) -> bool {
     let size = || STANDARD_NO_PAD.decode(body.replace('\n', "")).map_or(0, |body| body.len());
     let is_of = |argument: &str, bytes: usize| STANDARD_NO_PAD.decode(argument).is_ok_and(|it| it.len() == bytes);
     match (tag, &arguments[..]) {
-        ("X25519", [share]) => is_of(share, 32) && size() == WRAPPED,
-        ("ssh-ed25519", [key, share]) => is_of(key, 4) && is_of(share, 32) && size() == WRAPPED,
+        ("X25519", [share]) => is_share(share) && size() == WRAPPED,
+        ("ssh-ed25519", [key, share]) => is_of(key, 4) && is_share(share) && size() == WRAPPED,
         // As long as the modulus of the key.
         ("ssh-rsa", [key]) => is_of(key, 4) && (256..=512).contains(&size()),
         ("X25519" | "ssh-ed25519" | "ssh-rsa" | "scrypt", _) => false,
         _ => true,
     }
+}
+
+/// Returns `true` for a point that age computes with. With one of small order, each key would have the same shared secret: so age
+/// ends when it comes to such a stanza, and it comes to it only if no stanza before it opens.
+fn is_share(argument: &str) -> bool {
+    let share = STANDARD_NO_PAD.decode(argument).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    share.is_some_and(|mut share| {
+        share[31] &= 0x7f;
+        !SMALL_ORDER.contains(&share)
+    })
 }
 
 #[cfg(test)]
@@ -71,7 +111,7 @@ mod tests {
 
     #[test]
     fn known_stanzas_have_their_arguments_and_size() {
-        let (share, tag, wrapped) = ("A".repeat(43), "AAAAAA", "A".repeat(43));
+        let (share, tag, wrapped) = (STANDARD_NO_PAD.encode([9; 32]), "AAAAAA", "A".repeat(43));
         let rsa = |bytes: usize| {
             let body = STANDARD_NO_PAD.encode(vec![0; bytes]);
             let lines: Vec<_> =
@@ -94,7 +134,7 @@ mod tests {
             format!("-> X25519 {share}=\n{wrapped}\n"),
             format!("-> X25519 {share}\n{}\n", &wrapped[2..]),
             // The bits of the last character that belong to no byte.
-            format!("-> X25519 {}B\n{wrapped}\n", &share[1..]),
+            format!("-> X25519 {}B\n{wrapped}\n", &share[..42]),
             format!("-> ssh-ed25519 {tag}\n{wrapped}\n"),
             format!("-> ssh-ed25519 {share} {tag}\n{wrapped}\n"),
             format!("-> ssh-ed25519 {tag} {share}\n\n"),
@@ -104,6 +144,20 @@ mod tests {
             "-> scrypt salt 18\nbody\n".to_owned(),
         ] {
             assert!(!is_sound(&bad), "{bad}");
+        }
+    }
+    #[test]
+    fn a_share_of_small_order_is_refused_with_and_without_its_highest_bit() {
+        for number in SMALL_ORDER {
+            assert_eq!(x25519_dalek::x25519([7; 32], number), [0; 32], "{number:?}");
+            for high_bit in [0, 0x80] {
+                let mut share = number;
+                share[31] |= high_bit;
+                assert!(!is_share(&STANDARD_NO_PAD.encode(share)), "{share:?}");
+            }
+            let mut next = number;
+            next[1] ^= 1;
+            assert!(is_share(&STANDARD_NO_PAD.encode(next)), "{next:?}");
         }
     }
 }

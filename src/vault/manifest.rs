@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::manifest_error::ManifestError;
 use super::{VaultError, layout, toml_form};
 use crate::crypto::{self, Author, Recipient};
-use crate::file_form::{self, FileForm};
+use crate::file_form::FileForm;
 use crate::toml_file::TomlFile;
 
 /// The format this code writes.
@@ -134,7 +134,6 @@ impl Manifest {
             return Err(ManifestError::TooLarge { found: bytes.len() });
         }
         let syntax = |reason: &str| ManifestError::Syntax(reason.to_owned());
-        file_form::text(bytes)?;
         let file = TomlFile::parse(bytes, MAX_MARKS)?;
         // First, so that a later format is reported as such rather than as a syntax error.
         match file.number("format") {

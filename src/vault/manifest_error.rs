@@ -87,6 +87,7 @@ impl From<TomlError> for ManifestError {
     fn from(error: TomlError) -> Self {
         match error {
             TomlError::TooManyMarks => Self::TooManyMarks,
+            TomlError::Form(form) => Self::Form(form),
             TomlError::Syntax(reason) => Self::Syntax(reason),
         }
     }

@@ -22,7 +22,7 @@ use super::manifest::{FileKey, MAX_MARKS, Manifest, to_authors, to_file, to_reci
 use super::trust::{Newest, Pin};
 use super::{NamedRecipient, VaultError, guarded, layout};
 use crate::crypto;
-use crate::file_form::{self, FileForm};
+use crate::file_form::FileForm;
 use crate::secret::{Scope, SecretId};
 use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError, is_leftover};
 use crate::toml_file::{self, TomlError};
@@ -361,9 +361,9 @@ fn load_pin_and_path(vaults: &Directory, id: &str) -> Result<Option<(Pin, PathBu
 fn read_pin(directory: &Directory) -> Result<Option<PinFile>, VaultError> {
     let Some(bytes) = directory.read(PIN, MAX_PIN_BYTES)? else { return Ok(None) };
     let bad = |reason: String| VaultError::Pin { path: directory.join(PIN), reason };
-    file_form::text(&bytes).map_err(|form| bad(form.to_string()))?;
     toml_file::parse(&bytes, MAX_PIN_MARKS).map(Some).map_err(|error| match error {
         TomlError::TooManyMarks => bad("it has too many keys and values".to_owned()),
+        TomlError::Form(form) => bad(form.to_string()),
         TomlError::Syntax(reason) => bad(reason),
     })
 }

@@ -140,6 +140,28 @@ fn a_key_type_without_age_support_is_named_and_makes_no_vault() {
 
 #[test]
 #[ignore = "needs OpenSSH: scripts/test"]
+fn the_hints_for_rotating_a_key_of_openssh_replace_it() {
+    let sandbox = Sandbox::empty();
+    sandbox.ssh_key("the key", &["ed25519"], "");
+    let vault = ["--vault", "the vault", "--identity", "the key"];
+    let read = |identity: &str| sandbox.run(&[&vault[..3], &[identity, "get", "secret", "s", "--reveal"]].concat());
+    sandbox.ok(&[&vault[..], &["init"]].concat());
+    sandbox.ok(&[&vault[..], &["create", "secret", "s", "a value"]].concat());
+    let refused = sandbox.run(&[&vault[..], &["update", "identity", "--rotate"]].concat());
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(!refused.stderr.contains("ssh-keygen -p"), "{refused:?}");
+    assert_eq!(sandbox.type_hint(&refused, "create identity").code, 0, "{refused:?}");
+    let new = std::fs::read_to_string(sandbox.work().join("the key.new")).expect("just created");
+    let key = new.lines().find_map(|line| line.strip_prefix("# public key: ")).expect("it has one");
+    let stderr = refused.stderr.replace(" KEY ", &format!(" {key} ")).replace(" NAME", " me");
+    let named = Ran { stderr, ..refused };
+    assert_eq!(sandbox.type_hint(&named, "create recipient").code, 0, "{named:?}");
+    assert_eq!(sandbox.type_hint(&named, "delete recipient").code, 0, "{named:?}");
+    assert_eq!((read("the key.new").text().as_str(), read("the key").code), ("a value", 11));
+}
+
+#[test]
+#[ignore = "needs OpenSSH: scripts/test"]
 fn a_configured_key_makes_and_opens_a_vault() {
     let sandbox = Sandbox::empty();
     std::fs::create_dir_all(sandbox.home().join(".ssh")).expect("made");

@@ -20,7 +20,19 @@ struct WrongKey {
     identity: String,
     #[serde(default)]
     identity_hint: String,
+    #[serde(default = "malformed_author")]
+    author: String,
+    #[serde(default)]
+    author_hint: String,
 }
+
+fn malformed_author() -> String {
+    "--trust-author: not an author's key (flyteauthor1…)".to_owned()
+}
+
+/// The commands that take a name, and some also a public key.
+const PLACES_OF_NAMES: [(&[&str], &str); 2] =
+    [(&["delete", "recipient", "--"], ""), (&["update", "vault"], "--distrust-author=")];
 
 const READ: [&str; 6] = ["--identity", "id.txt", "get", "secret", "s", "--reveal"];
 
@@ -67,6 +79,22 @@ fn a_key_of_another_kind_is_called_by_its_name_as_recipient_and_as_identity() {
         let ran = sandbox.run(&READ);
         assert_eq!(ran.code, 1, "{}: {ran:?}", case.why);
         assert_says(&ran, &case, &case.identity, &case.identity_hint);
+        // Nor is it an author's key, nor a name.
+        let author = ["update", "vault", "--name", "bob", &format!("--trust-author={}", case.text.trim())];
+        let ran = sandbox.run(&author);
+        assert_eq!(ran.code, 2, "{}: {ran:?}", case.why);
+        assert_says(&ran, &case, &case.author, &case.author_hint);
+        let is_private = ["private key", "identity"].iter().any(|word| case.recipient.contains(word));
+        for (place, option) in PLACES_OF_NAMES {
+            let ran = sandbox.run(&[place, &[&format!("{option}{}", case.text.trim())]].concat());
+            assert!([2, 10].contains(&ran.code), "{}: {ran:?}", case.why);
+            let is_told = ran.stderr.contains("a private key is in the place of a name or a public key");
+            assert_eq!(is_told && ran.code == 2, is_private, "{place:?} {}: {ran:?}", case.why);
+            // A public key is a name like any other, and is repeated.
+            if is_private {
+                assert_says(&ran, &case, "", "shell's history");
+            }
+        }
         let variable = sandbox.command(&READ[2..]).env("FLYTE_LOCAL_IDENTITY_KEY", &case.text).output();
         assert_says(&Ran::from(variable.expect("it starts")), &case, &case.identity, "");
     }

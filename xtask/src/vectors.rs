@@ -4,6 +4,7 @@
 mod curve;
 mod drafts;
 mod forms;
+mod long_key;
 
 use std::path::PathBuf;
 
@@ -79,7 +80,11 @@ fn message(name: &str, author: &SigningKey, commitment: &[u8]) -> Vec<u8> {
 }
 
 fn commitment(file_key: &FileKey, payload: &[u8]) -> Vec<u8> {
-    let key = age_core::primitives::hkdf(b"", b"flyte-local/commitment-v2", file_key.expose_secret());
+    commitment_by(file_key.expose_secret(), payload)
+}
+
+fn commitment_by(file_key: &[u8], payload: &[u8]) -> Vec<u8> {
+    let key = age_core::primitives::hkdf(b"", b"flyte-local/commitment-v2", file_key);
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("a key");
     mac.update(payload);
     mac.finalize().into_bytes().to_vec()

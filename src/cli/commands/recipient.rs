@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cli::arguments::require_name;
+use crate::cli::arguments::{require_name, require_public};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::file_form;
@@ -121,6 +121,7 @@ impl Row for RecipientRow {
 }
 
 pub(crate) fn delete(context: &Context<'_>, args: DeleteRecipientArgs) -> Result<(), CommandError> {
+    require_public(&args.name)?;
     let mut vault = context.open_vault_to_write()?;
     let identities = reencrypt::identities(context, &vault)?;
     let own = identities.usable();
@@ -188,6 +189,10 @@ fn refused(error: RecipientError, file: Option<&Path>) -> CommandError {
 fn read_keys(context: &Context<'_>, path: &Path) -> Result<Vec<Recipient>, CommandError> {
     let bytes = read_users_file(path, MAX_KEYS_BYTES)?
         .ok_or_else(|| CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
+    if bytes.is_empty() {
+        let message = format!("{} has no key: it is empty", path.display());
+        return Err(CommandError::new(Exit::Failed, message).hint("write each public key on a line of it"));
+    }
     if let Some(form) = FileForm::recognise_text(&bytes) {
         return Err(file_form::unreadable(path, form).into());
     }

@@ -44,8 +44,14 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let before = context.read_identity_place(&origin)?.ok_or_else(|| none_at(&origin))?;
     let file = origin.parse(&before)?;
     if file.is_open_ssh() {
-        let error = CommandError::new(Exit::Failed, format!("{origin} is an OpenSSH key"));
-        return Err(error.hint(format!("change its passphrase with OpenSSH: ssh-keygen -p -f {}", quoted(path))));
+        let error =
+            CommandError::new(Exit::Failed, format!("{origin} is an OpenSSH key, which flyte-local does not change"));
+        let hints = if args.rotate {
+            rotate::by_hand(context, path, &file)
+        } else {
+            vec![format!("change its passphrase with OpenSSH: ssh-keygen -p -f {}", quoted(path))]
+        };
+        return Err(hints.into_iter().fold(error, CommandError::hint));
     }
     if args.rotate {
         return rotate::rotate(context, &origin, &before, &file);

@@ -1,9 +1,10 @@
 //! `update vault`
 
 use crate::cli::acceptance::{self, Consent};
-use crate::cli::arguments::require_name;
+use crate::cli::arguments::{require_name, require_public};
 use crate::cli::context::Context;
-use crate::cli::error::CommandError;
+use crate::cli::error::{CommandError, Exit};
+use crate::cli::explain::foreign_key::as_author;
 use crate::cli::reencrypt;
 use crate::cli::shell::scope_flags;
 use flyte_local::crypto::Author;
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     ///
     /// The author is added to vault.toml, if missing there.
     #[arg(long, value_name = "KEY")]
-    trust_author: Option<Author>,
+    trust_author: Option<String>,
     /// Refuse this author's values
     ///
     /// Removes the author from vault.toml. AUTHOR is a name in vault.toml or a key. `rekey`, and so `delete
@@ -66,11 +67,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     if let Some(name) = args.distrust_author {
+        require_public(&name)?;
         return distrust(context, &name);
     }
     args.name.as_deref().map_or(Ok(()), require_name)?;
     if let Some(key) = args.trust_author {
-        return trust(context, &key, args.name);
+        return trust(context, &parse(&key)?, args.name);
     }
     let mut vault = context.open_vault_to_accept()?;
     let is_nothing = if args.accept {
@@ -90,6 +92,13 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     };
     context.ui.say(if is_nothing { "nothing had changed" } else { "accepted" });
     Ok(())
+}
+
+fn parse(key: &str) -> Result<Author, CommandError> {
+    key.trim().parse().map_err(|error| {
+        let refused = CommandError::new(Exit::Usage, format!("--trust-author: {error}"));
+        as_author(&error).into_iter().fold(refused, CommandError::hint)
+    })
 }
 
 fn trust(context: &Context<'_>, key: &Author, name: Option<String>) -> Result<(), CommandError> {

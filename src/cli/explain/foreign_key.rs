@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cli::shell::quoted;
-use flyte_local::crypto::{ForeignKey, KeyHalf, KeyKind};
+use flyte_local::crypto::{AuthorError, ForeignKey, KeyHalf, KeyKind};
 
 /// A hint for keys of kinds that age cannot encrypt to.
 pub(crate) const ANOTHER_KEY: &str =
@@ -36,6 +36,18 @@ pub(crate) fn as_recipient(key: &ForeignKey, file: Option<&Path>) -> Vec<String>
         | KeyKind::Signature => ANOTHER_KEY.to_owned(),
     }];
     hints.extend((key.half == KeyHalf::Private).then(|| EXPOSED.to_owned()));
+    hints
+}
+
+/// Returns hints for a text that was to become an author.
+pub(crate) fn as_author(error: &AuthorError) -> Vec<String> {
+    let is_private = match error {
+        AuthorError::Foreign(key) => key.half == KeyHalf::Private,
+        AuthorError::PrivateKey => true,
+        AuthorError::Recipient | AuthorError::Malformed => false,
+    };
+    let mut hints = vec!["give the key that the author's own machine shows: flyte-local get identity".to_owned()];
+    hints.extend(is_private.then(|| EXPOSED.to_owned()));
     hints
 }
 

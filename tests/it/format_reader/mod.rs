@@ -134,7 +134,7 @@ impl Reader {
         let attempts = if self.is(Wrong::TriesEachStanza) { stanzas } else { 1 };
         let mut failure = Verdict::CannotDecrypt;
         for skipped in 0..attempts {
-            let opener = Opener { key, skipped: Cell::new(skipped), found: RefCell::new(None) };
+            let opener = Opener { key, skipped: Cell::new(skipped), found: RefCell::new(None), wrong: self.wrong };
             let decryptor = age::Decryptor::new_buffered(file).map_err(|_| Verdict::Refused)?;
             match decryptor.decrypt(std::iter::once(&opener as &dyn age::Identity)) {
                 Ok(mut payload) => {
@@ -143,6 +143,7 @@ impl Reader {
                     return Ok((opener.found.into_inner().expect("it opened"), value));
                 }
                 Err(age::DecryptError::NoMatchingKeys) => {}
+                Err(_) if self.is(Wrong::BrokenStanzaIsOfAnother) => {}
                 Err(_) => failure = Verdict::Refused,
             }
         }
@@ -155,6 +156,7 @@ struct Opener<'a> {
     key: &'a Key,
     skipped: Cell<usize>,
     found: RefCell<Option<FileKey>>,
+    wrong: Option<Wrong>,
 }
 
 impl age::Identity for Opener<'_> {
@@ -168,6 +170,19 @@ impl age::Identity for Opener<'_> {
             let copy = FileKey::init_with_mut(|bytes| bytes.copy_from_slice(key.expose_secret()));
             *self.found.borrow_mut() = Some(copy);
         }
-        found
+        match found {
+            Some(Err(_)) if self.wrong == Some(Wrong::PassesOverBrokenStanza) => None,
+            found => found,
+        }
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, age::DecryptError>> {
+        if self.wrong == Some(Wrong::RefusesBrokenSecondStanza) {
+            let broken = stanzas.iter().find_map(|stanza| self.key.identity.unwrap_stanza(stanza)?.err());
+            if let Some(error) = broken {
+                return Some(Err(error));
+            }
+        }
+        stanzas.iter().find_map(|stanza| self.unwrap_stanza(stanza))
     }
 }

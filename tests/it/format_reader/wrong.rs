@@ -53,6 +53,14 @@ wrong! {
     AnyKnownStanza,
     /// Does not look at the form of SSH stanzas.
     AnySshStanza,
+    /// Takes a share of small order.
+    SmallOrderShares,
+    /// Passes over an SSH stanza that its key does not open.
+    PassesOverBrokenStanza,
+    /// Refuses an SSH stanza that its key does not open, even if one before it opened.
+    RefusesBrokenSecondStanza,
+    /// Takes an SSH stanza that its key does not open as one for another key.
+    BrokenStanzaIsOfAnother,
     /// Takes a scrypt stanza.
     Scrypt,
     /// Refuses stanzas that it does not know.

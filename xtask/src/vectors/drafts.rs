@@ -128,6 +128,16 @@ pub(super) fn other_key() -> FileKey {
     FileKey::init_with_mut(|bytes| *bytes = [7; 16])
 }
 
+/// Returns a header of these stanzas, with its MAC.
+pub(super) fn header(stanzas: &[String], file_key: &[u8]) -> Vec<u8> {
+    let header = format!("age-encryption.org/v1\n{}---", stanzas.concat());
+    let mac_key = age_core::primitives::hkdf(b"", b"header", file_key);
+    let mut mac = Hmac::<Sha256>::new_from_slice(&mac_key).expect("a key");
+    mac.update(header.as_bytes());
+    let mac = STANDARD_NO_PAD.encode(mac.finalize().into_bytes());
+    format!("{header} {mac}\n").into_bytes()
+}
+
 impl Maker {
     /// Returns a file whose header has exactly these stanzas.
     pub(super) fn by_hand(&self, stanzas: &dyn Fn(&FileKey) -> Vec<String>) -> Vec<u8> {
@@ -138,12 +148,7 @@ impl Maker {
         };
         let file = forger::keyed(&self.recipient, &keep, super::forms::PAYLOAD);
         let key = kept.into_inner().expect("it was asked");
-        let header = format!("age-encryption.org/v1\n{}---", stanzas(&key).concat());
-        let mac_key = age_core::primitives::hkdf(b"", b"header", key.expose_secret());
-        let mut mac = Hmac::<Sha256>::new_from_slice(&mac_key).expect("a key");
-        mac.update(header.as_bytes());
-        let mac = STANDARD_NO_PAD.encode(mac.finalize().into_bytes());
-        [format!("{header} {mac}\n").as_bytes(), &file[header_length(&file)..]].concat()
+        [&header(&stanzas(&key), key.expose_secret())[..], &file[header_length(&file)..]].concat()
     }
 
     /// Returns a file with the owner's stanza, this binding and more stanzas.

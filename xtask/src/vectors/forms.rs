@@ -4,7 +4,7 @@ use std::process::Command;
 
 use age_core::format::FileKey;
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ed25519_dalek::SigningKey;
 
 use super::curve::{not_canonical, padded, small_order_signature};
@@ -141,6 +141,13 @@ fn stanzas(maker: &Maker) {
     more("x25519-with-a-long-body", &|_| vec![raw(&format!("X25519 {share}"), &[1; 33])]);
     more("ssh-ed25519-without-a-share", &|_| vec![raw("ssh-ed25519 AAAAAA", &[1; 32])]);
     more("ssh-rsa-with-a-short-body", &|_| vec![raw("ssh-rsa AAAAAA", &[1; 255])]);
+    let (zero, mut order_eight) = ([0; 32], super::curve::X25519_OF_ORDER_EIGHT);
+    let of_share = |kind: &str, share: &[u8; 32]| raw(&format!("{kind} {}", STANDARD_NO_PAD.encode(share)), &[1; 32]);
+    more("x25519-with-the-share-zero", &|_| vec![of_share("X25519", &zero)]);
+    more("x25519-with-a-share-of-order-eight", &|_| vec![of_share("X25519", &order_eight)]);
+    order_eight[31] |= 0x80;
+    more("x25519-with-a-share-of-order-eight-and-the-high-bit", &|_| vec![of_share("X25519", &order_eight)]);
+    more("ssh-ed25519-with-the-share-zero", &|_| vec![of_share("ssh-ed25519 AAAAAA", &zero)]);
     let scrypt = || raw("scrypt AAAAAAAAAAAAAAAAAAAAAA 10", &[1; 32]);
     more("scrypt-beside", &|_| vec![scrypt()]);
     signed("scrypt-alone", || maker.by_hand(&|_| vec![scrypt()]));
@@ -372,6 +379,38 @@ fn team(maker: &Maker) {
     fitting("with-a-second-x25519", &|stanzas, key| [stanzas, vec![wrapped(&maker.recipient, key)]].concat());
     fitting("with-an-unknown-stanza", &|stanzas, _| [stanzas, vec![raw("example.com/other", b"")]].concat());
     fitting("with-grease", &|stanzas, _| [stanzas, vec![raw("a-grease b", b"c"), raw("-grease", b"")]].concat());
+    // A recipient made a stanza useless, and left its tag and its arguments.
+    let broken = |stanza: &str| {
+        let first = stanza.lines().next().and_then(|line| line.strip_prefix("-> ")).expect("a stanza");
+        raw(first, &vec![1; if first.starts_with("ssh-rsa") { 256 } else { 32 }])
+    };
+    let with_broken = |name: &str, index: usize| {
+        fitting(name, &|mut stanzas, _| {
+            stanzas[index] = broken(&stanzas[index]);
+            stanzas
+        });
+    };
+    with_broken("broken-ed25519", 2);
+    with_broken("broken-rsa", 3);
+    with_broken("broken-rsa-for-another-identity", 3);
+    fitting("x25519-for-another-key", &|mut stanzas, key| {
+        stanzas[0] = wrapped(&age::x25519::Identity::generate().to_public(), key);
+        stanzas
+    });
+    fitting("rsa-with-another-file-key", &|mut stanzas, _| {
+        stanzas[3] = wrapped(&ssh(&format!("{rsa}\n")), &other_key());
+        stanzas
+    });
+    for (kind, index) in [("ed25519", 2), ("rsa", 3)] {
+        let first = format!("broken-{kind}-first");
+        fitting(&first, &|stanzas, _| [vec![broken(&stanzas[index])], stanzas].concat());
+        let second = format!("broken-{kind}-second");
+        fitting(&second, &|stanzas, _| [stanzas.clone(), vec![broken(&stanzas[index])]].concat());
+    }
+    make("team-files/file-key-of-17-bytes.age", || {
+        let draft = Draft { recipients: Some(digest(&keys)), ..Draft::new(maker, "file-key-of-17-bytes") };
+        super::long_key::file(&draft, &rsa)
+    });
     make("team-files/for-the-owner-alone.age", || maker.with(&Draft::new(maker, "for-the-owner-alone"), &none));
 }
 
@@ -419,6 +458,9 @@ fn manifests(maker: &Maker) {
     changed("escape-x", &|good| good.replacen("\"owner\"", r#""\x41""#, 1));
     changed("escape-u", &|good| good.replacen("\"owner\"", r#""\u00e9\\x41""#, 1));
     changed("literal-string", &|good| good.replacen("\"owner\"", r"'\x41\e'", 1));
+    changed("name-with-conflict-marks", &|good| {
+        good.replacen("\"owner\"", "\"\"\"\n<<<<<<< ours\n=======\n>>>>>>> theirs\n\"\"\"", 1)
+    });
     changed("byte-order-mark", &|good| format!("\u{feff}{good}"));
     changed("lines-end-with-crlf", &|good| good.replace('\n', "\r\n"));
     changed("format-in-hexadecimal", &|good| good.replace("format = 2", "format = 0x2"));

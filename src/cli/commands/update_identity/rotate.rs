@@ -48,6 +48,22 @@ impl RotatedFile<'_> {
     }
 }
 
+/// Returns the commands that replace a key of OpenSSH's.
+pub(super) fn by_hand(context: &Context<'_>, path: &Path, file: &IdentityFile) -> Vec<String> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let (old, new) = (context.command_with(path), context.command_with(Path::new(&new)));
+    let key = match file {
+        IdentityFile::Open(identities) => identities.first().map(|identity| identity.recipient().to_string()),
+        IdentityFile::Locked(locked) => locked.recipient().map(ToString::to_string),
+    };
+    vec![
+        format!("create another key: {new} create identity"),
+        format!("then let this one add it to the vault: {old} create recipient KEY --name NAME"),
+        format!("then remove this one: {new} delete recipient {}", quoted(Path::new(&key.unwrap_or_default()))),
+    ]
+}
+
 pub(super) fn rotate(
     context: &Context<'_>,
     origin: &IdentityPlace,
