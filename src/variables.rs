@@ -120,12 +120,15 @@ const FAMILIES: &[Family] = &[
     Family {
         effect: SETTINGS,
         names: "AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE BOTO_CONFIG CLOUDSDK_CONFIG CLOUDSDK_PYTHON CURL_HOME \
-            DOCKER_CONFIG EMACSLOADPATH EXINIT FLYTECTL_CONFIG GNUPGHOME GVIMINIT HOME KUBECONFIG MYVIMRC NETRC \
+            DOCKER_CONFIG EMACSLOADPATH EXINIT GNUPGHOME GVIMINIT HOME KUBECONFIG MYVIMRC NETRC \
             NVIM_APPNAME OPENSSL_CONF OPENSSL_ENGINES OPENSSL_MODULES PGPASSFILE PGSERVICEFILE PGSYSCONFDIR PSQLRC \
             SCREENRC UCTL_CONFIG VIM VIMINIT VIMRUNTIME WGETRC",
         prefixes: "ANSIBLE_ GIO_ GTK_ QT_ SYSTEMD_ TF_CLI_ XDG_",
         suffixes: "",
     },
+    // The Flyte SDK reads `FLYTE_SECTION_OPTION` for each setting, before its configuration file: its config/_internal.py. Union's SDK
+    // has its own prefix.
+    Family { effect: CONNECTS, names: "", prefixes: "FLYTECTL_ FLYTE_ UNION_ _U_", suffixes: "" },
     // curl(1), "Environment"; resolv.conf(5) and hostname(7); the trust stores of OpenSSL, curl, requests and Node; D-Bus's
     // unixexec; docker(1).
     Family {

@@ -37,7 +37,7 @@ pub const MAX_OTHER_FORMS: usize = 1 << 16;
 /// Returns the forms of a value that are searched, whatever its length: the list that all searches share. Without the value
 /// itself, its parts, and the strings of a JSON value.
 pub fn forms_of(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    let forms::Forms { common, encoded } = forms::forms(value, patterns::without_newline(value));
+    let forms::Forms { common, encoded } = patterns::forms_of_texts(value, 0);
     common.into_iter().chain(encoded).collect()
 }
 

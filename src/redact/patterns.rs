@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::forms::forms;
+use super::forms::{Forms, forms};
 use super::json::{JsonStrings, json_strings};
 use super::sequences::{ESC, without_sequences};
 use super::{MAX_OTHER_FORMS, MIN_BYTES};
@@ -49,8 +49,7 @@ impl Patterns {
             strings.secret.iter().for_each(|text| patterns.add_parts(text.as_bytes(), &mut left));
         }
         for (value, strings) in &values {
-            let all =
-                [*value].into_iter().chain(strings.secret.iter().map(|text| text.as_bytes())).map(without_newline);
+            let all = [*value].into_iter().chain(strings.secret.iter().map(|text| text.as_bytes())).flat_map(texts);
             for text in all.filter(|text| text.len() <= MAX_OTHER_FORMS) {
                 let encoded = Zeroizing::new(STANDARD_NO_PAD.encode(text));
                 patterns.add_windows(encoded.as_bytes(), &mut left);
@@ -60,22 +59,21 @@ impl Patterns {
     }
 
     fn add_shown(&mut self, value: &[u8], strings: &JsonStrings, room: &mut usize) {
-        let text = without_newline(value);
-        if is_blank(text) {
-            return;
+        for text in texts(value) {
+            self.add(text.to_vec());
+            if text.contains(&ESC) {
+                let bare = Zeroizing::new(without_sequences(text));
+                self.add_shown(&bare, strings, room);
+            }
+            // A terminal puts a carriage return before every line feed; other programs only before those that have none.
+            self.add(with_carriage_returns(text, LineFeeds::Bare));
+            self.add(with_carriage_returns(text, LineFeeds::All));
+            for line in lines(text).flat_map(texts).filter(|line| line.len() >= MIN_BYTES && !is_public(line, strings))
+            {
+                self.add(line.to_vec());
+            }
         }
-        self.add(text.to_vec());
-        if text.contains(&ESC) {
-            let bare = Zeroizing::new(without_sequences(text));
-            self.add_shown(&bare, strings, room);
-        }
-        // A terminal puts a carriage return before every line feed; other programs only before those that have none.
-        self.add(with_carriage_returns(text, LineFeeds::Bare));
-        self.add(with_carriage_returns(text, LineFeeds::All));
-        for line in lines(text).filter(|line| line.len() >= MIN_BYTES && !is_blank(line) && !is_public(line, strings)) {
-            self.add(line.to_vec());
-        }
-        self.add_forms(value, room);
+        self.add_forms(value, 1, room);
     }
 
     /// Makes the patterns of a value for files: the value as it is and its forms, if it is too long to occur by chance; and the
@@ -92,16 +90,14 @@ impl Patterns {
     }
 
     fn add_kept(&mut self, value: &[u8], room: &mut usize) {
-        let text = without_newline(value);
-        if text.len() < MIN_BYTES || is_blank(text) {
-            return;
+        for text in texts(value).filter(|text| text.len() >= MIN_BYTES) {
+            self.add(text.to_vec());
+            if text.contains(&ESC) {
+                let bare = Zeroizing::new(without_sequences(text));
+                self.add_kept(&bare, room);
+            }
         }
-        self.add(text.to_vec());
-        if text.contains(&ESC) {
-            let bare = Zeroizing::new(without_sequences(text));
-            self.add_kept(&bare, room);
-        }
-        self.add_forms(value, room);
+        self.add_forms(value, MIN_BYTES, room);
     }
 
     fn add_parts(&mut self, value: &[u8], left: &mut usize) {
@@ -121,9 +117,9 @@ impl Patterns {
         }
     }
 
-    /// Adds the forms of a value, some only as long as there is room.
-    fn add_forms(&mut self, value: &[u8], room: &mut usize) {
-        let forms = forms(value, without_newline(value));
+    /// Adds the forms of a value with at least this many bytes, some only as long as there is room.
+    fn add_forms(&mut self, value: &[u8], least: usize, room: &mut usize) {
+        let forms = forms_of_texts(value, least);
         forms.common.iter().for_each(|form| self.add(form.to_vec()));
         for form in &forms.encoded {
             if let Some(rest) = room.checked_sub(form.len()) {
@@ -154,8 +150,35 @@ impl Drop for Patterns {
     }
 }
 
+/// Returns the forms of each of the texts of a value that has at least this many bytes.
+pub(super) fn forms_of_texts(value: &[u8], least: usize) -> Forms {
+    let mut all = Forms::default();
+    for (number, text) in texts(value).enumerate().filter(|(_, text)| text.len() >= least) {
+        let Forms { common, encoded } = forms(if number == 0 { value } else { text }, text);
+        all.common.extend(common);
+        all.encoded.extend(encoded);
+    }
+    all
+}
+
+/// Returns what programs print of a value: it without the newlines at its end and, if that differs, without the blanks around it.
+/// Returns nothing of a blank value.
+pub(super) fn texts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let text = Some(without_newline(value)).filter(|text| !is_blank(text));
+    let bare = text.map(without_blanks).filter(|bare| !bare.is_empty() && Some(*bare) != text);
+    text.into_iter().chain(bare)
+}
+
+/// Strips the white space around a text, which shells, HTTP libraries and `strip` drop: Unicode's, and what Python adds to it.
+fn without_blanks(text: &[u8]) -> &[u8] {
+    let is_stripped = |character: char| {
+        character.is_whitespace() || ('\x1c'..='\x1f').contains(&character) || character == '\u{feff}'
+    };
+    std::str::from_utf8(text).map_or(text.trim_ascii(), |text| text.trim_matches(is_stripped).as_bytes())
+}
+
 /// Strips the line feed at the end of a file: it does not belong to the secret, and programs strip or print it at will.
-pub(super) fn without_newline(value: &[u8]) -> &[u8] {
+fn without_newline(value: &[u8]) -> &[u8] {
     let end = value.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
     &value[..end.map_or(0, |last| last + 1)]
 }

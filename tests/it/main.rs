@@ -45,6 +45,7 @@ mod limits;
 mod malformed;
 mod masking;
 mod masking_colours;
+mod masking_escapes;
 mod masking_forms;
 mod masking_sequences;
 mod model;

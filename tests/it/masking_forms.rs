@@ -64,13 +64,13 @@ pub(crate) mod encodings {
     }
 }
 
-fn list(value: &[u8]) -> Watchlist {
+pub(crate) fn list(value: &[u8]) -> Watchlist {
     let list = Watchlist::new();
     list.add("a name", value);
     list
 }
 
-fn masked(list: &Watchlist, text: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(list: &Watchlist, text: &[u8]) -> Vec<u8> {
     let mut masker = Masker::new(list.clone());
     let mut output = Vec::new();
     masker.feed(text, &mut output);
@@ -91,9 +91,9 @@ fn written(program: &mut Command, values: &[String]) -> Vec<String> {
     text.strip_suffix('\0').expect("a NUL byte at the end").split('\0').map(str::to_owned).collect()
 }
 
-/// Values with what needs quotes, in random order.
-fn values(random: &mut Random) -> Vec<String> {
-    let parts = [
+/// Values with what needs quotes, and with `others`, in random order.
+pub(crate) fn values(random: &mut Random, others: &[&'static str]) -> Vec<String> {
+    let usual = [
         "word",
         "Pa55",
         " ",
@@ -133,6 +133,7 @@ fn values(random: &mut Random) -> Vec<String> {
         "\u{e9}",
         "\u{1f511}",
     ];
+    let parts = [&usual, others].concat();
     let pure = |part: &&str| part.chars().all(|character| (' '..='~').contains(&character));
     (0..200)
         .map(|number| {
@@ -146,9 +147,12 @@ fn values(random: &mut Random) -> Vec<String> {
 
 /// Asserts that each of these texts is masked from its first to its last byte, but for the quotes around it.
 fn assert_masked(program: &mut Command, forms: usize, quotes: &[&str]) {
-    let mut random = Random::seeded();
-    let values = values(&mut random);
-    let written = written(program, &values);
+    assert_values_masked(program, &values(&mut Random::seeded(), &[]), forms, quotes);
+}
+
+/// Asserts the same for these values.
+pub(crate) fn assert_values_masked(program: &mut Command, values: &[String], forms: usize, quotes: &[&str]) {
+    let written = written(program, values);
     assert_eq!(written.len(), forms * values.len(), "{program:?}");
     for (value, forms) in values.iter().zip(written.chunks(forms)) {
         let list = list(value.as_bytes());

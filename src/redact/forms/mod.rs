@@ -3,6 +3,7 @@
 //! Each form is what some program writes for the whole value. Other searches may add parts of it, such as lines.
 
 mod base64;
+mod escapes;
 mod html;
 mod percent;
 mod quoted;
@@ -27,7 +28,7 @@ enum HexDigits {
 pub(super) struct Forms {
     /// Base64, and the value between quotes in JSON and Python. For values up to [`MAX_OTHER_FORMS`].
     pub(super) common: Vec<Form>,
-    /// Percent-encoding, shell quoting, HTML, JSON of other programs and JSON in JSON. For values up to [`MAX_ENCODED`].
+    /// Percent-encoding, shell quoting, HTML, YAML, JSON of other programs and JSON in JSON. For values up to [`MAX_ENCODED`].
     pub(super) encoded: Vec<Form>,
 }
 
@@ -44,6 +45,7 @@ pub(super) fn forms(value: &[u8], text: &[u8]) -> Forms {
         if let Ok(characters) = std::str::from_utf8(text) {
             forms.encoded.extend(quoted::quoted_otherwise(characters));
             forms.encoded.extend(quoted::quoted_twice(characters));
+            forms.encoded.extend(escapes::escaped(characters));
             forms.encoded.extend(html::escaped(characters));
         }
         forms.encoded.extend(base64::escaped(value, text));

@@ -1,5 +1,6 @@
 //! A text between quotes, as JSON and Python write it.
 
+use super::escapes::{is_printable, python_escape};
 use super::{Form, HexDigits, written};
 use crate::json_escape::unicode_escape;
 
@@ -7,8 +8,10 @@ use crate::json_escape::unicode_escape;
 #[derive(Clone, Copy)]
 enum Quoting {
     Json(JsonStyle),
-    /// Python's `repr(text)`, but for the rare characters that Python does not find printable.
+    /// Python's `repr(text)`.
     Python(PythonQuote),
+    /// Python's `ascii(text)`.
+    PythonAscii(PythonQuote),
     /// Python's `repr(text.encode())`.
     PythonBytes,
 }
@@ -76,7 +79,9 @@ pub(super) fn quoted(text: &[u8]) -> Vec<Form> {
 /// Returns the text as other programs write JSON.
 pub(super) fn quoted_otherwise(text: &str) -> Vec<Form> {
     let json = OTHERS.iter().map(|json| Quoting::Json(*json));
+    let ascii = [PythonQuote::AsNeeded, PythonQuote::Escaped].map(Quoting::PythonAscii);
     json.chain([Quoting::Python(PythonQuote::Escaped)])
+        .chain(ascii)
         .map(|quoting| escaped(text.chars(), text.len(), quoting))
         .collect()
 }
@@ -86,7 +91,7 @@ pub(super) fn quoted_twice(text: &str) -> Vec<Form> {
     let [plain, ascii, slashes] = [PLAIN, ASCII, SLASHES].map(Quoting::Json);
     let [python, escaping] = [PythonQuote::AsNeeded, PythonQuote::Escaped].map(Quoting::Python);
     let mut forms = Vec::new();
-    for inner in [plain, ascii, slashes, python] {
+    for inner in [plain, ascii, slashes, python, Quoting::PythonAscii(PythonQuote::AsNeeded)] {
         let once = escaped(text.chars(), text.len(), inner);
         let Ok(once) = std::str::from_utf8(&once) else { continue };
         let outer = [plain, ascii, slashes, python, escaping];
@@ -98,9 +103,11 @@ pub(super) fn quoted_twice(text: &str) -> Vec<Form> {
 fn escaped(text: impl Iterator<Item = char> + Clone, bytes: usize, quoting: Quoting) -> Form {
     let json = match quoting {
         Quoting::Json(json) => Some(json),
-        Quoting::Python(_) | Quoting::PythonBytes => None,
+        Quoting::Python(_) | Quoting::PythonAscii(_) | Quoting::PythonBytes => None,
     };
-    let is_escaped = matches!(quoting, Quoting::Python(PythonQuote::Escaped)) || text.clone().any(|it| it == '"');
+    let is_escaped =
+        matches!(quoting, Quoting::Python(PythonQuote::Escaped) | Quoting::PythonAscii(PythonQuote::Escaped))
+            || text.clone().any(|it| it == '"');
     let backslashed = json.map_or(if is_escaped { "'\\" } else { "\\" }, |json| json.backslashed);
     let hidden = json.map_or("", |json| json.hidden);
     // A byte becomes six at most.
@@ -117,9 +124,11 @@ fn escaped(text: impl Iterator<Item = char> + Clone, bytes: usize, quoting: Quot
             let code = u32::from(character);
             let is_hidden = hidden.contains(character)
                 || match (json.map(|json| json.beyond_ascii), quoting) {
-                    (Some(JsonBeyondAscii::Escaped), _) | (_, Quoting::PythonBytes) => !(0x20..0x7f).contains(&code),
+                    (Some(JsonBeyondAscii::Escaped), _) | (_, Quoting::PythonBytes | Quoting::PythonAscii(_)) => {
+                        !(0x20..0x7f).contains(&code)
+                    }
                     (Some(JsonBeyondAscii::AsIs), _) => code < 0x20,
-                    (None, _) => code < 0x20 || code == 0x7f,
+                    (None, _) => !is_printable(character),
                 };
             match (is_hidden, json) {
                 (false, _) => form.extend(character.encode_utf8(&mut [0; 4]).bytes()),
@@ -129,7 +138,7 @@ fn escaped(text: impl Iterator<Item = char> + Clone, bytes: usize, quoting: Quot
                     let upper = |byte: u8| if is_upper && byte != b'u' { byte.to_ascii_uppercase() } else { byte };
                     form.extend(escape.bytes().map(upper));
                 }
-                (true, None) => form.extend(format!("\\x{code:02x}").bytes()),
+                (true, None) => form.extend(python_escape(character, HexDigits::Lower).bytes()),
             }
         }
     })

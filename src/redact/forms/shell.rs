@@ -1,11 +1,19 @@
 //! Shell quoting.
 
 use super::{Form, written};
+use crate::redact::MIN_BYTES;
 
 /// The characters that bash's `printf %q` puts a backslash before, wherever they are.
 const BACKSLASHED: &[u8] = b" \t'\"\\|&;()<>!{}*[]?^$`,";
 
 pub(super) fn quoted(text: &[u8]) -> Vec<Form> {
+    let mut forms = between_quotes(text);
+    // Without its blanks, a text may be short enough to occur by chance.
+    forms.extend(Some(split(text)).filter(|form| form.len() >= MIN_BYTES.min(text.len())));
+    forms
+}
+
+fn between_quotes(text: &[u8]) -> Vec<Form> {
     let replaced = |special: &'static [u8], with: &'static [u8]| {
         written(text.iter(), 5 * text.len(), move |byte, form| {
             form.extend_from_slice(if special.contains(byte) { with } else { std::slice::from_ref(byte) });
@@ -51,6 +59,15 @@ fn backslashed(text: &[u8], is_special: impl Fn(Option<u8>, u8) -> bool) -> Form
             form.push(b'\\');
         }
         form.push(byte);
+    })
+}
+
+/// Joins the words of the text with one blank each, as `echo $V` does without quotes.
+fn split(text: &[u8]) -> Form {
+    let words = text.split(|byte| b" \t\n".contains(byte)).filter(|word| !word.is_empty());
+    written(words.enumerate(), text.len(), |(number, word), form| {
+        form.extend_from_slice(if number == 0 { b"" } else { b" " });
+        form.extend_from_slice(word);
     })
 }
 
