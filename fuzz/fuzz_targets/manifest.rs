@@ -25,6 +25,8 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!recipients.is_empty());
 
         let mut vault = home.options().open(&home.vault()).expect("it is first met");
+        let fingerprint = vault.fingerprint();
+        vault.lock().expect("lockable").accept(&fingerprint).expect("nothing is in the way");
         let key = author().author();
         let is_listed = vault.authors().iter().any(|listed| listed.key == key);
         assert_eq!(
