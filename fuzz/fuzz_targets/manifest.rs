@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
 
         let mut vault = home.options().open(&home.vault()).expect("it is first met");
         let fingerprint = vault.fingerprint();
-        vault.lock().expect("lockable").accept(&fingerprint).expect("nothing is in the way");
+        vault.accept(&fingerprint).expect("nothing is in the way");
         let key = author().author();
         let is_listed = vault.authors().iter().any(|listed| listed.key == key);
         assert_eq!(
