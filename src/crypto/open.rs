@@ -38,7 +38,7 @@ pub fn open(file: &[u8], identities: &dyn Identities) -> Result<Opened, Envelope
 }
 
 fn find_and_open(file: &[u8], identities: &dyn Identities) -> Result<Opened, EnvelopeError> {
-    let stanzas = Stanzas::of_whole(file)?;
+    let stanzas = Stanzas::read_file(file)?;
     let mut result = Err(EnvelopeError::NoMatchingIdentity);
     identities.find(&stanzas.wanted(), &mut |identity| {
         match identity.as_age().unwrap_stanzas(&stanzas.0) {
@@ -63,7 +63,7 @@ fn find_and_open(file: &[u8], identities: &dyn Identities) -> Result<Opened, Env
 /// # Errors
 /// See [`EnvelopeError`]. A file that is not encrypted to any recipient fails, too.
 pub(super) fn open_with_file_key(file: &[u8], file_key: &FileKey) -> Result<Opened, EnvelopeError> {
-    let stanzas = Stanzas::of_whole(file)?;
+    let stanzas = Stanzas::read_file(file)?;
     if !stanzas.have_recipient() {
         return Err(EnvelopeError::NoMatchingIdentity);
     }
@@ -113,7 +113,7 @@ impl Stanzas {
     }
 
     /// Reads the header of a file that may be opened.
-    fn of_whole(file: &[u8]) -> Result<Self, EnvelopeError> {
+    fn read_file(file: &[u8]) -> Result<Self, EnvelopeError> {
         if file.len() > MAX_FILE_BYTES {
             return Err(EnvelopeError::FileTooLarge);
         }
