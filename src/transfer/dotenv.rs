@@ -12,7 +12,7 @@ use crate::secret::{SecretName, SecretValue};
 /// Reads a file. If a name occurs twice, the last value counts, in the place of the first.
 ///
 /// # Errors
-/// Each line that cannot be parsed.
+/// Each line that cannot be parsed, or the first entry that is too many.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     // Line ends are translated as Python does when it opens a text file.
     let text = Zeroizing::new(entry::text(bytes).map_err(|error| vec![error])?.replace("\r\n", "\n"));
@@ -26,7 +26,11 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
             break;
         }
         let line = reader.line;
-        match reader.assignment() {
+        let assignment = reader.assignment();
+        if !matches!(assignment, Ok(None)) {
+            entry::require_room(entries.len() + malformed.len(), line).map_err(|error| vec![error])?;
+        }
+        match assignment {
             Ok(None) => {}
             Ok(Some((name, value))) => {
                 let new = Entry { line, name: Zeroizing::new(name.to_owned()), value, replaces: None };

@@ -42,6 +42,7 @@ impl<'a> YamlReader<'a> {
                 (Event::Scalar(name, _, _, None), at) => (Zeroizing::new(name.into_owned()), at),
                 (_, at) => return Err(malformed(at, "a name is not plain text")),
             };
+            entry::require_room(entries.len(), at.line())?;
             let value = self.value()?;
             entries.push(Entry { line: at.line(), name, value: Some(value), replaces: None });
         }
