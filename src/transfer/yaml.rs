@@ -9,12 +9,24 @@ use zeroize::Zeroizing;
 
 use super::entry::{self, Entry, SyntaxError};
 
+/// The characters that begin or end a token in braces or brackets.
+const MARKS: [u8; 14] = *b"#,:[]{}\"'!&*?|";
+
+/// The most of these characters in a file. The parser keeps the tokens of a mapping in braces until it ends: they take about
+/// 500 bytes for each mark.
+const MOST_MARKS: usize = 300_000;
+
+const TOO_MANY_MARKS: &str = "it has more than 300000 of the characters # , : [ ] { } \" ' ! & * ? |";
+
 /// Reads a file.
 ///
 /// # Errors
-/// The first position that is refused, or each name that occurs twice.
+/// Too many marks, the first position that is refused, or each name that occurs twice.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
     let text = entry::text(bytes).map_err(|error| vec![error])?;
+    if bytes.iter().filter(|byte| MARKS.contains(byte)).count() > MOST_MARKS {
+        return Err(vec![SyntaxError { line: 1, column: None, reason: TOO_MANY_MARKS }]);
+    }
     let entries = YamlReader(Parser::new_from_str(text)).entries().map_err(|error| vec![error])?;
     entry::refuse_repeated(&entries)?;
     Ok(entries)
