@@ -7,7 +7,7 @@
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, SyntaxError};
+use super::entry::{self, Entry, FirstErrors, SyntaxError};
 
 /// The characters that begin or end a token in braces or brackets.
 const MARKS: [u8; 14] = *b"#,:[]{}\"'!&*?|";
@@ -21,13 +21,13 @@ const TOO_MANY_MARKS: &str = "it has more than 300000 of the characters # , : [ 
 /// Reads a file.
 ///
 /// # Errors
-/// Too many marks, the first position that is refused, or each name that occurs twice.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
-    let text = entry::text(bytes).map_err(|error| vec![error])?;
+/// Too many marks, the first position that is refused, or the names that occur twice.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, FirstErrors<SyntaxError>> {
+    let text = entry::text(bytes)?;
     if bytes.iter().filter(|byte| MARKS.contains(byte)).count() > MOST_MARKS {
-        return Err(vec![SyntaxError { line: 1, column: None, reason: TOO_MANY_MARKS }]);
+        return Err(SyntaxError { line: 1, column: None, reason: TOO_MANY_MARKS }.into());
     }
-    let entries = YamlReader(Parser::new_from_str(text)).entries().map_err(|error| vec![error])?;
+    let entries = YamlReader(Parser::new_from_str(text)).entries()?;
     entry::refuse_repeated(&entries)?;
     Ok(entries)
 }

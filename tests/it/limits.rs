@@ -263,19 +263,8 @@ fn a_file_to_import_has_at_most_10000_entries() {
         }
     }
     // The parser would keep every token of these.
-    for text in [
-        format!("{{{}}}", "a: b, ".repeat(150_001)),
-        format!(
-            "{{{}",
-            "a #
-"
-            .repeat(300_001)
-        ),
-    ] {
+    for text in [format!("{{{}}}", "a: b, ".repeat(150_001)), format!("{{{}", "a #\n".repeat(300_001))] {
         let ran = sandbox.pipe(&["import", "-", "--format", "yaml", "--dry-run"], text.as_bytes());
         assert!(ran.code == 1 && ran.stderr.contains("more than 300000 of the characters"), "{}", ran.stderr);
     }
-    // A line that is not an entry counts as well.
-    let ran = sandbox.pipe(&["import", "-", "--dry-run"], "=\n".repeat(1_000_000).as_bytes());
-    assert!(ran.code == 1 && ran.stderr.contains("more than 10000 entries"), "{}", ran.stderr);
 }
