@@ -53,7 +53,9 @@ fn is_script(text: &str) -> bool {
 /// A file with a header, and where uv looks for its configuration.
 #[derive(Debug)]
 pub(super) struct Script {
-    file: PathBuf,
+    /// As the user wrote it.
+    named: PathBuf,
+    absolute: PathBuf,
     /// If uv has to look nowhere: the configuration to name instead, if there is one.
     closed: Option<Option<PathBuf>>,
 }
@@ -74,8 +76,8 @@ pub(super) fn trusted(
     let mut found = Vec::new();
     let mut is_closed = false;
     // uv follows the path as it is written, and not the one without links.
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    for above in file.ancestors().skip(1).chain(directory.ancestors()) {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    for above in absolute.ancestors().skip(1).chain(directory.ancestors()) {
         is_closed |= require_trusted(above, permissions).is_err();
         found.extend(UV_FILES.iter().map(|name| above.join(name)));
         let environment = above.join(".venv");
@@ -85,7 +87,7 @@ pub(super) fn trusted(
         }
     }
     found.iter().filter(|path| is_there(path)).try_for_each(|path| require_trusted(path, permissions))?;
-    Ok(Script { closed: is_closed.then(|| configuration.map(Path::to_owned)), file })
+    Ok(Script { named: file.to_owned(), absolute, closed: is_closed.then(|| configuration.map(Path::to_owned)) })
 }
 
 /// Makes or updates the environment that uv keeps for the file, and returns its interpreter; `None` if uv is not in `PATH`.
@@ -98,7 +100,7 @@ pub(super) fn environment(spawner: &Spawner, script: &Script) -> Result<Option<P
     };
     // An empty environment passes the check even before it exists.
     let is_ready = is_checked && quietly(&["sync"]).map_err(ScriptError::Start)?.status.success();
-    let failed = |ended: String| ScriptError::Failed { path: script.file.clone(), ended };
+    let failed = |ended: String| ScriptError::Failed { path: script.named.clone(), ended };
     if !is_ready {
         let status = uv(spawner, &["sync"], script).stdout(Stdio::null()).status().map_err(ScriptError::Start)?;
         if !status.success() {
@@ -117,13 +119,14 @@ pub(super) fn environment(spawner: &Spawner, script: &Script) -> Result<Option<P
 
 fn uv(spawner: &Spawner, command: &[&str], script: &Script) -> Command {
     let mut uv = spawner.command("uv");
+    uv.args(command);
     if let Some(configuration) = &script.closed {
         // It looks for environments at and above its working directory in any case.
         uv.current_dir("/").arg("--no-config");
         configuration.iter().for_each(|file| _ = uv.arg("--config-file").arg(file));
     }
     // uv would warn that the active environment is not the file's.
-    uv.args(command).arg("--script").arg(&script.file).env_remove("VIRTUAL_ENV").stdin(Stdio::null());
+    uv.arg("--script").arg(&script.absolute).env_remove("VIRTUAL_ENV").stdin(Stdio::null());
     uv
 }
 
