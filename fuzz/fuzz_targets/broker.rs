@@ -1,5 +1,5 @@
 //! A conversation with the broker: each valid request has one reply, the source of secrets gets exactly the requested names,
-//! nothing else is provided, and the first invalid line ends it. Input: the lines of an interpreter.
+//! nothing else is provided, and an invalid line changes nothing but gets a reply that says so. Input: the lines of an interpreter.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -9,8 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
 use flyte_local::flyte::{
-    Broker, Declared, Interpreter, InterpreterOrigin, Job, Leaks, OLDEST_PYTHON, Provided, PythonVersion, SecretSource,
-    Settings, SourceError, Surveyed,
+    Broker, ConfiguredScope, Declared, Interpreter, InterpreterOrigin, Job, Leaks, OLDEST_PYTHON, Provided,
+    PythonVersion, SecretSource, Settings, SourceError, Surveyed,
 };
 use flyte_local::process::Spawner;
 use libfuzzer_sys::fuzz_target;
@@ -28,10 +28,13 @@ fuzz_target!(
         if input.len() > MAX_INPUT {
             return;
         }
-        let told = talk(input);
+        let mut told = talk(input);
+        let answered = input.split_inclusive(|&byte| byte == b'\n').zip(&told.replies);
+        let valid = answered.filter(|(_, reply)| reply["invalid"].is_null());
+        let requests: Vec<Value> =
+            valid.map(|(line, _)| serde_json::from_slice(line).expect("a request is JSON")).collect();
+        told.replies.retain(|reply| reply["invalid"].is_null());
         // The same requests, printed by another writer, get the same replies.
-        let answered = input.split_inclusive(|&byte| byte == b'\n').take(told.replies.len());
-        let requests: Vec<Value> = answered.map(|line| serde_json::from_slice(line).expect("a request is JSON")).collect();
         check(&requests, &told);
         let printed: String = requests.iter().map(|request| format!("{request}\n")).collect();
         assert_eq!(talk(printed.as_bytes()), told);
@@ -60,9 +63,10 @@ fn declared(secret: &Declared) -> Value {
 }
 
 impl SecretSource for Source {
-    fn configured_scope(&mut self, project: Option<&str>, domain: Option<&str>) -> Result<(), SourceError> {
+    fn configured_scope(&mut self, configured: &ConfiguredScope) -> Result<(), SourceError> {
+        let ConfiguredScope { project, domain, .. } = configured;
         self.note(json!({"op": "scope", "project": project, "domain": domain}));
-        if project.is_some_and(str::is_empty) { Err(SourceError("no project".to_owned())) } else { Ok(()) }
+        if project.as_deref().is_some_and(str::is_empty) { Err(SourceError("no project".to_owned())) } else { Ok(()) }
     }
 
     fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
@@ -90,7 +94,7 @@ fn talk(input: &[u8]) -> Told {
     let job = Job::Module { module: "m".to_owned(), arguments: Vec::new() };
     let settings = Settings { shared_secrets: false, leaks: Leaks::Warn, secrets_directory: None };
     let (broker, command) =
-        Broker::start(&Spawner::new([], || ()), &interpreter, job, settings, source.clone()).expect("a socket");
+        Broker::start(&Spawner::new([]), &interpreter, job, settings, source.clone()).expect("a socket");
     let socket =
         command.get_args().last().and_then(|number| number.to_str()?.parse().ok()).expect("the inherited socket");
     // SAFETY: it is open until `started` closes the broker's copy.

@@ -2,6 +2,7 @@
 #![no_main]
 
 use flyte_local::config::Config;
+use flyte_local::storage::Permissions;
 use flyte_local_fuzz::put;
 use libfuzzer_sys::fuzz_target;
 
@@ -11,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     DIRECTORY.with(|directory| {
         let load = |bytes: &[u8]| {
             put(&directory.path().join("config.toml"), bytes);
-            Config::load(directory.path())
+            Config::load(directory.path(), Permissions::Checked)
                 .map(|config| [config.project.map(String::from), config.domain.map(String::from)])
         };
         let Ok(found) = load(bytes) else { return };

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use flyte_local::secret::{SecretName, SecretValue};
-use flyte_local::transfer::{Entry, SpecialNames, SyntaxError, dotenv, json, yaml};
+use flyte_local::transfer::{Entry, FirstErrors, SpecialNames, SyntaxError, dotenv, json, yaml};
 use libfuzzer_sys::fuzz_target;
 
 type Values = BTreeMap<String, Option<String>>;
@@ -15,10 +15,10 @@ fn values(entries: &[Entry]) -> Values {
 }
 
 /// Asserts that reported lines are lines of the file, in order.
-fn look(bytes: &[u8], parsed: &Result<Vec<Entry>, Vec<SyntaxError>>) {
+fn look(bytes: &[u8], parsed: &Result<Vec<Entry>, FirstErrors<SyntaxError>>) {
     let lines: Vec<_> = match parsed {
         Ok(entries) => entries.iter().flat_map(|entry| entry.replaces.into_iter().chain([entry.line])).collect(),
-        Err(malformed) => malformed.iter().map(|malformed| malformed.line).collect(),
+        Err(malformed) => malformed.first().iter().map(|malformed| malformed.line).collect(),
     };
     let most = 1 + bytes.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
     assert!(lines.iter().all(|line| (1..=most).contains(line)), "{lines:?} of {most}");
@@ -40,7 +40,8 @@ fuzz_target!(|bytes: &[u8]| {
             secrets.extend([(name, value), ("name".parse().expect("good"), other)]);
         }
         // If a name occurs twice, the last value counts.
-        let secrets: BTreeMap<_, _> = secrets.into_iter().map(|(name, value)| (name.to_string(), (name, value))).collect();
+        let secrets: BTreeMap<_, _> =
+            secrets.into_iter().map(|(name, value)| (name.to_string(), (name, value))).collect();
         let secrets: Vec<_> = secrets.into_values().collect();
         let expected: Values = secrets
             .iter()

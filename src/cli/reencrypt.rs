@@ -41,10 +41,12 @@ pub(crate) fn rekey(
             context.command
         ))
     })?;
-    context.ui.say(&match done {
+    let all = done + failed.len();
+    let plural = if all == 1 { "" } else { "s" };
+    context.ui.say(&match all {
         0 => "no secret had to be re-encrypted".to_owned(),
-        1 => "re-encrypted 1 secret".to_owned(),
-        done => format!("re-encrypted {done} secrets"),
+        _ if done == all => format!("re-encrypted {done} secret{plural}"),
+        _ => format!("re-encrypted {done} of {all} secret{plural}"),
     });
     report(context, failed)
 }

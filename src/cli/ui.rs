@@ -2,9 +2,16 @@
 //!
 //! stdout carries data, stderr carries talk. Each has colour only if it is a terminal itself and the user did not ask for
 //! none. A reader that has gone away (`flyte-local get secret | head -1`) does not make an error.
+//!
+//! Once a run has a mask, all talk is masked as well: a name that a task made may contain a value.
 
+use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr, tcgetwinsize};
@@ -14,6 +21,7 @@ use super::explain;
 use super::report::ErrorReport;
 use super::sanitize::harmless;
 use flyte_local::launch::OutputStream;
+use flyte_local::redact::Watchlist;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Color {
@@ -47,6 +55,8 @@ pub(crate) struct Screen {
 pub(crate) struct Ui {
     color: bool,
     screen: Screen,
+    /// The values that talk may not show. Clones share one list.
+    mask: Arc<OnceLock<Watchlist>>,
 }
 
 impl Ui {
@@ -57,7 +67,7 @@ impl Ui {
             true => Screen { columns: width(&stdout).or(columns), color: !no_color },
             false => Screen::default(),
         };
-        Self { color: !no_color && io::stderr().is_terminal(), screen }
+        Self { color: !no_color && io::stderr().is_terminal(), screen, mask: Arc::default() }
     }
 
     /// The terminal that data is shown on.
@@ -86,9 +96,30 @@ impl Ui {
         ProgressDrawTarget::stderr()
     }
 
+    /// Masks the values of a list from here on, in everything that is said.
+    pub(crate) fn mask(&self, list: &Watchlist) {
+        let _ = self.mask.set(list.clone());
+    }
+
+    /// Returns text with the values masked, for data or a quotation. Talk needs it only where the text is changed first.
+    pub(crate) fn masked<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.mask.get() {
+            Some(list) => Cow::Owned(String::from_utf8_lossy(&list.masked(text.as_bytes())).into_owned()),
+            None => Cow::Borrowed(text),
+        }
+    }
+
+    /// Returns a path with the values masked, before quotes or escapes change them.
+    pub(crate) fn masked_path<'a>(&self, path: &'a Path) -> Cow<'a, Path> {
+        match self.mask.get() {
+            Some(list) => Cow::Owned(PathBuf::from(OsString::from_vec(list.masked(path.as_os_str().as_bytes())))),
+            None => Cow::Borrowed(path),
+        }
+    }
+
     /// A line of talk, to stderr.
     pub(crate) fn say(&self, line: &str) {
-        self.talk(&format!("{}\n", harmless(line)));
+        self.talk(&format!("{}\n", self.shown(line)));
     }
 
     /// Words of clap's, with its colours if any.
@@ -97,9 +128,9 @@ impl Ui {
     }
 
     pub(crate) fn error(&self, error: &ErrorReport) {
-        let mut text = format!("{} {}\n", self.paint(Color::Red, "error:"), lines(error.message()));
+        let mut text = format!("{} {}\n", self.paint(Color::Red, "error:"), self.lines(error.message()));
         for cause in error.causes() {
-            text.push_str(&format!("caused by: {}\n", lines(cause)));
+            text.push_str(&format!("caused by: {}\n", self.lines(cause)));
         }
         for hint in error.hints() {
             text.push_str(&self.hint_line(hint));
@@ -126,7 +157,17 @@ impl Ui {
     }
 
     fn hint_line(&self, hint: &str) -> String {
-        format!("{} {}\n", self.paint(Color::Cyan, "hint:"), harmless(hint))
+        format!("{} {}\n", self.paint(Color::Cyan, "hint:"), self.shown(hint))
+    }
+
+    /// Returns what is shown of a text. The mask comes first, because an escape would change a value.
+    fn shown(&self, text: &str) -> String {
+        harmless(&self.masked(text))
+    }
+
+    /// Returns the same, with each line after the first indented, to show whose it is.
+    fn lines(&self, text: &str) -> String {
+        self.shown(text).replace('\n', "\n  ")
     }
 
     fn paint(&self, color: Color, word: &str) -> String {
@@ -149,11 +190,6 @@ fn width(terminal: impl AsFd) -> Option<usize> {
 /// Returns whether the terminal is in raw mode, as during a run: a newline then does not return to the first column.
 fn is_raw(stream: impl AsFd) -> bool {
     tcgetattr(stream).is_ok_and(|settings| !settings.output_modes.contains(OutputModes::OPOST))
-}
-
-/// Harmless text, of which each line after the first is indented, to show whose it is.
-fn lines(text: &str) -> String {
-    harmless(text).replace('\n', "\n  ")
 }
 
 #[cfg(test)]

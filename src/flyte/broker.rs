@@ -213,9 +213,10 @@ impl<S: SecretSource> Session<S> {
                 send(&self.socket, &Reply::Done {})
             }
             Request::Forms { value } => {
-                // A character that is not a byte's ends the conversation, as does any other message that does not parse.
-                let value = value.chars().map(|byte| u8::try_from(byte).map_err(|_| io::ErrorKind::InvalidData.into()));
-                let value = Zeroizing::new(value.collect::<io::Result<Vec<u8>>>()?);
+                let bytes: Option<Vec<u8>> = value.chars().map(|byte| u8::try_from(byte).ok()).collect();
+                let Some(value) = bytes.map(Zeroizing::new) else {
+                    return self.refuse("the value has a character beyond U+00FF, which stands for no byte");
+                };
                 let forms = self.source.forms(&value);
                 let text =
                     |form: &Zeroizing<Vec<u8>>| Zeroizing::new(form.iter().map(|&byte| char::from(byte)).collect());

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::Masker;
 use super::automaton::Automaton;
 use super::patterns::Patterns;
 
@@ -43,6 +44,15 @@ impl Watchlist {
         }
         values.push(Zeroizing::new(value.to_vec()));
         self.0.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns a complete text with the values masked.
+    pub fn masked(&self, text: &[u8]) -> Vec<u8> {
+        let mut masker = Masker::new(self.clone());
+        let mut shown = Vec::new();
+        masker.feed(text, &mut shown);
+        masker.flush(&mut shown);
+        shown
     }
 
     pub(super) fn version(&self) -> usize {

@@ -6,18 +6,18 @@
 
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, FormatError, SpecialNames, SyntaxError};
+use super::entry::{self, Entry, FirstErrors, FormatError, SpecialNames, SyntaxError};
 use crate::secret::{SecretName, SecretValue};
 
 /// Reads a file. If a name occurs twice, the last value counts, in the place of the first.
 ///
 /// # Errors
-/// Each line that cannot be parsed.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
+/// The lines that cannot be parsed.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, FirstErrors<SyntaxError>> {
     // Line ends are translated as Python does when it opens a text file.
-    let text = Zeroizing::new(entry::text(bytes).map_err(|error| vec![error])?.replace("\r\n", "\n"));
+    let text = Zeroizing::new(entry::text(bytes).map_err(FirstErrors::from)?.replace("\r\n", "\n"));
     let text = Zeroizing::new(text.replace('\r', "\n"));
-    let (mut entries, mut malformed) = (Vec::<Entry>::new(), Vec::new());
+    let (mut entries, mut malformed) = (Vec::<Entry>::new(), FirstErrors::default());
     let mut places = std::collections::BTreeMap::new();
     let mut reader = DotenvReader { rest: &text, line: 1 };
     loop {
@@ -42,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
                 }
             }
             Err(reason) => {
-                malformed.push(SyntaxError { line, column: None, reason });
+                malformed.push(|| SyntaxError { line, column: None, reason });
                 reader.take(|c| c != '\n');
                 reader.take_one("\n");
             }

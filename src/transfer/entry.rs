@@ -42,6 +42,62 @@ impl fmt::Display for SyntaxError {
     }
 }
 
+/// The most errors of one file that are kept: as many as a reader will read. A file can have one in each of its lines.
+const MOST_ERRORS: usize = 20;
+
+/// The first errors of a file, and the number of the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstErrors<T> {
+    first: Vec<T>,
+    more: usize,
+}
+
+impl<T> Default for FirstErrors<T> {
+    fn default() -> Self {
+        Self { first: Vec::new(), more: 0 }
+    }
+}
+
+impl<T> From<T> for FirstErrors<T> {
+    fn from(only: T) -> Self {
+        Self { first: vec![only], more: 0 }
+    }
+}
+
+impl<T> FirstErrors<T> {
+    /// Adds an error, which is made only if it is kept.
+    pub fn push(&mut self, error: impl FnOnce() -> T) {
+        if self.first.len() < MOST_ERRORS {
+            self.first.push(error());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Returns true if there is no error.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+
+    /// Returns the first errors, in the order of the file.
+    pub fn first(&self) -> &[T] {
+        &self.first
+    }
+
+    /// Returns the number of the other errors.
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
+    /// Returns them in words.
+    pub fn in_words(&self) -> FirstErrors<String>
+    where
+        T: fmt::Display,
+    {
+        FirstErrors { first: self.first.iter().map(ToString::to_string).collect(), more: self.more }
+    }
+}
+
 /// The reason why a format cannot hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FormatError {
@@ -93,16 +149,15 @@ pub(super) fn lines_in(bytes: &[u8]) -> usize {
 }
 
 /// Refuses a name that occurs twice, because readers disagree which one counts.
-pub(super) fn refuse_repeated(entries: &[Entry]) -> Result<(), Vec<SyntaxError>> {
-    let mut seen = BTreeSet::new();
-    let repeated = entries.iter().filter(|entry| !seen.insert(entry.name.as_str()));
-    let repeated: Vec<_> = repeated
-        .map(|entry| SyntaxError {
+pub(super) fn refuse_repeated(entries: &[Entry]) -> Result<(), FirstErrors<SyntaxError>> {
+    let (mut seen, mut repeated) = (BTreeSet::new(), FirstErrors::default());
+    for entry in entries.iter().filter(|entry| !seen.insert(entry.name.as_str())) {
+        repeated.push(|| SyntaxError {
             line: entry.line,
             column: None,
             reason: "the file already has an entry of this name",
-        })
-        .collect();
+        });
+    }
     if repeated.is_empty() { Ok(()) } else { Err(repeated) }
 }
 

@@ -12,29 +12,29 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, FormatError, SyntaxError};
+use super::entry::{self, Entry, FirstErrors, FormatError, SyntaxError};
 use crate::json_escape::unicode_escape;
 use crate::secret::{SecretName, SecretValue};
 
 /// Reads a file.
 ///
 /// # Errors
-/// Each refused value, or the position of the JSON syntax error.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
-    let text = entry::text(bytes).map_err(|error| vec![error])?;
+/// The refused values, or the position of the JSON syntax error.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, FirstErrors<SyntaxError>> {
+    let text = entry::text(bytes).map_err(FirstErrors::from)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let members = deserializer.deserialize_map(MembersVisitor).and_then(|members| deserializer.end().map(|()| members));
     let members = members.map_err(|error| {
         let reason = if error.is_data() { "it is not a JSON object" } else { "it is not JSON" };
         // The parser's message is dropped, because it may repeat the file's text.
-        vec![SyntaxError {
+        FirstErrors::from(SyntaxError {
             line: error.line().max(1),
             column: Some(error.column()).filter(|&column| column > 0),
             reason,
-        }]
+        })
     })?;
 
-    let (mut entries, mut malformed) = (Vec::new(), Vec::new());
+    let (mut entries, mut malformed) = (Vec::new(), FirstErrors::default());
     let (mut at, mut line) = (0, 1);
     for (name, raw) in members {
         // The value's position in the text.
@@ -43,7 +43,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
         at = offset;
         match value(raw) {
             Ok(value) => entries.push(Entry { line, name, value: Some(value), replaces: None }),
-            Err(reason) => malformed.push(SyntaxError { line, column: None, reason }),
+            Err(reason) => malformed.push(|| SyntaxError { line, column: None, reason }),
         }
     }
     if !malformed.is_empty() {

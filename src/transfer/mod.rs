@@ -10,4 +10,4 @@ pub mod kubernetes;
 pub mod shell;
 pub mod yaml;
 
-pub use entry::{Entry, FormatError, SpecialNames, SyntaxError};
+pub use entry::{Entry, FirstErrors, FormatError, SpecialNames, SyntaxError};

@@ -7,15 +7,15 @@
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use zeroize::Zeroizing;
 
-use super::entry::{self, Entry, SyntaxError};
+use super::entry::{self, Entry, FirstErrors, SyntaxError};
 
 /// Reads a file.
 ///
 /// # Errors
-/// The first position that is refused, or each name that occurs twice.
-pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Vec<SyntaxError>> {
-    let text = entry::text(bytes).map_err(|error| vec![error])?;
-    let entries = YamlReader(Parser::new_from_str(text)).entries().map_err(|error| vec![error])?;
+/// The first position that is refused, or the names that occur twice.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, FirstErrors<SyntaxError>> {
+    let text = entry::text(bytes).map_err(FirstErrors::from)?;
+    let entries = YamlReader(Parser::new_from_str(text)).entries().map_err(FirstErrors::from)?;
     entry::refuse_repeated(&entries)?;
     Ok(entries)
 }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::binding::Header;
 use super::layout::{self, TreeDirectory};
 use super::rekey::Audience;
-use super::{ConflictCopy, Vault, VaultError};
+use super::trust::Newest;
+use super::{ConflictCopy, MisplacedSecret, Notice, SecretFileError, Vault, VaultError};
 use crate::crypto::Identities;
 use crate::secret::SecretId;
 use crate::storage::{Directory, DirectoryEntry, Lock, LockError, StorageError, is_leftover};
@@ -39,6 +41,9 @@ pub enum InspectionError {
     /// A version of a secret or of `vault.toml` that was put beside it.
     #[error("{}", .0.path.display())]
     Copy(Box<ConflictCopy>),
+    /// A secret of this vault that is not in its place.
+    #[error("{} holds {} from {}, but is not in its place", .0.path.display(), .0.id, .0.time)]
+    Misplaced(Box<MisplacedSecret>),
     /// The unfinished file of a writer that was killed.
     #[error("{} was left behind by a writer that was killed; it holds nothing that was acknowledged", path.display())]
     Leftover {
@@ -49,13 +54,17 @@ pub enum InspectionError {
 
 impl Vault {
     /// Looks at everything below `secrets`: each secret is opened to its end with `identities`, or, without, its header
-    /// alone looked at, and its author judged. [`Vault::stale`] finds rollbacks.
+    /// alone looked at, and its author judged. [`Vault::stale`] finds rollbacks; call it before, as the times of the secrets that
+    /// were opened are recorded.
     ///
     /// # Errors
     /// The directory `secrets` cannot be opened. All else is in what is returned.
     pub fn inspect(&self, identities: Option<&dyn Identities>) -> Result<Inspection, VaultError> {
         let audience = Audience::of(self);
-        let mut inspector = Inspector { vault: self, identities, audience, found: Inspection::default() };
+        // The times of another vault are not those of this one.
+        let is_itself = self.require_itself().is_ok();
+        let mut inspector =
+            Inspector { vault: self, identities, audience, is_unrecorded: !is_itself, found: Inspection::default() };
         for entry in self.root.entries()? {
             // Other files beside the secrets are the user's: a vault may be a repository.
             let DirectoryEntry::File(name) = entry else { continue };
@@ -88,6 +97,8 @@ struct Inspector<'a> {
     identities: Option<&'a dyn Identities>,
     /// Whom the secrets should be encrypted to.
     audience: Audience<'a>,
+    /// `true` once a time could not be recorded.
+    is_unrecorded: bool,
     found: Inspection,
 }
 
@@ -116,7 +127,7 @@ impl Inspector<'_> {
                 (DirectoryEntry::File(name), ..) if is_leftover(name) => {
                     self.found.flaws.push(InspectionError::Leftover { path: directory.join(name) });
                 }
-                _ => self.found.flaws.push(InspectionError::Stray { path: directory.join(name) }),
+                _ => self.stray(directory, &entry),
             }
         }
         for name in below {
@@ -130,7 +141,38 @@ impl Inspector<'_> {
         }
     }
 
+    /// Reports the secrets in a file or directory that is not a part of the tree, or else the file or directory itself.
+    fn stray(&mut self, directory: &Directory, entry: &DirectoryEntry) {
+        let (name, misplaced) = match entry {
+            DirectoryEntry::File(name) => (name, self.vault.misplaced(directory, name).into_iter().collect()),
+            DirectoryEntry::Directory(name) => {
+                let below = directory.subdirectory(name).ok().flatten();
+                (name, below.map(|below| self.vault.misplaced_below(&below)).unwrap_or_default())
+            }
+            DirectoryEntry::Other(name) => (name, Vec::new()),
+        };
+        if misplaced.is_empty() {
+            self.found.flaws.push(InspectionError::Stray { path: directory.join(name) });
+        }
+        self.found.flaws.extend(misplaced.into_iter().map(|secret| InspectionError::Misplaced(Box::new(secret))));
+    }
+
+    /// Records the time of a secret that was opened, as a read of its value does, so that a later rollback is noticed.
+    fn remember(&mut self, id: &SecretId, known: Option<Newest>, header: &Header) {
+        let Some(pins) = self.vault.pins.as_ref().filter(|_| !self.is_unrecorded) else { return };
+        let updated = header.metadata.updated;
+        if known.is_none_or(|known| known.time < updated)
+            && let Err(error) = pins.record(id, updated)
+        {
+            // Once is enough.
+            self.is_unrecorded = true;
+            self.vault.options.listener.tell(&Notice::Unremembered(&error));
+        }
+    }
+
     fn secret(&mut self, directory: &Directory, id: &SecretId) {
+        // Before the file, as a writer records it after.
+        let known = self.vault.known(id);
         let looked_at = match self.identities {
             None => self.vault.peek_judged(directory, id),
             Some(identities) => {
@@ -139,12 +181,27 @@ impl Inspector<'_> {
         };
         match looked_at {
             Ok(Some(header)) => {
+                if let (Some(_), Ok(known)) = (self.identities, known) {
+                    self.remember(id, known, &header);
+                }
                 self.found.sound += 1;
                 self.found.outdated += usize::from(!self.audience.has(&header));
             }
             // It was deleted meanwhile.
             Ok(None) => {}
-            Err(error) => self.found.flaws.push(InspectionError::Secret(error)),
+            Err(error) => {
+                let is_elsewhere =
+                    matches!(&error, VaultError::Refused { source: SecretFileError::OtherSecret(_), .. });
+                let file = layout::file_name(&id.name);
+                let misplaced = is_elsewhere.then(|| self.vault.misplaced(directory, &file)).flatten();
+                self.found.flaws.push(match misplaced {
+                    Some(misplaced) => {
+                        let occupies = Some(id.clone());
+                        InspectionError::Misplaced(Box::new(MisplacedSecret { occupies, ..misplaced }))
+                    }
+                    None => InspectionError::Secret(error),
+                });
+            }
         }
     }
 }

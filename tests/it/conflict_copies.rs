@@ -291,3 +291,80 @@ fn without_an_identity_no_version_is_moved_or_removed() {
         assert!(!ran.all().contains(" mv ") && !ran.all().contains(" rm "), "{ran:?}");
     }
 }
+
+/// Updates the secret "s" as another author, whom this machine does not trust. Returns the file.
+fn newest_of_another_author(sandbox: &Sandbox) -> Vec<u8> {
+    let other_state = sandbox.work().join("other-state");
+    let copied = sandbox.program("cp").arg("-r").args([sandbox.state(), other_state.clone()]).status();
+    assert!(copied.expect("cp starts").success());
+    let author = sandbox.work().join("other.key");
+    let run = |arguments: &[&str], author: &std::path::Path| {
+        let mut command = sandbox.command(arguments);
+        command.env("FLYTE_LOCAL_STATE", &other_state).env("FLYTE_LOCAL_AUTHOR", author);
+        Ran::from(command.output().expect("flyte-local starts"))
+    };
+    let update = ["update", "secret", "s", "newest"];
+    assert_eq!(run(&update, &author).code, 13, "it is not an author yet");
+    let key = run(&["check"], &author);
+    let key =
+        key.all().split_once("--trust-author ").expect("its key").1[..71].split_whitespace().next().map(str::to_owned);
+    let key = key.expect("a key");
+    let trusted = run(&["update", "vault", "--trust-author", &key], &sandbox.author());
+    assert_eq!(trusted.code, 0, "{trusted:?}");
+    let updated = run(&update, &author);
+    assert_eq!(updated.code, 0, "{updated:?}");
+    std::fs::read(sandbox.secret_file("org/s")).expect("there")
+}
+
+#[test]
+fn a_version_of_an_author_who_is_not_trusted_is_neither_moved_nor_removed() {
+    let (sandbox, [older, _]) = two_versions();
+    let newest = newest_of_another_author(&sandbox);
+    for (place, copy) in [(&newest, &older), (&older, &newest)] {
+        Files { place: Some(place.clone()), copies: vec![copy.clone()] }.put(&sandbox);
+        let (found, ran) = failed(&sandbox);
+        let copy = found.iter().find(|finding| finding["detail"].as_str().expect("text").contains("sync-conflict"));
+        let copy = copy.unwrap_or_else(|| panic!("{ran:?}"));
+        assert_ne!(copy["what"], "stray file", "{ran:?}");
+        assert!(!ran.all().contains(" mv ") && !ran.all().contains(" rm "), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_was_moved_away_is_named_and_its_hint_moves_it_back() {
+    let sandbox = Sandbox::new();
+    sandbox.ok(&["create", "secret", "s", "older", "-p", "p"]);
+    let place = sandbox.secret_file("project/p/s");
+    let secrets = sandbox.vault().join("secrets");
+    for moved in [
+        "project/p/Copy of s.age",
+        "project/p/another.age",
+        "project/p (conflict)/s.age",
+        "project/p (conflict)/below/s.age",
+        "project/q/s.age",
+        "s.age",
+    ] {
+        let moved = secrets.join(moved);
+        std::fs::create_dir_all(moved.parent().expect("a directory")).expect("made");
+        std::fs::rename(&place, &moved).expect("moved");
+        let (found, ran) = failed(&sandbox);
+        let misplaced: Vec<_> = found.iter().filter(|finding| finding["what"] == "misplaced secret").collect();
+        assert_eq!(misplaced.len(), 1, "{}: {ran:?}", moved.display());
+        assert!(!ran.all().contains(" rm ") && !ran.all().contains("delete secret"), "{ran:?}");
+        let hint = misplaced[0]["hints"][0].as_str().expect("a hint");
+        let (_, command) = hint.split_once(": ").expect("a command");
+        assert_eq!(type_command(&sandbox, command).code, 0, "{hint}");
+        assert!(place.exists() && !moved.exists(), "{hint}");
+        // Beside another version of the secret, the file is left to the user.
+        std::fs::copy(&place, &moved).expect("copied");
+        sandbox.ok(&["update", "secret", "s", "newer", "-p", "p"]);
+        let (found, ran) = failed(&sandbox);
+        assert!(found.iter().any(|finding| finding["what"] == "misplaced secret"), "{ran:?}");
+        assert!(!ran.all().contains(" mv ") && !ran.all().contains(" rm "), "{ran:?}");
+        std::fs::remove_file(&moved).expect("removed");
+        let parent = moved.parent().expect("a directory");
+        if parent.ends_with("below") || parent.ends_with("p (conflict)") {
+            std::fs::remove_dir_all(secrets.join("project/p (conflict)")).expect("removed");
+        }
+    }
+}

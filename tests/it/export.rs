@@ -12,7 +12,9 @@ use crate::support::{FLYTE_LOCAL, Ran, Random, Sandbox, python, secret_id, tally
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use flyte_local::secret::{SecretName, SecretType, SecretValue};
-use flyte_local::transfer::{Entry, FormatError, SpecialNames, SyntaxError, dotenv, json, kubernetes, shell, yaml};
+use flyte_local::transfer::{
+    Entry, FirstErrors, FormatError, SpecialNames, SyntaxError, dotenv, json, kubernetes, shell, yaml,
+};
 use zeroize::Zeroizing;
 
 type Secrets = Vec<(SecretName, SecretValue)>;
@@ -103,7 +105,7 @@ fn values(secrets: &Secrets) -> Values {
     secrets.iter().map(|(name, value)| (name.to_string(), value.expose().to_vec())).collect()
 }
 
-fn entries(parsed: Result<Vec<Entry>, Vec<SyntaxError>>) -> Values {
+fn entries(parsed: Result<Vec<Entry>, FirstErrors<SyntaxError>>) -> Values {
     let entries = parsed.unwrap_or_else(|malformed| panic!("{malformed:?}"));
     entries.into_iter().map(|e| (e.name.to_string(), e.value.expect("a value").as_bytes().to_vec())).collect()
 }

@@ -84,6 +84,31 @@ fn a_killed_import_leaves_whole_secrets_and_can_be_repeated() {
 }
 
 #[test]
+fn a_file_with_an_error_in_each_line_is_refused_with_the_first_and_their_number() {
+    use flyte_local::transfer::{dotenv, json};
+    const COUNT: usize = 1 << 16;
+    let wrong = "=\n".repeat(COUNT);
+    let malformed = dotenv::parse(wrong.as_bytes()).err().expect("no line has a name");
+    // More are not kept, however many there are.
+    assert_eq!((malformed.first().len(), malformed.first()[19].line, malformed.more()), (20, 20, COUNT - 20));
+    let twice = format!("{{{}}}", vec!["\"a\":1"; COUNT].join(","));
+    let null = format!("{{{}}}", vec!["\"a\":null"; COUNT].join(","));
+    for (text, more) in [(twice, COUNT - 1 - 20), (null, COUNT - 20)] {
+        let malformed = json::parse(text.as_bytes()).err().expect("refused");
+        assert_eq!((malformed.first().len(), malformed.more()), (20, more));
+    }
+    let sandbox = Sandbox::new();
+    let names: String = (0..100).map(|number| format!("ä{number}=1\n")).collect();
+    for (text, number) in [(wrong, COUNT), (names, 100)] {
+        sandbox.file(".env", text);
+        let ran = sandbox.run(&["import", ".env"]);
+        let reasons = ran.stderr.lines().filter(|line| line.starts_with("caused by: line ")).count();
+        assert_eq!((ran.code, reasons), (1, 20), "{ran:?}");
+        assert!(ran.stderr.contains(&format!("\ncaused by: {} more of this kind\n", number - 20)), "{ran:?}");
+    }
+}
+
+#[test]
 fn values_are_never_shown() {
     let sandbox = Sandbox::new();
     let canary = "hunter2hunter2";

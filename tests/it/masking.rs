@@ -45,10 +45,25 @@ fn base64(bytes: &[u8], url_safe: bool) -> Vec<u8> {
 
 /// Returns everything that must be masked of a value, according to the documentation.
 fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
-    let mut text = value;
+    let bare = without_blanks(value);
+    let stripped = if bare == without_newlines(value) || bare.is_empty() { Vec::new() } else { patterns_of(bare) };
+    [patterns_of(value), stripped].concat()
+}
+
+fn without_newlines(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., b'\n' | b'\r'] = text {
         text = rest;
     }
+    text
+}
+
+fn without_blanks(text: &[u8]) -> &[u8] {
+    text.trim_ascii()
+}
+
+/// Returns the same without regard to the blanks around a value.
+fn patterns_of(value: &[u8]) -> Vec<Vec<u8>> {
+    let text = without_newlines(value);
     let blank = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_whitespace);
     if blank(text) {
         return Vec::new();
@@ -69,9 +84,12 @@ fn patterns(value: &[u8]) -> Vec<Vec<u8>> {
     for line in text.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() >= 8 && !blank(line) {
-            patterns.push(line.to_vec());
             broken.push(line.to_vec());
         }
+        // Programs strip lines as they strip values.
+        let line = without_newlines(line);
+        let stripped = [line, without_blanks(line)].into_iter().filter(|line| line.len() >= 8 && !blank(line));
+        patterns.extend(stripped.map(<[u8]>::to_vec));
     }
     // Any 12 bytes of a line of 24 or more, since a program may break the line anywhere. Runs of one character are left alone.
     for line in broken.iter().filter(|line| line.len() >= 24) {

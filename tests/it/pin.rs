@@ -240,6 +240,20 @@ fn an_older_file_causes_a_warning_and_is_refused_under_strict() {
 }
 
 #[test]
+fn check_remembers_the_versions_that_it_opened() {
+    let both = Shared::new();
+    let file = both.alice.secret_file("org/s");
+    let old = std::fs::read(&file).expect("there");
+    both.alice.ok(&["update", "secret", "s", "newer"]);
+    assert_eq!(both.bob(&["update", "vault", "--accept"]).code, 0);
+    assert_eq!(both.bob(&["check"]).code, 0);
+    std::fs::write(&file, old).expect("rolled back");
+    let rolled_back = both.bob(&["--strict", "get", "secret", "s", "--reveal"]);
+    assert_eq!((rolled_back.code, rolled_back.stdout.len()), (13, 0), "{rolled_back:?}");
+    assert_eq!(both.bob(&["check"]).code, 13);
+}
+
+#[test]
 fn a_missing_file_causes_a_warning_and_under_strict_no_wider_scope_is_used() {
     let sandbox = Sandbox::new();
     sandbox.ok(&["create", "secret", "s", "wide"]);

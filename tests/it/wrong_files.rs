@@ -148,6 +148,24 @@ fn an_empty_env_file_is_told_and_imports_nothing() {
 }
 
 #[test]
+fn an_empty_file_that_no_backup_has_is_not_to_be_restored() {
+    let sandbox = Sandbox::new();
+    write(&sandbox.work().join("keys"), b"");
+    for (file, hint) in [("keys", "write each public key on a line of it"), ("/dev/null", "write each public key")] {
+        let ran = sandbox.run(&["create", "recipient", "--from-file", file, "--name", "bob"]);
+        assert!(ran.code == 1 && ran.stderr.contains(&format!("hint: {hint}")), "{file}: {ran:?}");
+        assert!(!ran.stderr.contains("backup"), "{file}: {ran:?}");
+    }
+    for arguments in [
+        &["--identity", "/dev/null", "get", "secret", "s", "--reveal"][..],
+        &["create", "secret", "d", "--type=image_pull", "--from-docker-config", "--docker-config-path=/dev/null"],
+    ] {
+        let ran = sandbox.run(arguments);
+        assert!(ran.code != 0 && !ran.stderr.contains("backup"), "{ran:?}");
+    }
+}
+
+#[test]
 fn the_hint_for_another_encoding_makes_the_file_readable() {
     require("iconv", "libc-bin");
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();

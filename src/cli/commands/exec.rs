@@ -124,6 +124,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         let source = launch::replace(&mut command);
         return Err(not_started(ChildError::Start { program: program.into(), source }, &variables));
     }
+    context.ui.mask(&watchlist);
     let surroundings = Surroundings { mask: Some(&watchlist), ..Surroundings::default() };
     match launch::run(hidden::supervisor(context.spawner()?)?, &command, surroundings, |_| ()) {
         Ok(ended) => Ok(ExitCode::from(ended.exit_code())),

@@ -189,6 +189,10 @@ fn refused(error: RecipientError, file: Option<&Path>) -> CommandError {
 fn read_keys(context: &Context<'_>, path: &Path) -> Result<Vec<Recipient>, CommandError> {
     let bytes = read_users_file(path, MAX_KEYS_BYTES)?
         .ok_or_else(|| CommandError::new(Exit::NotFound, format!("there is no file {}", path.display())))?;
+    if bytes.is_empty() {
+        let message = format!("{} has no key: it is empty", path.display());
+        return Err(CommandError::new(Exit::Failed, message).hint("write each public key on a line of it"));
+    }
     if let Some(form) = FileForm::recognise_text(&bytes) {
         return Err(file_form::unreadable(path, form).into());
     }

@@ -120,6 +120,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         leaks: args.leaks.into(),
         secrets_directory: injector.is_redirected().then(|| injector.secrets_directory().to_owned()),
     };
+    if !args.no_mask {
+        context.ui.mask(&watchlist);
+    }
     let source = RunSecrets::new(injector, chosen, fallback, !args.no_mask);
     let surroundings = Surroundings {
         mask: (!args.no_mask).then_some(&watchlist),

@@ -20,6 +20,8 @@ pub(crate) fn hints(form: FileForm, path: &Path) -> Vec<String> {
     };
     let git = in_directory_of(path);
     match form {
+        // A backup has no device, such as /dev/null.
+        FileForm::Empty if !path.is_file() => Vec::new(),
         FileForm::Empty | FileForm::Zeros | FileForm::Binary => vec!["restore it from a backup".to_owned()],
         FileForm::LfsPointer => vec![format!("get the file itself: {} lfs pull", git.0)],
         FileForm::GitCrypt => vec![format!("decrypt it: {} crypt unlock", git.0)],

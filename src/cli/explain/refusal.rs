@@ -28,6 +28,12 @@ pub(super) fn hints(id: &SecretId, path: &Path, refusal: &SecretFileError, comma
             hints.push(removal(refusal, &typed("delete")));
             hints
         }
+        // It may be a newer version of that secret, or the only one.
+        SecretFileError::OtherSecret(_) => {
+            vec![format!(
+                "the file was renamed, swapped or copied; see what it is before you move or delete it: {command} check"
+            )]
+        }
         refusal => vec![removal(refusal, &typed("delete"))],
     }
 }
@@ -52,9 +58,6 @@ fn look(path: &Path) -> String {
 /// `delete` is the command that deletes the secret; it also works on a refused file.
 fn removal(refusal: &SecretFileError, delete: &str) -> String {
     match refusal {
-        SecretFileError::OtherSecret(_) => {
-            format!("the file was renamed, swapped or copied: move it back, or delete it: {delete}")
-        }
         SecretFileError::OtherVault => {
             format!("it was copied from another vault; delete it, then create it here: {delete}")
         }

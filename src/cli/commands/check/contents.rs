@@ -6,9 +6,9 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::identities::UserIdentities;
 use crate::cli::rollback;
-use crate::cli::shell::quoted;
+use crate::cli::shell::{quoted, scope_flags};
 use flyte_local::crypto::{Author, AuthorKey};
-use flyte_local::vault::{InspectionError, Vault, VaultError};
+use flyte_local::vault::{InPlace, InspectionError, MisplacedSecret, Vault, VaultError};
 
 /// Checks everything about a vault that could be opened.
 pub(super) fn look_over(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentities>) -> Vec<Finding> {
@@ -78,8 +78,22 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
             InspectionError::Secret(error) => Finding::new(context, "secret", Err(error.into())),
             InspectionError::Directory(error) => Finding::new(context, "directory", Err(error.into())),
             InspectionError::Stray { path } => {
-                let hint = format!("look at it, then remove it: rm -r {}", quoted(&path));
+                let hint = match path.parent() {
+                    // The name is known only with this character for each byte that is not UTF-8.
+                    Some(directory) if path.to_string_lossy().contains('\u{fffd}') => {
+                        format!(
+                            "its name is not UTF-8; list it, look at it, then remove it: ls -b {}",
+                            quoted(directory)
+                        )
+                    }
+                    _ => format!("look at it, then remove it: rm -r {}", quoted(&path)),
+                };
                 Finding::new(context, "stray file", Err(refused.hint(hint)))
+            }
+            InspectionError::Misplaced(secret) => {
+                let error = misplaced_hints(context, &secret).into_iter().fold(refused, CommandError::hint);
+                let reasons = secret.refusal.iter().map(ToString::to_string);
+                Finding::new(context, "misplaced secret", Err(reasons.fold(error, CommandError::because)))
             }
             InspectionError::Copy(copy) => copies::finding(context, &copy),
             InspectionError::Leftover { path } => {
@@ -90,6 +104,29 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
     });
     let all = [encryption(context, found.outdated), Finding::new(context, "all secrets", Ok(sound))];
     all.into_iter().chain(flaws).collect()
+}
+
+/// Says what to remove only if the same bytes are in its place: the file may hold the only version of the secret, or the newest one.
+fn misplaced_hints(context: &Context<'_>, secret: &MisplacedSecret) -> Vec<String> {
+    let (path, place) = (quoted(&secret.path), quoted(&secret.place));
+    if secret.in_place == InPlace::Same {
+        let remove = match &secret.occupies {
+            Some(id) => format!("{} delete secret {}{}", context.command, id.name, scope_flags(&id.scope)),
+            None => format!("rm {path}"),
+        };
+        return vec![format!("the same file is in its place, so remove this one: {remove}")];
+    }
+    if secret.refusal.is_some() {
+        return vec!["keep it until you know whether you trust its author; `update vault` accepts authors".to_owned()];
+    }
+    if secret.in_place == InPlace::Other {
+        return vec![format!(
+            "keep it until you have compared it with the file in its place, {}; to show its value: age -d -i IDENTITY {path}",
+            secret.place.display()
+        )];
+    }
+    let directory = secret.place.parent().map(quoted).unwrap_or_default();
+    vec![format!("move it to its place: mkdir -p {directory} && mv -n {path} {place}")]
 }
 
 /// Checks that the vault is the one that this machine knows, without a rollback.

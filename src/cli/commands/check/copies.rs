@@ -110,6 +110,10 @@ fn intact(
             format!("a version of {id} from {time}, and the file in its place was not opened, so it may be newer"),
             vec!["keep both until `check` opens them with an identity of their recipients".to_owned()],
         ),
+        (_, Some(Version::Refused(refusal))) if refusal.is_of_author() => (
+            format!("a version of {id} from {time}, and the file in its place is refused: {refusal}"),
+            vec!["keep both until you know whether you trust that author; `update vault` accepts authors".to_owned()],
+        ),
         (_, Some(Version::Refused(_))) => (
             format!("an intact version of {id} from {time}, and the file in its place is refused"),
             // Only its author or a tool may make sense of that file, so it is not overwritten.

@@ -10,6 +10,7 @@ use crate::cli::listing::{Id, action_cell, scope_cell};
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::secret::SecretId;
+use flyte_local::transfer::FirstErrors;
 use flyte_local::vault::{Vault, VaultError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,7 @@ impl ImportPlan {
         reader: &SecretReader<'_>,
         source: &ImportSource,
     ) -> Result<Self, CommandError> {
-        let (mut steps, mut reasons) = (Vec::with_capacity(incoming.len()), Vec::new());
+        let (mut steps, mut reasons) = (Vec::with_capacity(incoming.len()), FirstErrors::default());
         for incoming in incoming {
             let id = &incoming.id;
             let action = match vault.require_absent(id) {
@@ -72,7 +73,7 @@ impl ImportPlan {
                     let value = reader.value(vault, id)?;
                     let found = vault.metadata(id)?.secret_type;
                     if found != incoming.secret_type {
-                        reasons.push(format!("{id} is of type {found}, not {}", incoming.secret_type));
+                        reasons.push(|| format!("{id} is of type {found}, not {}", incoming.secret_type));
                     }
                     match (value == incoming.value, overwrite) {
                         (true, _) => ImportAction::Same,

@@ -17,14 +17,11 @@ use crate::cli::shell::quoted;
 use flyte_local::file_form::FileForm;
 use flyte_local::secret::{MAX_VALUE_BYTES, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::{Permissions, read_users_file};
-use flyte_local::transfer::{Entry, dotenv, json, yaml};
+use flyte_local::transfer::{Entry, FirstErrors, dotenv, json, yaml};
 use flyte_local::vault::Stale;
 
 /// Larger than any real file of secrets: sixteen values of the largest size.
 const MAX_FILE_BYTES: usize = 16 * MAX_VALUE_BYTES;
-
-/// As many reasons as a reader will read.
-const MOST_REASONS: usize = 20;
 
 /// The source of an import.
 pub(super) enum ImportSource {
@@ -56,15 +53,14 @@ impl ImportSource {
     }
 
     /// The error for an import that is refused as a whole.
-    pub(super) fn refused(&self, reasons: impl IntoIterator<Item = String>) -> CommandError {
+    pub(super) fn refused(&self, reasons: impl Into<FirstErrors<String>>) -> CommandError {
+        let reasons = reasons.into();
         let error = CommandError::new(Exit::Failed, format!("cannot import {self}, and nothing was written"));
-        let mut reasons = reasons.into_iter();
-        let mut error = reasons.by_ref().take(MOST_REASONS).fold(error, CommandError::because);
-        let more = reasons.count();
-        if more > 0 {
-            error = error.because(format!("{more} more of this kind"));
+        let error = reasons.first().iter().fold(error, |error, reason| error.because(reason.clone()));
+        match reasons.more() {
+            0 => error,
+            more => error.because(format!("{more} more of this kind")),
         }
-        error
     }
 }
 
@@ -105,7 +101,7 @@ pub(super) fn read(
                 return Err(nothing_came(&source.to_string()));
             }
             if bytes.len() > MAX_FILE_BYTES {
-                return Err(source.refused([format!("it is larger than {MAX_FILE_BYTES} bytes")]));
+                return Err(source.refused(format!("it is larger than {MAX_FILE_BYTES} bytes")));
             }
             from_file(context, selection, source, selection.format.unwrap_or(ImportFormat::Dotenv), &bytes)
         }
@@ -146,19 +142,19 @@ fn from_file(
         ImportFormat::Yaml => yaml::parse(bytes),
     };
     let entries = parsed.map_err(|malformed| {
-        let error = source.refused(malformed.iter().map(ToString::to_string));
+        let error = source.refused(malformed.in_words());
         if format == ImportFormat::Dotenv { error.hint("put a value of several lines in quotes") } else { error }
     })?;
     require_named(selection, source, |name| entries.iter().any(|entry| *entry.name == name))?;
     let scope = Scope::new(selection.project.clone(), selection.domain.clone());
-    let (mut incoming, mut reasons, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let (mut incoming, mut reasons, mut places) = (Vec::new(), FirstErrors::default(), BTreeMap::new());
     for entry in entries.into_iter().filter(|entry| is_chosen(selection, &entry.name)) {
         let line = entry.line;
         match secret(selection, &scope, &entry) {
-            Err(reason) => reasons.push(format!("line {line}: {reason}")),
+            Err(reason) => reasons.push(|| format!("line {line}: {reason}")),
             Ok(new) => match places.insert(new.id.name.clone(), line) {
                 Some(other) => {
-                    reasons.push(format!("line {line}: secret {} is already set in line {other}", new.id.name))
+                    reasons.push(|| format!("line {line}: secret {} is already set in line {other}", new.id.name))
                 }
                 None => {
                     tell(context, format, &entry, &new);
@@ -177,7 +173,7 @@ fn from_file(
 
 /// The error for a file that is not text of any format.
 fn unreadable(source: &ImportSource, form: FileForm) -> CommandError {
-    let error = source.refused([form.to_string()]);
+    let error = source.refused(form.to_string());
     match (source.plaintext(), form) {
         (_, FileForm::ArmoredAge | FileForm::BinaryAge) => {
             error.hint("decrypt it into the import: age -d -i IDENTITY FILE | flyte-local import -")

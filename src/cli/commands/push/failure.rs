@@ -7,7 +7,7 @@ use crate::cli::interpreter::{TypedCommand, another, cannot_start, explain, not_
 use crate::cli::report::ErrorReport;
 use crate::cli::sanitize::one_line;
 use flyte_local::flyte::{About, CallError, ConnectError, Interpreter, RunError};
-use flyte_local::redact::{Masker, Watchlist};
+use flyte_local::redact::Watchlist;
 use flyte_local::secret::{Scope, SecretValue};
 
 const FLYTE: &str = "check whether Flyte's own command works: flyte get secret";
@@ -115,9 +115,5 @@ pub(super) fn watch(mask: &Watchlist, value: &SecretValue) {
 
 /// Returns a cluster's message with the values masked.
 fn masked(message: &str, mask: &Watchlist) -> String {
-    let mut masker = Masker::new(mask.clone());
-    let mut shown = Vec::new();
-    masker.feed(message.as_bytes(), &mut shown);
-    masker.flush(&mut shown);
-    String::from_utf8_lossy(&shown).into_owned()
+    String::from_utf8_lossy(&mask.masked(message.as_bytes())).into_owned()
 }

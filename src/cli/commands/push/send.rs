@@ -9,7 +9,7 @@ use crate::cli::error::CommandError;
 use crate::cli::progress::Progress;
 use crate::cli::report::ErrorReport;
 use crate::cli::secret_reader::SecretReader;
-use flyte_local::flyte::{Call, CallResult, Calls, Cluster};
+use flyte_local::flyte::{Call, CallError, CallResult, Calls, Cluster};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::SecretId;
 use flyte_local::vault::Vault;
@@ -60,10 +60,15 @@ pub(super) fn send(
         begun: Vec::new(),
         mask: Watchlist::new(),
         unreached: 0,
+        refused: Vec::new(),
         sent: Sent::default(),
         progress,
     };
     cluster.call(&mut sending);
+    // At the end, because it takes time to prepare the mask for large values, and each value that is sent changes it.
+    for (place, fault) in &sending.refused {
+        sending.sent.failed.insert(*place, failure::unsent(&plan.steps[*place], fault, &sending.mask));
+    }
     sending.sent.untried = sending.left.len();
     sending.sent
 }
@@ -79,6 +84,8 @@ struct Sending<'a> {
     /// The values that were sent: any answer may repeat them.
     mask: Watchlist,
     unreached: usize,
+    /// The places in the plan of the secrets that were not taken, and why.
+    refused: Vec<(usize, CallError)>,
     sent: Sent,
     progress: Progress,
 }
@@ -116,9 +123,7 @@ impl Calls for Sending<'_> {
         match (answer, step.action) {
             (Ok(_), PushAction::Update) => self.sent.updated += 1,
             (Ok(_), _) => self.sent.created += 1,
-            (Err(fault), _) => {
-                self.sent.failed.insert(place, failure::unsent(step, &fault, &self.mask));
-            }
+            (Err(fault), _) => self.refused.push((place, fault)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `run --dry-run`: the secrets that a file declares, and their sources.
 
+use std::borrow::Cow;
 use std::sync::mpsc::Sender;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::cli::error::CommandError;
 use crate::cli::listing::{InScope, scope_cell};
 use crate::cli::report::ErrorReport;
 use crate::cli::table::{self, Cell, Column, Row};
-use crate::cli::ui::Color;
+use crate::cli::ui::{Color, Ui};
 use flyte_local::flyte::{ConfiguredScope, Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
 use flyte_local::secret::Scope;
 
@@ -70,7 +71,7 @@ impl SecretSource for Survey {
 
 /// Prints the rows, then the errors.
 pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<(), CommandError> {
-    let printed: Vec<_> = rows.iter().map(DeclarationRow::from).collect();
+    let printed: Vec<_> = rows.iter().map(|row| DeclarationRow::new(row, context.ui)).collect();
     table::print(context.ui, context.output_format, &printed)?;
     // An error that several environments share is reported once.
     let mut errors: Vec<ErrorReport> = Vec::new();
@@ -90,18 +91,18 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<()
     }
 }
 
-/// A declared secret, and where it would come from.
+/// A declared secret, and where it would come from. Its names are masked: the file can make them of values that it reads.
 #[derive(Serialize)]
 struct DeclarationRow<'a> {
-    environment: &'a str,
+    environment: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    task: Option<&'a str>,
-    key: &'a str,
+    task: Option<Cow<'a, str>>,
+    key: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<&'a str>,
+    group: Option<Cow<'a, str>>,
     /// The variable it becomes, unless it becomes a file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    variable: Option<&'a str>,
+    variable: Option<Cow<'a, str>>,
     /// The file it becomes, unless it becomes a variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
@@ -114,18 +115,20 @@ struct DeclarationRow<'a> {
     from: &'a Provenance,
 }
 
-impl<'a> From<&'a Declaration> for DeclarationRow<'a> {
-    fn from(Declaration { environment, task, secret, from }: &'a Declaration) -> Self {
+impl<'a> DeclarationRow<'a> {
+    fn new(Declaration { environment, task, secret, from }: &'a Declaration, ui: &Ui) -> Self {
+        let masked = |name: &'a Option<String>| name.as_deref().map(|name| ui.masked(name));
+        let in_words = |error: &ErrorReport| Some(ui.masked(&error.plain()).into_owned());
         let (status, scope, error) = match from {
             Provenance::Scope(scope) => ("found", Some(scope.into()), None),
             Provenance::Shell => ("shell", None, None),
-            Provenance::Nowhere(error) if error.is_not_found() => ("missing", None, Some(error.plain())),
-            Provenance::Nowhere(error) => ("refused", None, Some(error.plain())),
+            Provenance::Nowhere(error) if error.is_not_found() => ("missing", None, in_words(error)),
+            Provenance::Nowhere(error) => ("refused", None, in_words(error)),
         };
-        let variable = secret.variable.as_deref();
-        let path = variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{}", secret.key));
-        let (key, group) = (secret.key.as_str(), secret.group.as_deref());
-        Self { environment, task: task.as_deref(), key, group, variable, path, status, scope, error, from }
+        let (environment, task, key) = (ui.masked(environment), masked(task), ui.masked(&secret.key));
+        let (group, variable) = (masked(&secret.group), masked(&secret.variable));
+        let path = variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{key}"));
+        Self { environment, task, key, group, variable, path, status, scope, error, from }
     }
 }
 
@@ -145,7 +148,8 @@ impl Row for DeclarationRow<'_> {
             Provenance::Nowhere(error) if error.is_not_found() => Cell::new("nowhere: missing").color(Color::Red),
             Provenance::Nowhere(_) => Cell::new("nowhere: refused").color(Color::Red),
         };
-        let becomes = Cell::new(self.variable.or(self.path.as_deref()).unwrap_or_default());
-        vec![Cell::new(self.environment), Cell::or_dash(self.task), Cell::new(self.key), becomes, from]
+        let becomes = Cell::new(self.variable.as_deref().or(self.path.as_deref()).unwrap_or_default());
+        let (environment, key) = (Cell::new(&self.environment), Cell::new(&self.key));
+        vec![environment, Cell::or_dash(self.task.as_deref()), key, becomes, from]
     }
 }
