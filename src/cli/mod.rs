@@ -19,6 +19,7 @@ mod identity_place;
 mod inject;
 mod input;
 mod interpreter;
+mod key_filter;
 mod listing;
 mod near;
 mod new_identity;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::key_filter::without_keys;
 use super::sanitize::harmless;
 
 /// The program's own exit codes. `run` and `exec` pass on the exit code of the command they ran.
@@ -18,7 +19,8 @@ pub(crate) enum Exit {
     CommandNotFound = 127,
 }
 
-/// A message with its causes and hints: lower case, without a full stop, and never a value.
+/// A message with its causes and hints: lower case, without a full stop, and never a value. A private key in a text is
+/// replaced here, because a text may repeat the user's words or a line of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct ErrorReport {
     message: String,
@@ -29,31 +31,31 @@ pub(crate) struct ErrorReport {
 
 impl ErrorReport {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { message: message.into(), causes: Vec::new(), hints: Vec::new(), code: exit as u8 }
+        Self { message: clean(message), causes: Vec::new(), hints: Vec::new(), code: exit as u8 }
     }
 
     /// An error with the chain of causes below it.
     pub(crate) fn chain(exit: Exit, error: &(dyn Error + 'static)) -> Self {
         let causes = std::iter::successors(error.source(), |&cause| cause.source());
-        Self { causes: causes.map(ToString::to_string).collect(), ..Self::new(exit, error.to_string()) }
+        Self { causes: causes.map(|cause| clean(cause.to_string())).collect(), ..Self::new(exit, error.to_string()) }
     }
 
     #[must_use]
     pub(crate) fn because(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(cause.into());
+        self.causes.push(clean(cause));
         self
     }
 
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(clean(hint));
         self
     }
 
     /// Adds hints that help before any other does.
     #[must_use]
     pub(crate) fn first_hints(mut self, hints: &[String]) -> Self {
-        self.hints.splice(0..0, hints.iter().cloned());
+        self.hints.splice(0..0, hints.iter().map(clean));
         self
     }
 
@@ -96,4 +98,8 @@ impl ErrorReport {
     pub(crate) fn is_not_found(&self) -> bool {
         self.code == Exit::NotFound as u8
     }
+}
+
+fn clean(text: impl Into<String>) -> String {
+    without_keys(&text.into()).into_owned()
 }

@@ -1,14 +1,15 @@
-//! Makes text harmless that may come from a file of another user: it does nothing to a terminal.
+//! Makes text harmless that may come from a file of another user: it does nothing to a terminal, and shows no private key.
 
+use super::key_filter::without_keys;
 use flyte_local::json_escape::unicode_escape;
 
-/// Returns the text without anything that acts on a terminal, and not too long. Each line is cut separately, so that a long
+/// Returns the text without anything that acts on a terminal, without private keys, and not too long. Each line is cut separately, so that a long
 /// one does not hide those after it.
 pub(crate) fn harmless(text: &str) -> String {
     // More than a vault has recipients and authors, twice.
     const MOST_LINES: usize = 1000;
     let mut result = String::new();
-    for (index, line) in text.split('\n').enumerate() {
+    for (index, line) in without_keys(text).split('\n').enumerate() {
         if index == MOST_LINES {
             result.push_str("\n…");
             break;

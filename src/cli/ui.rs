@@ -18,6 +18,7 @@ use rustix::termios::{OutputModes, tcgetattr, tcgetwinsize};
 
 use super::error::CommandError;
 use super::explain;
+use super::key_filter::without_keys;
 use super::report::ErrorReport;
 use super::sanitize::harmless;
 use flyte_local::launch::OutputStream;
@@ -124,7 +125,7 @@ impl Ui {
 
     /// Words of clap's, with its colours if any.
     pub(crate) fn usage(&self, text: &str) {
-        self.talk(&format!("{text}\n"));
+        self.talk(&format!("{}\n", without_keys(text)));
     }
 
     pub(crate) fn error(&self, error: &ErrorReport) {

@@ -12,7 +12,7 @@ use crate::secret::{SecretName, SecretValue};
 /// Reads a file. If a name occurs twice, the last value counts, in the place of the first.
 ///
 /// # Errors
-/// The lines that cannot be parsed.
+/// The lines that cannot be parsed, or the first entry that is too many.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, FirstErrors<SyntaxError>> {
     // Line ends are translated as Python does when it opens a text file.
     let text = Zeroizing::new(entry::text(bytes).map_err(FirstErrors::from)?.replace("\r\n", "\n"));
@@ -32,6 +32,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, FirstErrors<SyntaxError>> {
                 let new = Entry { line, name: Zeroizing::new(name.to_owned()), value, replaces: None };
                 match places.entry(name) {
                     std::collections::btree_map::Entry::Vacant(place) => {
+                        entry::require_room(entries.len(), line)?;
                         place.insert(entries.len());
                         entries.push(new);
                     }

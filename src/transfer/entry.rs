@@ -134,6 +134,16 @@ impl fmt::Display for FormatError {
     }
 }
 
+/// The most entries of a file. It is more than the secrets of a large project, and bounds the memory: an entry takes more than its bytes in the file.
+const MAX_ENTRIES: usize = 10_000;
+
+const TOO_MANY: &str = "it has more than 10000 entries, which is the most that a file may have";
+
+/// Refuses one more entry if a file with `found` of them has as many as it may.
+pub(super) fn require_room(found: usize, line: usize) -> Result<(), SyntaxError> {
+    if found < MAX_ENTRIES { Ok(()) } else { Err(SyntaxError { line, column: None, reason: TOO_MANY }) }
+}
+
 /// Returns the text of a file, without a byte order mark at its beginning.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, SyntaxError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::ser::{Formatter, PrettyFormatter};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
@@ -23,8 +23,12 @@ use crate::secret::{SecretName, SecretValue};
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, FirstErrors<SyntaxError>> {
     let text = entry::text(bytes).map_err(FirstErrors::from)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let members = deserializer.deserialize_map(MembersVisitor).and_then(|members| deserializer.end().map(|()| members));
-    let members = members.map_err(|error| {
+    let mut full = None;
+    let members = deserializer.deserialize_map(MembersVisitor(&mut full));
+    let members = members.and_then(|members| deserializer.end().map(|()| members)).map_err(|error| {
+        if let Some(full) = full {
+            return FirstErrors::from(SyntaxError { line: error.line().max(1), ..full });
+        }
         let reason = if error.is_data() { "it is not a JSON object" } else { "it is not JSON" };
         // The parser's message is dropped, because it may repeat the file's text.
         FirstErrors::from(SyntaxError {
@@ -62,10 +66,11 @@ fn value(raw: &RawValue) -> Result<Zeroizing<String>, &'static str> {
     }
 }
 
-/// Collects the members of an object, including repeated names.
-struct MembersVisitor;
+/// Collects the members of an object, including repeated names. The error is kept if there are too many: the parser's own
+/// error does not carry it.
+struct MembersVisitor<'a>(&'a mut Option<SyntaxError>);
 
-impl<'de> Visitor<'de> for MembersVisitor {
+impl<'de> Visitor<'de> for MembersVisitor<'_> {
     type Value = Vec<(Zeroizing<String>, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,6 +80,10 @@ impl<'de> Visitor<'de> for MembersVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
+            if let Err(error) = entry::require_room(members.len(), 1) {
+                *self.0 = Some(error);
+                return Err(A::Error::custom(error.reason));
+            }
             members.push((Zeroizing::new(name), map.next_value()?));
         }
         Ok(members)

@@ -9,13 +9,25 @@ use zeroize::Zeroizing;
 
 use super::entry::{self, Entry, FirstErrors, SyntaxError};
 
+/// The characters that begin or end a token in braces or brackets.
+const MARKS: [u8; 14] = *b"#,:[]{}\"'!&*?|";
+
+/// The most of these characters in a file. The parser keeps the tokens of a mapping in braces until it ends: they take about
+/// 500 bytes for each mark.
+const MOST_MARKS: usize = 300_000;
+
+const TOO_MANY_MARKS: &str = "it has more than 300000 of the characters # , : [ ] { } \" ' ! & * ? |";
+
 /// Reads a file.
 ///
 /// # Errors
-/// The first position that is refused, or the names that occur twice.
+/// Too many marks, the first position that is refused, or the names that occur twice.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Entry>, FirstErrors<SyntaxError>> {
-    let text = entry::text(bytes).map_err(FirstErrors::from)?;
-    let entries = YamlReader(Parser::new_from_str(text)).entries().map_err(FirstErrors::from)?;
+    let text = entry::text(bytes)?;
+    if bytes.iter().filter(|byte| MARKS.contains(byte)).count() > MOST_MARKS {
+        return Err(SyntaxError { line: 1, column: None, reason: TOO_MANY_MARKS }.into());
+    }
+    let entries = YamlReader(Parser::new_from_str(text)).entries()?;
     entry::refuse_repeated(&entries)?;
     Ok(entries)
 }
@@ -42,6 +54,7 @@ impl<'a> YamlReader<'a> {
                 (Event::Scalar(name, _, _, None), at) => (Zeroizing::new(name.into_owned()), at),
                 (_, at) => return Err(malformed(at, "a name is not plain text")),
             };
+            entry::require_room(entries.len(), at.line())?;
             let value = self.value()?;
             entries.push(Entry { line: at.line(), name, value: Some(value), replaces: None });
         }

@@ -241,3 +241,30 @@ fn a_file_over_a_limit_is_refused_with_the_limit() {
     let ran = sandbox.run(&["get", "secret"]);
     assert!(ran.code != 0 && ran.stderr.len() < 3_000, "{} bytes", ran.stderr.len());
 }
+
+#[test]
+fn a_file_to_import_has_at_most_10000_entries() {
+    let sandbox = Sandbox::new();
+    let joined =
+        |entries: usize, one: &dyn Fn(usize) -> String, end: &str| (0..entries).map(one).collect::<Vec<_>>().join(end);
+    let files = |entries: usize| {
+        [
+            ("dotenv", joined(entries, &|index| format!("A{index}="), "\n")),
+            ("yaml", joined(entries, &|index| format!("A{index}: a"), "\n")),
+            ("json", format!("{{{}}}", joined(entries, &|index| format!("\"A{index}\": 1"), ",\n"))),
+        ]
+    };
+    for (entries, is_read) in [(10_000, true), (10_001, false)] {
+        for (format, text) in files(entries) {
+            let ran = sandbox.pipe(&["import", "-", "--format", format, "--dry-run"], text.as_bytes());
+            assert_eq!(ran.code == 0, is_read, "{format} {entries}: {}", ran.stderr);
+            let told = "line 10001: it has more than 10000 entries";
+            assert_eq!(ran.stderr.contains(told), !is_read, "{format} {entries}: {}", ran.stderr);
+        }
+    }
+    // The parser would keep every token of these.
+    for text in [format!("{{{}}}", "a: b, ".repeat(150_001)), format!("{{{}", "a #\n".repeat(300_001))] {
+        let ran = sandbox.pipe(&["import", "-", "--format", "yaml", "--dry-run"], text.as_bytes());
+        assert!(ran.code == 1 && ran.stderr.contains("more than 300000 of the characters"), "{}", ran.stderr);
+    }
+}

@@ -58,6 +58,7 @@ mod pages;
 mod parity;
 mod passphrase;
 mod pasted;
+mod pasted_keys;
 mod permissions;
 mod pin;
 mod prompt;

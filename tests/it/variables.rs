@@ -1,6 +1,8 @@
 //! Names of secrets that become names of variables: `exec` and `export` refuse the names on which programs act, by one rule, and
 //! leave alone a variable that is already set.
 
+#![allow(clippy::disallowed_methods, reason = "the rule on child processes is for the product")]
+
 use crate::support::regressions::regressions;
 use crate::support::{Ran, Sandbox};
 use flyte_local::variables::{effect_on_programs, is_a_shells_name};

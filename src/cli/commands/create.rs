@@ -1,6 +1,6 @@
 //! `create secret`
 
-use crate::cli::arguments::{ScopeArgs, require_scope, secret_id, secret_type};
+use crate::cli::arguments::{ScopeArgs, require_public, require_scope, secret_id, secret_type};
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::value_input::ValueArgs;
@@ -37,6 +37,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
+    require_public(args.name.as_str())?;
     let id = secret_id(args.name, args.scope);
     require_scope(&id, args.secret_type)?;
     let mut vault = context.open_vault_to_write()?;
