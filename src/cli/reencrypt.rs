@@ -42,6 +42,7 @@ pub(crate) fn rekey(
         ))
     })?;
     context.ui.say(&match done {
+        0 if !failed.is_empty() => "no secret was re-encrypted; the errors say why".to_owned(),
         0 => "no secret had to be re-encrypted".to_owned(),
         1 => "re-encrypted 1 secret".to_owned(),
         done => format!("re-encrypted {done} secrets"),

@@ -179,6 +179,7 @@ fn rekey_keeps_times_and_types_and_leaves_older_files_alone() {
     exchange(&sandbox, &Identity::generate(), None);
     let ran = sandbox.run(&["rekey"]);
     assert_eq!(ran.code, 13, "{ran:?}");
+    assert!(ran.stderr.contains("no secret was re-encrypted; the errors say why\n"), "{ran:?}");
     assert!(ran.stderr.contains("has already seen a version from") && ran.stderr.contains("--accept-older"), "{ran:?}");
     assert!(std::fs::read(&file).expect("there") == old);
     assert!(std::fs::read(sandbox.secret_file("org/b")).expect("there") == deleted);
