@@ -54,7 +54,7 @@ impl Home {
     pub fn open(&self) -> Vault {
         let mut vault = self.options().open(&self.vault()).expect("a sound vault").with_author(author());
         let fingerprint = vault.fingerprint();
-        vault.lock().expect("lockable").accept(&fingerprint).expect("accepted");
+        vault.accept(&fingerprint).expect("accepted");
         vault
     }
 

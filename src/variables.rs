@@ -19,6 +19,7 @@ struct Family {
 
 const LOADS: &str = "changes how programs load";
 const BUILDS: &str = "changes what a build runs";
+const TO_A_SHELL: &str = "has a special meaning to a shell";
 const NODE: &str = "changes what Node runs";
 const SETTINGS: &str = "changes where programs find their settings";
 const CONNECTS: &str = "changes where programs connect, or whom they trust";
@@ -27,7 +28,7 @@ const FAMILIES: &[Family] = &[
     // The dynamic linkers and the C library: ld.so(8), dyld(1), and glibc's list of what a setuid program must not inherit.
     Family {
         effect: LOADS,
-        names: "GCONV_PATH GETCONF_DIR GLIBC_TUNABLES LIBPATH LOCPATH MALLOC_TRACE NLSPATH PATH SHLIB_PATH TZDIR",
+        names: "GCONV_PATH GETCONF_DIR GLIBC_TUNABLES LIBPATH LOCPATH MALLOC_TRACE NIS_PATH NLSPATH PATH SHLIB_PATH TZDIR",
         prefixes: "DYLD_ LD_ _RLD",
         suffixes: "_PRELOAD",
     },
@@ -44,12 +45,12 @@ const FAMILIES: &[Family] = &[
         effect: "names a program that others start",
         names: "LESSCLOSE LESSOPEN TERMINAL VISUAL LESS LESSKEYIN LESSKEY LESSKEY_CONTENT LESSKEY_SYSTEM",
         prefixes: "",
-        suffixes: "ASKPASS BROWSER EDITOR PAGER _COMMAND _RSH _WRAPPER",
+        suffixes: "ASKPASS BROWSER EDITOR PAGER _CMD _COMMAND _PROG _RSH _WRAPPER",
     },
     // Options that a program takes from the environment: for example GREP_OPTIONS, TAR_OPTIONS of tar(1), MAVEN_OPTS.
     Family {
         effect: "gives options to a program",
-        names: "GZIP PYTEST_ADDOPTS PYTEST_PLUGINS XZ_DEFAULTS XZ_OPT ZIPOPT UNZIP",
+        names: "GZIP MANOPT PYTEST_ADDOPTS PYTEST_PLUGINS TAPE XZ_DEFAULTS XZ_OPT ZIPOPT UNZIP",
         prefixes: "",
         suffixes: "_OPTIONS _OPTS",
     },
@@ -59,7 +60,7 @@ const FAMILIES: &[Family] = &[
     Family {
         effect: "changes what ssh and programs that use it run",
         names: "HGRCPATH SVN_SSH",
-        prefixes: "SSH_",
+        prefixes: "RSYNC_ SSH_",
         suffixes: "",
     },
     // GNU make's manual, "Variables from the Environment": MAKEFLAGS may hold --eval. And every variable that the rules of
@@ -95,9 +96,9 @@ const FAMILIES: &[Family] = &[
     // perlrun(1), ruby(1), gem and bundle; php(1), lua(1), R's "Startup", Julia's and Erlang's manuals.
     Family {
         effect: "changes what an interpreter runs",
-        names: "ERL_AFLAGS ERL_FLAGS ERL_LIBS ERL_ZFLAGS LUA_CPATH LUA_INIT LUA_PATH PHPRC PHP_INI_SCAN_DIR R_ENVIRON \
-            R_ENVIRON_USER R_HOME R_LIBS R_LIBS_SITE R_LIBS_USER R_PROFILE R_PROFILE_USER TCLLIBPATH",
-        prefixes: "BUNDLE_ GEM_ JULIA_ PERL RUBY",
+        names: "ERL_AFLAGS ERL_FLAGS ERL_LIBS ERL_ZFLAGS PHPRC PHP_INI_SCAN_DIR R_ENVIRON \
+            R_ENVIRON_USER R_HOME R_LIBS R_LIBS_SITE R_LIBS_USER R_PROFILE R_PROFILE_USER TCLLIBPATH TCL_LIBRARY TK_LIBRARY",
+        prefixes: "BUNDLE_ GEM_ JULIA_ LUA_ PERL RUBY",
         suffixes: "",
     },
     // The java launcher's JDK_JAVA_OPTIONS, JVM TI's JAVA_TOOL_OPTIONS; .NET's "environment variables": DOTNET_STARTUP_HOOKS.
@@ -119,7 +120,7 @@ const FAMILIES: &[Family] = &[
     // DOCKER_CONFIG (credential helpers), FLYTECTL_CONFIG (external commands), and the rest by their manuals.
     Family {
         effect: SETTINGS,
-        names: "AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE BOTO_CONFIG CLOUDSDK_CONFIG CLOUDSDK_PYTHON CURL_HOME \
+        names: "APT_CONFIG AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE BOTO_CONFIG CLOUDSDK_CONFIG CLOUDSDK_PYTHON CURL_HOME \
             DOCKER_CONFIG EMACSLOADPATH EXINIT GNUPGHOME GVIMINIT HOME KUBECONFIG MYVIMRC NETRC \
             NVIM_APPNAME OPENSSL_CONF OPENSSL_ENGINES OPENSSL_MODULES PGPASSFILE PGSERVICEFILE PGSYSCONFDIR PSQLRC \
             SCREENRC UCTL_CONFIG VIM VIMINIT VIMRUNTIME WGETRC",
@@ -154,25 +155,28 @@ const CREDENTIALS: &str = "_KEY _PASSPHRASE _PASSWORD _SECRET _TOKEN";
 /// The beginning of the variables of flyte-local itself, which `docs/reference.md` lists; one of them ends as a credential does.
 const OURS: &str = "FLYTE_LOCAL";
 
-/// Variables that have a meaning to a shell that sets them, besides the ones above: any shell's, bash's and zsh's. Some change what a
-/// command does (OPTIND) or where files are (HISTFILE), and read-only ones end the script midway (UID). Setting USERNAME in zsh changes
-/// the user. The lists leave out names that are usual elsewhere and that a shell only displays (HOST, USER, LANG).
-const SHELLS_OWN: [&str; 3] = [
+/// Variables with a meaning to shells, besides the ones above: any shell's, and bash's. A shell reads them from its environment too:
+/// bash runs commands in MAILPATH, and empties the file HISTFILE. Some change what a command does (OPTIND) or where files are (TMPDIR),
+/// and read-only ones end the script midway (UID).
+const SHELLS: [&str; 2] = [
     "COLUMNS FCEDIT HISTFILE HISTSIZE LINENO LINES LOGNAME MAIL MAILCHECK MAILPATH OLDPWD OPTARG OPTERR OPTIND PPID \
     PWD RANDOM SECONDS SHLVL TERM TERMCAP TERMINFO TERMINFO_DIRS TMOUT TMPDIR _",
     "CHILD_MAX COMPREPLY COMP_CWORD COMP_KEY COMP_LINE COMP_POINT COMP_TYPE COMP_WORDBREAKS COMP_WORDS COPROC \
     DIRSTACK EPOCHREALTIME EPOCHSECONDS EUID EXECIGNORE FIGNORE FUNCNAME FUNCNEST GLOBSORT GROUPS HISTCMD \
-    HISTCONTROL HISTFILESIZE HISTIGNORE HISTTIMEFORMAT HOSTFILE HOSTNAME HOSTTYPE IGNOREEOF MACHTYPE MAPFILE OSTYPE \
-    PIPESTATUS POSIXLY_CORRECT PROMPT_DIRTRIM REPLY SRANDOM TIMEFORMAT UID auto_resume histchars",
-    "ARGC ARGV0 CORRECT_IGNORE CORRECT_IGNORE_FILE CPUTYPE DIRSTACKSIZE EGID ERRNO GID HISTCHARS HISTNO \
-    HISTORY_IGNORE KEYBOARD_HACK KEYTIMEOUT LISTMAX LOGCHECK MANPATH MATCH MBEGIN MEND MODULE_PATH POSTEDIT PROMPT \
+    HISTCONTROL HISTFILESIZE HISTIGNORE HISTTIMEFORMAT HOSTFILE HOSTTYPE IGNOREEOF MACHTYPE MAPFILE OSTYPE \
+    MODULE_PATH PIPESTATUS POSIXLY_CORRECT PROMPT_DIRTRIM REPLY SRANDOM TIMEFORMAT UID auto_resume histchars",
+];
+
+/// Variables with a meaning to a shell only when a script sets them: mostly zsh's, where setting USERNAME changes the user. The lists leave
+/// out names that are usual elsewhere and that a shell only displays (HOST, USER, LANG).
+const SHELLS_OWN: &str = "ARGC ARGV0 CORRECT_IGNORE CORRECT_IGNORE_FILE CPUTYPE DIRSTACKSIZE EGID ERRNO GID HISTCHARS HISTNO \
+    HISTORY_IGNORE HOSTNAME KEYBOARD_HACK KEYTIMEOUT LISTMAX LOGCHECK MANPATH MATCH MBEGIN MEND POSTEDIT PROMPT \
     PROMPT2 PROMPT3 PROMPT4 PROMPT_EOL_MARK PSVAR REPORTMEMORY REPORTTIME RPROMPT RPROMPT2 RPS1 RPS2 SAVEHIST \
     SPROMPT STTY TIMEFMT TRY_BLOCK_ERROR TRY_BLOCK_INTERRUPT TTY TTYIDLE USERNAME VENDOR WATCH WATCHFMT WORDCHARS \
     ZBEEP aliases argv builtins cdpath commands dirstack fignore fpath funcstack functions galiases history \
     historywords jobdirs jobstates jobtexts keymaps mailpath manpath match mbegin mend module_path modules nameddirs \
     options parameters patchars path pipestatus prompt psvar reswords saliases signals status termcap terminfo \
-    userdirs usergroups watch widgets zsh_eval_context zsh_scheduled_events",
-];
+    userdirs usergroups watch widgets zsh_eval_context zsh_scheduled_events";
 
 /// Beginnings of names that all belong to a shell.
 const SHELLS_PREFIXES: &str = "READLINE_ ZLE_ ZSH_";
@@ -185,7 +189,12 @@ pub fn effect_on_programs(name: &str) -> Option<&'static str> {
     }
     let upper = name.to_ascii_uppercase();
     let family = FAMILIES.iter().find(|family| family.has(name));
-    family.or_else(|| FAMILIES_IN_ANY_CASE.iter().find(|family| family.has(&upper))).map(|family| family.effect)
+    let family = family.or_else(|| FAMILIES_IN_ANY_CASE.iter().find(|family| family.has(&upper)));
+    let is_a_shells = || {
+        SHELLS.into_iter().flat_map(words).any(|known| known == name)
+            || words(SHELLS_PREFIXES).any(|start| name.starts_with(start))
+    };
+    family.map(|family| family.effect).or_else(|| is_a_shells().then_some(TO_A_SHELL))
 }
 
 impl Family {
@@ -199,11 +208,7 @@ impl Family {
 
 /// Returns what a variable of this name does in a shell that sets it, or to the programs that this shell starts.
 pub fn effect_in_a_shell(name: &str) -> Option<&'static str> {
-    let is_a_shells_own = || {
-        SHELLS_OWN.into_iter().flat_map(words).any(|known| known == name)
-            || words(SHELLS_PREFIXES).any(|start| name.starts_with(start))
-    };
-    effect_on_programs(name).or_else(|| is_a_shells_own().then_some("has a special meaning to a shell"))
+    effect_on_programs(name).or_else(|| words(SHELLS_OWN).any(|known| known == name).then_some(TO_A_SHELL))
 }
 
 /// Returns true if a shell can set a variable of this name: letters, digits and `_`, and no digit first.
@@ -223,7 +228,7 @@ mod tests {
     #[test]
     fn a_name_is_listed_once() {
         let families = FAMILIES.iter().chain(FAMILIES_IN_ANY_CASE).flat_map(|family| words(family.names));
-        let mut all: Vec<_> = families.chain(SHELLS_OWN.into_iter().flat_map(words)).collect();
+        let mut all: Vec<_> = families.chain(SHELLS.into_iter().flat_map(words)).chain(words(SHELLS_OWN)).collect();
         let count = all.len();
         all.sort_unstable();
         all.dedup();

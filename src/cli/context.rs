@@ -20,7 +20,7 @@ use super::passphrases::Passphrases;
 use super::shell::quoted;
 use super::ui::Ui;
 use flyte_local::process::Spawner;
-use flyte_local::storage::require_trusted;
+use flyte_local::storage::require_trusted_if_there;
 use flyte_local::vault::{Access, StateDirectory, Strictness, Vault, VaultOptions};
 
 const NAME_AN_IDENTITY: &str = "--identity FILE or FLYTE_LOCAL_IDENTITY";
@@ -67,7 +67,7 @@ impl UserPath {
             CommandError::new(Exit::Failed, message).hint("set HOME").hint(format!("or name it with {}", self.option))
         })?;
         if let (false, Some(directory)) = (self.is_named, path.parent()) {
-            require_trusted(directory, permissions()?).map_err(|error| {
+            require_trusted_if_there(directory, permissions()?).map_err(|error| {
                 CommandError::from(error).hint(format!("or name another path with {}", self.option))
             })?;
         }

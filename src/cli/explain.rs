@@ -209,13 +209,21 @@ pub(crate) fn untrusted(error: &FoundError, instead: Option<String>) -> ErrorRep
         let named = ErrorReport::chain(Exit::Failed, error).with_code(report.code());
         return report.hints().iter().fold(named, ErrorReport::hint);
     };
+    let report = ErrorReport::chain(Exit::Refused, error);
+    let report = instead.into_iter().fold(report, ErrorReport::hint);
+    let report = if error.is_absent {
+        report.hint("work in a directory of your own, to which no one else can write")
+    } else {
+        report
+    };
     let path = quoted(path);
     let mend = match exposure {
+        // All are meant to write to it.
+        ExposureError::Writable { mode } if mode & 0o1000 != 0 => return report.hint(NO_PERMISSIONS),
         ExposureError::Foreign { .. } => format!("if you trust that user, make it yours: sudo chown $(id -u) {path}"),
         _ => format!("look at its contents, then take the permission away: chmod go-w {path}"),
     };
-    let report = ErrorReport::chain(Exit::Refused, error);
-    instead.into_iter().fold(report, ErrorReport::hint).hint(mend).hint(NO_PERMISSIONS)
+    report.hint(mend).hint(NO_PERMISSIONS)
 }
 
 pub(crate) fn config(error: &ConfigError) -> ErrorReport {

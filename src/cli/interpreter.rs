@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::environment::{permissions, search_path, variable_is_set, virtual_env};
+use super::environment::{path_variable, permissions, search_path, variable_is_set, virtual_env};
 use super::error::{CommandError, Exit};
 use super::explain::untrusted;
 use super::paths::home;
@@ -21,11 +21,34 @@ pub(crate) fn find(
     let directory = working_directory()?;
     let (active, path, permissions) = (virtual_env()?, search_path(), permissions()?);
     let (virtual_env, search_path) = (active.as_deref(), path.as_deref());
-    let search = InterpreterSearch { given, file, virtual_env, directory: &directory, search_path, permissions };
+    let uv_configuration = uv_configuration()?;
+    let search = InterpreterSearch {
+        given,
+        file,
+        virtual_env,
+        directory: &directory,
+        uv_configuration: uv_configuration.as_deref(),
+        search_path,
+        permissions,
+    };
     Interpreter::find(search, spawner).map_err(|error| match error {
         InterpreterError::Script(error) => no_environment(&error),
         InterpreterError::Untrusted(error) => untrusted(&error, Some(another(verb))).into(),
     })
+}
+
+/// Returns the configuration that uv has for all directories: the one that a variable names, the user's, or the system's.
+fn uv_configuration() -> Result<Option<PathBuf>, CommandError> {
+    if let Some(named) = path_variable("UV_CONFIG_FILE")? {
+        return Ok(std::path::absolute(named).ok());
+    }
+    if variable_is_set("UV_NO_CONFIG") {
+        return Ok(None);
+    }
+    let users = path_variable("XDG_CONFIG_HOME")?.filter(|directory| directory.is_absolute());
+    let users = users.or_else(|| home().map(|home| home.join(".config")));
+    let mut places = users.into_iter().chain([PathBuf::from("/etc")]).map(|place| place.join("uv/uv.toml"));
+    Ok(places.find(|place| place.exists()))
 }
 
 /// Requires that Flyte's configuration can be believed, which the SDK finds by itself. `instead` is the way to name one.

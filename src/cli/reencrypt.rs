@@ -41,11 +41,12 @@ pub(crate) fn rekey(
             context.command
         ))
     })?;
-    context.ui.say(&match done {
-        0 if !failed.is_empty() => "no secret was re-encrypted; the errors say why".to_owned(),
+    let all = done + failed.len();
+    let plural = if all == 1 { "" } else { "s" };
+    context.ui.say(&match all {
         0 => "no secret had to be re-encrypted".to_owned(),
-        1 => "re-encrypted 1 secret".to_owned(),
-        done => format!("re-encrypted {done} secrets"),
+        _ if done == all => format!("re-encrypted {done} secret{plural}"),
+        _ => format!("re-encrypted {done} of {all} secret{plural}"),
     });
     report(context, failed)
 }

@@ -16,16 +16,26 @@ pub struct ConfigurationSearch<'a> {
 }
 
 impl ConfigurationSearch<'_> {
-    /// Requires that each file that the SDK could find can be believed although it was not named.
+    /// Requires that each file that the SDK could find, now or later, can be believed although it was not named.
     ///
     /// # Errors
-    /// Another user could have made or changed one.
+    /// Another user could have made or changed one, or can still make one.
     pub fn require_trusted(&self, permissions: Permissions) -> Result<(), FoundError> {
-        let found = self.places();
-        let mut found = found.iter().filter(|place| place.symlink_metadata().is_ok());
-        found.try_for_each(|place| require_trusted(place, permissions))
+        let places = self.places();
+        let (there, absent): (Vec<_>, Vec<_>) = places.iter().partition(|place| place.symlink_metadata().is_ok());
+        there.iter().try_for_each(|place| require_trusted(place, permissions))?;
+        // The SDK looks no further than there, and no other user can remove it.
+        if places.first().is_some_and(|first| first.exists()) {
+            return Ok(());
+        }
+        absent.iter().try_for_each(|place| match require_trusted(place, permissions) {
+            // The SDK cannot look there either.
+            Err(error) if error.exposure().is_none() => Ok(()),
+            checked => checked,
+        })
     }
 
+    /// Returns the places in the order in which the SDK looks there.
     fn places(&self) -> Vec<PathBuf> {
         let mut places = vec![self.directory.join("config.yaml"), self.directory.join(".flyte/config.yaml")];
         // The SDK asks git, which passes over a broken repository.

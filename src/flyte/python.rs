@@ -86,6 +86,8 @@ pub struct InterpreterSearch<'a> {
     pub virtual_env: Option<&'a Path>,
     /// The working directory.
     pub directory: &'a Path,
+    /// The configuration that uv has for all directories, if any.
+    pub uv_configuration: Option<&'a Path>,
     /// `PATH`.
     pub search_path: Option<&'a OsStr>,
     /// The check of what is found and not named.
@@ -118,8 +120,8 @@ impl Interpreter {
         let script = search.file.filter(|file| script::has_header(file));
         if let Some(script) = script {
             in_path("uv")?;
-            script::require_trusted_surroundings(script, search.directory, search.permissions)?;
-            if let Some(program) = script::environment(spawner, script)? {
+            let script = script::trusted(script, search.directory, search.uv_configuration, search.permissions)?;
+            if let Some(program) = script::environment(spawner, &script)? {
                 return Ok(found(program, InterpreterOrigin::Script));
             }
         }
@@ -186,8 +188,10 @@ mod tests {
         let find = |given: Option<&str>, active: Option<&str>, file: Option<&Path>| {
             let (given, virtual_env) = (given.map(PathBuf::from), active.map(Path::new));
             let permissions = Permissions::Checked;
+            let directory = inner.as_path();
+            let (uv_configuration, search_path) = (None, None);
             let search =
-                InterpreterSearch { given, file, virtual_env, directory: &inner, search_path: None, permissions };
+                InterpreterSearch { given, file, virtual_env, directory, uv_configuration, search_path, permissions };
             Interpreter::find(search, &Spawner::new([])).expect("no uv is asked").program
         };
         let make = |directory: &Path| {

@@ -50,20 +50,35 @@ fn is_script(text: &str) -> bool {
     false
 }
 
+/// A file with a header, and where uv looks for its configuration.
+#[derive(Debug)]
+pub(super) struct Script {
+    /// As the user wrote it.
+    named: PathBuf,
+    absolute: PathBuf,
+    /// If uv has to look nowhere: the configuration to name instead, if there is one.
+    closed: Option<Option<PathBuf>>,
+}
+
 /// Requires that everything that uv finds by itself can be believed: its configuration, virtual environments and the script's
-/// lock file.
-pub(super) fn require_trusted_surroundings(
+/// lock file. If another user could still make some of it, as in `/tmp`, uv will not look for it. It is then told to use
+/// `configuration`, the one that uv has for all directories.
+pub(super) fn trusted(
     file: &Path,
     directory: &Path,
+    configuration: Option<&Path>,
     permissions: Permissions,
-) -> Result<(), FoundError> {
+) -> Result<Script, FoundError> {
     let is_there = |path: &Path| path.symlink_metadata().is_ok();
     let mut lock = file.as_os_str().to_owned();
     lock.push(".lock");
-    let mut found = vec![PathBuf::from(lock)];
+    require_trusted(Path::new(&lock), permissions)?;
+    let mut found = Vec::new();
+    let mut is_closed = false;
     // uv follows the path as it is written, and not the one without links.
-    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    for above in file.ancestors().skip(1).chain(directory.ancestors()) {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    for above in absolute.ancestors().skip(1).chain(directory.ancestors()) {
+        is_closed |= require_trusted(above, permissions).is_err();
         found.extend(UV_FILES.iter().map(|name| above.join(name)));
         let environment = above.join(".venv");
         if is_there(&environment) {
@@ -71,28 +86,30 @@ pub(super) fn require_trusted_surroundings(
             require_trusted_environment(&environment, permissions)?;
         }
     }
-    found.iter().filter(|path| is_there(path)).try_for_each(|path| require_trusted(path, permissions))
+    found.iter().filter(|path| is_there(path)).try_for_each(|path| require_trusted(path, permissions))?;
+    Ok(Script { named: file.to_owned(), absolute, closed: is_closed.then(|| configuration.map(Path::to_owned)) })
 }
 
 /// Makes or updates the environment that uv keeps for the file, and returns its interpreter; `None` if uv is not in `PATH`.
-pub(super) fn environment(spawner: &Spawner, file: &Path) -> Result<Option<PathBuf>, ScriptError> {
+pub(super) fn environment(spawner: &Spawner, script: &Script) -> Result<Option<PathBuf>, ScriptError> {
     // Offline and quietly if nothing is to be installed, because this precedes every run.
-    let quietly = |command: &[&str]| uv(spawner, command, file).args(["--offline", "--quiet"]).output();
+    let quietly = |command: &[&str]| uv(spawner, command, script).args(["--offline", "--quiet"]).output();
     let is_checked = match quietly(&["sync", "--check"]) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         checked => checked.map_err(ScriptError::Start)?.status.success(),
     };
     // An empty environment passes the check even before it exists.
     let is_ready = is_checked && quietly(&["sync"]).map_err(ScriptError::Start)?.status.success();
-    let failed = |ended: String| ScriptError::Failed { path: file.to_owned(), ended };
+    let failed = |ended: String| ScriptError::Failed { path: script.named.clone(), ended };
     if !is_ready {
-        let status = uv(spawner, &["sync"], file).stdout(Stdio::null()).status().map_err(ScriptError::Start)?;
+        let status = uv(spawner, &["sync"], script).stdout(Stdio::null()).status().map_err(ScriptError::Start)?;
         if !status.success() {
             return Err(failed(status.to_string()));
         }
     }
     // Not earlier: before the environment exists, uv names another Python.
-    let found = uv(spawner, &["python", "find"], file).stderr(Stdio::inherit()).output().map_err(ScriptError::Start)?;
+    let found =
+        uv(spawner, &["python", "find"], script).stderr(Stdio::inherit()).output().map_err(ScriptError::Start)?;
     let python = String::from_utf8(found.stdout).unwrap_or_default();
     match python.trim_end_matches('\n') {
         python if found.status.success() && !python.is_empty() => Ok(Some(PathBuf::from(python))),
@@ -100,10 +117,16 @@ pub(super) fn environment(spawner: &Spawner, file: &Path) -> Result<Option<PathB
     }
 }
 
-fn uv(spawner: &Spawner, command: &[&str], file: &Path) -> Command {
+fn uv(spawner: &Spawner, command: &[&str], script: &Script) -> Command {
     let mut uv = spawner.command("uv");
+    uv.args(command);
+    if let Some(configuration) = &script.closed {
+        // It looks for environments at and above its working directory in any case.
+        uv.current_dir("/").arg("--no-config");
+        configuration.iter().for_each(|file| _ = uv.arg("--config-file").arg(file));
+    }
     // uv would warn that the active environment is not the file's.
-    uv.args(command).arg("--script").arg(file).env_remove("VIRTUAL_ENV").stdin(Stdio::null());
+    uv.arg("--script").arg(&script.absolute).env_remove("VIRTUAL_ENV").stdin(Stdio::null());
     uv
 }
 

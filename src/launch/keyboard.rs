@@ -8,13 +8,16 @@ use std::sync::{Arc, Weak};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::fcntl_dupfd_cloexec;
+use rustix::termios::{Termios, tcgetattr};
 
 use super::streams::Streams;
-use super::terminal::TerminalSettings;
+use super::terminal::{TerminalSettings, is_in_foreground};
 
 /// Forwards keys while this process is in the foreground; restores the terminal when dropped.
 pub(super) struct KeyForwarder {
     settings: TerminalSettings,
+    /// Set until we are first in the foreground, if we were started in the background: the child's pty, and its settings.
+    background: Option<(Weak<OwnedFd>, Termios)>,
     /// True while the terminal is in raw mode.
     is_raw: bool,
     /// True while keys are read.
@@ -27,12 +30,16 @@ impl KeyForwarder {
     pub(super) fn of(streams: &Streams) -> io::Result<Option<Self>> {
         let Some(child) = streams.keyboard() else { return Ok(None) };
         let settings = TerminalSettings::of(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)?;
+        let background = match child.upgrade().filter(|_| !is_in_foreground(rustix::stdio::stdin())) {
+            Some(pty) => Some((Weak::clone(&child), tcgetattr(&pty)?)),
+            None => None,
+        };
         let active = Arc::new(AtomicBool::new(false));
         let (woken, wake) = io::pipe()?;
         let keys = File::from(fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?);
         let is_active = Arc::clone(&active);
         std::thread::spawn(move || drop(pass_on(keys, &child, OwnedFd::from(woken), &is_active)));
-        Ok(Some(Self { settings, is_raw: false, active, wake }))
+        Ok(Some(Self { settings, background, is_raw: false, active, wake }))
     }
 
     /// Returns true while keys are read.
@@ -42,6 +49,13 @@ impl KeyForwarder {
 
     /// Makes the terminal raw, and reads keys or leaves them waiting. Does neither in the background.
     pub(super) fn go_on(&mut self, reads: bool) {
+        if self.settings.is_in_foreground()
+            && let Some((pty, unchanged)) = self.background.take()
+            && let Some(pty) = pty.upgrade()
+        {
+            // The shell that had the terminal has put it back into the mode for programs.
+            self.settings.renew(&pty, &unchanged);
+        }
         let is_ours = self.settings.is_in_foreground() && self.settings.make_raw().is_ok();
         self.is_raw |= is_ours;
         self.active.store(is_ours && reads, Ordering::SeqCst);

@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{
-    OptionalActions, OutputModes, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
+    InputModes, LocalModes, OptionalActions, OutputModes, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+    tcsetwinsize,
 };
 
 /// A pty: what is written to the terminal is read from the controller, and the other way round.
@@ -14,6 +15,9 @@ pub(super) struct Pty {
     pub(super) controller: OwnedFd,
     pub(super) terminal: OwnedFd,
 }
+
+/// The modes of a terminal that shows what is typed.
+const ECHO: LocalModes = LocalModes::ECHO.union(LocalModes::ECHOE).union(LocalModes::ECHOK).union(LocalModes::ECHOCTL);
 
 impl Pty {
     /// Opens a pty with the settings and the size of a terminal.
@@ -25,7 +29,14 @@ impl Pty {
         unlockpt(&controller)?;
         let name = ptsname(&controller, Vec::new())?;
         let other = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-        tcsetattr(&other, OptionalActions::Now, &tcgetattr(terminal)?)?;
+        let mut settings = tcgetattr(terminal)?;
+        // In the background, the terminal may have those of a shell that edits a line.
+        if !is_in_foreground(terminal) {
+            settings.input_modes |= InputModes::ICRNL;
+            settings.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
+            settings.local_modes |= LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN | ECHO;
+        }
+        tcsetattr(&other, OptionalActions::Now, &settings)?;
         let pty = Self { controller, terminal: other };
         resize(&pty.controller, terminal);
         Ok(pty)
@@ -47,6 +58,17 @@ pub(super) fn resize(pty: &impl AsFd, terminal: BorrowedFd<'_>) -> bool {
     (old.ws_row, old.ws_col) != (new.ws_row, new.ws_col) && tcsetwinsize(pty, new).is_ok()
 }
 
+/// Returns true if our process group may read from the terminal and change its settings.
+pub(super) fn is_in_foreground(terminal: impl AsFd) -> bool {
+    tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+/// Returns true if two settings treat keys and output the same.
+fn have_same_modes(one: &Termios, other: &Termios) -> bool {
+    let modes = |of: &Termios| (of.input_modes, of.output_modes, of.local_modes);
+    modes(one) == modes(other)
+}
+
 /// A terminal and its original settings.
 pub(super) struct TerminalSettings {
     terminal: OwnedFd,
@@ -64,7 +86,23 @@ impl TerminalSettings {
 
     /// Returns true if our process group may read from it and change its settings.
     pub(super) fn is_in_foreground(&self) -> bool {
-        tcgetpgrp(&self.terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+        is_in_foreground(&self.terminal)
+    }
+
+    /// Takes the terminal's present settings for the original ones, unless they are our raw mode. Gives them to a pty that
+    /// still has the settings `unchanged`.
+    pub(super) fn renew(&mut self, pty: &impl AsFd, unchanged: &Termios) {
+        let Ok(now) = tcgetattr(&self.terminal) else { return };
+        if have_same_modes(&now, &self.raw) {
+            return;
+        }
+        if tcgetattr(pty).is_ok_and(|of_pty| have_same_modes(&of_pty, unchanged)) {
+            // If it fails, the child is gone.
+            let _ = tcsetattr(pty, OptionalActions::Now, &now);
+        }
+        self.raw = now.clone();
+        self.raw.make_raw();
+        self.before = now;
     }
 
     /// Delivers every key as it is typed; the child's pty processes them instead.

@@ -68,8 +68,8 @@ impl Patterns {
             // A terminal puts a carriage return before every line feed; other programs only before those that have none.
             self.add(with_carriage_returns(text, LineFeeds::Bare));
             self.add(with_carriage_returns(text, LineFeeds::All));
-            for line in lines(text).flat_map(texts).filter(|line| line.len() >= MIN_BYTES && !is_public(line, strings))
-            {
+            let is_secret = |line: &&[u8]| line.len() >= MIN_BYTES && !is_public(line, strings) && !is_pem_marker(line);
+            for line in lines(text).flat_map(texts).filter(is_secret) {
                 self.add(line.to_vec());
             }
         }
@@ -106,7 +106,7 @@ impl Patterns {
 
     /// Adds every part of a line that may be broken anywhere, except rulers and blanks, as long as any are `left`.
     fn add_windows(&mut self, line: &[u8], left: &mut usize) {
-        if line.len() < MIN_BROKEN {
+        if line.len() < MIN_BROKEN || is_pem_marker(line.trim_ascii()) {
             return;
         }
         for window in line.windows(WINDOW).take(*left) {
@@ -191,6 +191,15 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn is_public(line: &[u8], strings: &JsonStrings) -> bool {
     let holds = |text: &Zeroizing<String>| line.windows(text.len()).any(|part| part == text.as_bytes());
     strings.public.iter().any(holds) && !strings.secret.iter().any(holds)
+}
+
+/// Returns true for a line that begins or ends a key in PEM, which every key of its kind has.
+fn is_pem_marker(line: &[u8]) -> bool {
+    let inner = line.strip_prefix(b"-----BEGIN ").or_else(|| line.strip_prefix(b"-----END "));
+    let label = inner.and_then(|inner| inner.strip_suffix(b"-----"));
+    label.is_some_and(|label| {
+        label.iter().all(|&byte| byte == b' ' || byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    })
 }
 
 /// Strips a scheme such as `postgresql://` from an address, because other addresses begin with it too.

@@ -5,7 +5,8 @@
 //! or root stays in its place there.
 //!
 //! The path is followed from `/`, one component at a time. Since no other user can change a component that passed, a change
-//! between this check and the use of the file has to come from the user or root.
+//! between this check and the use of the file has to come from the user or root. A file that does not exist passes only
+//! where no other user can make it: a sticky directory protects what exists, and no more.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -25,10 +26,16 @@ const MAX_LINKS: usize = 40;
 
 /// A file that was found, and that another user could have made or changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot trust {}, which was found and not named", path.display())]
+#[error("{}", if *is_absent {
+    format!("another user can make {}, which would be used", path.display())
+} else {
+    format!("cannot trust {}, which was found and not named", path.display())
+})]
 pub struct FoundError {
     /// The file.
     pub path: PathBuf,
+    /// True if the file does not exist, but another user could make it.
+    pub is_absent: bool,
     /// The part of its path that is at fault, and why.
     #[source]
     pub source: StorageError,
@@ -41,6 +48,15 @@ impl FoundError {
     }
 }
 
+/// How a file that does not exist is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    /// It passes if no other user can make it.
+    Checked,
+    /// It passes.
+    Accepted,
+}
+
 /// How strictly a part of a path is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -50,12 +66,21 @@ enum Reach {
     Named,
 }
 
-/// Requires that a file or directory can be believed although it was found. One that does not exist passes.
+/// Requires that a file or directory can be believed although it was found. One that does not exist passes if no other user
+/// can make it.
+///
+/// # Errors
+/// Another user could have made or changed it, or still can; it cannot be looked at.
+pub fn require_trusted(path: &Path, permissions: Permissions) -> Result<(), FoundError> {
+    check(path, permissions, (Reach::Found, Reach::Found), Absent::Checked)
+}
+
+/// As [`require_trusted`], for what this process makes or opens itself, and checks again then. One that does not exist passes.
 ///
 /// # Errors
 /// Another user could have made or changed it; it cannot be looked at.
-pub fn require_trusted(path: &Path, permissions: Permissions) -> Result<(), FoundError> {
-    check(path, permissions, Reach::Found, Reach::Found)
+pub fn require_trusted_if_there(path: &Path, permissions: Permissions) -> Result<(), FoundError> {
+    check(path, permissions, (Reach::Found, Reach::Found), Absent::Accepted)
 }
 
 /// Reads a file that passes [`require_trusted`]: at most `limit` bytes; `None` where there is none.
@@ -67,13 +92,13 @@ pub fn read_trusted_file(
     limit: usize,
     permissions: Permissions,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, FoundError> {
-    require_trusted(path, permissions)?;
+    require_trusted_if_there(path, permissions)?;
     // Again when it is open: in a sticky directory, another user could have made it since.
     let safe = |file: &File, stat: &Stat| match permissions {
         Permissions::Checked => exposure::refuse_writable(file, stat, None),
         Permissions::Ignored => Ok(()),
     };
-    read_opened(path, limit, safe).map_err(|source| FoundError { path: path.to_owned(), source })
+    read_opened(path, limit, safe).map_err(|source| FoundError { path: path.to_owned(), is_absent: false, source })
 }
 
 /// As [`require_trusted`], for a program that may be a link: what the link leads to was named by the link's owner, and only
@@ -82,7 +107,7 @@ pub fn read_trusted_file(
 /// # Errors
 /// As [`require_trusted`].
 pub fn require_trusted_program(path: &Path, permissions: Permissions) -> Result<(), FoundError> {
-    check(path, permissions, Reach::Found, Reach::Named)
+    check(path, permissions, (Reach::Found, Reach::Named), Absent::Checked)
 }
 
 /// Requires that a program that is looked for in `PATH` was not put there by just any user. The directories in `PATH` are
@@ -97,7 +122,24 @@ pub fn require_program_in_path(
 ) -> Result<(), FoundError> {
     let Some(found) = find_program(name, search_path) else { return Ok(()) };
     let reach = if found.is_absolute() { Reach::Named } else { Reach::Found };
-    check(&found, permissions, reach, Reach::Named)
+    check(&found, permissions, (reach, Reach::Named), Absent::Checked)
+}
+
+/// Requires that not just any user can put a program into a directory of `PATH`, or into a relative one as
+/// [`require_trusted`] says.
+///
+/// # Errors
+/// Another user could do so.
+pub fn require_closed_path(search_path: &OsStr, permissions: Permissions) -> Result<(), FoundError> {
+    for directory in std::env::split_paths(search_path) {
+        let reach = if directory.is_absolute() { Reach::Named } else { Reach::Found };
+        match check(&directory.join("."), permissions, (reach, reach), Absent::Checked) {
+            // The user cannot look there, and nothing is started from it.
+            Err(error) if error.exposure().is_none() => {}
+            checked => checked?,
+        }
+    }
+    Ok(())
 }
 
 /// Returns the first executable file of this name, as `execvp(3)` finds it.
@@ -109,11 +151,16 @@ fn find_program(name: &OsStr, search_path: Option<&OsStr>) -> Option<PathBuf> {
     })
 }
 
-fn check(path: &Path, permissions: Permissions, reach: Reach, behind_link: Reach) -> Result<(), FoundError> {
+fn check(
+    path: &Path,
+    permissions: Permissions,
+    (reach, behind_link): (Reach, Reach),
+    absent: Absent,
+) -> Result<(), FoundError> {
     if permissions == Permissions::Ignored {
         return Ok(());
     }
-    let failed = |source| FoundError { path: path.to_owned(), source };
+    let failed = |source| FoundError { path: path.to_owned(), is_absent: false, source };
     let absolute = std::path::absolute(path).map_err(|error| failed(StorageError::new("find", path, error)))?;
     let root = Path::new("/");
     let stat = look_at(root).map_err(failed)?;
@@ -126,7 +173,13 @@ fn check(path: &Path, permissions: Permissions, reach: Reach, behind_link: Reach
         rest: VecDeque::new(),
     };
     walk.push(&absolute);
-    walk.run().map_err(failed)
+    let is_there = walk.run().map_err(failed)?;
+    match absent {
+        Absent::Checked if !is_there => {
+            walk.check_directory(true).map_err(|source| FoundError { is_absent: true, ..failed(source) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The way along a path.
@@ -152,11 +205,12 @@ impl PathWalk {
         }
     }
 
-    fn run(mut self) -> Result<(), StorageError> {
+    /// Goes to the end of the path. Returns false if it does not exist; then it is as far as it could go.
+    fn run(&mut self) -> Result<bool, StorageError> {
         let mut links = 0;
         loop {
             self.check_directory(self.rest.is_empty())?;
-            let Some(name) = self.rest.pop_front() else { return Ok(()) };
+            let Some(name) = self.rest.pop_front() else { return Ok(true) };
             if name == ".." {
                 self.here.pop();
                 self.directory = look_at(&self.here)?;
@@ -164,7 +218,7 @@ impl PathWalk {
             }
             let next = self.here.join(&name);
             let stat = match look_at(&next) {
-                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) if error.is_not_found() => return Ok(false),
                 stat => stat?,
             };
             self.check_owner(&next, &stat)?;
@@ -192,7 +246,7 @@ impl PathWalk {
                     return if self.is_open(&next, &stat) {
                         Err(refused(&next, exposure::writable(&stat)))
                     } else {
-                        Ok(())
+                        Ok(true)
                     };
                 }
             }
@@ -291,6 +345,19 @@ mod tests {
         place.chmod("a/b", 0o1777);
         assert_eq!(place.fault("a/b/file"), None);
         assert_eq!(place.fault("a/b"), Some(place.path("a/b")));
+    }
+
+    #[test]
+    fn a_file_that_does_not_exist_passes_where_no_other_user_can_make_it() {
+        let place = Place::new();
+        symlink("b/none", place.path("a/dangling")).expect("linked");
+        let absent = ["a/b/none", "a/b/none/file", "a/dangling"];
+        assert!(absent.iter().all(|name| place.fault(name).is_none()));
+        place.chmod("a/b", 0o1777);
+        for name in absent {
+            assert_eq!(place.fault(name), Some(place.path("a/b")), "{name}");
+            assert!(require_trusted_if_there(&place.path(name), Permissions::Checked).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -14,7 +14,10 @@ mod system;
 pub use atomic::{Replace, WriteError, is_leftover};
 pub use directory::{Directory, DirectoryEntry};
 pub use exposure::{ExposureError, Permissions};
-pub use found::{FoundError, read_trusted_file, require_program_in_path, require_trusted, require_trusted_program};
+pub use found::{
+    FoundError, read_trusted_file, require_closed_path, require_program_in_path, require_trusted,
+    require_trusted_if_there, require_trusted_program,
+};
 pub use lock::{Lock, LockError, LockOwner};
 pub use system::System;
 

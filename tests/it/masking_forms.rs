@@ -253,8 +253,11 @@ reader@my-project-123456.iam.gserviceaccount.com of my-project-123456 (123456789
     assert_eq!(shown(&account), "*****");
     assert_eq!(shown(&key), "*****\n");
     for line in key.lines() {
-        assert_eq!(shown(line), "*****");
+        // Every key has the lines around it.
+        assert_eq!(shown(line), if line.starts_with("-----") { line } else { "*****" });
     }
+    assert_eq!(shown("expected -----BEGIN PRIVATE KEY-----"), "expected -----BEGIN PRIVATE KEY-----");
+    assert_eq!(shown("-----BEGIN RSA PRIVATE KEY-----"), "-----BEGIN RSA PRIVATE KEY-----");
     assert_eq!(shown("kid 4f1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c"), "kid *****");
     // The same holds for what is written line by line, and for the search in files.
     let lines: String = account.lines().map(|line| shown(line) + "\n").collect();

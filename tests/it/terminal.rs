@@ -436,6 +436,49 @@ fn a_background_command_gets_the_keys_once_in_the_foreground() {
 }
 
 #[test]
+#[ignore = "needs Bash and Python: scripts/test"]
+fn a_command_from_the_background_edits_and_echoes_what_is_typed() {
+    let sandbox = with_script(
+        "
+import os, pathlib, termios, time
+while not pathlib.Path('go').exists():
+    time.sleep(0.01)
+def shown():
+    local = termios.tcgetattr(0)[3]
+    return [bool(local & flag) for flag in (termios.ICANON, termios.ECHO, termios.ISIG)]
+print('at first', *shown(), flush=True)
+while input('> ') != 'answer':
+    pass
+print('then', *shown())
+",
+    );
+    require("bash", "bash");
+    // This shell edits lines itself, so its terminal has no echo while it waits.
+    let steps = json!([
+        ["type", PROMPT],
+        ["expect", "prompt> "],
+        ["settings", "raw"],
+        ["type", format!("{} &\r", line())],
+        ["expect", "[1] "],
+        ["expect", "prompt> "],
+        ["settings", "raw"],
+        ["type", "touch go\r"],
+        ["expect", "at first True True True"],
+        ["type", "fg\r"],
+        ["expect", "script.py"],
+        ["settings", "raw"],
+        ["type", "answex\u{7f}r\r"],
+        ["expect", "answex\u{8} \u{8}r\r\n"],
+        ["expect", "then True True True"],
+        ["expect", "prompt> "],
+        ["type", "exit\r"],
+        ["end"]
+    ]);
+    let played = play(&sandbox, &steps, &["bash", "--norc", "-i"]);
+    assert_eq!((played.code, played.settings_are_back), (Some(0), Some(true)), "{played:?}");
+}
+
+#[test]
 #[ignore = "needs Python: scripts/test"]
 fn a_stop_is_ignored_without_a_shell_to_resume_it() {
     // flyte-local leads the session here.

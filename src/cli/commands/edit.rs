@@ -24,7 +24,7 @@ use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{self, EditError, EditedFile, Ended, MemoryBase};
 use flyte_local::process::Spawner;
 use flyte_local::secret::{MAX_VALUE_BYTES, SecretName, SecretType, SecretValue};
-use flyte_local::storage::require_program_in_path;
+use flyte_local::storage::{require_closed_path, require_program_in_path};
 use flyte_local::vault::{Metadata, Vault, VaultError};
 
 /// More than a value may have, so that a value that is too large can be edited again.
@@ -190,18 +190,26 @@ fn editor() -> Result<OsString, CommandError> {
     }
 }
 
-/// Requires that the shell and the editor were not put into `PATH` by just any user. An editor that is more than a name and
-/// options is left to the shell.
+/// Requires that the shell and the editor were not put into `PATH` by just any user. An editor that is more than a program and
+/// options is left to the shell, and may start anything from `PATH`.
 fn require_trusted_programs(editor: &OsStr) -> Result<(), CommandError> {
-    let word = editor.as_encoded_bytes().trim_ascii_start().split(u8::is_ascii_whitespace).next().unwrap_or_default();
-    let is_name = word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(byte));
-    let names = [&b"sh"[..]].into_iter().chain(is_name.then_some(word));
-    for name in names {
-        require_program_in_path(OsStr::from_bytes(name), search_path().as_deref(), permissions()?).map_err(
-            |error| untrusted(&error, Some("name an editor by its whole path with VISUAL or EDITOR".to_owned())),
-        )?;
+    let search_path = search_path();
+    let mut words = editor.as_encoded_bytes().trim_ascii().split(u8::is_ascii_whitespace);
+    let word = words.next().unwrap_or_default();
+    let is_plain = |word: &[u8]| word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-+/".contains(byte));
+    let is_option = |word: &[u8]| word.is_empty() || word.starts_with(b"-") && is_plain(word);
+    let mut checked = Ok(());
+    if is_plain(word) && words.all(is_option) {
+        let names = [&b"sh"[..]].into_iter().chain((!word.contains(&b'/')).then_some(word));
+        for name in names {
+            let name = OsStr::from_bytes(name);
+            checked = checked.and(require_program_in_path(name, search_path.as_deref(), permissions()?));
+        }
+    } else if let Some(search_path) = &search_path {
+        checked = require_closed_path(search_path, permissions()?);
     }
-    Ok(())
+    let instead = || Some("name an editor by its whole path with VISUAL or EDITOR".to_owned());
+    checked.map_err(|error| untrusted(&error, instead()).into())
 }
 
 /// `sh -c 'EDITOR "$@"' EDITOR FILE`, as git does.
