@@ -70,22 +70,30 @@ fuzz_target!(|bytes: &[u8]| {
     });
 });
 
-fn plain(change: &Change) -> (bool, &'static str, String) {
-    (change.is_new, change.what, change.key.clone())
+type Entry = (String, String);
+
+fn plain(change: &Change) -> (bool, &'static str, Entry) {
+    (change.is_new, change.what, (change.name.clone(), change.key.clone()))
+}
+
+/// Returns the names and keys of a list.
+fn entries(table: &toml::Table, member: &str) -> Vec<Entry> {
+    let text = |entry: &toml::Value, part: &str| entry[part].as_str().expect("a string").to_owned();
+    let list = table[member].as_array().expect("a list").iter();
+    list.map(|entry| (text(entry, "name"), text(entry, "key").to_ascii_lowercase())).collect()
 }
 
 fn keys(table: &toml::Table, member: &str) -> Vec<String> {
-    let list = table[member].as_array().expect("a list").iter();
-    list.map(|entry| entry["key"].as_str().expect("a string").to_ascii_lowercase()).collect()
+    entries(table, member).into_iter().map(|(_, key)| key).collect()
 }
 
-/// Returns the keys that only one of the files has.
-fn difference(pinned: &toml::Table, listed: &toml::Table) -> Vec<(bool, &'static str, String)> {
+/// Returns the entries that only one of the files has.
+fn difference(pinned: &toml::Table, listed: &toml::Table) -> Vec<(bool, &'static str, Entry)> {
     let mut changes = Vec::new();
     for (what, member) in [("recipient", "recipients"), ("author", "authors")] {
-        let (old, new) = (keys(pinned, member), keys(listed, member));
-        changes.extend(old.iter().filter(|key| !new.contains(key)).map(|key| (false, what, key.clone())));
-        changes.extend(new.iter().filter(|key| !old.contains(key)).map(|key| (true, what, key.clone())));
+        let (old, new) = (entries(pinned, member), entries(listed, member));
+        changes.extend(old.iter().filter(|entry| !new.contains(entry)).map(|entry| (false, what, entry.clone())));
+        changes.extend(new.iter().filter(|entry| !old.contains(entry)).map(|entry| (true, what, entry.clone())));
     }
     changes
 }
