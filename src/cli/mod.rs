@@ -162,6 +162,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         ui.error(&error);
         ExitCode::from(error.code())
     });
+    ui.forget_mask();
     flyte_local::launch::wipe_stack();
     code
 }

@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::ProgressDrawTarget;
 use rustix::termios::{OutputModes, tcgetattr, tcgetwinsize};
@@ -56,8 +56,8 @@ pub(crate) struct Screen {
 pub(crate) struct Ui {
     color: bool,
     screen: Screen,
-    /// The values that talk may not show. Clones share one list.
-    mask: Arc<OnceLock<Watchlist>>,
+    /// The list of values that talk may not show, if there is one. Clones share it.
+    mask: Arc<Mutex<Option<Watchlist>>>,
 }
 
 impl Ui {
@@ -99,12 +99,21 @@ impl Ui {
 
     /// Masks the values of a list from here on, in everything that is said.
     pub(crate) fn mask(&self, list: &Watchlist) {
-        let _ = self.mask.set(list.clone());
+        *self.mask.lock().unwrap_or_else(PoisonError::into_inner) = Some(list.clone());
+    }
+
+    /// Forgets the values to mask, before the process ends: the hook for panics keeps this until then.
+    pub(crate) fn forget_mask(&self) {
+        *self.mask.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn list(&self) -> Option<Watchlist> {
+        self.mask.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns text with the values masked, for data or a quotation. Talk needs it only where the text is changed first.
     pub(crate) fn masked<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.mask.get() {
+        match self.list() {
             Some(list) => Cow::Owned(String::from_utf8_lossy(&list.masked(text.as_bytes())).into_owned()),
             None => Cow::Borrowed(text),
         }
@@ -112,7 +121,7 @@ impl Ui {
 
     /// Returns a path with the values masked, before quotes or escapes change them.
     pub(crate) fn masked_path<'a>(&self, path: &'a Path) -> Cow<'a, Path> {
-        match self.mask.get() {
+        match self.list() {
             Some(list) => Cow::Owned(PathBuf::from(OsString::from_vec(list.masked(path.as_os_str().as_bytes())))),
             None => Cow::Borrowed(path),
         }
