@@ -83,7 +83,9 @@ def test_a_value_without_the_secret_is_passed_over(value: object) -> None:
 
 
 @pytest.mark.parametrize("write", [str, str.encode, lambda value: bytearray(value.encode())])
-@pytest.mark.parametrize("sequence", ["\x1b[1;36m", "\x1b]8;;http://a\x07", "\x1b]0;a\x1b\\", "\x1bPa\x1b\\", "\x1b(B", "\x1b7"])
+@pytest.mark.parametrize(
+    "sequence", ["\x1b[1;36m", "\x1b]8;;http://a\x07", "\x1b]0;a\x1b\\", "\x1bPa\x1b\\", "\x1b(B", "\x1b7"]
+)
 def test_escape_sequences_do_not_interrupt_a_secret(write: Any, sequence: str) -> None:
     assert place(write(f"it is {sequence.join('a long secret')}!")) == "o0"
 

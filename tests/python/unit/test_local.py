@@ -52,7 +52,8 @@ def test_a_scalar_is_text(value: object, text: str | None) -> None:
 
 
 def test_a_kind_is_named_in_words() -> None:
-    assert [kind_of(value) for value in ([], (), {}, b"")] == ["a list", "a list", "a map", "of type bytes"]
+    values: list[object] = [[], (), {}, b""]
+    assert [kind_of(value) for value in values] == ["a list", "a list", "a map", "of type bytes"]
 
 
 def test_values_that_are_no_text_are_reported_by_their_kind() -> None:
