@@ -43,7 +43,7 @@ pub enum Access {
     #[default]
     Read,
     /// To write or to accept the vault: opening fails if a known vault cannot be recorded, and does not pin one that this
-    /// machine has never seen. [`super::LockedVault::accept`] does.
+    /// machine has never seen. [`super::Vault::accept`] does.
     Write,
 }
 
@@ -91,7 +91,7 @@ impl VaultOptions {
     }
 
     /// Opens the vault at `path`. To read, a vault that this machine has never seen is pinned as it is. It cannot be written
-    /// to before [`super::LockedVault::accept`].
+    /// to before [`super::Vault::accept`].
     ///
     /// # Errors
     /// [`VaultError::Missing`] if there is no vault; a `vault.toml` that cannot be read or parsed; a vault or a state
