@@ -123,7 +123,7 @@ impl Directory {
         self.path.join(name)
     }
 
-    /// Opens a directory in it; `None` where there is none.
+    /// Opens a directory in it; `None` if it does not exist.
     ///
     /// # Errors
     /// As `openat(2)`; a symbolic link is one.
@@ -158,7 +158,7 @@ impl Directory {
         made.ok_or_else(|| StorageError::new("open", self.join(name), Errno::NOENT))
     }
 
-    /// Reads a regular file of at most `limit` bytes; `None` where there is none.
+    /// Reads a regular file of at most `limit` bytes; `None` if it does not exist.
     ///
     /// It never blocks on a FIFO, and never leaves the directory through a link.
     ///
@@ -172,7 +172,7 @@ impl Directory {
         }
     }
 
-    /// Reads the first `limit` bytes of a regular file, or all of a shorter one; `None` where there is none.
+    /// Reads the first `limit` bytes of a regular file, or all of a shorter one; `None` if it does not exist.
     ///
     /// # Errors
     /// As [`Directory::read`], except for a longer file.
@@ -180,7 +180,7 @@ impl Directory {
         self.read_start_of(name, limit, usize::MAX)
     }
 
-    /// Reads the first `limit` bytes of a regular file that has at most `most` bytes; `None` where there is none.
+    /// Reads the first `limit` bytes of a regular file that has at most `most` bytes; `None` if it does not exist.
     ///
     /// # Errors
     /// As [`Directory::read`], where `most` is the limit.
@@ -260,7 +260,7 @@ impl Directory {
         }
     }
 
-    /// Returns the time at which an entry was last modified; `None` where there is none.
+    /// Returns the time at which an entry was last modified; `None` if it does not exist.
     ///
     /// # Errors
     /// As `fstatat(2)`.

@@ -83,7 +83,7 @@ pub fn require_trusted_if_there(path: &Path, permissions: Permissions) -> Result
     check(path, permissions, (Reach::Found, Reach::Found), Absent::Accepted)
 }
 
-/// Reads a file that passes [`require_trusted`]: at most `limit` bytes; `None` where there is none.
+/// Reads a file that passes [`require_trusted`]: at most `limit` bytes; `None` if it does not exist.
 ///
 /// # Errors
 /// Another user could have made or changed it; as [`super::read_users_file`].

@@ -85,7 +85,7 @@ impl StorageError {
     }
 }
 
-/// Reads a file that the user named: it may be a link, or a pipe. At most `limit` bytes; `None` where there is none.
+/// Reads a file that the user named: it may be a link, or a pipe. At most `limit` bytes; `None` if it does not exist.
 ///
 /// # Errors
 /// As `open(2)` and `read(2)`; a longer file is one, and so is a directory.

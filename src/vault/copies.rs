@@ -40,7 +40,7 @@ pub enum Original {
         time: Timestamp,
         /// The copy.
         copy: Version,
-        /// The file in its place; `None` if there is none.
+        /// The file in its place; `None` if its place is empty.
         place: Option<Version>,
         /// The newest intact version of the secret. It may be the copy, another copy, or the file in its place.
         newest: Option<NewestVersion>,

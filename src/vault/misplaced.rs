@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 8;
 /// The file in the place of a [`MisplacedSecret`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InPlace {
-    /// There is none.
+    /// The place is empty.
     Nothing,
     /// It has the same bytes.
     Same,
