@@ -295,7 +295,7 @@ mod tests {
         let session = Session {
             socket: theirs,
             job: Job::Module { module: "m".to_owned(), arguments: Vec::new() },
-            settings: Settings { shared_secrets: false, leaks: super::super::Leaks::Off, secrets_directory: None },
+            settings: Settings { shared_secrets: false, leaks: None, secrets_directory: None },
             source: NoSecrets,
             shared: Arc::default(),
         };

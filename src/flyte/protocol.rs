@@ -118,6 +118,11 @@ pub enum Job {
         /// The domain given by flag or variable.
         domain: Option<String>,
     },
+    /// Flyte's own command.
+    Command {
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
     /// A module, as `python -m` does.
     Module {
         /// Its dotted name.
@@ -132,7 +137,7 @@ impl Job {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Job::File { file, .. } | Job::Survey { file, .. } => Some(Path::new(file)),
-            Job::Module { .. } => None,
+            Job::Command { .. } | Job::Module { .. } => None,
         }
     }
 }
@@ -142,8 +147,9 @@ impl Job {
 pub struct Settings {
     /// True if every task sees the secrets of all tasks.
     pub shared_secrets: bool,
-    /// The reaction to a task that returns one of its secrets.
-    pub leaks: Leaks,
+    /// The reaction to a task that returns one of its secrets. `None` if the user chose none: the bootstrap warns, but denies if
+    /// the SDK reports the run to a control plane.
+    pub leaks: Option<Leaks>,
     /// The directory of file secrets, if it is not the cluster's. Python code is redirected to it.
     pub secrets_directory: Option<String>,
 }

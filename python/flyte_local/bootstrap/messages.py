@@ -103,6 +103,13 @@ class SurveyJob(TypedDict):
     domain: str | None
 
 
+class CommandJob(TypedDict):
+    """Runs Flyte's own command."""
+
+    mode: Literal["command"]
+    arguments: list[str]
+
+
 class ModuleJob(TypedDict):
     """Runs a module, as `python -m` does."""
 
@@ -111,14 +118,14 @@ class ModuleJob(TypedDict):
     arguments: list[str]
 
 
-Job = FileJob | SurveyJob | ModuleJob
+Job = FileJob | SurveyJob | CommandJob | ModuleJob
 
 Leaks = Literal["warn", "deny", "off"]
 
 
 class Settings(TypedDict):
     shared_secrets: bool
-    leaks: Leaks
+    leaks: Leaks | None
     secrets_directory: str | None
 
 
