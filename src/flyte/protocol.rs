@@ -17,6 +17,8 @@ pub struct Declared {
     pub group: Option<String>,
     /// The variable; `None` for a file, as the SDK serialises it.
     pub variable: Option<String>,
+    /// The parameter of a connector that gets it, if that is why the task has it.
+    pub parameter: Option<String>,
     /// True if the environment in which the run started has that variable.
     pub shell: bool,
 }

@@ -68,6 +68,7 @@ mod recipients;
 mod rekey;
 mod residue;
 mod rotation;
+mod run_connectors;
 mod run_declarations;
 mod run_errors;
 mod run_imports;

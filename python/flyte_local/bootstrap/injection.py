@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from . import views
+from . import connectors, views
 from .errors import RETURNED, secret_error
 from .leaks import LeakGuard, own_values
 
@@ -31,8 +31,13 @@ def as_secrets(flyte: Sdk, request: SecretRequest) -> list[Secret]:
 
 def described(secret: Secret) -> messages.Declared:
     """Returns a declared secret as the broker takes it."""
-    shell = bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL)
-    return {"key": secret.key, "group": secret.group, "variable": secret.as_env_var, "shell": shell}
+    return {
+        "key": secret.key,
+        "group": secret.group,
+        "variable": secret.as_env_var,
+        "parameter": getattr(secret, "parameter", None),
+        "shell": bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL),
+    }
 
 
 # The secrets that the files that were read declare, though their code may never get there.
@@ -88,7 +93,9 @@ class Secrets:
             if variable := wanted[index].as_env_var:
                 views.lacking[views.encoded(variable)] = why
         own = {views.encoded(name): views.environ.encodevalue(value) for name, value in variables.items()}
-        views.place(own)
+        parameters = {views.encoded(s.as_env_var) for s in wanted if isinstance(s, connectors.Parameter)}
+        # A connector's secret is in no pod, so it reaches no other process.
+        views.place(own if views.shared else {name: value for name, value in own.items() if name not in parameters})
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
         known = {views.environ.decodekey(name): views.environ.decodevalue(value) for name, value in own.items()}
         if not self._broker.is_forked():
@@ -173,8 +180,8 @@ class Secrets:
 
     def _wrap(self, cls: type) -> None:
         for method, wrap in [("execute", self._wrapped_execute), ("forward", self._wrapped_forward)]:
-            if method in cls.__dict__:
-                setattr(cls, method, wrap(cls.__dict__[method]))
+            if own := connectors.own_method(self._flyte.extend.TaskTemplate, cls, method):
+                setattr(cls, method, wrap(own))
 
     def _action(self) -> object:
         """Returns which execution of the run this is; None outside one."""
@@ -183,8 +190,12 @@ class Secrets:
 
     def _view(self, task: Task, action: object) -> tuple[views.View, Values]:
         who = f"task {task.name}"
-        own, values = self.provide(task.secrets, needed_by=who, holder=who)
-        return views.View(task, who, action, own), values
+        declared = as_secrets(self._flyte, task.secrets)
+        parameters = connectors.wanted(self._flyte, task, declared)
+        handed_over = connectors.of_the_caller(parameters)
+        asked = [parameter for parameter in parameters if views.encoded(parameter.as_env_var) not in handed_over]
+        own, values = self.provide([*declared, *asked], needed_by=who, holder=who)
+        return views.View(task, who, action, {**own, **handed_over}), values
 
     def _wrapped_execute(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(execute)

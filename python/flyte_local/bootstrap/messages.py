@@ -7,11 +7,12 @@ from typing import Literal, TypedDict, final
 
 
 class Declared(TypedDict):
-    """A secret that a file declares."""
+    """A secret that a file declares. `parameter` is that of a connector, which is to get it."""
 
     key: str
     group: str | None
     variable: str | None
+    parameter: str | None
     shell: bool
 
 
