@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from . import views
+from . import processes, views
 from .errors import RETURNED, secret_error
 from .leaks import LeakGuard, own_values
 
@@ -54,6 +54,7 @@ class Secrets:
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
         views.install(share=settings["shared_secrets"])
+        processes.install()
 
     def provide(
         self, request: SecretRequest, task: str | None = None, holder: str | None = None
