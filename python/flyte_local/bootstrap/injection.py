@@ -32,7 +32,15 @@ def as_secrets(flyte: Sdk, request: SecretRequest) -> list[Secret]:
 def described(secret: Secret) -> messages.Declared:
     """Returns a declared secret as the broker takes it."""
     shell = bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL)
-    return {"key": secret.key, "group": secret.group, "variable": secret.as_env_var, "shell": shell}
+    return {"key": secret.key, "group": usable_group(secret.group), "variable": secret.as_env_var, "shell": shell}
+
+
+def usable_group(group: object) -> str | None:
+    """Returns a group that can be sent to the broker; None for another one, which the SDK accepts in any type and length.
+
+    A group takes no part in the search for a secret, so one that cannot be a directory's name is ignored.
+    """
+    return group if isinstance(group, str) and len(group) <= 255 and group.isprintable() else None
 
 
 # The secrets that the files that were read declare, though their code may never get there.
