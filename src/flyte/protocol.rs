@@ -54,10 +54,10 @@ pub(super) enum Request {
     },
     /// The project and domain of Flyte's own configuration.
     Scope(ConfiguredScope),
-    /// Secrets, because an environment was declared (no task) or a task is about to execute.
+    /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
-        /// The full name of the task.
-        task: Option<String>,
+        /// What is about to use them, in words: `task main`.
+        needed_by: Option<String>,
         /// The declared secrets.
         secrets: Vec<Declared>,
     },

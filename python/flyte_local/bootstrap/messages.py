@@ -43,8 +43,10 @@ class Scope(TypedDict):
 
 
 class Secrets(TypedDict):
+    """Asks for secrets. `needed_by` says in words what is about to use them; None if nothing is yet."""
+
     op: Literal["secrets"]
-    task: str | None
+    needed_by: str | None
     secrets: list[Declared]
 
 

@@ -138,10 +138,11 @@ def rank(holder: str | None) -> int:
 
 
 class View:
-    """One execution of a task."""
+    """One execution of a task; `who` names it in words."""
 
-    def __init__(self, task: Task, action: object, secrets: Mapping[bytes, bytes]) -> None:
+    def __init__(self, task: Task, who: str, action: object, secrets: Mapping[bytes, bytes]) -> None:
         self.task = task
+        self.who = who
         self.action = action
         self.secrets = secrets
         # The variables that the task itself set, or deleted (None).
@@ -193,10 +194,10 @@ class View:
         key, group = secret
         argument = f", group={json.dumps(group)}" if group else ""
         say_once(
-            f"task {self.task.name} reads {variable}, which holds secret {key} of {holder or 'another task'}: on a "
+            f"{self.who} reads {variable}, which holds secret {key} of {holder or 'another task'}: on a "
             f"cluster it is not set there; declare it: "
             f'flyte.Secret(key={json.dumps(key)}{argument}, as_env_var="{variable}")',
-            about=(self.task.name, variable),
+            about=(self.who, variable),
         )
 
 

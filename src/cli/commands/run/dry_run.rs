@@ -43,9 +43,9 @@ impl SecretSource for Survey {
     }
 
     /// Provides the secrets that the file reads while it is imported, as a run does.
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
-        match task {
-            Some(task) => Err(SourceError(format!("task {task}: a dry run executes no task"))),
+    fn provide(&mut self, needed_by: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
+        match needed_by {
+            Some(user) => Err(SourceError(format!("{user}: a dry run executes no task"))),
             None => self.source.provide(None, secrets),
         }
     }
