@@ -42,6 +42,7 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "broker",
     "errors",
     "views",
+    "processes",
     "leaks",
     "connectors",
     "injection",

@@ -77,6 +77,7 @@ mod run_lifetime;
 mod run_modes;
 mod run_oracle;
 mod run_process;
+mod run_processes;
 mod run_scopes;
 mod run_secrets;
 mod run_shell;

@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from . import connectors, views
+from . import connectors, processes, views
 from .errors import RETURNED, secret_error
 from .leaks import LeakGuard, own_values
 
@@ -33,11 +33,19 @@ def described(secret: Secret) -> messages.Declared:
     """Returns a declared secret as the broker takes it."""
     return {
         "key": secret.key,
-        "group": secret.group,
+        "group": usable_group(secret.group),
         "variable": secret.as_env_var,
         "parameter": getattr(secret, "parameter", None),
         "shell": bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL),
     }
+
+
+def usable_group(group: object) -> str | None:
+    """Returns a group that can be sent to the broker; None for another one, which the SDK accepts in any type and length.
+
+    A group takes no part in the search for a secret, so one that cannot be a directory's name is ignored.
+    """
+    return group if isinstance(group, str) and len(group) <= 255 and group.isprintable() else None
 
 
 # The secrets that the files that were read declare, though their code may never get there.
@@ -59,6 +67,7 @@ class Secrets:
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
         views.install(share=settings["shared_secrets"])
+        processes.install()
 
     def provide(
         self, request: SecretRequest, *, needed_by: str | None = None, holder: str | None = None

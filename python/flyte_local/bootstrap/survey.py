@@ -29,6 +29,8 @@ def survey(broker: Broker, flyte: Sdk, job: SurveyJob) -> None:
     environments = collect_environments(flyte)
     forbid_execution(flyte)
     path, wanted = job["file"], job["task"]
+    if not path.endswith(".py"):
+        broker.fail(f"a dry run reads files whose names end in .py, and {path} does not", "rename it, or copy it")
     resolve = click.Group.resolve_command
 
     @functools.wraps(resolve)
