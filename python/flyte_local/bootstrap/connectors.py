@@ -68,7 +68,7 @@ def wanted(flyte: Sdk, task: Task, declared: Iterable[Secret]) -> list[Parameter
     return found
 
 
-def of_the_caller(found: Iterable[Parameter]) -> dict[bytes, bytes]:
+def inherited_values(found: Iterable[Parameter]) -> dict[bytes, bytes]:
     """Returns the variables of these that the task under way, which calls the connector's, has itself."""
     caller = views.current.get()
     if caller is None:

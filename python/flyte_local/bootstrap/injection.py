@@ -201,7 +201,7 @@ class Secrets:
         who = f"task {task.name}"
         declared = as_secrets(self._flyte, task.secrets)
         parameters = connectors.wanted(self._flyte, task, declared)
-        handed_over = connectors.of_the_caller(parameters)
+        handed_over = connectors.inherited_values(parameters)
         asked = [parameter for parameter in parameters if views.encoded(parameter.as_env_var) not in handed_over]
         own, values = self.provide([*declared, *asked], needed_by=who, holder=who)
         return views.View(task, who, action, {**own, **handed_over}), values
