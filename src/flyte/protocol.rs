@@ -17,6 +17,8 @@ pub struct Declared {
     pub group: Option<String>,
     /// The variable; `None` for a file, as the SDK serialises it.
     pub variable: Option<String>,
+    /// The parameter of a connector that gets it, if that is why the task has it.
+    pub parameter: Option<String>,
     /// True if the environment in which the run started has that variable.
     pub shell: bool,
 }
@@ -54,10 +56,10 @@ pub(super) enum Request {
     },
     /// The project and domain of Flyte's own configuration.
     Scope(ConfiguredScope),
-    /// Secrets, because an environment was declared (no task) or a task is about to execute.
+    /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
-        /// The full name of the task.
-        task: Option<String>,
+        /// What is about to use them, in words: `task main`.
+        needed_by: Option<String>,
         /// The declared secrets.
         secrets: Vec<Declared>,
     },

@@ -21,12 +21,20 @@ def as_text(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return str.__str__(value) or None  # Of a member of an enum, this is its value.
+        text = str.__str__(value)  # Of a member of an enum, this is its value.
+        return text if text and is_unicode(text) else None
     return str(value) if isinstance(value, (int, float, datetime.date)) else None
 
 
+def is_unicode(text: str) -> bool:
+    """Returns whether a text has no half of a surrogate pair, which UTF-8 cannot express."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def kind_of(value: object) -> str:
-    """Returns the kind of a value that is not a scalar, in words."""
+    """Returns the kind of a value that is not a scalar of text, in words."""
+    if isinstance(value, str):
+        return "not Unicode"
     if isinstance(value, (list, tuple)):
         return "a list"
     return "a map" if isinstance(value, dict) else f"of type {type(value).__name__}"

@@ -113,8 +113,8 @@ impl SecretSource for RunSecrets {
         Ok(())
     }
 
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
-        if task.is_some() {
+    fn provide(&mut self, needed_by: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
+        if needed_by.is_some() {
             self.injector.task_starts();
         }
         let mut provided = Provided::default();
@@ -122,15 +122,15 @@ impl SecretSource for RunSecrets {
             let Err(error) = self.inject(secret, &mut provided) else { continue };
             if let Some(variable) = self.left_to_the_shell(secret, &error) {
                 provided.shell.push(variable);
-            } else if let Some(task) = task {
-                return Err(SourceError(format!("task {task}: {}", self.injector.report(&error).plain())));
+            } else if let Some(user) = needed_by {
+                return Err(SourceError(format!("{user}: {}", self.injector.report(&error).plain())));
             } else {
                 // A declared environment may never run: its task reports a missing secret.
                 provided.missing.push(index);
                 provided.why_missing.push(self.injector.report(&error).plain());
             }
         }
-        if task.is_some() && secrets.iter().any(|secret| secret.variable.is_none()) {
+        if needed_by.is_some() && secrets.iter().any(|secret| secret.variable.is_none()) {
             provided.notes.extend(self.injector.difference());
         }
         let short = self.injector.take_short();
