@@ -47,6 +47,7 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "connectors",
     "injection",
     "imports",
+    "kept",
     "local",
     "redirect",
     "modes",

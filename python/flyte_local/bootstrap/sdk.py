@@ -91,6 +91,7 @@ class Sdk(Protocol):
     config: ConfigModule
     errors: ModuleType
     extend: Extend
+    deploy: Syncified
     init: Syncified
     init_from_api_key: Syncified
     with_runcontext: Callable[..., Any]
