@@ -96,7 +96,7 @@ struct Inspector<'a> {
     vault: &'a Vault,
     identities: Option<&'a dyn Identities>,
     /// Whom the secrets should be encrypted to.
-    audience: Audience<'a>,
+    audience: Audience,
     /// `true` once a time could not be recorded.
     is_unrecorded: bool,
     found: Inspection,

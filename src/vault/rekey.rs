@@ -13,8 +13,8 @@ use super::binding::Header;
 use super::read::OpenedSecret;
 use super::trust::staleness;
 use super::write::SealedSecret;
-use super::{Metadata, NamedRecipient, Vault, VaultError, Writer};
-use crate::crypto::{Identities, Sealed};
+use super::{Metadata, Vault, VaultError, Writer};
+use crate::crypto::{Identities, Sealed, Wanted};
 use crate::secret::{SecretId, SecretValue};
 use crate::storage::{Directory, Replace};
 
@@ -141,21 +141,22 @@ impl Writer<'_> {
 }
 
 /// The recipients that each file should be encrypted to.
-pub(super) struct Audience<'v> {
+pub(super) struct Audience {
     digest: String,
-    recipients: &'v [NamedRecipient],
+    wanted: Wanted,
 }
 
-impl<'v> Audience<'v> {
-    pub(super) fn of(vault: &'v Vault) -> Self {
-        Self { digest: vault.manifest.recipients_digest(), recipients: vault.recipients() }
+impl Audience {
+    pub(super) fn of(vault: &Vault) -> Self {
+        let keys = vault.recipients().iter().map(|recipient| &recipient.key);
+        Self { digest: vault.manifest.recipients_digest(), wanted: Wanted::of(keys) }
     }
 
     /// Returns `true` if the author says that the file is encrypted to exactly these recipients, and its stanzas fit that. Any
     /// recipient knows the file key, so one who is not an author could add a stanza, or remove one.
     pub(super) fn has(&self, header: &Header) -> bool {
         let claimed = header.claim.as_ref().and_then(|claim| claim.recipients.as_deref());
-        claimed == Some(&*self.digest) && header.wanted.fits(self.recipients.iter().map(|recipient| &recipient.key))
+        claimed == Some(&*self.digest) && header.wanted.fits(&self.wanted)
     }
 }
 
