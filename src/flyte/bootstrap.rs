@@ -43,6 +43,7 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "errors",
     "views",
     "leaks",
+    "containers",
     "injection",
     "imports",
     "local",

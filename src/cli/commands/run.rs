@@ -2,6 +2,7 @@
 
 mod dry_run;
 mod leaks;
+mod lent;
 mod source;
 
 use std::collections::BTreeSet;
