@@ -29,12 +29,12 @@ pub trait SecretSource: Send {
     /// An invalid name.
     fn configured_scope(&mut self, configured: &ConfiguredScope) -> Result<(), SourceError>;
 
-    /// Provides the secrets that a task declares. Without a task, provides those secrets of a new environment that exist. Writes
-    /// files before it returns.
+    /// Provides declared secrets. Those that nothing needs yet, as when an environment is declared, are provided if they exist.
+    /// `needed_by` names in words what is about to use them (`task main`). Writes files before it returns.
     ///
     /// # Errors
-    /// With a task: a secret is missing or cannot be opened.
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError>;
+    /// A secret that is needed is missing or cannot be opened.
+    fn provide(&mut self, needed_by: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError>;
 
     /// Returns the value and the forms in which it may occur.
     fn forms(&self, _value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
@@ -217,7 +217,7 @@ impl<S: SecretSource> Session<S> {
                 Ok(()) => send(&self.socket, &Reply::Done {}),
                 Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
             },
-            Request::Secrets { task, secrets } => match self.source.provide(task.as_deref(), &secrets) {
+            Request::Secrets { needed_by, secrets } => match self.source.provide(needed_by.as_deref(), &secrets) {
                 Ok(provided) => send(&self.socket, &Reply::Secrets(&provided)),
                 Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
             },
@@ -329,7 +329,7 @@ mod tests {
         let session = Session {
             socket: theirs,
             job: Job::Module { module: "m".to_owned(), arguments: Vec::new() },
-            settings: Settings { shared_secrets: false, leaks: super::super::Leaks::Off, secrets_directory: None },
+            settings: Settings { shared_secrets: false, leaks: None, secrets_directory: None },
             source: NoSecrets,
             shared: Arc::default(),
         };
@@ -349,7 +349,7 @@ mod tests {
             (scope("[\"a\"]"), "invalid type: sequence"),
             (scope("{}"), "invalid type: map"),
             (scope("\"\\udcff\""), "surrogate"),
-            (r#"{"op":"secrets","task":null,"secrets":[{"key":5}]}"#.to_owned(), "invalid type: integer `5`"),
+            (r#"{"op":"secrets","needed_by":null,"secrets":[{"key":5}]}"#.to_owned(), "invalid type: integer `5`"),
             (r#"{"op":"other"}"#.to_owned(), "unknown variant `other`"),
             (r#"{"op":"keeps"}"#.to_owned(), "missing field `directories`"),
             ("[]".to_owned(), "invalid"),

@@ -17,6 +17,8 @@ pub struct Declared {
     pub group: Option<String>,
     /// The variable; `None` for a file, as the SDK serialises it.
     pub variable: Option<String>,
+    /// The parameter of a connector that gets it, if that is why the task has it.
+    pub parameter: Option<String>,
     /// True if the environment in which the run started has that variable.
     pub shell: bool,
 }
@@ -54,10 +56,10 @@ pub(super) enum Request {
     },
     /// The project and domain of Flyte's own configuration.
     Scope(ConfiguredScope),
-    /// Secrets, because an environment was declared (no task) or a task is about to execute.
+    /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
-        /// The full name of the task.
-        task: Option<String>,
+        /// What is about to use them, in words: `task main`.
+        needed_by: Option<String>,
         /// The declared secrets.
         secrets: Vec<Declared>,
     },
@@ -132,6 +134,11 @@ pub enum Job {
         /// The domain given by flag or variable.
         domain: Option<String>,
     },
+    /// Flyte's own command.
+    Command {
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
     /// A module, as `python -m` does.
     Module {
         /// Its dotted name.
@@ -146,7 +153,7 @@ impl Job {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Job::File { file, .. } | Job::Survey { file, .. } => Some(Path::new(file)),
-            Job::Module { .. } => None,
+            Job::Command { .. } | Job::Module { .. } => None,
         }
     }
 }
@@ -156,8 +163,9 @@ impl Job {
 pub struct Settings {
     /// True if every task sees the secrets of all tasks.
     pub shared_secrets: bool,
-    /// The reaction to a task that returns one of its secrets.
-    pub leaks: Leaks,
+    /// The reaction to a task that returns one of its secrets. `None` if the user chose none: the bootstrap warns, but denies if
+    /// the SDK reports the run to a control plane.
+    pub leaks: Option<Leaks>,
     /// The directory of file secrets, if it is not the cluster's. Python code is redirected to it.
     pub secrets_directory: Option<String>,
 }

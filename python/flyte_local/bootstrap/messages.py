@@ -7,11 +7,12 @@ from typing import Literal, TypedDict, final
 
 
 class Declared(TypedDict):
-    """A secret that a file declares."""
+    """A secret that a file declares. `parameter` is that of a connector, which is to get it."""
 
     key: str
     group: str | None
     variable: str | None
+    parameter: str | None
     shell: bool
 
 
@@ -43,8 +44,10 @@ class Scope(TypedDict):
 
 
 class Secrets(TypedDict):
+    """Asks for secrets. `needed_by` says in words what is about to use them; None if nothing is yet."""
+
     op: Literal["secrets"]
-    task: str | None
+    needed_by: str | None
     secrets: list[Declared]
 
 
@@ -117,6 +120,13 @@ class SurveyJob(TypedDict):
     domain: str | None
 
 
+class CommandJob(TypedDict):
+    """Runs Flyte's own command."""
+
+    mode: Literal["command"]
+    arguments: list[str]
+
+
 class ModuleJob(TypedDict):
     """Runs a module, as `python -m` does."""
 
@@ -125,14 +135,14 @@ class ModuleJob(TypedDict):
     arguments: list[str]
 
 
-Job = FileJob | SurveyJob | ModuleJob
+Job = FileJob | SurveyJob | CommandJob | ModuleJob
 
 Leaks = Literal["warn", "deny", "off"]
 
 
 class Settings(TypedDict):
     shared_secrets: bool
-    leaks: Leaks
+    leaks: Leaks | None
     secrets_directory: str | None
 
 

@@ -45,6 +45,8 @@ class Task(Protocol):
     native_interface: Interface
     parent_env: Callable[[], Environment | None] | None
 
+    def custom_config(self, sctx: Any) -> Any: ...
+
 
 class StoragePath(Protocol):
     path: str
