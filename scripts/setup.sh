@@ -34,6 +34,11 @@ can_mount_images() {
     [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null && losetup --find >/dev/null 2>&1
 }
 
+# Succeeds if a Docker daemon of the tests' own starts here and runs a container: one of the tests finds out.
+can_run_containers() {
+    cargo test --locked --quiet --test root -- --ignored --exact containers::a_daemon_runs_a_container >&2
+}
+
 # Prints how many tests of these binaries are ignored, for a run that cannot include them.
 count_ignored() {
     cargo test --locked --quiet "$@" -- --ignored --list 2>/dev/null | grep -c ': test$' || true
@@ -55,14 +60,16 @@ find_python() {
         fail "$PYTHON cannot make virtual environments" "install the package python3-venv"
 }
 
-# environment NAME: target/venvs/NAME holds what tests/python/NAME.txt lists.
+# environment NAME: target/venvs/NAME holds what tests/python/NAME.txt lists, and what NAME.no-deps.txt lists if there is one.
 environment() {
-    local directory=target/venvs/$1 wanted=tests/python/$1.txt
-    if cmp -s "$wanted" "$directory/installed.txt" && "$directory/bin/python" -c '' 2>/dev/null; then return; fi
+    local directory=target/venvs/$1 wanted=tests/python/$1.txt alone=tests/python/$1.no-deps.txt
+    [ -e "$alone" ] || alone=/dev/null
+    if cat "$wanted" "$alone" | cmp -s - "$directory/installed.txt" && "$directory/bin/python" -c '' 2>/dev/null; then return; fi
     printf 'making %s\n' "$directory" >&2
     rm -rf "$directory"
     "$PYTHON" -m venv "$directory"
-    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" ||
+    set -- "$directory/bin/python" -m pip install --quiet --disable-pip-version-check
+    { "$@" -r "$wanted" && { [ "$alone" = /dev/null ] || "$@" --no-deps -r "$alone"; }; } ||
         fail "cannot install $(grep -v ^# "$wanted" | head -n 1) from PyPI" "check the network and pip's configuration"
-    cp "$wanted" "$directory/installed.txt"
+    cat "$wanted" "$alone" >"$directory/installed.txt"
 }

@@ -199,7 +199,7 @@ pub(super) fn recipient_of(key: &age::ssh::Identity) -> Result<Recipient, Identi
         // By its text, as that is where all that is refused is looked for.
         Ok(recipient) => Ok(recipient.to_string().parse()?),
         Err(Unsupported(kind)) => Err(IdentityError::KeyType(kind)),
-        Err(RsaModulusTooLarge) => Err(RecipientError::Ssh("an RSA key may have 4096 bits at most").into()),
+        Err(RsaModulusTooLarge) => Err(RecipientError::RSA_TOO_LONG.into()),
         Err(_) => Err(IdentityError::MalformedKey),
     }
 }

@@ -58,7 +58,7 @@ pub(super) const OPENSSH_LABEL: &str = "OPENSSH PRIVATE KEY";
 pub(super) const RSA_LABEL: &str = "RSA PRIVATE KEY";
 
 fn too_large() -> IdentityError {
-    RecipientError::Ssh("an RSA key may have 4096 bits at most").into()
+    RecipientError::RSA_TOO_LONG.into()
 }
 
 /// `None` for what is not of the format.

@@ -33,6 +33,9 @@ pub enum RecipientError {
     /// It begins as an OpenSSH key does.
     #[error("not an OpenSSH key that age can encrypt to: {0}")]
     Ssh(&'static str),
+    /// An RSA key with too many or too few bits.
+    #[error("this RSA key cannot be used: it {0}")]
+    RsaLength(&'static str),
     /// An OpenSSH key of another type.
     #[error("age cannot encrypt to a key of type {0}, only to ssh-ed25519 and ssh-rsa")]
     Unsupported(String),
@@ -48,6 +51,11 @@ pub enum RecipientError {
     /// It is the half that must be kept to oneself.
     #[error("this is a private key, and everyone who has seen it can open secrets")]
     PrivateKey,
+}
+
+impl RecipientError {
+    pub(super) const RSA_TOO_LONG: Self = Self::RsaLength("has more than 4096 bits");
+    pub(super) const RSA_TOO_SHORT: Self = Self::RsaLength("has less than 2048 bits");
 }
 
 /// Returns `true` if a text is the private half of a key of any kind, or begins like one.
@@ -109,8 +117,8 @@ fn parse_ssh(text: &str) -> Result<age::ssh::Recipient, RecipientError> {
     }
     let text = format!("{kind} {key}");
     let key: age::ssh::Recipient = format!("{text}\n").parse().map_err(|error| match error {
-        ParseRecipientKeyError::RsaModulusTooLarge => RecipientError::Ssh("an RSA key may have 4096 bits at most"),
-        ParseRecipientKeyError::RsaModulusTooSmall => RecipientError::Ssh("an RSA key must have 2048 bits at least"),
+        ParseRecipientKeyError::RsaModulusTooLarge => RecipientError::RSA_TOO_LONG,
+        ParseRecipientKeyError::RsaModulusTooSmall => RecipientError::RSA_TOO_SHORT,
         // A word of OpenSSH's, which the key itself says too.
         ParseRecipientKeyError::Unsupported(kind) => RecipientError::Unsupported(kind),
         _ => RecipientError::Ssh("it is malformed"),

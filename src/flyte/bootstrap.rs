@@ -42,7 +42,10 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "broker",
     "errors",
     "views",
+    "processes",
     "leaks",
+    "connectors",
+    "containers",
     "injection",
     "imports",
     "local",
@@ -50,8 +53,12 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "modes",
     "workers",
     "survey",
+    "command",
     "start",
 ];
+
+/// The program of an interpreter that becomes Flyte's own command, without anything of flyte-local's.
+pub(super) const HANDOVER: &str = source!("handover");
 
 /// The program of the interpreter that calls a cluster.
 pub(super) const PUSH: &str = program!("push");

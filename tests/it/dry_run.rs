@@ -315,6 +315,14 @@ app = flyte.app.AppEnvironment(name='an-app', image='auto', secrets='key')
         assert_eq!((ran.code, rows(&ran)[0]["environment"].as_str()), (10, Some("an-app")), "{sdk}: {ran:?}");
         let ran = dry_run(&sandbox, sdk, &["--output-format", "json", "nothing.py"]);
         assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (0, "[]\n", ""), "{sdk}: {ran:?}");
+        // A name that looks like an option, and one that Flyte's own command cannot import.
+        sandbox.file("-x.py", app);
+        let ran = dry_run(&sandbox, sdk, &["--output-format", "json", "./-x.py"]);
+        assert_eq!((ran.code, rows(&ran)[0]["environment"].as_str()), (10, Some("an-app")), "{sdk}: {ran:?}");
+        sandbox.file("noext", app);
+        let ran = dry_run(&sandbox, sdk, &["noext"]);
+        let says = "a dry run reads files whose names end in .py, and noext does not";
+        assert!(ran.code != 0 && ran.stderr.contains(says), "{sdk}: {ran:?}");
     }
 }
 

@@ -222,7 +222,7 @@ import os
 import flyte
 
 mount = '/etc/flyte/secrets'
-groups = ['.tmp', 'a/b', '/', '.', '..', '../../x', 'x' * 256, '', 'team']
+groups = ['.tmp', 'a/b', '/', '.', '..', '../../x', 'x' * 256, 'x' * 2**21, '', 5, '\\ud800', 'team']
 env = flyte.TaskEnvironment(name='env', secrets=[flyte.Secret('Key', group, mount) for group in groups])
 
 @env.task

@@ -6,7 +6,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from . import views
+from . import connectors, processes, views
+from .containers import Containers
 from .errors import RETURNED, secret_error
 from .leaks import LeakGuard, own_values
 
@@ -31,8 +32,21 @@ def as_secrets(flyte: Sdk, request: SecretRequest) -> list[Secret]:
 
 def described(secret: Secret) -> messages.Declared:
     """Returns a declared secret as the broker takes it."""
-    shell = bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL)
-    return {"key": secret.key, "group": secret.group, "variable": secret.as_env_var, "shell": shell}
+    return {
+        "key": secret.key,
+        "group": usable_group(secret.group),
+        "variable": secret.as_env_var,
+        "parameter": getattr(secret, "parameter", None),
+        "shell": bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL),
+    }
+
+
+def usable_group(group: object) -> str | None:
+    """Returns a group that can be sent to the broker; None for another one, which the SDK accepts in any type and length.
+
+    A group takes no part in the search for a secret, so one that cannot be a directory's name is ignored.
+    """
+    return group if isinstance(group, str) and len(group) <= 255 and group.isprintable() else None
 
 
 # The secrets that the files that were read declare, though their code may never get there.
@@ -51,18 +65,21 @@ class Secrets:
         self._flyte = flyte
         self._leaks = LeakGuard(settings["leaks"], broker, flyte, lambda message: secret_error(flyte, message, RETURNED))
         self._leaks.note_places()
+        self._containers = Containers(broker, flyte)
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
         views.install(share=settings["shared_secrets"])
+        processes.install()
 
     def provide(
-        self, request: SecretRequest, task: str | None = None, holder: str | None = None
+        self, request: SecretRequest, *, needed_by: str | None = None, holder: str | None = None
     ) -> tuple[Mapping[bytes, bytes], Values]:
         """Asks for the secrets that `request`, the `secrets=` of an environment or a task, declares.
 
-        Returns the variables it has now, and the key and value of each secret. With a task, a secret that cannot be had
-        raises; without one, it is passed over until a task needs it. `holder` says in words who declares it; None stands for
-        code that has only been read, which holds the secrets that exist.
+        Returns the variables it has now, and the key and value of each secret. `needed_by` says in words what is about to use
+        them (`task main`): a secret that cannot be had raises then. Without it, such a secret is passed over until something
+        needs it. `holder` says in words who declares them; None stands for code that has only been read, which holds the
+        secrets that exist.
         """
         if not request:
             return {}, ()
@@ -71,7 +88,7 @@ class Secrets:
             self._manage(declared, holder)
         # A value that the user's code put there instead stays, as it does where a module sets it on a cluster.
         wanted = [s for s in declared if not (s.as_env_var and views.encoded(s.as_env_var) in views.outside)]
-        reply = self._ask(wanted, task)
+        reply = self._ask(wanted, needed_by)
         if "error" in reply:
             raise secret_error(self._flyte, reply["error"])
         for note in reply["notes"]:
@@ -82,12 +99,14 @@ class Secrets:
         for marker in variables:
             if marker.startswith(views.MARKERS):
                 views.manage(marker, None, None)
-        self._report_shell(wanted, reply, task)
+        self._report_shell(wanted, reply, needed_by)
         for index, why in zip(reply["missing"], reply["why_missing"]):
             if variable := wanted[index].as_env_var:
                 views.lacking[views.encoded(variable)] = why
         own = {views.encoded(name): views.environ.encodevalue(value) for name, value in variables.items()}
-        views.place(own)
+        parameters = {views.encoded(s.as_env_var) for s in wanted if isinstance(s, connectors.Parameter)}
+        # A connector's secret is in no pod, so it reaches no other process.
+        views.place(own if views.shared else {name: value for name, value in own.items() if name not in parameters})
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
         known = {views.environ.decodekey(name): views.environ.decodevalue(value) for name, value in own.items()}
         if not self._broker.is_forked():
@@ -100,26 +119,26 @@ class Secrets:
             if secret.as_env_var:
                 views.manage(secret.as_env_var, (secret.key, secret.group), holder)
 
-    def _ask(self, declared: list[Secret], task: str | None) -> messages.Provided | messages.Refused:
+    def _ask(self, declared: list[Secret], needed_by: str | None) -> messages.Provided | messages.Refused:
         if not declared:
             return no_secrets()
         if self._broker.is_forked():
-            return self._remembered(declared, task)
+            return self._remembered(declared, needed_by)
         secrets = [described(secret) for secret in declared]
-        reply = self._broker.ask({"op": "secrets", "task": task, "secrets": secrets})
+        reply = self._broker.ask({"op": "secrets", "needed_by": needed_by, "secrets": secrets})
         if "error" not in reply:
             for index, secret in enumerate(declared):
                 if index not in reply["missing"]:
                     self._given[secret.key, secret.group, secret.as_env_var] = reply
         return reply
 
-    def _remembered(self, declared: list[Secret], task: str | None) -> messages.Provided:
+    def _remembered(self, declared: list[Secret], needed_by: str | None) -> messages.Provided:
         """Returns what the parent of this process was given, before the fork."""
         known = no_secrets()
         for secret in declared:
             reply = self._given.get((secret.key, secret.group, secret.as_env_var))
             if reply is None:
-                if task is not None:
+                if needed_by is not None:
                     self._broker.refuse_if_forked()
                 continue
             names = {n for n in reply["variables"] if n == secret.as_env_var or n.startswith(views.MARKERS)}
@@ -127,7 +146,7 @@ class Secrets:
             known["shell"] += [name for name in reply["shell"] if name == secret.as_env_var]
         return known
 
-    def _report_shell(self, declared: list[Secret], reply: messages.Provided, task: str | None) -> None:
+    def _report_shell(self, declared: list[Secret], reply: messages.Provided, needed_by: str | None) -> None:
         """Reports variables of the shell that are kept for want of a secret, or replaced by one."""
         for secret in declared:
             name = secret.as_env_var
@@ -135,7 +154,7 @@ class Secrets:
             if name is None or before is None:
                 continue
             if name in reply["shell"]:
-                if task is not None:
+                if needed_by is not None:
                     line = f"secret {secret.key} does not exist in this run's scopes: {name} is what the shell has there"
                     views.say_once(line, about=("shell", name))
             elif name in reply["variables"] and before != views.environ.encodevalue(reply["variables"][name]):
@@ -172,8 +191,8 @@ class Secrets:
 
     def _wrap(self, cls: type) -> None:
         for method, wrap in [("execute", self._wrapped_execute), ("forward", self._wrapped_forward)]:
-            if method in cls.__dict__:
-                setattr(cls, method, wrap(cls.__dict__[method]))
+            if own := connectors.own_method(self._flyte.extend.TaskTemplate, cls, method):
+                setattr(cls, method, wrap(own))
 
     def _action(self) -> object:
         """Returns which execution of the run this is; None outside one."""
@@ -181,8 +200,13 @@ class Secrets:
         return context.action if context else None
 
     def _view(self, task: Task, action: object) -> tuple[views.View, Values]:
-        own, values = self.provide(task.secrets, task.name, holder=f"task {task.name}")
-        return views.View(task, action, own), values
+        who = f"task {task.name}"
+        declared = as_secrets(self._flyte, task.secrets)
+        parameters = connectors.wanted(self._flyte, task, declared)
+        handed_over = connectors.inherited_values(parameters)
+        asked = [parameter for parameter in parameters if views.encoded(parameter.as_env_var) not in handed_over]
+        own, values = self.provide([*declared, *asked], needed_by=who, holder=who)
+        return views.View(task, who, action, {**own, **handed_over}), values
 
     def _wrapped_execute(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(execute)
@@ -192,7 +216,7 @@ class Secrets:
                 return await execute(task, *args, **kwargs)
             self._leaks.note_places()
             view, values = self._view(task, action)
-            with view:
+            with view, self._containers.of(task):
                 returned = await execute(task, *args, **kwargs)
             self._leaks.check(task, values, returned)
             return returned

@@ -21,12 +21,20 @@ def as_text(value: object) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return str.__str__(value) or None  # Of a member of an enum, this is its value.
+        text = str.__str__(value)  # Of a member of an enum, this is its value.
+        return text if text and is_unicode(text) else None
     return str(value) if isinstance(value, (int, float, datetime.date)) else None
 
 
+def is_unicode(text: str) -> bool:
+    """Returns whether a text has no half of a surrogate pair, which UTF-8 cannot express."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def kind_of(value: object) -> str:
-    """Returns the kind of a value that is not a scalar, in words."""
+    """Returns the kind of a value that is not a scalar of text, in words."""
+    if isinstance(value, str):
+        return "not Unicode"
     if isinstance(value, (list, tuple)):
         return "a list"
     return "a map" if isinstance(value, dict) else f"of type {type(value).__name__}"
@@ -51,18 +59,31 @@ def give_as_text(arguments: dict[str, Any]) -> None:
             arguments[name] = as_text(arguments[name])
 
 
+def keep_scope(broker: Broker, flyte: Sdk) -> None:
+    """Reports to the broker the project and the domain with which the SDK is initialised."""
+    init = flyte.init.fn
+
+    @functools.wraps(init)
+    async def init_with_scope(*args: Any, **kwargs: Any) -> Any:
+        arguments = inspect.signature(init).bind(*args, **kwargs).arguments
+        report_scope(broker, arguments.get("project"), arguments.get("domain"))
+        give_as_text(arguments)
+        return await init(**arguments)
+
+    flyte.init.fn = init_with_scope
+
+
 def stay_local(broker: Broker, flyte: Sdk) -> None:
     """Makes `flyte.init…` forget the cluster, so that everything runs here and nothing reaches for a network."""
+    parameters = inspect.signature(flyte.init.fn).parameters
+    keep_scope(broker, flyte)
     init = flyte.init.fn
-    parameters = inspect.signature(init).parameters
 
     @functools.wraps(init)
     async def init_locally(*args: Any, **kwargs: Any) -> Any:
         arguments = inspect.signature(init).bind(*args, **kwargs).arguments
         for remote in ("endpoint", "api_key", "local_tracked", "local_tracked_strict"):
             arguments.pop(remote, None)
-        report_scope(broker, arguments.get("project"), arguments.get("domain"))
-        give_as_text(arguments)
         return await init(**arguments)
 
     flyte.init.fn = init_locally

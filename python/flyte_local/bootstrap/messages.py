@@ -7,11 +7,12 @@ from typing import Literal, TypedDict, final
 
 
 class Declared(TypedDict):
-    """A secret that a file declares."""
+    """A secret that a file declares. `parameter` is that of a connector, which is to get it."""
 
     key: str
     group: str | None
     variable: str | None
+    parameter: str | None
     shell: bool
 
 
@@ -43,8 +44,10 @@ class Scope(TypedDict):
 
 
 class Secrets(TypedDict):
+    """Asks for secrets. `needed_by` says in words what is about to use them; None if nothing is yet."""
+
     op: Literal["secrets"]
-    task: str | None
+    needed_by: str | None
     secrets: list[Declared]
 
 
@@ -70,6 +73,20 @@ class Forms(TypedDict):
     value: str
 
 
+class Container(TypedDict):
+    """Asks for a directory that a container can be given. In `variables`, each character stands for the byte of its number."""
+
+    op: Literal["container"]
+    task: str
+    secrets: list[Declared]
+    variables: dict[str, str]
+
+
+class GiveBack(TypedDict):
+    op: Literal["give_back"]
+    directory: str
+
+
 class Fail(TypedDict):
     op: Literal["fail"]
     message: str
@@ -77,7 +94,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Fail
+Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Container | GiveBack | Fail
 
 
 # Replies to a run
@@ -103,6 +120,13 @@ class SurveyJob(TypedDict):
     domain: str | None
 
 
+class CommandJob(TypedDict):
+    """Runs Flyte's own command."""
+
+    mode: Literal["command"]
+    arguments: list[str]
+
+
 class ModuleJob(TypedDict):
     """Runs a module, as `python -m` does."""
 
@@ -111,14 +135,14 @@ class ModuleJob(TypedDict):
     arguments: list[str]
 
 
-Job = FileJob | SurveyJob | ModuleJob
+Job = FileJob | SurveyJob | CommandJob | ModuleJob
 
 Leaks = Literal["warn", "deny", "off"]
 
 
 class Settings(TypedDict):
     shared_secrets: bool
-    leaks: Leaks
+    leaks: Leaks | None
     secrets_directory: str | None
 
 
@@ -151,6 +175,11 @@ class FormsOfValue(TypedDict):
 
 
 @final
+class Lent(TypedDict):
+    directory: str
+
+
+@final
 class Refused(TypedDict):
     error: str
 
@@ -162,7 +191,7 @@ class Invalid(TypedDict):
     invalid: str
 
 
-Reply = Start | Done | Provided | FormsOfValue | Refused | Invalid
+Reply = Start | Done | Provided | FormsOfValue | Lent | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests

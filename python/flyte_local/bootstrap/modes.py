@@ -92,8 +92,10 @@ def run_command(path: str, task: list[str], project: str | None, domain: str | N
     from flyte.cli.main import main
 
     options = [f"--{name}={value}" for name, value in (("project", project), ("domain", domain)) if value]
-    # The SDK refuses an absolute path outside the working directory.
-    arguments = ["run", "--local", *options, os.path.relpath(path), *task]
+    # The SDK refuses an absolute path outside the working directory, and would take `-x.py` for an option.
+    relative = os.path.relpath(path)
+    relative = os.path.join(os.curdir, relative) if relative.startswith("-") else relative
+    arguments = ["run", "--local", *options, relative, *task]
     sys.argv = ["flyte", *arguments]
     main(args=arguments, prog_name="flyte")
 

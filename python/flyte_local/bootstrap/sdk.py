@@ -41,8 +41,11 @@ class Task(Protocol):
 
     name: str
     secrets: SecretRequest
+    env_vars: Mapping[str, str] | None
     native_interface: Interface
     parent_env: Callable[[], Environment | None] | None
+
+    def custom_config(self, sctx: Any) -> Any: ...
 
 
 class StoragePath(Protocol):

@@ -7,11 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
+from . import connectors
 from .injection import as_secrets, described, scanned
 from .modes import choose_task, run_command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import click
 
@@ -28,6 +29,8 @@ def survey(broker: Broker, flyte: Sdk, job: SurveyJob) -> None:
     environments = collect_environments(flyte)
     forbid_execution(flyte)
     path, wanted = job["file"], job["task"]
+    if not path.endswith(".py"):
+        broker.fail(f"a dry run reads files whose names end in .py, and {path} does not", "rename it, or copy it")
     resolve = click.Group.resolve_command
 
     @functools.wraps(resolve)
@@ -106,10 +109,19 @@ def declared_in_file(flyte: Sdk, environments: list[Environment], tasks: Mapping
         secrets = declarations(flyte, environment.secrets)
         found.append({"environment": environment.name, "task": None, "secrets": secrets})
         for name, task in tasks_of(environment, tasks):
-            own = declarations(flyte, task.secrets)
-            if own != secrets:
-                found.append({"environment": environment.name, "task": name, "secrets": own})
+            found += declared_by_task(flyte, environment.name, name, task, secrets)
+    for name, task in tasks.items():
+        if environment_of(task) is None:
+            found += declared_by_task(flyte, "", name, task, [])
     return found
+
+
+def declared_by_task(flyte: Sdk, environment: str, name: str, task: Task, of_environment: list[Declared]) -> Iterator[Surveyed]:
+    """Yields what a task declares that its environment does not."""
+    secrets, connector = declarations(flyte, task.secrets), connector_parameters(flyte, task)
+    if connector or secrets != of_environment:
+        own = secrets if secrets != of_environment else []
+        yield {"environment": environment, "task": name, "secrets": [*own, *connector]}
 
 
 def not_reached(declared: list[Surveyed]) -> list[Surveyed]:
@@ -137,7 +149,8 @@ def needed_by_task(flyte: Sdk, task: Task, name: str) -> list[Surveyed]:
     """Returns what the task declares, and the environments that its own depends on, whose tasks it may call."""
     environment = environment_of(task)
     own_name = environment.name if environment else task.name.rpartition(".")[0]
-    found: list[Surveyed] = [{"environment": own_name, "task": name, "secrets": declarations(flyte, task.secrets)}]
+    own = [*declarations(flyte, task.secrets), *connector_parameters(flyte, task)]
+    found: list[Surveyed] = [{"environment": own_name, "task": name, "secrets": own}]
     seen, upcoming = [environment], list(environment.depends_on) if environment else []
     while upcoming:
         other = upcoming.pop(0)
@@ -151,6 +164,11 @@ def needed_by_task(flyte: Sdk, task: Task, name: str) -> list[Surveyed]:
 
 def declarations(flyte: Sdk, request: SecretRequest) -> list[Declared]:
     return [described(secret) for secret in as_secrets(flyte, request)]
+
+
+def connector_parameters(flyte: Sdk, task: Task) -> list[Declared]:
+    declared = as_secrets(flyte, task.secrets)
+    return [described(parameter) for parameter in connectors.wanted(flyte, task, declared)]
 
 
 def environment_of(task: Task) -> Environment | None:

@@ -1,8 +1,8 @@
 """Shows each task its part of the environment: of the variables that hold declared secrets, its own and no others.
 
 On a cluster each task has a pod, and so an own environment. Here all share the process's, and `os.environ` shows each its
-part. The object stays the same, so that `from os import environ` holds it too; its class changes. Code that reads variables
-by other means (subprocesses, native code) sees the process's, where the task that began last wins.
+part. The object stays the same, so that `from os import environ` holds it too; its class changes. `processes.py` does so for
+the programs that a task starts. Native code sees the process's variables, where the task that began last wins.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         """`os.environ` as it is on POSIX: typeshed has other types for these, and leaves `_data` out."""
 
         _data: dict[bytes, bytes]
+        _shown: Callable[[], dict[bytes, bytes]]
         encodekey: Callable[[str], bytes]  # type: ignore[assignment]
         decodekey: Callable[[bytes], str]  # type: ignore[assignment]
         encodevalue: Callable[[str], bytes]  # type: ignore[assignment]
@@ -137,10 +138,11 @@ def rank(holder: str | None) -> int:
 
 
 class View:
-    """One execution of a task."""
+    """One execution of a task; `who` names it in words."""
 
-    def __init__(self, task: Task, action: object, secrets: Mapping[bytes, bytes]) -> None:
+    def __init__(self, task: Task, who: str, action: object, secrets: Mapping[bytes, bytes]) -> None:
         self.task = task
+        self.who = who
         self.action = action
         self.secrets = secrets
         # The variables that the task itself set, or deleted (None).
@@ -192,16 +194,21 @@ class View:
         key, group = secret
         argument = f", group={json.dumps(group)}" if group else ""
         say_once(
-            f"task {self.task.name} reads {variable}, which holds secret {key} of {holder or 'another task'}: on a "
+            f"{self.who} reads {variable}, which holds secret {key} of {holder or 'another task'}: on a "
             f"cluster it is not set there; declare it: "
             f'flyte.Secret(key={json.dumps(key)}{argument}, as_env_var="{variable}")',
-            about=(self.task.name, variable),
+            about=(self.who, variable),
         )
 
 
 def filtering() -> View | None:
     """Returns the execution whose part of the environment is shown."""
     return None if shared else current.get()
+
+
+def shown_to_task() -> dict[bytes, bytes] | None:
+    """Returns the variables that the task under way sees; None outside tasks, where the process's are seen."""
+    return None if filtering() is None else environ._shown()
 
 
 def report_lacking(name: bytes) -> None:
@@ -350,7 +357,11 @@ def is_the_users(thread: threading.Thread) -> bool:
         function = getattr(thread, "_target", None) or getattr(thread, "function", None)
     while isinstance(function, functools.partial):
         function = function.func
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    function = getattr(function, "__func__", function)
+    # It starts processes in place of those that have ended, and calls nothing of a user's.
+    if getattr(function, "__qualname__", "") == "Pool._handle_workers":
+        return True
+    code = getattr(function, "__code__", None)
     return code is not None and is_of_the_user(code.co_filename)
 
 

@@ -9,7 +9,7 @@ use crate::cli::arguments::{require_name, require_public};
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::explain::file_form;
-use crate::cli::explain::foreign_key::{ANOTHER_KEY, EXPOSED, as_recipient};
+use crate::cli::explain::foreign_key::{ANOTHER_KEY, EXPOSED, EXPOSED_IN_FILE, as_recipient};
 use crate::cli::listing;
 use crate::cli::paths::user_path;
 use crate::cli::reencrypt;
@@ -177,10 +177,11 @@ fn refused(error: RecipientError, file: Option<&Path>) -> CommandError {
         return as_recipient(key, file).into_iter().fold(refused, CommandError::hint);
     }
     if error == RecipientError::PrivateKey {
-        return refused.hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE").hint(EXPOSED);
+        let hint = if file.is_some() { EXPOSED_IN_FILE } else { EXPOSED };
+        return refused.hint("give the public half: age-keygen -y FILE, or ssh-keygen -y -f FILE").hint(hint);
     }
     match error {
-        RecipientError::Unsupported(_) => refused.hint(ANOTHER_KEY),
+        RecipientError::Unsupported(_) | RecipientError::RsaLength(_) => refused.hint(ANOTHER_KEY),
         _ => refused.hint("print the public key of an identity: age-keygen -y FILE, or ssh-keygen -y -f FILE"),
     }
 }

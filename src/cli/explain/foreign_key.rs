@@ -16,8 +16,12 @@ pub(crate) const CREATE_ONE: &str = "create a new one: flyte-local create identi
 pub(crate) const EXPOSED: &str =
     "remove this one from your shell's history, and stop using it if anyone may have seen it";
 
+/// A hint for a private key in a file of public ones.
+pub(crate) const EXPOSED_IN_FILE: &str = "stop using it if anyone else may have seen this file";
+
 /// Returns hints for a key that was to become a recipient. `file` is where it is, unless it was typed.
 pub(crate) fn as_recipient(key: &ForeignKey, file: Option<&Path>) -> Vec<String> {
+    let exposed = if file.is_some() { EXPOSED_IN_FILE } else { EXPOSED };
     let file = file.map_or("FILE".to_owned(), quoted);
     let mut hints = vec![match key.kind {
         KeyKind::Pem(format) => format!("convert it: ssh-keygen -i -m {format} -f {file}"),
@@ -35,7 +39,7 @@ pub(crate) fn as_recipient(key: &ForeignKey, file: Option<&Path>) -> Vec<String>
         | KeyKind::Minisign
         | KeyKind::Signature => ANOTHER_KEY.to_owned(),
     }];
-    hints.extend((key.half == KeyHalf::Private).then(|| EXPOSED.to_owned()));
+    hints.extend((key.half == KeyHalf::Private).then(|| exposed.to_owned()));
     hints
 }
 

@@ -8,6 +8,7 @@ use flyte_local::crypto::{AuthorKey, Identity};
 use flyte_local::secret::{SecretType, SecretValue};
 use flyte_local::vault::{Listener, Vault, VaultError, VaultOptions};
 
+use super::PATIENCE;
 use super::runner::Runner;
 use crate::support::{Sandbox, identities, scope_options, secret_id};
 
@@ -132,7 +133,7 @@ impl Bench {
         assert!(listing.refused.is_empty(), "{:?}", listing.refused);
         assert_eq!(listing.secrets.len(), 1 + usize::from(found.is_some()));
         let root = flyte_local::storage::Directory::open(&self.sandbox.vault()).expect("there is a vault");
-        flyte_local::storage::Lock::acquire(&root, ".lock", std::time::Duration::ZERO).expect("the lock is free");
+        flyte_local::storage::Lock::acquire(&root, ".lock", PATIENCE).expect("the lock becomes free");
         // Only two notices are expected: the first use of a vault, and an author that is named but not yet accepted.
         let notices = notices.lock().expect("no panic while it is held").clone();
         let is_expected = |notice: &String| match self.verb {

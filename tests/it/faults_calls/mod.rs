@@ -18,6 +18,10 @@ mod rounds;
 mod runner;
 mod several;
 
+/// The time for which to wait for the lock of a vault. A program that another test is just starting has a copy of every file
+/// that this process has open, a lock among them, until it calls `execve`.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// Returns whether to cover every call.
 fn is_long() -> bool {
     std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some()

@@ -8,6 +8,7 @@ use flyte_local::crypto::{Identity, IdentityFile, Passphrase};
 use flyte_local::secret::SecretValue;
 use flyte_local::vault::{NamedRecipient, Vault, VaultError};
 
+use super::PATIENCE;
 use super::runner::Runner;
 use crate::support::{Ran, Sandbox, scope_options, secret_id};
 
@@ -165,7 +166,7 @@ impl Several {
         let listing = vault.list(&Default::default()).expect("listed");
         assert!(listing.refused.is_empty(), "{:?}", listing.refused);
         let root = flyte_local::storage::Directory::open(&self.sandbox.vault()).expect("there is a vault");
-        flyte_local::storage::Lock::acquire(&root, ".lock", std::time::Duration::ZERO).expect("the lock is free");
+        flyte_local::storage::Lock::acquire(&root, ".lock", PATIENCE).expect("the lock becomes free");
         let mut steps = Vec::new();
         if matches!(self.change, Change::Join | Change::Leave) {
             let has_bob = vault.recipients().iter().any(|known| known.key == self.bob.recipient());

@@ -63,7 +63,7 @@ def declare(module: ModuleType, variable: str, value: str, holder: str = "enviro
 
 def view(module: ModuleType, name: str = "env.main", **variables: str) -> Any:
     secrets = {variable.encode(): value.encode() for variable, value in variables.items()}
-    return module.View(SimpleNamespace(name=name), None, secrets)
+    return module.View(SimpleNamespace(name=name), f"task {name}", None, secrets)
 
 
 def test_a_task_sees_its_own_secret_and_no_others(views: ModuleType) -> None:

@@ -5,12 +5,12 @@ use std::sync::mpsc::Sender;
 
 use serde::Serialize;
 
-use super::source::RunSecrets;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing::{InScope, scope_cell};
 use crate::cli::report::ErrorReport;
 use crate::cli::table::{self, Cell, Column, Row};
+use crate::cli::tasks::RunSecrets;
 use crate::cli::ui::{Color, Ui};
 use flyte_local::flyte::{ConfiguredScope, Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
 use flyte_local::secret::Scope;
@@ -43,9 +43,9 @@ impl SecretSource for Survey {
     }
 
     /// Provides the secrets that the file reads while it is imported, as a run does.
-    fn provide(&mut self, task: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
-        match task {
-            Some(task) => Err(SourceError(format!("task {task}: a dry run executes no task"))),
+    fn provide(&mut self, needed_by: Option<&str>, secrets: &[Declared]) -> Result<Provided, SourceError> {
+        match needed_by {
+            Some(user) => Err(SourceError(format!("{user}: a dry run executes no task"))),
             None => self.source.provide(None, secrets),
         }
     }
@@ -94,6 +94,7 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<()
 /// A declared secret, and where it would come from. Its names are masked: the file can make them of values that it reads.
 #[derive(Serialize)]
 struct DeclarationRow<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     environment: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<Cow<'a, str>>,
@@ -103,6 +104,9 @@ struct DeclarationRow<'a> {
     /// The variable it becomes, unless it becomes a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     variable: Option<Cow<'a, str>>,
+    /// The parameter of a connector that it becomes; a local run also has it as the variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<Cow<'a, str>>,
     /// The file it becomes, unless it becomes a variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
@@ -126,9 +130,9 @@ impl<'a> DeclarationRow<'a> {
             Provenance::Nowhere(error) => ("refused", None, in_words(error)),
         };
         let (environment, task, key) = (ui.masked(environment), masked(task), ui.masked(&secret.key));
-        let (group, variable) = (masked(&secret.group), masked(&secret.variable));
+        let (group, variable, parameter) = (masked(&secret.group), masked(&secret.variable), masked(&secret.parameter));
         let path = variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{key}"));
-        Self { environment, task, key, group, variable, path, status, scope, error, from }
+        Self { environment, task, key, group, variable, parameter, path, status, scope, error, from }
     }
 }
 
@@ -148,8 +152,12 @@ impl Row for DeclarationRow<'_> {
             Provenance::Nowhere(error) if error.is_not_found() => Cell::new("nowhere: missing").color(Color::Red),
             Provenance::Nowhere(_) => Cell::new("nowhere: refused").color(Color::Red),
         };
-        let becomes = Cell::new(self.variable.as_deref().or(self.path.as_deref()).unwrap_or_default());
-        let (environment, key) = (Cell::new(&self.environment), Cell::new(&self.key));
+        let becomes = match &self.parameter {
+            Some(parameter) => Cell::new(&format!("parameter {parameter}")),
+            None => Cell::new(self.variable.as_deref().or(self.path.as_deref()).unwrap_or_default()),
+        };
+        let environment = Some(&*self.environment).filter(|environment| !environment.is_empty());
+        let (environment, key) = (Cell::or_dash(environment), Cell::new(&self.key));
         vec![environment, Cell::or_dash(self.task.as_deref()), key, becomes, from]
     }
 }
