@@ -70,6 +70,7 @@ mod residue;
 mod rotation;
 mod run_connectors;
 mod run_declarations;
+mod run_env_vars;
 mod run_errors;
 mod run_imports;
 mod run_leaks;

@@ -40,6 +40,7 @@ class Task(Protocol):
     """`flyte.extend.TaskTemplate`."""
 
     name: str
+    env_vars: Mapping[str, str] | None
     secrets: SecretRequest
     native_interface: Interface
     parent_env: Callable[[], Environment | None] | None
