@@ -22,9 +22,10 @@ pub(super) const NOUNS: [(&str, &[&str]); 6] = [
 ];
 
 /// The other commands. Those that need arguments are answered with their help.
-pub(super) const OTHERS: [(&str, &str); 10] = [
+pub(super) const OTHERS: [(&str, &str); 11] = [
     ("init", "init"),
     ("run", "help run"),
+    ("flyte", "help flyte"),
     ("exec", "help exec"),
     ("serve", "serve"),
     ("import", "help import"),

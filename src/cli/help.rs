@@ -14,7 +14,7 @@ use super::usage::HELP;
 /// Each heading with its commands, as they are typed. A test finds commands that are missing here.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Secrets", &["init", "create secret", "get secret", "update secret", "edit secret", "delete secret"]),
-    ("Running", &["run", "exec", "serve"]),
+    ("Running", &["run", "flyte", "exec", "serve"]),
     ("Sharing", &["create recipient", "get recipient", "delete recipient", "update vault", "rekey"]),
     ("Moving in and out", &["import", "export", "push secret"]),
     ("Keys", &["create identity", "get identity", "update identity", "unlock", "lock"]),
@@ -31,7 +31,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 usage, 10 not found, 11 cannot decrypt,
 12 exists already, 13 refused (a file or vault failed a check), 14 locked.
-run and exec return the exit code of what they run.
+run, flyte and exec return the exit code of what they run.
 
 Help for one command: flyte-local help COMMAND [NOUN]";
 

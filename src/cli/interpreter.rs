@@ -1,4 +1,4 @@
-//! The user's Python interpreter, for `run` and `push`: finding it, and why it could not be used.
+//! The user's Python interpreter, for `run`, `flyte` and `push`: finding it, and why it could not be used.
 
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub(crate) fn find(
         permissions,
     };
     Interpreter::find(search, spawner).map_err(|error| match error {
-        InterpreterError::Script(error) => no_environment(&error),
+        InterpreterError::Script(error) => no_environment(&error, verb),
         InterpreterError::Untrusted(error) => untrusted(&error, Some(another(verb))).into(),
     })
 }
@@ -82,8 +82,8 @@ pub(crate) fn another(verb: &str) -> String {
 }
 
 /// Explains why the environment for a file's header could not be created.
-fn no_environment(error: &ScriptError) -> CommandError {
-    let without = "or run without its environment: flyte-local run --python PYTHON …";
+fn no_environment(error: &ScriptError, verb: &str) -> CommandError {
+    let without = format!("or run without its environment: flyte-local {verb} --python PYTHON …");
     match error {
         ScriptError::Failed { ended, .. } => CommandError::chain(Exit::Failed, error)
             .because(format!("see uv's own message above ({ended})"))
@@ -113,6 +113,8 @@ pub(crate) fn not_python(interpreter: &Interpreter, code: i32, verb: &str) -> Co
 /// The command as it was typed, up to the file.
 pub(crate) struct TypedCommand {
     pub(crate) run: String,
+    /// `flyte-local`, with the options that led to the vault.
+    pub(crate) program: String,
     /// Its verb.
     pub(crate) verb: &'static str,
     pub(crate) file: Option<PathBuf>,
@@ -125,9 +127,8 @@ impl TypedCommand {
 
     /// The command that runs the file as an ordinary script, with secrets.
     fn by_exec(&self, interpreter: &Interpreter) -> String {
-        let program = self.run.split(" run").next().unwrap_or_default();
         let file = self.file.as_deref().map(quoted).unwrap_or_default();
-        format!("{program} exec --all -- {} {file}", quoted(&interpreter.program))
+        format!("{} exec --all -- {} {file}", self.program, quoted(&interpreter.program))
     }
 }
 

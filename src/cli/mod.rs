@@ -20,6 +20,7 @@ mod inject;
 mod input;
 mod interpreter;
 mod key_filter;
+mod lent;
 mod listing;
 mod near;
 mod new_identity;
@@ -40,6 +41,7 @@ mod secret_reader;
 mod shell;
 mod span;
 mod table;
+mod tasks;
 mod ui;
 mod usage;
 mod value_input;
@@ -51,7 +53,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use arguments::GlobalArgs;
-use commands::{check, create, delete, edit, exec, export, get, identity, import, init, lock, push, recipient};
+use commands::{check, create, delete, edit, exec, export, flyte, get, identity, import, init, lock, push, recipient};
 use commands::{rekey, run, serve, supervise, try_mount, unlock, update, update_identity, update_vault};
 use context::Context;
 use error::CommandError;
@@ -90,6 +92,7 @@ enum Command {
     #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Delete(Delete),
     Run(run::Args),
+    Flyte(flyte::Args),
     Exec(exec::Args),
     Import(import::Args),
     Export(export::Args),
@@ -145,7 +148,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     flyte_local::launch::forbid_dumps();
     let ui = Ui::new(environment::no_color(), environment::columns());
     ui.tell_panics();
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = flyte::apart(arguments.into_iter().collect());
     let result = if arguments.get(1).is_some_and(|argument| argument == hidden::TRY_MOUNT) {
         try_mount::run(&ui).map_err(in_words)
     } else if supervise::is_asked_for(&arguments) {
@@ -194,6 +197,7 @@ fn perform(context: &Context<'_>, command: Command) -> Result<ExitCode, CommandE
         Command::Delete(Delete::Secret(args)) => delete::run(context, args)?,
         Command::Delete(Delete::Recipient(args)) => recipient::delete(context, args)?,
         Command::Run(args) => return run::run(context, args),
+        Command::Flyte(args) => return flyte::run(context, args),
         Command::Exec(args) => return exec::run(context, args),
         Command::Serve(args) => return serve::run(context, args),
         Command::Rekey(args) => rekey::run(context, args)?,

@@ -46,6 +46,7 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "leaks",
     "kept",
     "connectors",
+    "containers",
     "env_vars",
     "threads",
     "injection",
@@ -55,8 +56,12 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "modes",
     "workers",
     "survey",
+    "command",
     "start",
 ];
+
+/// The program of an interpreter that becomes Flyte's own command, without anything of flyte-local's.
+pub(super) const HANDOVER: &str = source!("handover");
 
 /// The program of the interpreter that calls a cluster.
 pub(super) const PUSH: &str = program!("push");

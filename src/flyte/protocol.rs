@@ -83,6 +83,20 @@ pub(super) enum Request {
         /// The value. Each character stands for the byte of its number.
         value: Zeroizing<String>,
     },
+    /// A container, for which the run lends files: the secrets that its task declares as such, and its variables.
+    Container {
+        /// The full name of the task.
+        task: String,
+        /// The secrets that become files.
+        secrets: Vec<Declared>,
+        /// The variables. Each character of a value stands for the byte of its number.
+        variables: BTreeMap<String, Zeroizing<String>>,
+    },
+    /// A lent directory, which is no longer needed.
+    GiveBack {
+        /// Its path.
+        directory: PathBuf,
+    },
     /// The run cannot go on, for a reason of flyte-local's rather than the user's code. The bootstrap exits after it.
     Fail {
         /// The message.
@@ -120,6 +134,11 @@ pub enum Job {
         /// The domain given by flag or variable.
         domain: Option<String>,
     },
+    /// Flyte's own command.
+    Command {
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
     /// A module, as `python -m` does.
     Module {
         /// Its dotted name.
@@ -134,7 +153,7 @@ impl Job {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Job::File { file, .. } | Job::Survey { file, .. } => Some(Path::new(file)),
-            Job::Module { .. } => None,
+            Job::Command { .. } | Job::Module { .. } => None,
         }
     }
 }
@@ -144,8 +163,9 @@ impl Job {
 pub struct Settings {
     /// True if every task sees the secrets of all tasks.
     pub shared_secrets: bool,
-    /// The reaction to a task that returns one of its secrets.
-    pub leaks: Leaks,
+    /// The reaction to a task that returns one of its secrets. `None` if the user chose none: the bootstrap warns, but denies if
+    /// the SDK reports the run to a control plane.
+    pub leaks: Option<Leaks>,
     /// The directory of file secrets, if it is not the cluster's. Python code is redirected to it.
     pub secrets_directory: Option<String>,
 }
@@ -184,6 +204,7 @@ pub(super) enum Reply<'a> {
     Done {},
     Secrets(&'a Provided),
     Forms { forms: Vec<Zeroizing<String>> },
+    Lent { directory: &'a str },
     Refused { error: &'a str },
     Invalid { invalid: &'a str },
 }

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
+use super::bootstrap::HANDOVER;
 use super::script::{self, ScriptError};
 use crate::process::Spawner;
 use crate::storage::{FoundError, Permissions, require_program_in_path, require_trusted, require_trusted_program};
@@ -139,6 +140,13 @@ impl Interpreter {
             (PathBuf::from("python3"), InterpreterOrigin::Path)
         };
         Ok(Self { lacks_uv: script.is_some(), ..found(program, origin) })
+    }
+
+    /// Prepares to run Flyte's own command, without the bootstrap. Its arguments follow.
+    pub fn flyte_command(&self, spawner: &Spawner) -> Command {
+        let mut command = spawner.command(&self.program);
+        command.args(["-c", HANDOVER]);
+        command
     }
 
     /// Prepares to run `loader`, Python source, with one end of a socket.

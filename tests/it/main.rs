@@ -24,6 +24,7 @@ mod faults;
 mod faults_calls;
 mod faults_disks;
 mod faults_holders;
+mod flyte_command;
 mod format_identities;
 mod format_list;
 mod format_reader;

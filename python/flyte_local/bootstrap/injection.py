@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 from . import connectors, processes, threads, views
+from .containers import Containers
 from .env_vars import plain_variables
 from .errors import RETURNED, secret_error
 from .kept import Kept
@@ -67,6 +68,7 @@ class Secrets:
         self._leaks = LeakGuard(settings["leaks"], broker, flyte, lambda message: secret_error(flyte, message, RETURNED))
         self._leaks.note_places()
         Kept(self._leaks, flyte).hook()
+        self._containers = Containers(broker, flyte)
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
         views.install(share=settings["shared_secrets"])
@@ -218,7 +220,7 @@ class Secrets:
                 return await execute(task, *args, **kwargs)
             self._leaks.note_places()
             view, values = self._view(task, action)
-            with view:
+            with view, self._containers.of(task):
                 returned = await execute(task, *args, **kwargs)
             self._leaks.check(task, values, returned)
             return returned

@@ -254,8 +254,8 @@ def is_unicode(path: str) -> bool:
 class LeakGuard:
     """Warns of a task that returns one of its secrets, or fails it, as the setting says."""
 
-    def __init__(self, setting: Leaks, broker: Broker, flyte: Sdk, error: Callable[[str], Exception]) -> None:
-        self._setting = setting
+    def __init__(self, setting: Leaks | None, broker: Broker, flyte: Sdk, error: Callable[[str], Exception]) -> None:
+        self._setting: Leaks = setting or "warn"
         self._broker = broker
         self._flyte = flyte
         # Makes an error that is not worth a retry.

@@ -59,18 +59,31 @@ def give_as_text(arguments: dict[str, Any]) -> None:
             arguments[name] = as_text(arguments[name])
 
 
+def keep_scope(broker: Broker, flyte: Sdk) -> None:
+    """Reports to the broker the project and the domain with which the SDK is initialised."""
+    init = flyte.init.fn
+
+    @functools.wraps(init)
+    async def init_with_scope(*args: Any, **kwargs: Any) -> Any:
+        arguments = inspect.signature(init).bind(*args, **kwargs).arguments
+        report_scope(broker, arguments.get("project"), arguments.get("domain"))
+        give_as_text(arguments)
+        return await init(**arguments)
+
+    flyte.init.fn = init_with_scope
+
+
 def stay_local(broker: Broker, flyte: Sdk) -> None:
     """Makes `flyte.init…` forget the cluster, so that everything runs here and nothing reaches for a network."""
+    parameters = inspect.signature(flyte.init.fn).parameters
+    keep_scope(broker, flyte)
     init = flyte.init.fn
-    parameters = inspect.signature(init).parameters
 
     @functools.wraps(init)
     async def init_locally(*args: Any, **kwargs: Any) -> Any:
         arguments = inspect.signature(init).bind(*args, **kwargs).arguments
         for remote in ("endpoint", "api_key", "local_tracked", "local_tracked_strict"):
             arguments.pop(remote, None)
-        report_scope(broker, arguments.get("project"), arguments.get("domain"))
-        give_as_text(arguments)
         return await init(**arguments)
 
     flyte.init.fn = init_locally

@@ -73,6 +73,20 @@ class Forms(TypedDict):
     value: str
 
 
+class Container(TypedDict):
+    """Asks for a directory that a container can be given. In `variables`, each character stands for the byte of its number."""
+
+    op: Literal["container"]
+    task: str
+    secrets: list[Declared]
+    variables: dict[str, str]
+
+
+class GiveBack(TypedDict):
+    op: Literal["give_back"]
+    directory: str
+
+
 class Fail(TypedDict):
     op: Literal["fail"]
     message: str
@@ -80,7 +94,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Fail
+Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Container | GiveBack | Fail
 
 
 # Replies to a run
@@ -106,6 +120,13 @@ class SurveyJob(TypedDict):
     domain: str | None
 
 
+class CommandJob(TypedDict):
+    """Runs Flyte's own command."""
+
+    mode: Literal["command"]
+    arguments: list[str]
+
+
 class ModuleJob(TypedDict):
     """Runs a module, as `python -m` does."""
 
@@ -114,14 +135,14 @@ class ModuleJob(TypedDict):
     arguments: list[str]
 
 
-Job = FileJob | SurveyJob | ModuleJob
+Job = FileJob | SurveyJob | CommandJob | ModuleJob
 
 Leaks = Literal["warn", "deny", "off"]
 
 
 class Settings(TypedDict):
     shared_secrets: bool
-    leaks: Leaks
+    leaks: Leaks | None
     secrets_directory: str | None
 
 
@@ -154,6 +175,11 @@ class FormsOfValue(TypedDict):
 
 
 @final
+class Lent(TypedDict):
+    directory: str
+
+
+@final
 class Refused(TypedDict):
     error: str
 
@@ -165,7 +191,7 @@ class Invalid(TypedDict):
     invalid: str
 
 
-Reply = Start | Done | Provided | FormsOfValue | Refused | Invalid
+Reply = Start | Done | Provided | FormsOfValue | Lent | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests

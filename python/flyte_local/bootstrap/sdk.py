@@ -43,8 +43,8 @@ class Task(Protocol):
     """`flyte.extend.TaskTemplate`."""
 
     name: str
-    env_vars: Mapping[str, str] | None
     secrets: SecretRequest
+    env_vars: Mapping[str, str] | None
     native_interface: Interface
     parent_env: Callable[[], Environment | None] | None
 

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .broker import Broker, die_with
+from .command import run_flyte
 from .errors import hook_command, hook_excepthook, hook_log
 from .imports import Scan
 from .injection import Secrets
@@ -61,11 +62,18 @@ def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
 
 
 def hook(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
+    """Places the hooks of a run that stays on this machine."""
     hook_log(flyte)
+    scan = hook_runs(broker, flyte, settings)
+    stay_local(broker, flyte)
+    return scan
+
+
+def hook_runs(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
+    """Places the hooks on what is declared, runs and is served in this process, for a run and for Flyte's own command."""
     secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
-    stay_local(broker, flyte)
     scan = Scan(secrets, flyte)
     scan.hook()
     return scan
@@ -81,6 +89,9 @@ def start(descriptor: int, start: messages.Start) -> None:
     """Begins in the first interpreter of a run, and runs the user's code to its end."""
     broker = begin(descriptor, start["settings"], start["parent"])
     flyte = import_sdk(broker)
+    if start["job"]["mode"] == "command":
+        run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings))
+        return
     hook_excepthook(flyte)
     scan = hook(broker, flyte, start["settings"])
     hook_command(flyte)

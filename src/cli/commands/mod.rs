@@ -6,6 +6,7 @@ pub(crate) mod delete;
 pub(crate) mod edit;
 pub(crate) mod exec;
 pub(crate) mod export;
+pub(crate) mod flyte;
 pub(crate) mod get;
 pub(crate) mod identity;
 pub(crate) mod import;

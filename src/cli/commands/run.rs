@@ -1,31 +1,22 @@
-//! `run`: composes the interpreter and its bootstrap, the vault, and the launch, none of which knows the others.
+//! `run`: the tasks of a file, its `__main__` block, or a module.
 
 mod dry_run;
-mod leaks;
-mod source;
 
-use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::mpsc;
-use std::time::SystemTime;
 
 use crate::cli::arguments::RunScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
-use crate::cli::files::User;
-use crate::cli::hidden;
-use crate::cli::inject::{Injector, Mount};
-use crate::cli::interpreter::{self, TypedCommand, cannot_start, explain, not_python};
-use crate::cli::paths::{expanded, user_path};
+use crate::cli::inject::Mount;
+use crate::cli::interpreter::{self, TypedCommand};
+use crate::cli::paths::expanded;
+use crate::cli::tasks::{RunScopes, TaskArgs, TaskRun};
 use dry_run::Survey;
-use flyte_local::flyte::{Broker, Interpreter, Job, Leaks, Settings};
-use flyte_local::launch::{self, ChildError, Ended, Removal, Surroundings};
-use flyte_local::process::Spawner;
-use flyte_local::redact::Watchlist;
+use flyte_local::flyte::Job;
+use flyte_local::launch::Ended;
 use flyte_local::secret::RunScope;
-use source::RunSecrets;
 
 /// Run a Flyte task with the secrets it declares
 ///
@@ -51,30 +42,14 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     scope: RunScopeArgs,
-    /// The Python to run with
-    ///
-    /// The default is the first of these: the environment that uv makes for the file's PEP 723 header, VIRTUAL_ENV,
-    /// the nearest .venv, python3.
-    #[arg(long, value_name = "PYTHON", value_parser = user_path())]
-    python: Option<PathBuf>,
     /// Show which secrets the file declares; run nothing
     ///
     /// Imports the file, and shows which scope each secret comes from. With a TASK, shows only the secrets of that
     /// task.
     #[arg(long, conflicts_with = "module")]
     dry_run: bool,
-    /// Run without the private mount and file secrets
-    #[arg(long)]
-    no_mount: bool,
-    /// Let every task see the secrets of all tasks
-    #[arg(long)]
-    shared_secrets: bool,
-    /// Do not mask secrets in the output of the run
-    #[arg(long)]
-    no_mask: bool,
-    /// If a task returns one of its secrets: warn, deny or off
-    #[arg(long, value_enum, value_name = "WHAT", default_value_t = LeakPolicy::Warn, hide_possible_values = true)]
-    leaks: LeakPolicy,
+    #[command(flatten)]
+    tasks: TaskArgs,
     /// Run a module with its arguments, as `python -m` does
     #[arg(short, value_names = ["MODULE", "ARGS"], num_args = 1.., allow_hyphen_values = true)]
     module: Vec<String>,
@@ -84,100 +59,29 @@ pub(crate) struct Args {
     file: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum LeakPolicy {
-    Warn,
-    Deny,
-    Off,
-}
-
-impl From<LeakPolicy> for Leaks {
-    fn from(policy: LeakPolicy) -> Self {
-        match policy {
-            LeakPolicy::Warn => Leaks::Warn,
-            LeakPolicy::Deny => Leaks::Deny,
-            LeakPolicy::Off => Leaks::Off,
-        }
-    }
-}
-
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CommandError> {
-    let mount = if args.no_mount || args.dry_run { Mount::None } else { Mount::Private };
-    let chosen = context.chosen_scope(&args.scope)?;
-    let job = job(args.module, args.file, &chosen, args.dry_run)?;
+    let Args { scope, dry_run, tasks, module, file } = args;
+    let mount = if tasks.no_mount || dry_run { Mount::None } else { Mount::Private };
+    let chosen = context.chosen_scope(&scope)?;
+    let job = job(module, file, &chosen, dry_run)?;
     // Now, because uv may run code of packages before the identities are unlocked.
-    let spawner = context.spawner()?;
-    let interpreter = interpreter::find(spawner, args.python, job.file(), "run")?;
+    let interpreter = interpreter::find(context.spawner()?, tasks.python.clone(), job.file(), "run")?;
     interpreter::require_trusted_configuration(None)?;
-    let run = format!("{} run{}", context.command, if args.dry_run { " --dry-run" } else { "" });
-    let typed = TypedCommand { run, verb: "run", file: job.file().map(Path::to_owned) };
-    let fallback = context.config_scope()?;
-    let watchlist = Watchlist::new();
-    let injector = Injector::open(context, User::Task, mount, watchlist.clone())?;
-    let removal = injector.removal();
-    let settings = Settings {
-        shared_secrets: args.shared_secrets,
-        leaks: args.leaks.into(),
-        secrets_directory: injector.is_redirected().then(|| injector.secrets_directory().to_owned()),
-    };
-    if !args.no_mask {
-        context.ui.mask(&watchlist);
-    }
-    let source = RunSecrets::new(injector, chosen, fallback, !args.no_mask);
-    let surroundings = Surroundings {
-        mask: (!args.no_mask).then_some(&watchlist),
-        directory: removal.as_ref().map(Removal::directory),
-        ..Surroundings::default()
-    };
-    if !args.dry_run {
-        let began = SystemTime::now();
-        let searched = (settings.leaks != Leaks::Off).then_some(&watchlist);
-        let (ended, keeps) = execute(
-            spawner,
-            &interpreter,
-            &typed,
-            Broker::start(spawner, &interpreter, job, settings, source),
-            surroundings,
-        )?;
-        if let Some(list) = searched {
-            leaks::report(context.ui, list, keeps, began);
-        }
-        return Ok(ExitCode::from(ended.exit_code()));
+    let run = format!("{} run{}", context.command, if dry_run { " --dry-run" } else { "" });
+    let typed =
+        TypedCommand { program: context.command.clone(), run, verb: "run", file: job.file().map(Path::to_owned) };
+    let scopes = RunScopes { chosen, fallback: context.config_scope()? };
+    let run = TaskRun::open(context, &tasks, (interpreter, typed), mount, scopes)?;
+    if !dry_run {
+        return run.run(job);
     }
     let (rows, surveyed) = mpsc::channel();
-    let (ended, _) = execute(
-        spawner,
-        &interpreter,
-        &typed,
-        Broker::start(spawner, &interpreter, job, settings, Survey { source, rows }),
-        surroundings,
-    )?;
+    let ended = run.survey(job, |source| Survey { source, rows })?;
     match (surveyed.try_recv(), ended) {
         // If the import failed, a missing secret may be the reason.
         (Ok(rows), ended) => dry_run::report(context, rows).map(|()| ExitCode::from(ended.exit_code())),
         (Err(_), Ended::Code(0)) => Err(CommandError::new(Exit::Failed, "the file exited during its import")),
         (Err(_), ended) => Ok(ExitCode::from(ended.exit_code())),
-    }
-}
-
-/// Runs the interpreter with its bootstrap; returns how it ended, and where Flyte keeps its results.
-fn execute(
-    spawner: &Spawner,
-    interpreter: &Interpreter,
-    typed: &TypedCommand,
-    started: io::Result<(Broker, Command)>,
-    surroundings: Surroundings<'_>,
-) -> Result<(Ended, BTreeSet<PathBuf>), CommandError> {
-    let (broker, command) = started.map_err(|error| CommandError::from_io("start the broker", &error))?;
-    let ended = match launch::run(hidden::supervisor(spawner)?, &command, surroundings, |parent| broker.started(parent))
-    {
-        Err(ChildError::Start { source, .. }) => return Err(cannot_start(interpreter, &source, "run")),
-        ended => ended?,
-    };
-    match (broker.failure(), ended) {
-        (Some(failure), _) => Err(explain(failure, interpreter, typed)),
-        (None, Ended::Code(code)) if !broker.greeted() => Err(not_python(interpreter, code, "run")),
-        (None, ended) => Ok((ended, broker.keeps())),
     }
 }
 

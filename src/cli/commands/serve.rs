@@ -30,7 +30,7 @@ const DEFAULT_PORT: u16 = 30081;
 /// never come back. So no identity is needed, and no passphrase is prompted for.
 ///
 /// With a command, serves only that command and ends with it. The command finds the service in its environment, which
-/// has precedence over any configuration file. Without a command, prints the endpoint and serves until it is stopped.
+/// has precedence over any configuration file (`flyte-local flyte` leaves Flyte's command with its own cluster). Without a command, prints the endpoint and serves until it is stopped.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

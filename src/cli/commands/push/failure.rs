@@ -14,7 +14,12 @@ const FLYTE: &str = "check whether Flyte's own command works: flyte get secret";
 
 /// The cluster could not be connected to.
 pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, context: &Context<'_>) -> CommandError {
-    let typed = TypedCommand { run: format!("{} push secret", context.command), verb: "push secret", file: None };
+    let typed = TypedCommand {
+        program: context.command.clone(),
+        run: format!("{} push secret", context.command),
+        verb: "push secret",
+        file: None,
+    };
     match error {
         ConnectError::Start(error) => cannot_start(interpreter, &error, "push secret"),
         ConnectError::NotPython(code) => not_python(interpreter, code, "push secret"),

@@ -5,12 +5,12 @@ use std::sync::mpsc::Sender;
 
 use serde::Serialize;
 
-use super::source::RunSecrets;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing::{InScope, scope_cell};
 use crate::cli::report::ErrorReport;
 use crate::cli::table::{self, Cell, Column, Row};
+use crate::cli::tasks::RunSecrets;
 use crate::cli::ui::{Color, Ui};
 use flyte_local::flyte::{ConfiguredScope, Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
 use flyte_local::secret::Scope;

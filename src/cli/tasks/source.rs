@@ -1,5 +1,8 @@
 //! The secrets of a run: from the vault, in the scopes of the run.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
 use crate::cli::arguments::merged;
@@ -13,31 +16,36 @@ use flyte_local::flyte::{
 use flyte_local::redact::kept_forms;
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
 
-/// Answers the broker from the vault.
-pub(super) struct RunSecrets {
-    injector: Injector,
+/// The project and domain of a run, as far as flyte-local knows them. Flyte's own lie between the two.
+pub(crate) struct RunScopes {
     /// By flag or variable.
-    chosen: RunScope,
-    /// By Flyte's own configuration.
-    flyte: RunScope,
+    pub(crate) chosen: RunScope,
     /// By `config.toml`.
-    fallback: RunScope,
+    pub(crate) fallback: RunScope,
+}
+
+/// Answers the broker from the vault.
+pub(crate) struct RunSecrets {
+    pub(super) injector: Injector,
+    scopes: RunScopes,
+    /// By Flyte's own configuration or command.
+    flyte: RunScope,
     /// Set if the output is masked.
     masks: bool,
 }
 
 impl RunSecrets {
-    pub(super) fn new(injector: Injector, chosen: RunScope, fallback: RunScope, masks: bool) -> Self {
-        Self { injector, chosen, flyte: RunScope::default(), fallback, masks }
+    pub(crate) fn new(injector: Injector, scopes: RunScopes, masks: bool) -> Self {
+        Self { injector, scopes, flyte: RunScope::default(), masks }
     }
 
     /// Returns the project and domain of the run, as far as they are known.
-    fn scope(&self) -> RunScope {
-        merged(&self.chosen, &merged(&self.flyte, &self.fallback))
+    pub(super) fn scope(&self) -> RunScope {
+        merged(&self.scopes.chosen, &merged(&self.flyte, &self.scopes.fallback))
     }
 
     /// The scope that a secret would come from, if it can be put where it is declared.
-    pub(super) fn scope_of(&self, secret: &Declared) -> Result<Scope, CommandError> {
+    pub(crate) fn scope_of(&self, secret: &Declared) -> Result<Scope, CommandError> {
         let (run, key) = (self.scope(), key_of(secret)?);
         if secret.variable.is_some() {
             self.injector.variable(&key, &run)?;
@@ -46,7 +54,7 @@ impl RunSecrets {
     }
 
     /// Puts an error into words.
-    pub(super) fn report(&self, error: &CommandError) -> ErrorReport {
+    pub(crate) fn report(&self, error: &CommandError) -> ErrorReport {
         self.injector.report(error)
     }
 
@@ -81,7 +89,7 @@ impl RunSecrets {
     }
 }
 
-fn key_of(secret: &Declared) -> Result<SecretName, CommandError> {
+pub(super) fn key_of(secret: &Declared) -> Result<SecretName, CommandError> {
     secret.key.parse().map_err(|error: NameError| CommandError::new(Exit::Failed, error.to_string()))
 }
 
@@ -93,7 +101,8 @@ impl SecretSource for RunSecrets {
     fn configured_scope(&mut self, configured: &ConfiguredScope) -> Result<(), SourceError> {
         let ConfiguredScope { project, domain, unfit } = configured;
         // A flag or a variable has precedence, so what is configured does not matter then.
-        let chosen = [("project", self.chosen.project.is_some()), ("domain", self.chosen.domain.is_some())];
+        let RunScopes { chosen, .. } = &self.scopes;
+        let chosen = [("project", chosen.project.is_some()), ("domain", chosen.domain.is_some())];
         let is_used = |what: &str| chosen.contains(&(what, false));
         if let Some((what, kind)) = unfit.iter().find(|(what, _)| is_used(what)) {
             return Err(misconfigured(&format!("a {what} is text, this one is {kind}")));
@@ -133,6 +142,20 @@ impl SecretSource for RunSecrets {
             provided.notes.extend(short.iter().map(note));
         }
         Ok(provided)
+    }
+
+    fn lend(
+        &mut self,
+        task: &str,
+        secrets: &[Declared],
+        variables: &BTreeMap<String, Zeroizing<Vec<u8>>>,
+    ) -> Result<String, SourceError> {
+        self.lend_to_container(secrets, variables)
+            .map_err(|error| SourceError(format!("task {task}: {}", self.injector.report(&error).plain())))
+    }
+
+    fn take_back(&mut self, directory: &Path) {
+        self.injector.take_back(directory);
     }
 
     fn forms(&self, value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
