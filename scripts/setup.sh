@@ -34,6 +34,11 @@ can_mount_images() {
     [ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null && losetup --find >/dev/null 2>&1
 }
 
+# Succeeds if a Docker daemon of the tests' own starts here and runs a container: one of the tests finds out.
+can_run_containers() {
+    cargo test --locked --quiet --test root -- --ignored --exact containers::a_daemon_runs_a_container >&2
+}
+
 # Prints how many tests of these binaries are ignored, for a run that cannot include them.
 count_ignored() {
     cargo test --locked --quiet "$@" -- --ignored --list 2>/dev/null | grep -c ': test$' || true

@@ -112,6 +112,11 @@ impl InMemory {
         self.directory.files()
     }
 
+    /// Returns the directory without a change of the link.
+    pub(crate) fn private(&self) -> &PrivateDirectory {
+        self.directory.files()
+    }
+
     pub(crate) fn path(&self) -> &str {
         self.directory.files().path().to_str().expect("the base is chosen so")
     }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -11,21 +12,23 @@ use super::environment::runtime_directory;
 use super::error::{CommandError, Exit};
 use super::files::{Files, User};
 use super::identities::UserIdentities;
+use super::lent::{Loan, Loans};
 use super::near::near;
 use super::report::ErrorReport;
 use super::sanitize::harmless;
 use super::shell::scope_flags;
 use flyte_local::flyte::SECRETS_DIRECTORY;
-use flyte_local::launch::{self, Removal};
+use flyte_local::launch::{self, DirectoryError, PrivateDirectory, Removal};
 use flyte_local::redact::Watchlist;
-use flyte_local::secret::{RunScope, Scope, SecretName};
-use flyte_local::vault::{Resolved, Vault};
+use flyte_local::secret::{RunScope, Scope, SecretName, SecretValue};
+use flyte_local::vault::{Resolved, Vault, VaultError};
 
 /// An open vault, the identities to read it with, and the directory for files.
 pub(crate) struct Injector {
     vault: Vault,
     identities: UserIdentities,
     files: Files,
+    loans: Loans,
     user: User,
     /// Each value goes here before it goes anywhere else.
     watchlist: Watchlist,
@@ -69,16 +72,18 @@ impl Injector {
         if user == User::Task {
             identities.close();
         }
+        let runtime = runtime_directory()?;
         let files = match mount {
-            Mount::Private => Files::open(context.spawner()?, user, runtime_directory()?.as_deref())?,
+            Mount::Private => Files::open(context.spawner()?, user, runtime.as_deref())?,
             Mount::None => Files::Unavailable {
                 reason: "--no-mount was given".to_owned(),
                 hints: vec!["run without it".to_owned()],
             },
         };
+        let loans = Loans::plan(runtime.as_deref());
         let imported = RefCell::new((user == User::Task).then(BTreeMap::new));
         let command = context.command.clone();
-        Ok(Self { vault, identities, files, user, watchlist, short: RefCell::default(), imported, command })
+        Ok(Self { vault, identities, files, loans, user, watchlist, short: RefCell::default(), imported, command })
     }
 
     /// Puts an error into words, for a reader other than the terminal.
@@ -93,8 +98,28 @@ impl Injector {
 
     /// Returns a secret as the text of a variable.
     pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CommandError> {
-        let resolved = self.resolve(key, run)?;
-        let value = resolved.value.expose();
+        self.text(key, &self.resolve(key, run)?.value)
+    }
+
+    /// As [`Injector::variable`], of several secrets, which are opened at once: in their order, or the first error.
+    pub(crate) fn variables(
+        &self,
+        keys: &[SecretName],
+        run: &RunScope,
+    ) -> Result<Vec<Zeroizing<String>>, CommandError> {
+        let mut texts = Vec::with_capacity(keys.len());
+        let mut next = keys.iter();
+        self.vault.resolve_each(keys, run, &self.identities, |resolved| {
+            let key = next.next().expect("one result for each");
+            texts.push(self.text(key, &self.opened(key, run, resolved)?.value)?);
+            Ok::<_, CommandError>(())
+        })?;
+        Ok(texts)
+    }
+
+    /// Returns a value as the text of a variable.
+    fn text(&self, key: &SecretName, value: &SecretValue) -> Result<Zeroizing<String>, CommandError> {
+        let value = value.expose();
         // The cluster's words: it refuses such a value and sends the user to a file mount.
         let reason = match std::str::from_utf8(value) {
             Err(_) => "it is not valid UTF-8".to_owned(),
@@ -126,12 +151,35 @@ impl Injector {
                 return Err(hints.iter().cloned().fold(error, CommandError::hint));
             }
         };
-        directory.write(&[key.as_str()], value.expose())?;
-        let Some(group) = group.filter(|group| is_file_name(group) && *group != key.as_str()) else { return Ok(()) };
-        match directory.write(&[group, &key.as_str().to_ascii_lowercase()], value.expose()) {
-            // Another secret has the group's name, and its own path is the one that a cluster has.
-            Err(error) if error.is_not_a_directory() => Ok(()),
-            written => Ok(written?),
+        Ok(put_file(key, group, |path| directory.write(path, value.expose()))?)
+    }
+
+    /// Makes a directory for a program outside of the run's private mount.
+    pub(crate) fn lend(&self) -> Result<Loan<'_>, CommandError> {
+        self.loans.lend(self.files_in_memory())
+    }
+
+    /// Puts a secret into a lent directory, as [`Injector::file`] does into the run's own.
+    pub(crate) fn lend_file(
+        &self,
+        loan: &Loan<'_>,
+        key: &SecretName,
+        group: Option<&str>,
+        run: &RunScope,
+    ) -> Result<(), CommandError> {
+        let resolved = self.resolve(key, run)?;
+        Ok(put_file(key, group, |path| loan.share(&[&["files"], path].concat(), resolved.value.expose()))?)
+    }
+
+    /// Removes a lent directory.
+    pub(crate) fn take_back(&self, directory: &Path) {
+        self.loans.take_back(self.files_in_memory(), directory);
+    }
+
+    fn files_in_memory(&self) -> Option<&PrivateDirectory> {
+        match &self.files {
+            Files::InMemory(directory) => Some(directory.private()),
+            Files::Mounted(_) | Files::Unavailable { .. } => None,
         }
     }
 
@@ -166,11 +214,11 @@ impl Injector {
         matches!(self.files, Files::InMemory(_))
     }
 
-    /// Returns a guard that removes the directory of file secrets when dropped; `None` if the kernel does so.
+    /// Returns a guard that removes the run's directory in memory when dropped, if there is one then.
     pub(crate) fn removal(&self) -> Option<Removal> {
         match &self.files {
             Files::InMemory(directory) => Some(directory.removal()),
-            Files::Mounted(_) | Files::Unavailable { .. } => None,
+            Files::Mounted(_) | Files::Unavailable { .. } => self.loans.removal(),
         }
     }
 
@@ -202,7 +250,17 @@ impl Injector {
     }
 
     fn open_secret(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CommandError> {
-        match self.vault.resolve(key, run, &self.identities) {
+        self.opened(key, run, self.vault.resolve(key, run, &self.identities))
+    }
+
+    /// Has a secret that was found be masked, and puts the reason into words if it was not.
+    fn opened(
+        &self,
+        key: &SecretName,
+        run: &RunScope,
+        resolved: Result<Option<Resolved>, VaultError>,
+    ) -> Result<Resolved, CommandError> {
+        match resolved {
             Ok(Some(resolved)) => {
                 self.watch(key, resolved.value.expose());
                 Ok(resolved)
@@ -232,6 +290,22 @@ impl Injector {
             hints.push(format!("or run in a project and domain that see it:{}", scope_flags(scope)));
         }
         hints.into_iter().fold(CommandError::new(Exit::NotFound, message), CommandError::hint)
+    }
+}
+
+/// Writes a file secret with `write`, which takes the components of its path: under its own name, and with a group also where
+/// the SDK's AWS example reads it.
+fn put_file(
+    key: &SecretName,
+    group: Option<&str>,
+    write: impl Fn(&[&str]) -> Result<(), DirectoryError>,
+) -> Result<(), DirectoryError> {
+    write(&[key.as_str()])?;
+    let Some(group) = group.filter(|group| is_file_name(group) && *group != key.as_str()) else { return Ok(()) };
+    match write(&[group, &key.as_str().to_ascii_lowercase()]) {
+        // Another secret has the group's name, and its own path is the one that a cluster has.
+        Err(error) if error.is_not_a_directory() => Ok(()),
+        written => written,
     }
 }
 

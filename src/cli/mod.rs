@@ -21,6 +21,7 @@ mod inject;
 mod input;
 mod interpreter;
 mod key_filter;
+mod lent;
 mod listing;
 mod near;
 mod new_identity;

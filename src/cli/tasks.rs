@@ -2,6 +2,7 @@
 //! bootstrap, the vault, and the launch, none of which knows the others.
 
 mod leaks;
+mod lent;
 mod source;
 
 use std::collections::BTreeSet;

@@ -3,10 +3,10 @@
 //! The interpreter closes the socket on exec, and the identity never leaves this process. Only declarations cross in one
 //! direction, and the declared values in the other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -40,6 +40,23 @@ pub trait SecretSource: Send {
     fn forms(&self, _value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         Vec::new()
     }
+
+    /// Makes a directory for the container of a task, and returns its path. In it are the file `variables`, a shell script
+    /// that exports them, and the directory `files`, each unless it would be empty.
+    ///
+    /// # Errors
+    /// There is no place for it, or a secret cannot be opened.
+    fn lend(
+        &mut self,
+        task: &str,
+        _secrets: &[Declared],
+        _variables: &BTreeMap<String, Zeroizing<Vec<u8>>>,
+    ) -> Result<String, SourceError> {
+        Err(SourceError(format!("task {task}: no container is started here")))
+    }
+
+    /// Removes a directory that was lent.
+    fn take_back(&mut self, _directory: &Path) {}
 
     /// Takes the declarations that a [`Job::Survey`] found.
     fn survey(&mut self, _declared: Vec<Surveyed>) {}
@@ -213,14 +230,23 @@ impl<S: SecretSource> Session<S> {
                 send(&self.socket, &Reply::Done {})
             }
             Request::Forms { value } => {
-                let bytes: Option<Vec<u8>> = value.chars().map(|byte| u8::try_from(byte).ok()).collect();
-                let Some(value) = bytes.map(Zeroizing::new) else {
-                    return self.refuse("the value has a character beyond U+00FF, which stands for no byte");
-                };
+                let Some(value) = bytes_of(&value) else { return self.refuse(NO_BYTE) };
                 let forms = self.source.forms(&value);
                 let text =
                     |form: &Zeroizing<Vec<u8>>| Zeroizing::new(form.iter().map(|&byte| char::from(byte)).collect());
                 send(&self.socket, &Reply::Forms { forms: forms.iter().map(text).collect() })
+            }
+            Request::Container { task, secrets, variables } => {
+                let decoded = variables.iter().map(|(name, value)| Some((name.clone(), bytes_of(value)?)));
+                let Some(variables) = decoded.collect::<Option<BTreeMap<_, _>>>() else { return self.refuse(NO_BYTE) };
+                match self.source.lend(&task, &secrets, &variables) {
+                    Ok(directory) => send(&self.socket, &Reply::Lent { directory: &directory }),
+                    Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+                }
+            }
+            Request::GiveBack { directory } => {
+                self.source.take_back(&directory);
+                send(&self.socket, &Reply::Done {})
             }
             Request::LacksSdk { python } => self.fail(RunError::LacksSdk { python }),
             Request::Fail { message, hints, code } => self.fail(RunError::Bootstrap { message, hints, code }),
@@ -236,6 +262,14 @@ impl<S: SecretSource> Session<S> {
         self.shared.lock().failure = Some(failure);
         send(&self.socket, &Reply::Done {})
     }
+}
+
+const NO_BYTE: &str = "the value has a character beyond U+00FF, which stands for no byte";
+
+/// Returns the bytes of a text in which each character stands for the byte of its number.
+fn bytes_of(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let bytes: Option<Vec<u8>> = text.chars().map(|byte| u8::try_from(byte).ok()).collect();
+    bytes.map(Zeroizing::new)
 }
 
 /// Reads to the end of a line.

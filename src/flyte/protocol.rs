@@ -83,6 +83,20 @@ pub(super) enum Request {
         /// The value. Each character stands for the byte of its number.
         value: Zeroizing<String>,
     },
+    /// A container, for which the run lends files: the secrets that its task declares as such, and its variables.
+    Container {
+        /// The full name of the task.
+        task: String,
+        /// The secrets that become files.
+        secrets: Vec<Declared>,
+        /// The variables. Each character of a value stands for the byte of its number.
+        variables: BTreeMap<String, Zeroizing<String>>,
+    },
+    /// A lent directory, which is no longer needed.
+    GiveBack {
+        /// Its path.
+        directory: PathBuf,
+    },
     /// The run cannot go on, for a reason of flyte-local's rather than the user's code. The bootstrap exits after it.
     Fail {
         /// The message.
@@ -192,6 +206,7 @@ pub(super) enum Reply<'a> {
     Done {},
     Secrets(&'a Provided),
     Forms { forms: Vec<Zeroizing<String>> },
+    Lent { directory: &'a str },
     Refused { error: &'a str },
     Invalid { invalid: &'a str },
 }

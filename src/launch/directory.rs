@@ -86,11 +86,19 @@ impl PrivateDirectory {
     /// # Errors
     /// As `mkdirat(2)`, `openat(2)`, `write(2)` and `renameat(2)`.
     pub fn write(&self, path: &[&str], bytes: &[u8]) -> Result<(), DirectoryError> {
+        self.write_for(Readers::Owner, path, bytes)
+    }
+
+    /// Does the same as [`PrivateDirectory::write`], for the readers that are given.
+    ///
+    /// # Errors
+    /// As [`PrivateDirectory::write`].
+    pub fn write_for(&self, readers: Readers, path: &[&str], bytes: &[u8]) -> Result<(), DirectoryError> {
         let full = self.path.join(path.join("/"));
         let Some((name, parents)) = path.split_last() else { return Ok(()) };
         let mut directory = rustix::fs::openat(&self.fd, ".", OPEN, Mode::empty()).map_err(step("open", &full))?;
         for parent in parents {
-            match make_directory(&directory, parent) {
+            match make_directory_for(readers, &directory, parent) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(error) => return Err(step("create", &full)(error)),
             }
@@ -98,7 +106,7 @@ impl PrivateDirectory {
         }
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&directory, TEMPORARY, create, Mode::RUSR)
-            .and_then(|file| rustix::fs::fchmod(&file, Mode::RUSR).map(|()| file))
+            .and_then(|file| rustix::fs::fchmod(&file, readers.file_mode()).map(|()| file))
             .map_err(step("write", &full))?;
         let written = std::fs::File::from(file).write_all(bytes);
         let rename = || rustix::fs::renameat(&directory, TEMPORARY, &directory, *name);
@@ -115,13 +123,62 @@ impl PrivateDirectory {
         }
         renamed.map_err(step("write", &full))
     }
+
+    /// Makes a directory in it, unless it is there, and returns the path. `name` is a plain name.
+    ///
+    /// # Errors
+    /// As `mkdirat(2)`.
+    pub fn create(&self, name: &str) -> Result<PathBuf, DirectoryError> {
+        let path = self.path.join(name);
+        match make_directory(&self.fd, name) {
+            Ok(()) | Err(Errno::EXIST) => Ok(path),
+            Err(error) => Err(step("create", &path)(error)),
+        }
+    }
+
+    /// Removes a directory in it, with its contents. `name` is a plain name.
+    ///
+    /// # Errors
+    /// As `openat(2)` and `unlinkat(2)`.
+    pub fn remove(&self, name: &str) -> Result<(), DirectoryError> {
+        remove_tree(&self.fd, name).map_err(step("remove", self.path.join(name)))
+    }
+}
+
+/// The users who can read a file, if they get to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// This user.
+    Owner,
+    /// Every user: the processes of a container may have any.
+    Everyone,
+}
+
+impl Readers {
+    fn file_mode(self) -> Mode {
+        match self {
+            Readers::Owner => Mode::RUSR,
+            Readers::Everyone => Mode::RUSR | Mode::RGRP | Mode::ROTH,
+        }
+    }
+
+    fn directory_mode(self) -> Mode {
+        match self {
+            Readers::Owner => Mode::RWXU,
+            Readers::Everyone => Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH,
+        }
+    }
 }
 
 /// Makes a directory, mode 0700 whatever the umask.
 pub(super) fn make_directory(parent: &OwnedFd, name: &str) -> Result<(), Errno> {
+    make_directory_for(Readers::Owner, parent, name)
+}
+
+fn make_directory_for(readers: Readers, parent: &OwnedFd, name: &str) -> Result<(), Errno> {
     rustix::fs::mkdirat(parent, name, Mode::RWXU)?;
     // The umask may have taken our own permissions away.
-    rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())
+    rustix::fs::chmodat(parent, name, readers.directory_mode(), AtFlags::empty())
 }
 
 /// Removes a directory and its contents, and follows no symlinks.

@@ -118,20 +118,53 @@ impl MemoryBase {
     /// # Errors
     /// [`DirectoryError::Unfit`] if other users can enter the base; a failed step.
     pub fn create_directory(&self) -> Result<MemoryDirectory, DirectoryError> {
-        let base = self.open()?;
-        sweep(&base);
+        self.plan_directory()?.create()
+    }
+
+    /// Chooses the name of a directory for this run, and makes nothing yet. So a run that may need one can say beforehand
+    /// what to remove after it.
+    ///
+    /// # Errors
+    /// The system has no random bytes.
+    pub fn plan_directory(&self) -> Result<PlannedDirectory, DirectoryError> {
         let mut random = [0; 8];
         getrandom::getrandom(&mut random).map_err(|error| DirectoryError::Step {
             action: "get random bytes for a name in",
             path: self.path.clone(),
             source: error.into(),
         })?;
-        let name = format!("{RUN}{:016x}", u64::from_ne_bytes(random));
-        let path = self.path.join(&name);
+        Ok(PlannedDirectory { base: self.clone(), name: format!("{RUN}{:016x}", u64::from_ne_bytes(random)) })
+    }
+}
+
+/// The place of a [`MemoryDirectory`] that need not be there yet.
+#[derive(Debug)]
+pub struct PlannedDirectory {
+    base: MemoryBase,
+    name: String,
+}
+
+impl PlannedDirectory {
+    fn path(&self) -> PathBuf {
+        self.base.path.join(&self.name)
+    }
+
+    /// Makes the directory, and removes the directories that killed runs left behind.
+    ///
+    /// # Errors
+    /// As [`MemoryBase::create_directory`].
+    pub fn create(&self) -> Result<MemoryDirectory, DirectoryError> {
+        let (base, name, path) = (self.base.open()?, self.name.clone(), self.path());
+        sweep(&base);
         make_directory(&base, &name).map_err(step("create", &path))?;
         let fd = rustix::fs::openat(&base, &name, OPEN, Mode::empty()).map_err(step("open", &path))?;
         rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).map_err(step("lock", &path))?;
-        Ok(MemoryDirectory { base: self.clone(), name, files: PrivateDirectory { fd, path } })
+        Ok(MemoryDirectory { base: self.base.clone(), name, files: PrivateDirectory { fd, path } })
+    }
+
+    /// Returns a guard that removes the directory when dropped, if it was made.
+    pub fn removal(&self) -> Removal {
+        Removal { path: self.path(), _lock: None }
     }
 }
 
@@ -211,6 +244,10 @@ pub fn remove(directory: &Path) -> Result<(), DirectoryError> {
     let (Some(path), Some(name)) = (directory.parent(), name) else {
         return Err(DirectoryError::Unfit { path: directory.to_owned(), reason: "is not the directory of a run" });
     };
+    // One that was only planned needs no base, which opening would make.
+    if matches!(rustix::fs::lstat(directory), Err(Errno::NOENT)) {
+        return Ok(());
+    }
     let base = MemoryBase { path: path.to_owned() }.open()?;
     let removed = remove_run(&base, name);
     // Only if nothing is left in it.

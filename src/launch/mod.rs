@@ -25,9 +25,9 @@ mod supervisor;
 mod terminal;
 
 pub use child::{ChildError, Ended, Leftovers, Surroundings, is_too_large_for_a_variable, replace, run};
-pub use directory::{DirectoryError, PrivateDirectory};
+pub use directory::{DirectoryError, PrivateDirectory, Readers};
 pub use dumps::{forbid_dumps, wipe_stack};
 pub use edit::{EditError, EditedFile, edit};
-pub use memory_directory::{LinkByHand, MemoryBase, MemoryDirectory, Removal, remove};
+pub use memory_directory::{LinkByHand, MemoryBase, MemoryDirectory, PlannedDirectory, Removal, remove};
 pub use pumps::OutputStream;
 pub use supervisor::supervise;

@@ -1,8 +1,10 @@
-//! Tests that need root: they mount disk images, give files away, trace other processes and become other users.
+//! Tests that need root: they mount disk images, give files away, trace other processes, become other users and
+//! start a Docker daemon.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod containers;
 mod found;
 mod nothing_left;
 mod owners;

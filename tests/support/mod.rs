@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a seed is for the tester")]
 
 pub mod canary;
+pub mod daemon;
 pub mod forger;
 pub mod http;
 pub mod identities;

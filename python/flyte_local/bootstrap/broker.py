@@ -44,7 +44,12 @@ class Broker:
     def ask(self, request: messages.Forms) -> messages.FormsOfValue: ...
 
     @overload
-    def ask(self, request: messages.Survey | messages.LacksSdk | messages.Keeps | messages.Fail) -> messages.Done: ...
+    def ask(self, request: messages.Container) -> messages.Lent | messages.Refused: ...
+
+    @overload
+    def ask(
+        self, request: messages.Survey | messages.LacksSdk | messages.Keeps | messages.GiveBack | messages.Fail
+    ) -> messages.Done: ...
 
     def ask(self, request: messages.Request) -> messages.Reply:
         """Sends a request and returns its reply."""

@@ -6,8 +6,11 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from . import connectors, processes, views
+from . import connectors, processes, threads, views
+from .containers import Containers
+from .env_vars import plain_variables
 from .errors import RETURNED, secret_error
+from .kept import Kept
 from .leaks import LeakGuard, own_values
 
 if TYPE_CHECKING:
@@ -64,10 +67,13 @@ class Secrets:
         self._flyte = flyte
         self._leaks = LeakGuard(settings["leaks"], broker, flyte, lambda message: secret_error(flyte, message, RETURNED))
         self._leaks.note_places()
+        Kept(self._leaks, flyte).hook()
+        self._containers = Containers(broker, flyte)
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
         views.install(share=settings["shared_secrets"])
         processes.install()
+        threads.install()
 
     def provide(
         self, request: SecretRequest, *, needed_by: str | None = None, holder: str | None = None
@@ -108,8 +114,7 @@ class Secrets:
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
         known = {views.environ.decodekey(name): views.environ.decodevalue(value) for name, value in own.items()}
         if not self._broker.is_forked():
-            values = (known.get(secret.as_env_var or "", "") for secret in wanted)
-            self._leaks.learn(value.encode("utf-8", "surrogateescape") for value in values)
+            self._leaks.learn(own_values(wanted, known))
         return own, own_values(wanted, known)
 
     def _manage(self, declared: Iterable[Secret], holder: str | None) -> None:
@@ -204,7 +209,8 @@ class Secrets:
         handed_over = connectors.inherited_values(parameters)
         asked = [parameter for parameter in parameters if views.encoded(parameter.as_env_var) not in handed_over]
         own, values = self.provide([*declared, *asked], needed_by=who, holder=who)
-        return views.View(task, who, action, {**own, **handed_over}), values
+        view = views.View(task, who, action, {**own, **handed_over}, plain_variables(task, who))
+        return view, values
 
     def _wrapped_execute(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(execute)
@@ -214,7 +220,7 @@ class Secrets:
                 return await execute(task, *args, **kwargs)
             self._leaks.note_places()
             view, values = self._view(task, action)
-            with view:
+            with view, self._containers.of(task):
                 returned = await execute(task, *args, **kwargs)
             self._leaks.check(task, values, returned)
             return returned

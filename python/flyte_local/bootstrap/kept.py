@@ -1,155 +1,163 @@
-"""What a run keeps from the cluster, said where the SDK would only say that it has no client.
+"""Finds secrets in what Flyte keeps besides the outputs of tasks: their inputs, and what traced functions are given and return.
 
-A run takes the endpoint away before the SDK is initialised (`local.py`), so that nothing reaches for a network. Code that calls
-the control plane all the same fails, and its error says which call, why, and how to go on.
+Inputs are searched before the SDK gets them, because it stores them first, or sends them to a control plane.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import shlex
-import sys
+import inspect
 from typing import TYPE_CHECKING, Any
 
-from .errors import OWN, own_messages
+from . import views
+from .leaks import TASK_IS_GIVEN, TRACE_IS_GIVEN, TRACE_RETURNS
 
 if TYPE_CHECKING:
-    import types
+    from collections.abc import Callable, Mapping
 
-    from . import messages
-    from .sdk import Sdk
+    from .leaks import LeakGuard
+    from .sdk import Sdk, Task
 
-# The module of the SDK that makes a client, and raises where there is none.
-INITIALIZE = "flyte._initialize"
-
-# The SDK's code for an error without a client or without any initialisation.
-NOT_INITIALIZED = "ClientNotInitializedError"
+    Function = Callable[..., Any]
 
 
 class Kept:
-    """The cluster that a run keeps its code from."""
+    """Has the leak guard search inputs and traces, for every secret of the run so far: a caller passes on its own."""
 
-    def __init__(self, flyte: Sdk, settings: messages.Settings, job: messages.Job | None) -> None:
+    def __init__(self, leaks: LeakGuard, flyte: Sdk) -> None:
+        self._leaks = leaks
         self._flyte = flyte
-        self._command = settings["command"]
-        self._job = job
-        # The endpoint that was taken away, in words.
-        self._cluster: str | None = None
-        self._said: set[str] = set()
-
-    def take(self, endpoint: object, api_key: object) -> None:
-        """Notes what was taken from the arguments of an initialisation."""
-        if endpoint or api_key:
-            self._cluster = f"the cluster {endpoint}" if endpoint else "the cluster of your API key"
-
-    def note_tracking(self, what: str) -> None:
-        """Says once that the run is not reported to a control plane, although the code or the configuration asks for it."""
-        if what not in self._said:
-            self._said.add(what)
-            print(f"flyte-local: {what} is passed over: a run stays on this machine", file=sys.stderr)
-            if file := self._file():
-                line = f"{self._command} flyte run --tracked {file} TASK"
-                print(f"hint: Flyte's own command reports a run to its control plane: {line}", file=sys.stderr)
 
     def hook(self) -> None:
-        """Has the SDK's error for a missing client say what it means in a run."""
-        kind: Any = self._flyte.errors.InitializationError
-        make = kind.__init__
+        self._hook_runs()
+        self._hook_calls()
+        trace = self._flyte.trace
 
-        @functools.wraps(make)
-        def init(error: Any, code: str, *args: Any, **kwargs: Any) -> None:
-            frame = sys._getframe(1)
-            make(error, code, *args, **kwargs)
-            if self._cluster and code == NOT_INITIALIZED and frame.f_globals.get("__name__") == INITIALIZE:
-                self._explain(error, called(frame))
+        @functools.wraps(trace)
+        def trace_and_search(function: Function) -> Function:
+            return self._around(function, trace(self._within(function)))
 
-        kind.__init__ = init
-        deploy: Any = self._flyte.deploy.fn
+        self._flyte.trace = trace_and_search
 
-        @functools.wraps(deploy)
-        async def deploy_nothing(*args: Any, **kwargs: Any) -> Any:
-            if self._cluster and not kwargs.get("dryrun"):
-                # Now, and not after images were built and pushed.
-                error = kind(NOT_INITIALIZED, "user", "")
-                self._explain(error, "flyte.deploy")
-                raise error
-            return await deploy(*args, **kwargs)
+    def _hook_runs(self) -> None:
+        """Searches the inputs of the task that a script or the SDK's own command runs."""
+        runner = vars(type(self._flyte.with_runcontext("local")))["run"]
+        run = runner.fn
 
-        self._flyte.deploy.fn = deploy_nothing
+        @functools.wraps(run)
+        async def search_and_run(self_: Any, task: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(task, self._flyte.extend.TaskTemplate):
+                self._search_inputs(task, args, kwargs)
+            return await run(self_, task, *args, **kwargs)
 
-    def _explain(self, error: Any, call: str | None) -> None:
-        error.args = (self._message(call),)
-        own_messages.add(error.args[0])
+        runner.fn = search_and_run
 
-    def _message(self, call: str | None) -> str:
-        subject = f"{call} was kept from" if call else "a call was kept from"
-        hints = "".join(f"\nhint: {hint}" for hint in self._hints(call))
-        return f"{subject} {self._cluster}: flyte-local run keeps everything on this machine{hints}"
+    def _hook_calls(self) -> None:
+        """Searches the inputs of tasks that a task calls. Outside a run, as in a unit test, nothing is kept."""
+        template = self._flyte.extend.TaskTemplate
+        call, aio = template.__call__, template.aio
 
-    def _hints(self, call: str | None) -> list[str]:
-        file, hints = self._file(), []
-        if call in ("flyte.deploy", "flyte.build_images"):
-            hints.append(f"use Flyte's own command: {self._command} flyte deploy --all {file or 'FILE'}")
-        elif call == "flyte.serve":
-            hints.append(f"use Flyte's own command: {self._command} flyte serve {file or 'FILE'} APP")
-        job = self._job
-        if job and job["mode"] == "module":
-            words = ["-m", job["module"], *job["arguments"]]
-            hints.append(self._by_exec(" ".join(map(shlex.quote, words))))
-        elif file:
-            hints.append(f"to run a task here that may call the cluster: {self._command} flyte run --local {file} TASK")
-            hints.append(self._by_exec(file))
-        return hints
+        @functools.wraps(call)
+        def search_and_call(task: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._flyte.ctx():
+                self._search_inputs(task, args, kwargs)
+            return call(task, *args, **kwargs)
 
-    def _by_exec(self, rest: str) -> str:
-        python = shlex.quote(sys.executable)
-        return f"to run the code as it is, with secrets as variables: {self._command} exec --all -- {python} {rest}"
+        @functools.wraps(aio)
+        async def search_and_await(task: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._flyte.ctx():
+                self._search_inputs(task, args, kwargs)
+            return await aio(task, *args, **kwargs)
 
-    def _file(self) -> str | None:
-        return shlex.quote(self._job["file"]) if self._job and self._job["mode"] in ("file", "survey") else None
+        template.__call__, template.aio = search_and_call, search_and_await
+
+    def _search_inputs(self, task: Task, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        declared = task.native_interface.inputs
+        # The SDK stores a default as if it were given.
+        defaults = {name: default for name, (_, default) in declared.items() if default is not inspect.Parameter.empty}
+        given = {**defaults, **dict(zip(declared, args)), **kwargs}
+        self._leaks.search_all(f"task {task.name}", TASK_IS_GIVEN, given)
+
+    def _search_arguments(self, function: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if not self._flyte.ctx():
+            return
+        try:
+            given = inspect.signature(function).bind(*args, **kwargs)
+        except (TypeError, ValueError):
+            return  # The call raises the same.
+        given.apply_defaults()
+        self._leaks.search_all(trace_of(function), TRACE_IS_GIVEN, given.arguments)
+
+    def _search_result(self, function: Function, result: object) -> None:
+        if self._flyte.ctx():
+            self._leaks.search_all(trace_of(function), TRACE_RETURNS, {"o0": result})
+
+    def _within(self, function: Function) -> Function:
+        """Returns a function of the same kind, whose results are searched before the SDK has them."""
+
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            result = await function(*args, **kwargs)
+            self._search_result(function, result)
+            return result
+
+        async def async_generator(*args: Any, **kwargs: Any) -> Any:
+            async with contextlib.aclosing(function(*args, **kwargs)) as items:
+                async for item in items:
+                    self._search_result(function, item)
+                    yield item
+
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            for item in function(*args, **kwargs):
+                self._search_result(function, item)
+                yield item
+
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            self._search_result(function, result)
+            return result
+
+        return same_kind(function, coroutine, async_generator, generator, plain)
+
+    def _around(self, function: Function, traced: Function) -> Function:
+        """Returns a function of the same kind, whose arguments are searched before the SDK has them."""
+
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            self._search_arguments(function, args, kwargs)
+            return await traced(*args, **kwargs)
+
+        async def async_generator(*args: Any, **kwargs: Any) -> Any:
+            self._search_arguments(function, args, kwargs)
+            async with contextlib.aclosing(traced(*args, **kwargs)) as items:
+                async for item in items:
+                    yield item
+
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            self._search_arguments(function, args, kwargs)
+            yield from traced(*args, **kwargs)
+
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            self._search_arguments(function, args, kwargs)
+            return traced(*args, **kwargs)
+
+        return same_kind(function, coroutine, async_generator, generator, plain)
 
 
-def called(frame: types.FrameType | None) -> str | None:
-    """Returns the public name of the SDK's function that the user's code called, as far as the frames show it."""
-    found = None
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__"))
-        if not module.startswith("flyte.") and frame.f_code.co_filename != OWN:
-            break
-        found = public_name(module, frame) or found
-        frame = frame.f_back
-    return found
+def trace_of(function: Function) -> str:
+    """Names a traced function, and what calls it, in words."""
+    view = views.current.get()
+    name = getattr(function, "__name__", "?")
+    return f"the traced function {name} of {view.who}" if view else f"the traced function {name}"
 
 
-def public_name(module: str, frame: types.FrameType) -> str | None:
-    """Returns the name by which users know a function of the SDK, if they can."""
-    if module == INITIALIZE or module.startswith("flyte.syncify"):
-        return None
-    parts = module.split(".")
-    package = ".".join(part for part in parts if not part.startswith("_"))
-    name = getattr(frame.f_code, "co_qualname", None) or old_qualname(frame)
-    # A module is often named for its function: `deploy` of `flyte._deploy`.
-    for candidate in (f"{package}.{name}", f"{package}.{parts[-1].lstrip('_')}"):
-        if is_public(candidate):
-            return candidate
-    return None
-
-
-def old_qualname(frame: types.FrameType) -> str:
-    """Returns the name of a function with its class, for Python 3.10."""
-    owner = frame.f_locals.get("cls", type(frame.f_locals.get("self")))
-    name = frame.f_code.co_name
-    return f"{owner.__name__}.{name}" if isinstance(owner, type) and hasattr(owner, name) else name
-
-
-def is_public(name: str) -> bool:
-    """Returns whether users can reach a function by this name."""
-    parts = name.split(".")
-    if any(part.startswith(("_", "<")) for part in parts):
-        return False
-    for end in range(len(parts) - 1, 0, -1):
-        if value := sys.modules.get(".".join(parts[:end])):
-            for part in parts[end:]:
-                value = getattr(value, part, None)
-            return callable(value)
-    return False
+def same_kind(
+    function: Function, coroutine: Function, async_generator: Function, generator: Function, plain: Function
+) -> Function:
+    """Returns the one that the SDK, and the user's code, see as the same kind of function as `function`."""
+    if inspect.iscoroutinefunction(function):
+        chosen = coroutine
+    elif inspect.isasyncgenfunction(function):
+        chosen = async_generator
+    else:
+        chosen = generator if inspect.isgeneratorfunction(function) else plain
+    return functools.wraps(function)(chosen)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .broker import Broker
-    from .kept import Kept
     from .sdk import Sdk
+    from .withheld import Withheld
 
 
 def as_text(value: object) -> str | None:
@@ -74,7 +74,7 @@ def keep_scope(broker: Broker, flyte: Sdk) -> None:
     flyte.init.fn = init_with_scope
 
 
-def stay_local(broker: Broker, flyte: Sdk, kept: Kept) -> None:
+def stay_local(broker: Broker, flyte: Sdk, withheld: Withheld) -> None:
     """Makes `flyte.init…` forget the cluster, so that everything runs here and nothing reaches for a network."""
     parameters = inspect.signature(flyte.init.fn).parameters
     keep_scope(broker, flyte)
@@ -83,10 +83,10 @@ def stay_local(broker: Broker, flyte: Sdk, kept: Kept) -> None:
     @functools.wraps(init)
     async def init_locally(*args: Any, **kwargs: Any) -> Any:
         arguments = inspect.signature(init).bind(*args, **kwargs).arguments
-        kept.take(arguments.pop("endpoint", None), arguments.pop("api_key", None))
+        withheld.take(arguments.pop("endpoint", None), arguments.pop("api_key", None))
         arguments.pop("local_tracked_strict", None)
         if arguments.pop("local_tracked", False):
-            kept.note_tracking("local.tracked")
+            withheld.note_tracking("local.tracked")
         return await init(**arguments)
 
     flyte.init.fn = init_locally
@@ -97,7 +97,7 @@ def stay_local(broker: Broker, flyte: Sdk, kept: Kept) -> None:
     @functools.wraps(from_key)
     async def init_without_key(*args: Any, **kwargs: Any) -> None:
         arguments = inspect.signature(from_key).bind(*args, **kwargs).arguments
-        kept.take(None, "the key")
+        withheld.take(None, "the key")
         await init_locally(**{name: value for name, value in arguments.items() if name in parameters})
 
     flyte.init_from_api_key.fn = init_without_key
@@ -109,7 +109,7 @@ def stay_local(broker: Broker, flyte: Sdk, kept: Kept) -> None:
         if mode not in (None, "local"):
             print(f"flyte-local: mode={mode!r} is passed over, this runs locally", file=sys.stderr)
         if kwargs.pop("tracked", False):
-            kept.note_tracking("tracked=True")
+            withheld.note_tracking("tracked=True")
         kwargs.pop("tracked_strict", None)
         report_scope(broker, kwargs.get("project"), kwargs.get("domain"))
         give_as_text(kwargs)

@@ -73,6 +73,20 @@ class Forms(TypedDict):
     value: str
 
 
+class Container(TypedDict):
+    """Asks for a directory that a container can be given. In `variables`, each character stands for the byte of its number."""
+
+    op: Literal["container"]
+    task: str
+    secrets: list[Declared]
+    variables: dict[str, str]
+
+
+class GiveBack(TypedDict):
+    op: Literal["give_back"]
+    directory: str
+
+
 class Fail(TypedDict):
     op: Literal["fail"]
     message: str
@@ -80,7 +94,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Fail
+Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Container | GiveBack | Fail
 
 
 # Replies to a run
@@ -162,6 +176,11 @@ class FormsOfValue(TypedDict):
 
 
 @final
+class Lent(TypedDict):
+    directory: str
+
+
+@final
 class Refused(TypedDict):
     error: str
 
@@ -173,7 +192,7 @@ class Invalid(TypedDict):
     invalid: str
 
 
-Reply = Start | Done | Provided | FormsOfValue | Refused | Invalid
+Reply = Start | Done | Provided | FormsOfValue | Lent | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests

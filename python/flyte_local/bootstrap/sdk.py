@@ -33,6 +33,9 @@ class Environment(Protocol):
 
 class Interface(Protocol):
     @property
+    def inputs(self) -> Mapping[str, tuple[type, Any]]: ...
+
+    @property
     def outputs(self) -> Mapping[str, Any]: ...
 
 
@@ -41,6 +44,7 @@ class Task(Protocol):
 
     name: str
     secrets: SecretRequest
+    env_vars: Mapping[str, str] | None
     native_interface: Interface
     parent_env: Callable[[], Environment | None] | None
 
@@ -94,6 +98,7 @@ class Sdk(Protocol):
     deploy: Syncified
     init: Syncified
     init_from_api_key: Syncified
+    trace: Callable[..., Any]
     with_runcontext: Callable[..., Any]
 
     def ctx(self) -> Context | None: ...

@@ -18,11 +18,11 @@ from .command import run_flyte
 from .errors import hook_command, hook_excepthook, hook_log
 from .imports import Scan
 from .injection import Secrets
-from .kept import Kept
 from .local import report_scope, stay_local
 from .modes import CHOOSE, has_main_block, run_module, run_script, run_task
 from .redirect import lead_to
 from .survey import survey
+from .withheld import Withheld
 from .workers import hook_workers
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def hook(broker: Broker, flyte: Sdk, settings: messages.Settings, job: messages.
     """Places the hooks of a run that stays on this machine."""
     hook_log(flyte)
     scan = hook_runs(broker, flyte, settings)
-    kept = Kept(flyte, settings, job)
-    kept.hook()
-    stay_local(broker, flyte, kept)
+    withheld = Withheld(flyte, settings, job)
+    withheld.hook()
+    stay_local(broker, flyte, withheld)
     return scan
 
 

@@ -1,5 +1,8 @@
 //! The secrets of a run: from the vault, in the scopes of the run.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
 use crate::cli::arguments::merged;
@@ -23,7 +26,7 @@ pub(crate) struct RunScopes {
 
 /// Answers the broker from the vault.
 pub(crate) struct RunSecrets {
-    injector: Injector,
+    pub(super) injector: Injector,
     scopes: RunScopes,
     /// By Flyte's own configuration or command.
     flyte: RunScope,
@@ -37,7 +40,7 @@ impl RunSecrets {
     }
 
     /// Returns the project and domain of the run, as far as they are known.
-    fn scope(&self) -> RunScope {
+    pub(super) fn scope(&self) -> RunScope {
         merged(&self.scopes.chosen, &merged(&self.flyte, &self.scopes.fallback))
     }
 
@@ -86,7 +89,7 @@ impl RunSecrets {
     }
 }
 
-fn key_of(secret: &Declared) -> Result<SecretName, CommandError> {
+pub(super) fn key_of(secret: &Declared) -> Result<SecretName, CommandError> {
     secret.key.parse().map_err(|error: NameError| CommandError::new(Exit::Failed, error.to_string()))
 }
 
@@ -139,6 +142,20 @@ impl SecretSource for RunSecrets {
             provided.notes.extend(short.iter().map(note));
         }
         Ok(provided)
+    }
+
+    fn lend(
+        &mut self,
+        task: &str,
+        secrets: &[Declared],
+        variables: &BTreeMap<String, Zeroizing<Vec<u8>>>,
+    ) -> Result<String, SourceError> {
+        self.lend_to_container(secrets, variables)
+            .map_err(|error| SourceError(format!("task {task}: {}", self.injector.report(&error).plain())))
+    }
+
+    fn take_back(&mut self, directory: &Path) {
+        self.injector.take_back(directory);
     }
 
     fn forms(&self, value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {

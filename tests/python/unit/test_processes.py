@@ -95,7 +95,7 @@ def test_a_pool_replaces_processes_as_the_task_that_started_the_first(monkeypatc
     pool = type("ProcessPoolExecutor", (), {"_spawn_process": lambda self: seen.append(views.current.get())})
     processes.change_process_pool(SimpleNamespace(ProcessPoolExecutor=pool))  # type: ignore[arg-type]
     task: Any = SimpleNamespace(name="env.main")
-    view, executor = views.View(task, None, {}), pool()
+    view, executor = views.View(task, "task env.main", None, {}), pool()
     with view:
         executor._spawn_process()
     executor._spawn_process()

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from flyte_local.bootstrap import kept
+from flyte_local.bootstrap import withheld
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 
 def define(module: str, source: str) -> dict[str, object]:
     """Returns the names that the source defines, as a module of this name would."""
-    names: dict[str, object] = {"__name__": module, "called": kept.called, "sys": sys}
+    names: dict[str, object] = {"__name__": module, "called": withheld.called, "sys": sys}
     exec(compile(source, f"{module}.py", "exec"), names)
     return names
 
@@ -65,12 +65,12 @@ def test_old_pythons_name_a_method_by_its_owner() -> None:
     class Owner:
         @classmethod
         def of_class(cls) -> str:
-            return kept.old_qualname(sys._getframe())
+            return withheld.old_qualname(sys._getframe())
 
         def of_instance(self) -> str:
-            return kept.old_qualname(sys._getframe())
+            return withheld.old_qualname(sys._getframe())
 
     def function() -> str:
-        return kept.old_qualname(sys._getframe())
+        return withheld.old_qualname(sys._getframe())
 
     assert (Owner.of_class(), Owner().of_instance(), function()) == ("Owner.of_class", "Owner.of_instance", "function")
