@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 UNAVAILABLE = "SecretUnavailable"
 RETURNED = "SecretReturned"
 
-# Other messages of flyte-local's: the SDK makes errors of its own of them.
+# Other messages that flyte-local wrote: the SDK may put them into new errors.
 own_messages: set[str] = set()
 
 # The file that our frames name.

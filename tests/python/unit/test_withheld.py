@@ -64,13 +64,13 @@ def test_a_call_without_a_public_name_has_none(sdk: types.ModuleType) -> None:
 def test_old_pythons_name_a_method_by_its_owner() -> None:
     class Owner:
         @classmethod
-        def of_class(cls) -> str:
+        def by_class(cls) -> str:
             return withheld.old_qualname(sys._getframe())
 
-        def of_instance(self) -> str:
+        def by_instance(self) -> str:
             return withheld.old_qualname(sys._getframe())
 
     def function() -> str:
         return withheld.old_qualname(sys._getframe())
 
-    assert (Owner.of_class(), Owner().of_instance(), function()) == ("Owner.of_class", "Owner.of_instance", "function")
+    assert (Owner.by_class(), Owner().by_instance(), function()) == ("Owner.by_class", "Owner.by_instance", "function")
