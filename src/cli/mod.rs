@@ -25,6 +25,7 @@ mod listing;
 mod near;
 mod new_identity;
 mod notices;
+mod on_cluster;
 
 mod passphrases;
 mod pasted;
