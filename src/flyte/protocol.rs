@@ -58,7 +58,7 @@ pub(super) enum Request {
     Scope(ConfiguredScope),
     /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
-        /// What is about to use them, in words: `task main`.
+        /// The task that is about to use them, in words: `task main`; or an app, or another user.
         needed_by: Option<String>,
         /// The declared secrets.
         secrets: Vec<Declared>,

@@ -69,6 +69,7 @@ mod recipients;
 mod rekey;
 mod residue;
 mod rotation;
+mod run_apps;
 mod run_connectors;
 mod run_declarations;
 mod run_env_vars;
