@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use flyte_local::flyte::{MOST_IN_AWS_OR_GOOGLE, MOST_IN_AZURE, MOST_IN_THE_FILES_OF_A_POD, ValueTraits};
+use flyte_local::launch::is_too_large_for_a_variable;
 
 /// The form in which a task gets a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub(crate) fn notes(secret: &dyn Display, form: Form<'_>, traits: ValueTraits) -
         Form::Undecided => Some("a variable".to_owned()),
         Form::Exact => None,
     };
-    if let Some(variable) = variable {
+    if let Some(variable) = variable.filter(|_| traits.is_text) {
         if traits.is_expanded {
             notes.push(format!(
                 "secret {secret} contains $$ or $(…): on a cluster, {variable} has $ for $$, and may have another value for \
@@ -42,6 +43,11 @@ pub(crate) fn notes(secret: &dyn Display, form: Form<'_>, traits: ValueTraits) -
     } else if length > MOST_IN_AZURE {
         notes.push(format!(
             "secret {secret} has {length} bytes: a cluster takes at most {MOST_IN_AZURE} if it keeps secrets in Azure"
+        ));
+    }
+    if form == Form::Undecided && traits.is_text && is_too_large_for_a_variable(&secret.to_string(), length) {
+        notes.push(format!(
+            "secret {secret} has {length} bytes: no program starts with a variable of that size, so mount it"
         ));
     }
     notes

@@ -14,6 +14,8 @@ pub const MOST_IN_THE_FILES_OF_A_POD: usize = 96 << 10;
 pub struct ValueTraits {
     /// The number of bytes.
     pub length: usize,
+    /// True if it can be the value of a variable: UTF-8 text without a NUL byte.
+    pub is_text: bool,
     /// True if the last byte is a newline.
     pub ends_in_newline: bool,
     /// True if Kubernetes changes the value of a variable: it reads `$$` as `$`, and replaces `$(NAME)` if there is such a variable.
@@ -27,6 +29,7 @@ impl ValueTraits {
         let first_reference = value.windows(2).position(|pair| pair == b"$(");
         Self {
             length: value.len(),
+            is_text: std::str::from_utf8(value).is_ok() && !value.contains(&0),
             ends_in_newline: value.ends_with(b"\n"),
             is_expanded: value.windows(2).any(|pair| pair == b"$$") || first_reference.is_some_and(is_reference),
         }
@@ -45,6 +48,15 @@ mod tests {
         for value in ["", "$(", "$", "a$b", "${HOME}", "$HOME", "(A)", "$ (A)", "$(A", ")$("] {
             assert!(!ValueTraits::of(value.as_bytes()).is_expanded, "{value}");
         }
+    }
+
+    #[test]
+    fn only_text_without_a_nul_byte_can_be_a_variable() {
+        let is_text = |value: &[u8]| ValueTraits::of(value).is_text;
+        assert_eq!(
+            [is_text(b""), is_text("ä".as_bytes()), is_text(b"\xff"), is_text(b"a\0")],
+            [true, true, false, false]
+        );
     }
 
     #[test]

@@ -173,6 +173,7 @@ fn values_that_a_cluster_handles_differently_are_named_when_they_are_sent() {
         secret(&sandbox, &format!("org/{name}"), value);
     }
     secret(&sandbox, "org/large", "x".repeat(70_000));
+    secret(&sandbox, "org/larger", "x".repeat(200_000));
     let cluster = Cluster::start(&sandbox, "newest", &json!({}));
     let ran = cluster.push(&sandbox, &["--yes"]);
     let notes = [
@@ -180,6 +181,9 @@ fn values_that_a_cluster_handles_differently_are_named_when_they_are_sent() {
          file has the exact value",
         "secret large has 70000 bytes: a cluster takes at most 65536 if it keeps secrets in AWS or Google Cloud, and 25600 in \
          Azure",
+        "secret larger has 200000 bytes: a cluster takes at most 65536 if it keeps secrets in AWS or Google Cloud, and 25600 \
+         in Azure",
+        "secret larger has 200000 bytes: no program starts with a variable of that size, so mount it",
         "secret newline ends in a newline, which a variable keeps",
     ];
     let mut said: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("secret ")).collect();
