@@ -7,7 +7,7 @@ use flyte_local::launch::is_too_large_for_a_variable;
 
 /// The form in which a task gets a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form<'a> {
+pub(crate) enum Delivery<'a> {
     Variable(&'a str),
     /// A file, or a parameter of a connector.
     Exact,
@@ -16,12 +16,12 @@ pub(crate) enum Form<'a> {
 }
 
 /// Returns what to say about one secret.
-pub(crate) fn notes(secret: &dyn Display, form: Form<'_>, traits: ValueTraits) -> Vec<String> {
+pub(crate) fn notes(secret: &dyn Display, form: Delivery<'_>, traits: ValueTraits) -> Vec<String> {
     let mut notes = Vec::new();
     let variable = match form {
-        Form::Variable(name) => Some(format!("the variable {name}")),
-        Form::Undecided => Some("a variable".to_owned()),
-        Form::Exact => None,
+        Delivery::Variable(name) => Some(format!("the variable {name}")),
+        Delivery::Undecided => Some("a variable".to_owned()),
+        Delivery::Exact => None,
     };
     if let Some(variable) = variable.filter(|_| traits.is_text) {
         if traits.is_expanded {
@@ -45,7 +45,7 @@ pub(crate) fn notes(secret: &dyn Display, form: Form<'_>, traits: ValueTraits) -
             "secret {secret} has {length} bytes: a cluster takes at most {MOST_IN_AZURE} if it keeps secrets in Azure"
         ));
     }
-    if form == Form::Undecided && traits.is_text && is_too_large_for_a_variable(&secret.to_string(), length) {
+    if form == Delivery::Undecided && traits.is_text && is_too_large_for_a_variable(&secret.to_string(), length) {
         notes.push(format!(
             "secret {secret} has {length} bytes: no program starts with a variable of that size, so mount it"
         ));

@@ -6,7 +6,7 @@ use super::failure;
 use super::plan::{PushAction, PushPlan, PushStep};
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
-use crate::cli::on_cluster::{self, Form};
+use crate::cli::on_cluster::{self, Delivery};
 use crate::cli::progress::Progress;
 use crate::cli::report::ErrorReport;
 use crate::cli::secret_reader::SecretReader;
@@ -26,7 +26,7 @@ pub(super) struct Sent {
     /// By the place in the plan.
     failed: BTreeMap<usize, CommandError>,
     untried: usize,
-    /// What the cluster does with values that were sent, a line each.
+    /// The differences that a cluster makes to values that were sent, a line each.
     pub(super) notes: Vec<String>,
 }
 
@@ -108,7 +108,11 @@ impl Calls for Sending<'_> {
             };
             failure::watch(&self.mask, &value);
             if *secret_type == SecretType::Regular {
-                self.sent.notes.extend(on_cluster::notes(&from.name, Form::Undecided, ValueTraits::of(value.expose())));
+                self.sent.notes.extend(on_cluster::notes(
+                    &from.name,
+                    Delivery::Undecided,
+                    ValueTraits::of(value.expose()),
+                ));
             }
             self.begun.push(place);
             let call = match action {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing::{InScope, scope_cell};
-use crate::cli::on_cluster::{self, Form};
+use crate::cli::on_cluster::{self, Delivery};
 use crate::cli::report::ErrorReport;
 use crate::cli::sanitize::harmless;
 use crate::cli::table::{self, Cell, Column, Row};
@@ -104,8 +104,8 @@ fn notes(rows: &[Declaration]) -> Vec<String> {
     for Declaration { environment, task, secret, from } in rows {
         let Provenance::Scope(_, traits) = from else { continue };
         let form = match (&secret.parameter, &secret.variable) {
-            (None, Some(variable)) => Form::Variable(variable),
-            _ => Form::Exact,
+            (None, Some(variable)) => Delivery::Variable(variable),
+            _ => Delivery::Exact,
         };
         if secret.variable.is_none() {
             *files.entry((environment, task)).or_default() += traits.length;
