@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
 
 use super::bootstrap::{LOAD, RUN, RUN_MODULES};
-use super::protocol::{ConfiguredScope, Declared, Job, Provided, Reply, Request, Settings, Surveyed};
+use super::protocol::{BuildSecrets, ConfiguredScope, Declared, Job, Provided, Reply, Request, Settings, Surveyed};
 use super::python::Connected;
 use super::{Interpreter, OLDEST_PYTHON, PythonVersion};
 use crate::process::Spawner;
@@ -53,6 +53,14 @@ pub trait SecretSource: Send {
         _variables: &BTreeMap<String, Zeroizing<Vec<u8>>>,
     ) -> Result<String, SourceError> {
         Err(SourceError(format!("task {task}: no container is started here")))
+    }
+
+    /// Provides the secrets that the build of an image needs, in the form in which its builder finds them.
+    ///
+    /// # Errors
+    /// A secret exists and cannot be opened, or there is no place for a file.
+    fn build(&mut self, needed_by: &str, _secrets: &[Declared]) -> Result<BuildSecrets, SourceError> {
+        Err(SourceError(format!("{needed_by}: no image is built here")))
     }
 
     /// Removes a directory that was lent.
@@ -244,6 +252,10 @@ impl<S: SecretSource> Session<S> {
                     Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
                 }
             }
+            Request::Build { needed_by, secrets } => match self.source.build(&needed_by, &secrets) {
+                Ok(secrets) => send(&self.socket, &Reply::Build(&secrets)),
+                Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+            },
             Request::GiveBack { directory } => {
                 self.source.take_back(&directory);
                 send(&self.socket, &Reply::Done {})

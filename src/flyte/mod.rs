@@ -16,7 +16,7 @@ pub use broker::{Broker, RunError, SecretSource, SourceError};
 pub use cluster::{About, Call, CallError, CallResult, Calls, Cluster, ConnectError, Target};
 pub use configuration::ConfigurationSearch;
 pub use naming::{VariableName, VariableNameError, default_variable};
-pub use protocol::{ConfiguredScope, Declared, Job, Leaks, Provided, Settings, Surveyed};
+pub use protocol::{BuildSecrets, ConfiguredScope, Declared, Job, Leaks, Provided, Settings, Surveyed};
 pub use python::{Interpreter, InterpreterError, InterpreterOrigin, InterpreterSearch, PythonVersion};
 pub use script::ScriptError;
 

@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .broker import Broker, die_with
+from .builds import Builds
 from .command import run_flyte
 from .errors import hook_command, hook_excepthook, hook_log
 from .imports import Scan
@@ -74,6 +75,7 @@ def hook_runs(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
     secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
+    Builds(broker, flyte).hook()
     scan = Scan(secrets, flyte)
     scan.hook()
     return scan
