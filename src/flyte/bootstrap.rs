@@ -45,6 +45,8 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "processes",
     "leaks",
     "connectors",
+    "env_vars",
+    "threads",
     "containers",
     "subclasses",
     "injection",

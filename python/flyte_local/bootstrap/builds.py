@@ -115,8 +115,8 @@ class Builds:
         secret = getattr(image, "_image_registry_secret", None)
         if secret is not None:
             views.say_once(
-                f"image {in_words(image)}: a local build does not use the registry secret {secret.key}: Docker pulls and pushes "
-                "with its own login (docker login)",
+                f"image {in_words(image)}: a local build does not use the registry secret {secret.key}: Docker pulls and "
+                "pushes with its own login (docker login)",
                 about=("registry", secret.key, in_words(image)),
             )
 

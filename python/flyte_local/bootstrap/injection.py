@@ -6,8 +6,9 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from . import connectors, processes, views
+from . import connectors, processes, threads, views
 from .containers import Containers
+from .env_vars import plain_variables
 from .errors import RETURNED, secret_error
 from .leaks import LeakGuard, own_values
 from .subclasses import visit_subclasses
@@ -72,6 +73,7 @@ class Secrets:
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
         views.install(share=settings["shared_secrets"])
         processes.install()
+        threads.install()
 
     def provide(
         self, request: SecretRequest, *, needed_by: str | None = None, holder: str | None = None
@@ -193,7 +195,8 @@ class Secrets:
         handed_over = connectors.inherited_values(parameters)
         asked = [parameter for parameter in parameters if views.encoded(parameter.as_env_var) not in handed_over]
         own, values = self.provide([*declared, *asked], needed_by=who, holder=who)
-        return views.View(task, who, action, {**own, **handed_over}), values
+        view = views.View(task, who, action, {**own, **handed_over}, plain_variables(task, who))
+        return view, values
 
     def _wrapped_execute(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(execute)

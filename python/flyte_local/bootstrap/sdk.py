@@ -40,8 +40,8 @@ class Task(Protocol):
     """`flyte.extend.TaskTemplate`."""
 
     name: str
-    secrets: SecretRequest
     env_vars: Mapping[str, str] | None
+    secrets: SecretRequest
     native_interface: Interface
     parent_env: Callable[[], Environment | None] | None
 
