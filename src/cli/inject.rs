@@ -20,8 +20,8 @@ use super::shell::scope_flags;
 use flyte_local::flyte::SECRETS_DIRECTORY;
 use flyte_local::launch::{self, DirectoryError, PrivateDirectory, Removal};
 use flyte_local::redact::Watchlist;
-use flyte_local::secret::{RunScope, Scope, SecretName};
-use flyte_local::vault::{Resolved, Vault};
+use flyte_local::secret::{RunScope, Scope, SecretName, SecretValue};
+use flyte_local::vault::{Resolved, Vault, VaultError};
 
 /// An open vault, the identities to read it with, and the directory for files.
 pub(crate) struct Injector {
@@ -103,8 +103,28 @@ impl Injector {
 
     /// Returns a secret as the text of a variable.
     pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CommandError> {
-        let resolved = self.resolve(key, run)?;
-        let value = resolved.value.expose();
+        self.text(key, &self.resolve(key, run)?.value)
+    }
+
+    /// As [`Injector::variable`], of several secrets, which are opened at once: in their order, or the first error.
+    pub(crate) fn variables(
+        &self,
+        keys: &[SecretName],
+        run: &RunScope,
+    ) -> Result<Vec<Zeroizing<String>>, CommandError> {
+        let mut texts = Vec::with_capacity(keys.len());
+        let mut next = keys.iter();
+        self.vault.resolve_each(keys, run, &self.identities, |resolved| {
+            let key = next.next().expect("one result for each");
+            texts.push(self.text(key, &self.opened(key, run, resolved)?.value)?);
+            Ok::<_, CommandError>(())
+        })?;
+        Ok(texts)
+    }
+
+    /// Returns a value as the text of a variable.
+    fn text(&self, key: &SecretName, value: &SecretValue) -> Result<Zeroizing<String>, CommandError> {
+        let value = value.expose();
         // The cluster's words: it refuses such a value and sends the user to a file mount.
         let reason = match std::str::from_utf8(value) {
             Err(_) => "it is not valid UTF-8".to_owned(),
@@ -235,7 +255,17 @@ impl Injector {
     }
 
     fn open_secret(&self, key: &SecretName, run: &RunScope) -> Result<Resolved, CommandError> {
-        match self.vault.resolve(key, run, &self.identities) {
+        self.opened(key, run, self.vault.resolve(key, run, &self.identities))
+    }
+
+    /// Has a secret that was found be masked, and puts the reason into words if it was not.
+    fn opened(
+        &self,
+        key: &SecretName,
+        run: &RunScope,
+        resolved: Result<Option<Resolved>, VaultError>,
+    ) -> Result<Resolved, CommandError> {
+        match resolved {
             Ok(Some(resolved)) => {
                 self.watch(key, resolved.value.expose());
                 Ok(resolved)

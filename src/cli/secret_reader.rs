@@ -6,7 +6,7 @@ use super::context::Context;
 use super::error::CommandError;
 use super::identities::UserIdentities;
 use flyte_local::secret::{SecretId, SecretValue};
-use flyte_local::vault::Vault;
+use flyte_local::vault::{Resolved, Vault};
 
 /// Reads values. The first value loads the identities.
 pub(crate) struct SecretReader<'a> {
@@ -32,5 +32,31 @@ impl<'a> SecretReader<'a> {
         let identities = self.identities()?;
         let read = vault.value(id, identities);
         read.map_err(|error| CommandError::from(error).tried(identities.tried()))
+    }
+
+    /// Opens several secrets of a vault at once, and returns them in the order of `ids`, or the first error.
+    pub(crate) fn secrets(&self, vault: &Vault, ids: &[SecretId]) -> Result<Vec<Resolved>, CommandError> {
+        let mut secrets = Vec::with_capacity(ids.len());
+        self.each(vault, ids, |secret| {
+            secrets.push(secret);
+            Ok(())
+        })?;
+        Ok(secrets)
+    }
+
+    /// As [`SecretReader::secrets`], for a caller that does not keep the values.
+    pub(crate) fn each(
+        &self,
+        vault: &Vault,
+        ids: &[SecretId],
+        mut take: impl FnMut(Resolved) -> Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let identities = self.identities()?;
+        vault.read_each(ids, identities, |secret| {
+            take(secret.map_err(|error| CommandError::from(error).tried(identities.tried()))?)
+        })
     }
 }

@@ -23,8 +23,20 @@ const SECRET: &str = "flyte-author-key-";
 pub const SIGNATURE_BYTES: usize = 64;
 
 /// The public key of who writes: `flyteauthor1…`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Author(VerifyingKey);
+#[derive(Clone)]
+pub struct Author {
+    key: VerifyingKey,
+    /// Its one form. Kept, so that an author who is known is recognised by it, without arithmetic on the curve.
+    text: Arc<str>,
+}
+
+impl PartialEq for Author {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Author {}
 
 /// Why a string is not an author's public key. It never quotes the string, which may be a private key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +73,12 @@ impl AuthorError {
 impl Author {
     /// The 32 bytes of the key.
     pub fn as_bytes(&self) -> &[u8; 32] {
-        self.0.as_bytes()
+        self.key.as_bytes()
+    }
+
+    /// Returns the key as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// Returns `true` if this author signed exactly this message.
@@ -69,7 +86,7 @@ impl Author {
     /// Strict: of the several verifiers that RFC 8032 allows, the one for which a signature has one form, and no key or
     /// nonce of small order passes, for which one signature would fit many messages.
     pub fn has_signed(&self, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
-        self.0.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
+        self.key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
     }
 }
 
@@ -79,16 +96,22 @@ impl FromStr for Author {
     fn from_str(text: &str) -> Result<Self, AuthorError> {
         let bytes = decode(PUBLIC, text).ok_or_else(|| AuthorError::of(text))?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| AuthorError::Malformed)?;
-        let author = Self(key);
+        let author = Self::from(key);
         // One form a key, or two entries could look like two authors; and none that fits everybody's signatures.
-        let is_only_form = author.to_string() == text && is_canonical_point(&bytes);
+        let is_only_form = author.as_str() == text && is_canonical_point(&bytes);
         if key.is_weak() || !is_only_form { Err(AuthorError::Malformed) } else { Ok(author) }
+    }
+}
+
+impl From<VerifyingKey> for Author {
+    fn from(key: VerifyingKey) -> Self {
+        Self { text: encode(PUBLIC, key.as_bytes()).into(), key }
     }
 }
 
 impl fmt::Display for Author {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&encode(PUBLIC, self.as_bytes()))
+        f.write_str(&self.text)
     }
 }
 
@@ -121,7 +144,7 @@ impl AuthorKey {
 
     /// The public half.
     pub fn author(&self) -> Author {
-        Author(self.0.verifying_key())
+        Author::from(self.0.verifying_key())
     }
 
     /// Signs a message.

@@ -9,7 +9,7 @@
 //! The binding goes into the stanza's body, never its arguments: age does not check arguments, and a newline in one makes
 //! a file that other clients reject.
 
-use age_core::format::{FileKey, Stanza};
+use age_core::format::FileKey;
 use age_core::secrecy::ExposeSecret;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -115,9 +115,9 @@ pub(super) fn copy(key: &FileKey) -> FileKey {
     FileKey::init_with_mut(|bytes| bytes.copy_from_slice(key.expose_secret()))
 }
 
-/// Returns `true` for a binding of either version: with one of each, a file has two bindings.
-pub(super) fn is_binding(stanza: &Stanza) -> bool {
-    stanza.tag == SIGNED_TAG || stanza.tag == UNSIGNED_TAG
+/// Returns `true` for the tag of a binding of either version: with one of each, a file has two bindings.
+pub(super) fn is_binding(tag: &str) -> bool {
+    tag == SIGNED_TAG || tag == UNSIGNED_TAG
 }
 
 #[cfg(test)]
@@ -125,6 +125,8 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::HashSet;
     use std::io::Write;
+
+    use age_core::format::Stanza;
 
     use super::*;
     use crate::crypto::{Identity, Sealed, open, peek, seal};

@@ -2,11 +2,14 @@
 
 use std::fmt;
 
-use age::secrecy::ExposeSecret;
+use age_core::format::FileKey;
+use age_core::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
+use super::open::Stanzas;
 use super::randomness::{RandomnessError, with_randomness};
 use super::wanted::Wanted;
+use super::x25519::X25519Identity;
 use super::{ForeignKey, MAX_IDENTITY_FILE_BYTES, MAX_ROUNDS, Recipient, RecipientError, identity_list};
 use crate::file_form::FileForm;
 
@@ -92,7 +95,7 @@ pub struct Identity(IdentityKey);
 
 #[derive(Clone)]
 enum IdentityKey {
-    X25519(age::x25519::Identity),
+    X25519(X25519Identity),
     /// Only one that is not encrypted, with its public half.
     OpenSsh(Box<(age::ssh::Identity, Recipient)>),
 }
@@ -132,7 +135,7 @@ impl Identity {
     /// # Errors
     /// There is none to be had.
     pub fn try_generate() -> Result<Self, RandomnessError> {
-        with_randomness(age::x25519::Identity::generate).map(|key| Self(IdentityKey::X25519(key)))
+        with_randomness(age::x25519::Identity::generate).map(|key| Self(IdentityKey::X25519(key.into())))
     }
 
     /// One of OpenSSH's, that is not encrypted.
@@ -145,17 +148,19 @@ impl Identity {
         matches!(self.0, IdentityKey::OpenSsh(_))
     }
 
-    pub(super) fn as_age(&self) -> &dyn age::Identity {
+    /// Returns the file key in the first stanza that is for this identity, or the error that age has for it; `None` if there is no
+    /// such stanza.
+    pub(super) fn unwrap(&self, stanzas: &Stanzas<'_>) -> Option<Result<FileKey, age::DecryptError>> {
         match &self.0 {
-            IdentityKey::X25519(key) => key,
-            IdentityKey::OpenSsh(pair) => &pair.0,
+            IdentityKey::X25519(key) => key.unwrap(stanzas),
+            IdentityKey::OpenSsh(pair) => age::Identity::unwrap_stanzas(&pair.0, stanzas.in_ages_form()),
         }
     }
 
     /// The public half.
     pub fn recipient(&self) -> Recipient {
         match &self.0 {
-            IdentityKey::X25519(key) => Recipient::from(key.to_public()),
+            IdentityKey::X25519(key) => key.recipient().clone(),
             IdentityKey::OpenSsh(pair) => pair.1.clone(),
         }
     }
@@ -173,7 +178,7 @@ impl Identity {
 
     /// The identity of a line that begins as one of age's does; `None` if it is damaged.
     pub(super) fn parse_key(line: &str) -> Option<Self> {
-        line.parse().ok().map(|key| Self(IdentityKey::X25519(key)))
+        line.parse().ok().map(|key: age::x25519::Identity| Self(IdentityKey::X25519(key.into())))
     }
 
     /// The text of an identity file, in the form `age-keygen` gives it, so that `age -d -i` reads it.
@@ -182,7 +187,7 @@ impl Identity {
     /// It is OpenSSH's, which has its own files.
     pub fn to_file(&self, created: &str) -> Zeroizing<String> {
         let IdentityKey::X25519(key) = &self.0 else { panic!("a key of OpenSSH's is never written") };
-        let (public, secret) = (self.recipient(), key.to_string());
+        let (public, secret) = (self.recipient(), key.to_text());
         Zeroizing::new(format!("# created: {created}\n# public key: {public}\n{}\n", secret.expose_secret()))
     }
 }

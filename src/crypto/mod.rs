@@ -20,6 +20,7 @@ pub mod rotation;
 mod seal;
 mod stanzas;
 mod wanted;
+mod x25519;
 
 pub use author::{Author, AuthorError, AuthorKey, AuthorKeyError, SIGNATURE_BYTES};
 pub use envelope::{Binding, Commitment, EnvelopeError, MAX_FILE_BYTES, Peeked};

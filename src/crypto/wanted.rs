@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use age_core::format::Stanza;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
@@ -21,12 +20,13 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn by(stanzas: &[Stanza]) -> Self {
+    /// Counts stanzas, of each of which the tag and the first argument are given.
+    pub(super) fn by<'s>(stanzas: impl IntoIterator<Item = (&'s str, Option<&'s str>)>) -> Self {
         let mut wanted = Self::default();
         for stanza in stanzas {
-            match (stanza.tag.as_str(), stanza.args.first()) {
+            match stanza {
                 ("X25519", _) => wanted.x25519 += 1,
-                (kind @ ("ssh-ed25519" | "ssh-rsa"), Some(tag)) => wanted.ssh.push((kind.to_owned(), tag.clone())),
+                (kind @ ("ssh-ed25519" | "ssh-rsa"), Some(tag)) => wanted.ssh.push((kind.to_owned(), tag.to_owned())),
                 (SIGNED_TAG | UNSIGNED_TAG, _) => {}
                 (tag, _) if tag.ends_with("-grease") => {}
                 _ => wanted.others += 1,
@@ -44,10 +44,9 @@ impl Wanted {
         ssh_tag(recipient).map_or(self.has_x25519(), |tag| self.ssh.contains(&tag))
     }
 
-    /// Returns `true` if the header can be one for exactly these recipients: it has a stanza with the tag of each OpenSSH key,
-    /// one X25519 stanza for each other key, and no other stanza except the binding and age's grease. Another X25519 key in the
-    /// place of one of them cannot be seen.
-    pub fn fits<'r>(&self, recipients: impl IntoIterator<Item = &'r Recipient>) -> bool {
+    /// Returns what the header of a file for exactly these recipients shows: a stanza with the tag of each OpenSSH key, one X25519
+    /// stanza for each other key, and no other stanza except the binding and age's grease.
+    pub fn of<'r>(recipients: impl IntoIterator<Item = &'r Recipient>) -> Self {
         let mut expected = Self::default();
         for recipient in recipients {
             match ssh_tag(recipient) {
@@ -55,10 +54,16 @@ impl Wanted {
                 Some(tag) => expected.ssh.push(tag),
             }
         }
-        let mut found = self.clone();
         expected.ssh.sort();
-        found.ssh.sort();
-        found == expected
+        expected
+    }
+
+    /// Returns `true` if the header can be one for exactly the recipients of `expected`, which [`Wanted::of`] returned. Another
+    /// X25519 key in the place of one of them cannot be seen.
+    pub fn fits(&self, expected: &Self) -> bool {
+        let mut ssh: Vec<_> = self.ssh.iter().collect();
+        ssh.sort();
+        (self.x25519, self.others) == (expected.x25519, expected.others) && ssh.into_iter().eq(&expected.ssh)
     }
 }
 
@@ -113,35 +118,34 @@ mod tests {
         assert!(!of(&[ssh(1)]).may_be(&identity.recipient()));
         assert_eq!(of(&[ssh(1), ssh(2)]).to_string(), "2 ssh-ed25519 keys");
         let (x25519, other) = (identity.recipient(), Identity::generate().recipient());
-        assert!(both.fits(&[ssh(1), other.clone()]), "an X25519 stanza does not show its key");
+        let fits = |found: &Wanted, recipients: &[Recipient]| found.fits(&Wanted::of(recipients));
+        assert!(fits(&both, &[ssh(1), other.clone()]), "an X25519 stanza does not show its key");
         for others in [&[x25519.clone()][..], &[ssh(1)], &[x25519.clone(), ssh(2)], &[x25519, other, ssh(1)], &[]] {
-            assert!(!both.fits(others));
+            assert!(!fits(&both, others));
         }
-        assert!(of(&[ssh(1), ssh(2)]).fits(&[ssh(2), ssh(1)]));
+        assert!(fits(&of(&[ssh(1), ssh(2)]), &[ssh(2), ssh(1)]));
         assert_eq!(crypto::wanted(b"no age file"), Wanted::default());
         assert_eq!(Wanted::default().to_string(), "no recipients");
     }
 
     #[test]
     fn unknown_stanzas_are_counted_and_grease_is_not() {
-        let stanza = |tag: &str, args: &[&str]| Stanza {
-            tag: tag.to_owned(),
-            args: args.iter().map(|&arg| arg.to_owned()).collect(),
-            body: Vec::new(),
-        };
+        fn stanza<'s>(tag: &'s str, arguments: &[&'s str]) -> (&'s str, Option<&'s str>) {
+            (tag, arguments.first().copied())
+        }
         let others = [stanza("piv-p256", &["tag"]), stanza("ssh-ed25519", &[])];
         let nobodys = [stanza("q7-grease", &["x"]), stanza(SIGNED_TAG, &[]), stanza(UNSIGNED_TAG, &[])];
-        let wanted = Wanted::by(&others.into_iter().chain(nobodys).collect::<Vec<_>>());
+        let wanted = Wanted::by(others.into_iter().chain(nobodys));
         assert_eq!(wanted.to_string(), "2 recipients of a kind unknown here");
         assert!(!wanted.has_x25519());
-        let rsa = Wanted::by(&[stanza("ssh-rsa", &["one"]), stanza("ssh-rsa", &["two"]), stanza("X25519", &["x"])]);
+        let rsa = Wanted::by([stanza("ssh-rsa", &["one"]), stanza("ssh-rsa", &["two"]), stanza("X25519", &["x"])]);
         assert_eq!(rsa.to_string(), "1 X25519 key (age1…), 2 ssh-rsa keys");
         assert!(rsa.has_x25519());
         let x25519 = || stanza("X25519", &["x"]);
-        let key = [Identity::generate().recipient()];
-        assert!(Wanted::by(&[x25519(), stanza("q7-grease", &[]), stanza(SIGNED_TAG, &[])]).fits(&key));
+        let key = Wanted::of([&Identity::generate().recipient()]);
+        assert!(Wanted::by([x25519(), stanza("q7-grease", &[]), stanza(SIGNED_TAG, &[])]).fits(&key));
         for added in ["X25519", "ssh-ed25519", "scrypt", "mlkem768x25519", "grease"] {
-            assert!(!Wanted::by(&[x25519(), stanza(added, &["x"])]).fits(&key), "{added}");
+            assert!(!Wanted::by([x25519(), stanza(added, &["x"])]).fits(&key), "{added}");
         }
     }
 }

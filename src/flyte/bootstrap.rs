@@ -44,6 +44,7 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "views",
     "processes",
     "leaks",
+    "kept",
     "connectors",
     "env_vars",
     "threads",

@@ -53,6 +53,14 @@ pub enum DirectoryEntry {
     Other(String),
 }
 
+impl DirectoryEntry {
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        let (Self::Directory(name) | Self::File(name) | Self::Other(name)) = self;
+        name
+    }
+}
+
 impl Directory {
     /// Opens a directory that exists.
     ///
@@ -246,6 +254,15 @@ impl Directory {
         }
         entries.sort();
         Ok(entries)
+    }
+
+    /// Returns `true` if it was removed since it was opened, so that it no longer has a name.
+    ///
+    /// # Errors
+    /// As `fstat(2)`.
+    pub fn is_removed(&self) -> Result<bool, StorageError> {
+        let stat = rustix::fs::fstat(&self.fd).map_err(|error| StorageError::new("look at", &self.path, error))?;
+        Ok(stat.st_nlink == 0)
     }
 
     /// Returns `true` if it has an entry of this name.

@@ -55,8 +55,10 @@ pub(super) fn refuse_writable(
     stat: &Stat,
     within: Option<BorrowedFd<'_>>,
 ) -> Result<(), ExposureError> {
-    let accepted = within.and_then(|parent| rustix::fs::fstat(parent).ok()).map(|parent| parent.st_uid);
-    refuse_foreign(stat, accepted)?;
+    if refuse_foreign(stat, None).is_err() {
+        let accepted = within.and_then(|parent| rustix::fs::fstat(parent).ok()).map(|parent| parent.st_uid);
+        refuse_foreign(stat, accepted)?;
+    }
     if is_writable(stat, || has_acl(file)) { Err(writable(stat)) } else { Ok(()) }
 }
 

@@ -198,14 +198,14 @@ pub(super) fn place(binding: &Binding) -> Option<SecretId> {
 }
 
 /// Reads a binding and compares it with the vault and the place it was found in. Who wrote it is `None` if it is of the
-/// version that is not signed.
+/// version that is not signed. The key of an author whom `vault.toml` names was decoded with it, and is not decoded again.
 ///
 /// # Errors
 /// It is not understood, or says that the file belongs elsewhere.
 pub(super) fn decode(
     binding: &Binding,
     wanted: Wanted,
-    vault_id: &str,
+    manifest: &Manifest,
     place: &SecretId,
 ) -> Result<Header, SecretFileError> {
     let refused = |reason: &'static str| SecretFileError::Binding(serde::de::Error::custom(reason));
@@ -215,12 +215,15 @@ pub(super) fn decode(
         return Err(refused("it is not a JSON object"));
     }
     let body: Body = serde_json::from_slice(&binding.body).map_err(SecretFileError::Binding)?;
-    if body.vault != vault_id {
+    if body.vault != manifest.id() {
         return Err(SecretFileError::OtherVault);
     }
     let claim = if binding.is_signed {
         let proof: Proof = serde_json::from_slice(&binding.body).map_err(SecretFileError::Binding)?;
-        let author = proof.author.parse().map_err(|_| refused("its author is not an author's key"))?;
+        let author = match manifest.author(&proof.author) {
+            Some(author) => author.clone(),
+            None => proof.author.parse().map_err(|_| refused("its author is not an author's key"))?,
+        };
         let commitment = bytes(&proof.commitment).ok_or_else(|| refused("its commitment is not 32 bytes in base64"))?;
         let signature = bytes(&proof.signature).ok_or_else(|| refused("its signature is not 64 bytes in base64"))?;
         let recipients = proof.recipients;
@@ -279,7 +282,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Header, SecretFileError> {
-        decode(&Binding { is_signed: true, body: text.into() }, Wanted::default(), manifest().id(), &metadata().id)
+        decode(&Binding { is_signed: true, body: text.into() }, Wanted::default(), &manifest(), &metadata().id)
     }
 
     fn is_authentic(text: &str) -> bool {
@@ -307,10 +310,7 @@ mod tests {
         assert!(is_authentic(&text.replacen('{', r#"{"later":{"author":1},"#, 1)));
         let unsigned = Binding { is_signed: false, body: text.replace(r#""author":""#, r#""author":4,"x":""#).into() };
         assert!(
-            matches!(
-                decode(&unsigned, Wanted::default(), manifest().id(), &metadata().id),
-                Ok(Header { claim: None, .. })
-            ),
+            matches!(decode(&unsigned, Wanted::default(), &manifest(), &metadata().id), Ok(Header { claim: None, .. })),
             "unsigned, it knows of no author"
         );
     }
@@ -355,19 +355,21 @@ mod tests {
     #[test]
     fn each_part_of_the_place_counts() {
         let binding = Binding { is_signed: true, body: text(&key()).into() };
+        let other = manifest().to_toml().replace("0123", "3210");
+        let other = Manifest::parse(other.as_bytes()).expect("another vault's");
         assert!(matches!(
-            decode(&binding, Wanted::default(), "other", &metadata().id),
+            decode(&binding, Wanted::default(), &other, &metadata().id),
             Err(SecretFileError::OtherVault)
         ));
         let name = SecretId { name: "m".parse().expect("a good name"), ..metadata().id };
         assert!(matches!(
-            decode(&binding, Wanted::default(), manifest().id(), &name),
+            decode(&binding, Wanted::default(), &manifest(), &name),
             Err(SecretFileError::OtherSecret(_))
         ));
         for scope in [Scope::Organization, Scope::new("p".parse().ok(), None), Scope::new(None, "d".parse().ok())] {
             let place = SecretId { scope, ..metadata().id };
             assert!(matches!(
-                decode(&binding, Wanted::default(), manifest().id(), &place),
+                decode(&binding, Wanted::default(), &manifest(), &place),
                 Err(SecretFileError::OtherSecret(_))
             ));
         }
@@ -383,7 +385,7 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             changed[index] ^= 1 << (index % 8);
             let binding = Binding { is_signed: true, body: changed };
-            let accepted = decode(&binding, Wanted::default(), manifest().id(), &metadata().id)
+            let accepted = decode(&binding, Wanted::default(), &manifest(), &metadata().id)
                 .is_ok_and(|header| header.claim.is_some_and(|claim| claim.is_authentic()));
             assert!(!accepted, "byte {index}: {}", String::from_utf8_lossy(&binding.body));
         }
@@ -396,8 +398,7 @@ mod tests {
             let scope = Scope::new(project.parse().ok(), domain.parse().ok());
             let id = SecretId { scope, name: name.parse().expect("a good name") };
             let body = encode(&manifest(), &Metadata { id: id.clone(), ..metadata() }, &key, &[7; 32]);
-            let read =
-                decode(&Binding { is_signed: true, body }, Wanted::default(), manifest().id(), &id).expect("ours");
+            let read = decode(&Binding { is_signed: true, body }, Wanted::default(), &manifest(), &id).expect("ours");
             read.claim.expect("signed").message
         };
         let all =

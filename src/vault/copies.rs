@@ -91,7 +91,7 @@ impl Vault {
         &self,
         directory: &Directory,
         scope: &Scope,
-        entries: &[DirectoryEntry],
+        entries: &[&DirectoryEntry],
         identities: Option<&dyn Identities>,
     ) -> BTreeMap<String, ConflictCopy> {
         let mut secrets = BTreeMap::<_, Vec<_>>::new();
@@ -115,7 +115,7 @@ impl Vault {
         if id.scope != *scope || name == file || rest.starts_with(|first: char| first.is_ascii_alphanumeric()) {
             return None;
         }
-        let header = binding::decode(&peeked.binding, peeked.wanted, self.id(), &id).ok()?;
+        let header = binding::decode(&peeked.binding, peeked.wanted, &self.manifest, &id).ok()?;
         trust::judge(header.claim.as_ref(), &self.manifest, self.pin.as_ref()).ok()?;
         Some((id, Candidate { name: name.to_owned(), time: header.metadata.updated }))
     }

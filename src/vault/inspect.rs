@@ -1,15 +1,21 @@
 //! Looking a vault over: everything that lies below `secrets`, and whether each secret is what its place says.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::binding::Header;
 use super::layout::{self, TreeDirectory};
+use super::many::{Weight, in_order};
+use super::open_scopes::OpenScopes;
 use super::rekey::Audience;
 use super::trust::Newest;
 use super::{ConflictCopy, MisplacedSecret, Notice, SecretFileError, Vault, VaultError};
 use crate::crypto::Identities;
-use crate::secret::SecretId;
+use crate::secret::{Scope, SecretId};
 use crate::storage::{Directory, DirectoryEntry, Lock, LockError, StorageError, is_leftover};
 
 /// The contents of a vault.
@@ -64,7 +70,7 @@ impl Vault {
         // The times of another vault are not those of this one.
         let is_itself = self.require_itself().is_ok();
         let mut inspector =
-            Inspector { vault: self, identities, audience, is_unrecorded: !is_itself, found: Inspection::default() };
+            Inspector { vault: self, identities, audience, newer: Vec::new(), found: Inspection::default() };
         for entry in self.root.entries()? {
             // Other files beside the secrets are the user's: a vault may be a repository.
             let DirectoryEntry::File(name) = entry else { continue };
@@ -77,11 +83,23 @@ impl Vault {
         if let Some(secrets) = self.root.subdirectory(layout::SECRETS)? {
             inspector.directory(&secrets, &TreeDirectory::Tree);
         }
-        let mut found = inspector.found;
+        let Inspector { mut found, newer, .. } = inspector;
+        if is_itself {
+            self.record_read(&newer);
+        }
         if found.flaws.iter().any(|flaw| matches!(flaw, InspectionError::Leftover { .. })) && self.is_being_written() {
             found.flaws.retain(|flaw| !matches!(flaw, InspectionError::Leftover { .. }));
         }
         Ok(found)
+    }
+
+    /// Records the times of secrets that were opened. A failure is a notice, whatever the strictness: an inspection goes on.
+    fn record_read(&self, newer: &[(SecretId, Timestamp)]) {
+        let Some(pins) = &self.pins else { return };
+        let updates: Vec<_> = newer.iter().map(|(id, updated)| (id, *updated)).collect();
+        if let Err(error) = pins.record_all(&updates) {
+            self.options.listener.tell(&Notice::Unremembered(&error));
+        }
     }
 
     /// Returns `true` if a writer is at work, whose temporary file is then not a leftover.
@@ -92,13 +110,16 @@ impl Vault {
     }
 }
 
+/// The header of a secret, with the newest version on record before it was read; `None` if it was deleted meanwhile.
+type LookedAt = Result<Option<(Header, Result<Option<Newest>, VaultError>)>, VaultError>;
+
 struct Inspector<'a> {
     vault: &'a Vault,
     identities: Option<&'a dyn Identities>,
     /// Whom the secrets should be encrypted to.
-    audience: Audience<'a>,
-    /// `true` once a time could not be recorded.
-    is_unrecorded: bool,
+    audience: Audience,
+    /// The times of secrets that are newer than those on record.
+    newer: Vec<(SecretId, Timestamp)>,
     found: Inspection,
 }
 
@@ -108,23 +129,29 @@ impl Inspector<'_> {
             Ok(entries) => entries,
             Err(error) => return self.found.flaws.push(InspectionError::Directory(error)),
         };
+        let mut secrets = place.scope().map(|scope| self.secrets(directory, &scope, &entries)).unwrap_or_default();
+        // A secret that is sound is not a copy of another one.
+        let is_sound = |name: &str| secrets.get(name).is_some_and(|(_, looked_at)| matches!(looked_at, Ok(Some(_))));
+        let others: Vec<_> = entries.iter().filter(|entry| !is_sound(entry.name())).collect();
         let mut copies = place
             .scope()
-            .map(|scope| self.vault.copies_of_secrets(directory, &scope, &entries, self.identities))
+            .map(|scope| self.vault.copies_of_secrets(directory, &scope, &others, self.identities))
             .unwrap_or_default();
         let mut below = Vec::new();
         for entry in entries {
-            let (DirectoryEntry::Directory(name) | DirectoryEntry::File(name) | DirectoryEntry::Other(name)) = &entry;
-            let secret = layout::secret_name(name);
+            let name = entry.name();
             if let Some(copy) = copies.remove(name) {
                 self.found.flaws.push(InspectionError::Copy(Box::new(copy)));
                 continue;
             }
-            match (&entry, place.scope(), secret) {
-                // Whatever has the name of a secret is looked at as one, and refused as one.
-                (_, Some(scope), Some(name)) => self.secret(directory, &SecretId { scope, name }),
-                (DirectoryEntry::Directory(name), ..) if place.below(name).is_some() => below.push(name.clone()),
-                (DirectoryEntry::File(name), ..) if is_leftover(name) => {
+            // Whatever has the name of a secret is looked at as one, and refused as one.
+            if let Some((id, looked_at)) = secrets.remove(name) {
+                self.secret(directory, &id, looked_at);
+                continue;
+            }
+            match &entry {
+                DirectoryEntry::Directory(name) if place.below(name).is_some() => below.push(name.clone()),
+                DirectoryEntry::File(name) if is_leftover(name) => {
                     self.found.flaws.push(InspectionError::Leftover { path: directory.join(name) });
                 }
                 _ => self.stray(directory, &entry),
@@ -157,32 +184,51 @@ impl Inspector<'_> {
         self.found.flaws.extend(misplaced.into_iter().map(|secret| InspectionError::Misplaced(Box::new(secret))));
     }
 
-    /// Records the time of a secret that was opened, as a read of its value does, so that a later rollback is noticed.
-    fn remember(&mut self, id: &SecretId, known: Option<Newest>, header: &Header) {
-        let Some(pins) = self.vault.pins.as_ref().filter(|_| !self.is_unrecorded) else { return };
-        let updated = header.metadata.updated;
-        if known.is_none_or(|known| known.time < updated)
-            && let Err(error) = pins.record(id, updated)
-        {
-            // Once is enough.
-            self.is_unrecorded = true;
-            self.vault.options.listener.tell(&Notice::Unremembered(&error));
-        }
+    /// Looks at everything in a scope's directory that has the name of a secret. Returns the results by the names of the files.
+    fn secrets(
+        &self,
+        directory: &Directory,
+        scope: &Scope,
+        entries: &[DirectoryEntry],
+    ) -> BTreeMap<String, (SecretId, LookedAt)> {
+        let names = entries.iter().filter_map(|entry| layout::secret_name(entry.name()));
+        let ids: Vec<_> = names.map(|name| SecretId { scope: scope.clone(), name }).collect();
+        let vault = self.vault;
+        let look = |scopes: &mut OpenScopes<'_>, id: &SecretId| {
+            // Before the file, as a writer records it after.
+            let known = scopes.known(id);
+            let looked_at = match self.identities {
+                None => vault.peek_judged(directory, id),
+                Some(identities) => {
+                    vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.header))
+                }
+            };
+            (id.clone(), looked_at.map(|header| header.map(|header| (header, known))))
+        };
+        let mut all = BTreeMap::new();
+        let weight = if self.identities.is_some() { Weight::Value } else { Weight::Header };
+        let taken = in_order(
+            &ids,
+            weight,
+            || OpenScopes::of(vault),
+            look,
+            |(id, looked_at)| {
+                all.insert(layout::file_name(&id.name), (id, looked_at));
+                Ok::<_, Infallible>(())
+            },
+        );
+        let Ok(()) = taken;
+        all
     }
 
-    fn secret(&mut self, directory: &Directory, id: &SecretId) {
-        // Before the file, as a writer records it after.
-        let known = self.vault.known(id);
-        let looked_at = match self.identities {
-            None => self.vault.peek_judged(directory, id),
-            Some(identities) => {
-                self.vault.open_judged(directory, id, identities).map(|found| found.map(|found| found.header))
-            }
-        };
+    fn secret(&mut self, directory: &Directory, id: &SecretId, looked_at: LookedAt) {
         match looked_at {
-            Ok(Some(header)) => {
-                if let (Some(_), Ok(known)) = (self.identities, known) {
-                    self.remember(id, known, &header);
+            Ok(Some((header, known))) => {
+                let updated = header.metadata.updated;
+                // As a read of its value is recorded, so that a later rollback is noticed.
+                if self.identities.is_some() && known.is_ok_and(|known| known.is_none_or(|known| known.time < updated))
+                {
+                    self.newer.push((id.clone(), updated));
                 }
                 self.found.sound += 1;
                 self.found.outdated += usize::from(!self.audience.has(&header));

@@ -1,7 +1,9 @@
 //! The layout of a vault: the only code that builds a path inside one.
 
+use std::path::PathBuf;
+
 use super::Vault;
-use crate::secret::{Domain, Project, Scope, SecretName};
+use crate::secret::{Domain, Project, Scope, SecretId, SecretName};
 use crate::storage::{Directory, DirectoryEntry, StorageError};
 
 pub(super) const MANIFEST: &str = "vault.toml";
@@ -79,6 +81,14 @@ impl Vault {
     /// The directory of a scope; `None` while no secret was ever created in it.
     pub(super) fn scope_directory(&self, scope: &Scope) -> Result<Option<Directory>, StorageError> {
         self.root.subdirectory(SECRETS)?.map_or(Ok(None), |secrets| scope_below(&secrets, scope))
+    }
+
+    /// Returns the path of a secret's file, for messages.
+    pub(super) fn place(&self, id: &SecretId) -> PathBuf {
+        let mut place = self.root.join(SECRETS);
+        place.extend(components(&id.scope));
+        place.push(file_name(&id.name));
+        place
     }
 
     /// The directory of a scope, made where it is missing.

@@ -164,6 +164,11 @@ impl Manifest {
         text.len() == 2 * ID_BYTES && text.bytes().all(hexadecimal)
     }
 
+    /// Returns the author whose key has this text.
+    pub(super) fn author(&self, text: &str) -> Option<&Author> {
+        self.authors.iter().map(|author| &author.key).find(|key| key.as_str() == text)
+    }
+
     pub(super) fn to_toml(&self) -> String {
         let file = ManifestFile {
             format: FORMAT,

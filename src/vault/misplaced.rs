@@ -50,14 +50,12 @@ impl Vault {
         let start = directory.read_start(name, PEEK_BYTES).ok()??;
         let peeked = crypto::peek(&start).ok()?;
         let id = binding::place(&peeked.binding)?;
-        let header = binding::decode(&peeked.binding, peeked.wanted, self.id(), &id).ok()?;
+        let header = binding::decode(&peeked.binding, peeked.wanted, &self.manifest, &id).ok()?;
         if header.claim.as_ref().is_some_and(|claim| !claim.is_authentic()) {
             return None;
         }
         let refusal = trust::judge(header.claim.as_ref(), &self.manifest, self.pin.as_ref()).err();
-        let mut place = self.root.join(layout::SECRETS);
-        place.extend(layout::components(&id.scope));
-        place.push(layout::file_name(&id.name));
+        let place = self.place(&id);
         let in_place = self.in_place(directory, name, &id);
         let (path, time) = (directory.join(name), header.metadata.updated);
         Some(MisplacedSecret { path, id, time, refusal, place, in_place, occupies: None })

@@ -23,7 +23,7 @@ use super::trust::{Newest, Pin};
 use super::{NamedRecipient, VaultError, guarded, layout};
 use crate::crypto;
 use crate::file_form::FileForm;
-use crate::secret::{Scope, SecretId};
+use crate::secret::{Scope, SecretId, SecretName};
 use crate::storage::{Directory, DirectoryEntry, Lock, Permissions, StorageError, is_leftover};
 use crate::toml_file::{self, TomlError};
 
@@ -154,16 +154,13 @@ impl Pins {
 
     /// Returns the newest version of a secret on record.
     pub(super) fn newest(&self, id: &SecretId) -> Result<Option<Newest>, VaultError> {
-        let Some(directory) = self.scope(&id.scope)? else { return Ok(None) };
-        let file = file_name(id);
-        let Some(bytes) = directory.read(&file, MAX_LINE_BYTES)? else { return Ok(None) };
-        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
-        let (time, is_deleted) = match text.strip_suffix(DELETED) {
-            Some(time) => (time, true),
-            None => (text, false),
-        };
-        let newest = time.parse().map(|time| Some(Newest { time, is_deleted }));
-        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: reason(&bytes, "it holds no time") })
+        self.scope(&id.scope)?.map_or(Ok(None), |scope| scope.newest(&id.name))
+    }
+
+    /// Returns the records of a scope's secrets; `None` if there is none.
+    pub(super) fn scope(&self, scope: &Scope) -> Result<Option<PinnedScope>, VaultError> {
+        let directory = self.seen()?.map_or(Ok(None), |seen| layout::scope_below(&seen, scope))?;
+        Ok(directory.map(PinnedScope))
     }
 
     /// Removes the temporary file that a killed writer left beside the pin of a vault. The pin of a vault that was never made is
@@ -198,12 +195,24 @@ impl Pins {
 
     /// Records an update, unless something newer is known: a reader may be late.
     pub(super) fn record(&self, id: &SecretId, updated: Timestamp) -> Result<(), VaultError> {
-        let (state, lock) = self.lock()?;
-        if self.newest(id)?.is_some_and(|known| known.time >= updated) {
+        self.record_all(&[(id, updated)])
+    }
+
+    /// As [`Pins::record`], of several secrets: those of a scope should come one after the other.
+    pub(super) fn record_all(&self, updates: &[(&SecretId, Timestamp)]) -> Result<(), VaultError> {
+        if updates.is_empty() {
             return Ok(());
         }
-        let directory = self.create_scope(&state, &id.scope)?;
-        Ok(directory.put(&lock, &file_name(id), format!("{updated}\n").as_bytes())?)
+        let (state, lock) = self.lock()?;
+        for of_scope in updates.chunk_by(|(one, _), (next, _)| one.scope == next.scope) {
+            let scope = PinnedScope(self.create_scope(&state, &of_scope[0].0.scope)?);
+            for (id, updated) in of_scope {
+                if scope.newest(&id.name)?.is_none_or(|known| known.time < *updated) {
+                    scope.0.put(&lock, &file_name(&id.name), format!("{updated}\n").as_bytes())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a secret by `delete`, and then records when, so that it cannot come back unnoticed. [`Pins::settled`] sees
@@ -215,12 +224,12 @@ impl Pins {
         delete: impl FnOnce() -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
         let (state, lock) = self.lock()?;
-        if let Some(directory) = self.scope(&id.scope)? {
-            directory.remove(&lock, &file_name(id))?;
+        if let Some(PinnedScope(directory)) = self.scope(&id.scope)? {
+            directory.remove(&lock, &file_name(&id.name))?;
         }
         delete()?;
         let directory = self.create_scope(&state, &id.scope)?;
-        Ok(directory.put(&lock, &file_name(id), format!("{time}{DELETED}\n").as_bytes())?)
+        Ok(directory.put(&lock, &file_name(&id.name), format!("{time}{DELETED}\n").as_bytes())?)
     }
 
     /// As [`Pins::newest`], and whether the secret is there, with no deletion half done.
@@ -235,9 +244,9 @@ impl Pins {
 
     /// Forgets a secret.
     pub(super) fn forget(&self, id: &SecretId) -> Result<(), VaultError> {
-        let Some(directory) = self.scope(&id.scope)? else { return Ok(()) };
+        let Some(PinnedScope(directory)) = self.scope(&id.scope)? else { return Ok(()) };
         let (_state, lock) = self.lock()?;
-        directory.remove(&lock, &file_name(id))?;
+        directory.remove(&lock, &file_name(&id.name))?;
         Ok(())
     }
 
@@ -282,18 +291,32 @@ impl Pins {
         Ok(found)
     }
 
-    fn scope(&self, scope: &Scope) -> Result<Option<Directory>, StorageError> {
-        self.seen()?.map_or(Ok(None), |seen| layout::scope_below(&seen, scope))
-    }
-
     fn create_scope(&self, state: &Directory, scope: &Scope) -> Result<Directory, StorageError> {
         let seen = below(state, &[VAULTS, &self.id, SEEN])?;
         below(&seen, &layout::components(scope))
     }
 }
 
-fn file_name(id: &SecretId) -> String {
-    format!("{}{EXTENSION}", id.name)
+/// The records of the secrets of one scope.
+pub(super) struct PinnedScope(Directory);
+
+impl PinnedScope {
+    /// Returns the newest version of a secret on record.
+    pub(super) fn newest(&self, name: &SecretName) -> Result<Option<Newest>, VaultError> {
+        let (Self(directory), file) = (self, file_name(name));
+        let Some(bytes) = directory.read(&file, MAX_LINE_BYTES)? else { return Ok(None) };
+        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim_end();
+        let (time, is_deleted) = match text.strip_suffix(DELETED) {
+            Some(time) => (time, true),
+            None => (text, false),
+        };
+        let newest = time.parse().map(|time| Some(Newest { time, is_deleted }));
+        newest.map_err(|_| VaultError::Pin { path: directory.join(&file), reason: reason(&bytes, "it holds no time") })
+    }
+}
+
+fn file_name(name: &SecretName) -> String {
+    format!("{name}{EXTENSION}")
 }
 
 fn path_key(path: &Path) -> String {

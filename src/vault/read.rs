@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::binding::Header;
+use super::many::{Weight, in_order};
+use super::open_scopes::OpenScopes;
 use super::{Metadata, Needs, SecretFileError, Vault, VaultError, binding, layout, trust};
 use crate::crypto::{self, EnvelopeError, Identities, MAX_FILE_BYTES, MAX_HEADER_BYTES};
 use crate::secret::{RunScope, Scope, ScopeFilter, SecretId, SecretName, SecretValue};
@@ -19,15 +21,6 @@ pub struct Listing {
     pub secrets: Vec<Metadata>,
     /// Why each of the other `.age` files is not shown.
     pub refused: Vec<VaultError>,
-}
-
-/// A secret found by walking the scopes.
-#[derive(Debug)]
-pub struct Resolved {
-    /// The scope it was found in.
-    pub scope: Scope,
-    /// Its value.
-    pub value: SecretValue,
 }
 
 /// A name that a run sees.
@@ -63,6 +56,15 @@ impl Vault {
         if self.is_occupied(id)? { Err(VaultError::SecretExists { id: Box::new(id.clone()) }) } else { Ok(()) }
     }
 
+    /// Tells of each of these secrets whether there is anything in its place.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn occupied(&self, ids: &[SecretId]) -> Result<Vec<bool>, VaultError> {
+        let mut scopes = OpenScopes::of(self);
+        ids.iter().map(|id| scopes.is_occupied(id)).collect()
+    }
+
     /// Returns `true` if there is anything in the place of the secret.
     pub(super) fn is_occupied(&self, id: &SecretId) -> Result<bool, VaultError> {
         match self.scope_directory(&id.scope)? {
@@ -77,28 +79,12 @@ impl Vault {
     /// [`VaultError::SecretMissing`]; [`VaultError::CannotDecrypt`] if no identity opens it; [`VaultError::Refused`] for
     /// a file that is damaged, does not belong there, or is not by one of the authors that this machine knows.
     pub fn value(&self, id: &SecretId, identities: &dyn Identities) -> Result<SecretValue, VaultError> {
-        let found = self.find_value(id, identities)?;
+        let mut found = None;
+        self.read_each(std::slice::from_ref(id), identities, |secret| {
+            found = Some(secret?.value);
+            Ok::<_, VaultError>(())
+        })?;
         found.ok_or_else(|| VaultError::SecretMissing { id: Box::new(id.clone()) })
-    }
-
-    /// The secret of this name that a run in `run` sees: the first one, walking narrowest first. `None` if no scope has
-    /// it. As on a cluster, any other failure ends the walk; a wider scope never stands in for a file that is refused.
-    ///
-    /// # Errors
-    /// Those of [`Vault::value`], except for a missing secret.
-    pub fn resolve(
-        &self,
-        name: &SecretName,
-        run: &RunScope,
-        identities: &dyn Identities,
-    ) -> Result<Option<Resolved>, VaultError> {
-        for scope in run.walk() {
-            let id = SecretId { scope, name: name.clone() };
-            if let Some(value) = self.find_value(&id, identities)? {
-                return Ok(Some(Resolved { scope: id.scope, value }));
-            }
-        }
-        Ok(None)
     }
 
     /// The names that a run in `run` sees, sorted.
@@ -114,18 +100,30 @@ impl Vault {
     /// # Errors
     /// The system's. A file that is refused is not an error, but a part of the result.
     pub fn seen(&self, run: &RunScope) -> Result<Vec<Seen>, VaultError> {
-        let by_name = self.scopes_by_name(run)?.into_iter();
-        let seen = by_name.filter_map(|(name, scopes)| {
-            let mut ids = scopes.into_iter().map(|scope| SecretId { scope, name: name.clone() });
-            let id = ids.next()?;
-            let metadata = match self.metadata(&id) {
-                // It was deleted meanwhile.
-                Err(VaultError::SecretMissing { .. }) => return None,
-                metadata => metadata,
-            };
+        let names: Vec<_> = self.scopes_by_name(run)?.into_iter().collect();
+        let ids = |(name, scopes): &(SecretName, Vec<Scope>)| -> Vec<_> {
+            scopes.iter().map(|scope| SecretId { scope: scope.clone(), name: name.clone() }).collect()
+        };
+        let look = |scopes: &mut OpenScopes<'_>, name: &_| {
+            let mut ids = ids(name).into_iter();
+            let id = ids.next().expect("a scope has it");
+            // One that was deleted meanwhile is left out.
+            let header = self.require_itself().and_then(|()| scopes.header(&id));
+            let metadata = header.transpose()?.map(|header| header.metadata);
             Some(Seen { id, shadowed: ids.collect(), metadata })
-        });
-        Ok(seen.collect())
+        };
+        let mut all = Vec::with_capacity(names.len());
+        in_order(
+            &names,
+            Weight::Header,
+            || OpenScopes::of(self),
+            look,
+            |seen| {
+                all.extend(seen);
+                Ok::<_, VaultError>(())
+            },
+        )?;
+        Ok(all)
     }
 
     /// Each name in the scopes of a run, with those that have it, narrowest first.
@@ -179,19 +177,22 @@ impl Vault {
         Ok(self.page(filter, None, usize::MAX)?.listing)
     }
 
-    /// Looks, as [`Vault::peek_judged`] does, at the header of every secret, in no order.
+    /// Looks, as [`Vault::peek_judged`] does, at the header of every secret, in their order.
     pub(super) fn each_header(&self, mut visit: impl FnMut(Result<Header, VaultError>)) -> Result<(), VaultError> {
-        for scope in self.scopes()? {
-            let Some(directory) = self.scope_directory(&scope)? else { continue };
-            for name in secret_names(&directory)? {
+        let look = |scopes: &mut OpenScopes<'_>, id: &SecretId| scopes.judged_header(id);
+        in_order(
+            &self.ids()?,
+            Weight::Header,
+            || OpenScopes::of(self),
+            look,
+            |header| {
                 // A secret that was deleted meanwhile is left out.
-                if let Some(header) = self.peek_judged(&directory, &SecretId { scope: scope.clone(), name }).transpose()
-                {
+                if let Some(header) = header.transpose() {
                     visit(header);
                 }
-            }
-        }
-        Ok(())
+                Ok(())
+            },
+        )
     }
 
     /// The metadata of a secret in the directory of its scope, and who is said to have written it; `None` if it is not
@@ -200,20 +201,8 @@ impl Vault {
         let Some(start) = read(directory, &layout::file_name(&id.name), id, PEEK_BYTES)? else { return Ok(None) };
         let metadata = crypto::peek(&start)
             .map_err(SecretFileError::Envelope)
-            .and_then(|peeked| binding::decode(&peeked.binding, peeked.wanted, self.manifest.id(), id));
+            .and_then(|peeked| binding::decode(&peeked.binding, peeked.wanted, &self.manifest, id));
         metadata.map(Some).map_err(|source| refused(directory, id, source))
-    }
-
-    fn find_value(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<SecretValue>, VaultError> {
-        self.require_readable()?;
-        // Before the file: a writer remembers it after. So what is known here cannot be newer than an honest file.
-        let known = self.known(id)?;
-        let found = match self.scope_directory(&id.scope)? {
-            Some(directory) => self.open_judged(&directory, id, identities)?,
-            None => None,
-        };
-        self.compare(id, known, found.as_ref().map(|found| found.header.metadata.updated))?;
-        Ok(found.map(|found| found.value))
     }
 
     /// Returns the metadata that a trusted author signed. It does not prove that the value is theirs.
@@ -275,7 +264,7 @@ impl Vault {
             }
             error => refused(SecretFileError::Envelope(error)),
         })?;
-        let header = binding::decode(&opened.binding, opened.wanted, self.manifest.id(), id)
+        let header = binding::decode(&opened.binding, opened.wanted, &self.manifest, id)
             .and_then(|header| trust::judge_value(header.claim.as_ref(), &opened.commitment).map(|()| header))
             .map_err(refused)?;
         Ok(Some(OpenedSecret { header, value: opened.value }))

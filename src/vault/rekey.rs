@@ -4,22 +4,16 @@
 //! file says in its header whom it is for. So a rekey that was stopped anywhere goes on when it is run again, and at any
 //! moment each secret opens with the old recipients or with the new.
 
-use std::collections::BTreeSet;
-use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-
 use super::binding::Header;
+use super::many::{Weight, in_order};
+use super::open_scopes::{Found, OpenScopes};
 use super::read::OpenedSecret;
 use super::trust::staleness;
 use super::write::SealedSecret;
-use super::{Metadata, NamedRecipient, Vault, VaultError, Writer};
-use crate::crypto::{Identities, Sealed};
-use crate::secret::{SecretId, SecretValue};
+use super::{Metadata, Vault, VaultError, Writer};
+use crate::crypto::{Identities, Sealed, Wanted};
+use crate::secret::{Scope, SecretId, SecretValue};
 use crate::storage::{Directory, Replace};
-
-/// Fewer secrets than this are not worth a second thread.
-const WORTH_A_THREAD: usize = 8;
 
 /// The secrets by whether they are encrypted to the vault's recipients.
 #[derive(Debug, Default)]
@@ -43,7 +37,6 @@ pub struct Rekeyed {
 
 /// A secret that is ready to be written.
 struct Ready {
-    directory: Directory,
     metadata: Metadata,
     value: SecretValue,
     sealed: Sealed,
@@ -80,85 +73,70 @@ impl Writer<'_> {
         let found = self.locked.vault.encryption()?;
         let ids = &found.outdated[..];
         let mut rekeyed = Rekeyed { done: 0, failed: found.refused };
-        let mut scopes = BTreeSet::new();
-        let threads = if ids.len() < WORTH_A_THREAD { 1 } else { threads().min(ids.len()) };
-        let next = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            // Room for one each: values wait in memory no longer than they must.
-            let (sender, ready) = mpsc::sync_channel(threads);
-            for _ in 0..threads {
-                let (sender, next) = (sender.clone(), &next);
-                let writer = &*self;
-                let work = move || {
-                    while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        // The receiver is gone once a write has failed.
-                        if sender.send(writer.reseal(id, identities)).is_err() {
-                            return;
-                        }
+        let writer = &*self;
+        let open = || OpenScopes::of(writer.locked.vault);
+        let reseal = |scopes: &mut OpenScopes<'_>, id: &SecretId| writer.reseal(scopes, id, identities);
+        // The scope that is written to: the secrets come by scope.
+        let mut current: Option<(Scope, Directory)> = None;
+        in_order(ids, Weight::Value, open, reseal, |prepared| {
+            match prepared {
+                Ok(Some(Ready { metadata, value, sealed })) => {
+                    let scope = &metadata.id.scope;
+                    if current.as_ref().is_none_or(|(current, _)| current != scope) {
+                        writer.locked.pins.prepare(scope)?;
+                        let directory = writer.locked.vault.scope_directory(scope)?;
+                        current = directory.map(|directory| (scope.clone(), directory));
                     }
-                };
-                // One that cannot be started is done without.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
-            }
-            drop(sender);
-            // The secrets that no thread took: all of them, if no thread could be started.
-            let rest = std::iter::from_fn(|| ids.get(next.fetch_add(1, Ordering::Relaxed)));
-            for prepared in ready.into_iter().chain(rest.map(|id| self.reseal(id, identities))) {
-                match prepared {
-                    Ok(Some(Ready { directory, metadata, value, sealed })) => {
-                        if scopes.insert(metadata.id.scope.clone()) {
-                            self.locked.pins.prepare(&metadata.id.scope)?;
-                        }
-                        let secret =
-                            SealedSecret { directory: &directory, metadata: &metadata, value: &value, sealed: &sealed };
-                        self.put(&secret, Replace::Existing)?;
+                    // Without its directory, the secret was removed since it was read.
+                    if let Some((_, directory)) = &current {
+                        let secret = SealedSecret { directory, metadata: &metadata, value: &value, sealed: &sealed };
+                        writer.put(&secret, Replace::Existing)?;
                         rekeyed.done += 1;
                     }
-                    Ok(None) => {}
-                    Err(error) => rekeyed.failed.push(error),
                 }
-                step(ids.len());
+                Ok(None) => {}
+                Err(error) => rekeyed.failed.push(error),
             }
-            Ok(rekeyed)
-        })
+            step(ids.len());
+            Ok::<_, VaultError>(())
+        })?;
+        Ok(rekeyed)
     }
 
     /// Opens a secret and re-encrypts it; `None` if it is gone.
-    fn reseal(&self, id: &SecretId, identities: &dyn Identities) -> Result<Option<Ready>, VaultError> {
-        let vault = &self.locked.vault;
-        let Some(directory) = vault.scope_directory(&id.scope)? else { return Ok(None) };
-        let known = vault.known(id)?;
-        let Some(OpenedSecret { header, value }) = vault.open_judged(&directory, id, identities)? else {
-            return Ok(None);
-        };
+    fn reseal(
+        &self,
+        scopes: &mut OpenScopes<'_>,
+        id: &SecretId,
+        identities: &dyn Identities,
+    ) -> Result<Option<Ready>, VaultError> {
+        let Found { known, secret } = scopes.value(id, identities)?;
+        let Some(OpenedSecret { header, value }) = secret else { return Ok(None) };
         let metadata = header.metadata;
         if let Some(stale) = staleness(id, known, Some(metadata.updated)) {
             return Err(VaultError::Stale(Box::new(stale)));
         }
-        let sealed = self.seal(&directory, &metadata, &value)?;
-        Ok(Some(Ready { directory, metadata, value, sealed }))
+        let sealed = self.seal(&metadata, &value)?;
+        Ok(Some(Ready { metadata, value, sealed }))
     }
 }
 
 /// The recipients that each file should be encrypted to.
-pub(super) struct Audience<'v> {
+pub(super) struct Audience {
     digest: String,
-    recipients: &'v [NamedRecipient],
+    wanted: Wanted,
 }
 
-impl<'v> Audience<'v> {
-    pub(super) fn of(vault: &'v Vault) -> Self {
-        Self { digest: vault.manifest.recipients_digest(), recipients: vault.recipients() }
+impl Audience {
+    pub(super) fn of(vault: &Vault) -> Self {
+        let keys = vault.recipients().iter().map(|recipient| &recipient.key);
+        Self { digest: vault.manifest.recipients_digest(), wanted: Wanted::of(keys) }
     }
 
     /// Returns `true` if the author says that the file is encrypted to exactly these recipients, and its stanzas fit that. Any
     /// recipient knows the file key, so one who is not an author could add a stanza, or remove one.
     pub(super) fn has(&self, header: &Header) -> bool {
         let claimed = header.claim.as_ref().and_then(|claim| claim.recipients.as_deref());
-        claimed == Some(&*self.digest) && header.wanted.fits(self.recipients.iter().map(|recipient| &recipient.key))
+        claimed == Some(&*self.digest) && header.wanted.fits(&self.wanted)
     }
-}
-
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
 }

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use super::many::{Weight, in_order};
+use super::open_scopes::OpenScopes;
 use super::trust::{Newest, Stale, staleness};
 use super::{Notice, Strictness, Vault, VaultError};
 use crate::secret::SecretId;
@@ -21,36 +23,37 @@ impl Vault {
         Ok(stale)
     }
 
-    /// Returns the newest version of a secret that this machine has seen.
-    pub(super) fn known(&self, id: &SecretId) -> Result<Option<Newest>, VaultError> {
-        self.pins.as_ref().map_or(Ok(None), |pins| pins.newest(id))
-    }
-
-    /// Compares the time of the file (`None`: there is no file) with what was known before the file was read, and records it.
+    /// Compares the time of the file (`None`: there is no file) with what was known before the file was read. Returns `true` if it
+    /// is newer, and [`Vault::record`] should record it.
     pub(super) fn compare(
         &self,
         id: &SecretId,
         known: Option<Newest>,
         found: Option<Timestamp>,
-    ) -> Result<(), VaultError> {
-        let Some(pins) = &self.pins else { return Ok(()) };
+    ) -> Result<bool, VaultError> {
+        let Some(pins) = &self.pins else { return Ok(false) };
         if staleness(id, known, found).is_some() {
             // The secret may have been deleted meanwhile, and created again.
             let settled = pins.settled(id, || self.is_occupied(id))?;
             let stale = staleness(id, settled.newest, found);
             let Some(stale) = stale.filter(|_| found.is_some() || !settled.is_there) else {
-                return Ok(());
+                return Ok(false);
             };
             if [self.options.strictness, self.options.rollback].contains(&Strictness::Errors) {
                 return Err(VaultError::Stale(Box::new(stale)));
             }
             self.options.listener.tell(&Notice::Stale(&stale));
-        } else if let Some(updated) = found.filter(|found| known.is_none_or(|known| known.time < *found))
-            && let Err(error) = pins.record(id, updated)
-        {
-            return self.unremembered(error);
+            return Ok(false);
         }
-        Ok(())
+        Ok(found.is_some_and(|found| known.is_none_or(|known| known.time < found)))
+    }
+
+    /// Records the times of secrets that were read.
+    pub(super) fn record(&self, newer: &[(SecretId, Timestamp)]) -> Result<(), VaultError> {
+        let Some(pins) = &self.pins else { return Ok(()) };
+        let mut updates: Vec<_> = newer.iter().map(|(id, updated)| (id, *updated)).collect();
+        updates.sort();
+        pins.record_all(&updates).or_else(|error| self.unremembered(error))
     }
 
     /// Returns the secrets that were rolled back, are gone, or are back after they were deleted here. By their headers, as
@@ -61,16 +64,30 @@ impl Vault {
     pub fn stale(&self) -> Result<Vec<Stale>, VaultError> {
         let mut all = Vec::new();
         let Some(pins) = &self.pins else { return Ok(all) };
-        for id in pins.recorded()? {
-            let known = self.known(&id)?;
-            let found = match self.signed_metadata(&id) {
-                Ok(found) => found.map(|metadata| metadata.updated),
-                Err(VaultError::Refused { .. }) => continue,
-                Err(VaultError::Storage(error)) if error.exposure().is_some() => continue,
-                Err(error) => return Err(error),
-            };
-            all.extend(staleness(&id, known, found));
-        }
+        let look = |scopes: &mut OpenScopes<'_>, id: &SecretId| {
+            let known = scopes.known(id)?;
+            let stale = staleness(id, known, scopes.header(id)?.map(|header| header.metadata.updated));
+            // A time that is not stale stays so with any author: the signature counts only for one that is.
+            if stale.is_none() {
+                return Ok(None);
+            }
+            Ok(staleness(id, known, scopes.judged_header(id)?.map(|header| header.metadata.updated)))
+        };
+        in_order(
+            &pins.recorded()?,
+            Weight::Header,
+            || OpenScopes::of(self),
+            look,
+            |stale| {
+                match stale {
+                    Ok(stale) => all.extend(stale),
+                    Err(VaultError::Refused { .. }) => {}
+                    Err(VaultError::Storage(error)) if error.exposure().is_some() => {}
+                    Err(error) => return Err(error),
+                }
+                Ok(())
+            },
+        )?;
         Ok(all)
     }
 }
@@ -99,6 +116,10 @@ mod tests {
         vault.options.strictness = Strictness::Errors;
         let id = SecretId { scope: Scope::Organization, name: "s".parse().expect("a good name") };
         (keep, vault, id)
+    }
+
+    fn known(vault: &Vault, id: &SecretId) -> Result<Option<Newest>, VaultError> {
+        vault.pins.as_ref().expect("made with pins").newest(id)
     }
 
     fn time(second: i64) -> Timestamp {
@@ -148,7 +169,7 @@ mod tests {
         vault.pins.as_ref().expect("made with pins").record(&id, future).expect("recorded");
         vault.create_scope_directory(&id.scope).and_then(|scope| scope.write_new("s.age", b"x")).expect("written");
         assert!(vault.lock().and_then(|mut locked| locked.delete_secret(&id)).expect("deleted"));
-        let known = vault.known(&id).expect("understood").expect("remembered");
+        let known = known(&vault, &id).expect("understood").expect("remembered");
         assert!(known.is_deleted && known.time > future, "{known:?}");
     }
 
@@ -190,12 +211,17 @@ mod tests {
     #[test]
     fn a_reader_records_a_newer_version_and_takes_no_lock_otherwise() {
         let (keep, vault, id) = vault();
-        assert!(vault.compare(&id, None, Some(time(7))).is_ok());
-        assert_eq!(vault.known(&id).expect("understood"), seen(7));
-        assert!(vault.compare(&id, seen(7), Some(time(8))).is_ok());
-        assert_eq!(vault.known(&id).expect("understood"), seen(8));
+        let newer = |known, found| {
+            assert!(vault.compare(&id, known, Some(found)).expect("compared"));
+            vault.record(&[(id.clone(), found)]).expect("recorded");
+        };
+        newer(None, time(7));
+        assert_eq!(known(&vault, &id).expect("understood"), seen(7));
+        newer(seen(7), time(8));
+        assert_eq!(known(&vault, &id).expect("understood"), seen(8));
         let state = Directory::open(&keep.path().join("state")).expect("made");
         let _lock = Lock::acquire(&state, ".lock", std::time::Duration::ZERO).expect("free");
-        assert!(vault.compare(&id, seen(8), Some(time(8))).is_ok(), "nothing is to be written");
+        assert!(!vault.compare(&id, seen(8), Some(time(8))).expect("compared"), "nothing is to be written");
+        assert!(vault.record(&[]).is_ok(), "it takes no lock");
     }
 }

@@ -129,23 +129,18 @@ impl Writer<'_> {
         value: &SecretValue,
         replace: Replace,
     ) -> Result<Metadata, VaultError> {
-        let sealed = self.seal(directory, &metadata, value)?;
+        let sealed = self.seal(&metadata, value)?;
         self.put(&SealedSecret { directory, metadata: &metadata, value, sealed: &sealed }, replace)?;
         Ok(metadata)
     }
 
     /// Encrypts a value to the vault's recipients, and signs it with its metadata.
-    pub(super) fn seal(
-        &self,
-        directory: &Directory,
-        metadata: &Metadata,
-        value: &SecretValue,
-    ) -> Result<Sealed, VaultError> {
+    pub(super) fn seal(&self, metadata: &Metadata, value: &SecretValue) -> Result<Sealed, VaultError> {
         let vault = &self.locked.vault;
         let bind = |commitment: &_| binding::encode(&vault.manifest, metadata, &self.key, commitment);
         let recipients: Vec<_> = vault.recipients().iter().map(|recipient| recipient.key.clone()).collect();
         crypto::seal(value, &bind, &recipients)
-            .map_err(|source| VaultError::Seal { path: directory.join(&layout::file_name(&metadata.id.name)), source })
+            .map_err(|source| VaultError::Seal { path: vault.place(&metadata.id), source })
     }
 
     /// Writes a sealed secret into its place, once it was read back and opened, and records its time. It is written by then,

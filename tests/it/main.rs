@@ -75,6 +75,7 @@ mod run_declarations;
 mod run_env_vars;
 mod run_errors;
 mod run_imports;
+mod run_kept;
 mod run_leaks;
 mod run_lifetime;
 mod run_modes;

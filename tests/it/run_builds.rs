@@ -91,6 +91,7 @@ impl Build {
 fn script(declared: &str) -> String {
     format!(
         "import os, pathlib, subprocess\nimport flyte\n\
+         named = flyte.Secret('named-pat')\n\
          image = flyte.Image.from_debian_base(name='img', registry='localhost:1').with_pip_packages(\n    \
              'private', secret_mounts=[{declared}])\n\
          env = flyte.TaskEnvironment(name='e', image=image)\n\
@@ -108,11 +109,12 @@ fn script(declared: &str) -> String {
 #[ignore = "needs a Flyte SDK: scripts/test"]
 fn a_build_has_the_secrets_that_its_layers_mount_and_nothing_else_has() {
     let world = World::new();
-    for name in ["pat", "apt-pat", "grouped-pat", "renamed_pat", "file_pat"] {
+    for name in ["pat", "apt-pat", "grouped-pat", "renamed_pat", "file_pat", "named-pat"] {
         world.sandbox.secret(name, format!("s3cret of {name}\nä"), &[]);
     }
     let declared = "'pat', flyte.Secret('apt-pat', mount='/etc/flyte/secrets'), flyte.Secret('grouped-pat', group='a-group'), \
-                    flyte.Secret('renamed_pat', as_env_var='OTHER_PAT'), flyte.Secret('file_pat', mount='/etc/flyte/secrets')";
+                    flyte.Secret('renamed_pat', as_env_var='OTHER_PAT'), flyte.Secret('file_pat', mount='/etc/flyte/secrets'), \
+                    named";
     world.sandbox.file("task.py", script(declared));
     for sdk in SDKS {
         let ran = world.run(sdk, &["task.py"]);
@@ -125,6 +127,7 @@ fn a_build_has_the_secrets_that_its_layers_mount_and_nothing_else_has() {
             ("A-GROUP_GROUPED-PAT", "grouped-pat"),
             ("RENAMED_PAT", "renamed_pat"),
             ("FILE_PAT", "file_pat"),
+            ("NAMED-PAT", "named-pat"),
         ] {
             assert_eq!(
                 String::from_utf8(build.secret(variable)).expect("text"),
@@ -132,7 +135,7 @@ fn a_build_has_the_secrets_that_its_layers_mount_and_nothing_else_has() {
                 "{sdk}"
             );
         }
-        assert_eq!(build.places().len(), 5, "{sdk}");
+        assert_eq!(build.places().len(), 6, "{sdk}");
         for part in ["arguments", "dockerfile"] {
             assert!(!build.0[part].to_string().contains("s3cret"), "{sdk}: {}", build.0[part]);
         }

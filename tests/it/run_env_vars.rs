@@ -90,7 +90,7 @@ fn a_task_has_the_variables_of_its_environment_below_its_secrets() {
             "same ['absent', 'absent', 'of the shell', 'absent', 'secret same'] ok",
             "none ['absent', 'absent', 'of the shell', 'absent', 'absent'] ok",
         ];
-        // What a task writes reaches the process, as it does for any other variable.
+        // A variable that a task writes reaches the process, as any other does.
         let expected = expected.map(|line| match line.split_once(' ') {
             Some(("called" | "same" | "none", _)) => line.replacen("['absent'", "['written'", 1),
             _ => line.to_owned(),

@@ -13,7 +13,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from . import views
+from . import processes, threads, views
 from .errors import secret_error
 from .injection import as_secrets, described
 from .subclasses import visit_subclasses
@@ -82,6 +82,14 @@ def with_files(command: Any, files: dict[str, str]) -> Any:
         return f"{start},src={files[name]}" if found and start.startswith("id=") and name in files else argument
 
     return [changed(argument) for argument in command]
+
+
+def hook_builds(broker: Broker, flyte: Sdk) -> None:
+    """Places the hooks on builds of images, in a process whose tasks get no secrets."""
+    views.install(share=False)
+    processes.install()
+    threads.install()
+    Builds(broker, flyte).hook()
 
 
 class Builds:

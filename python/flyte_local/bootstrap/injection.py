@@ -10,6 +10,7 @@ from . import connectors, processes, threads, views
 from .containers import Containers
 from .env_vars import plain_variables
 from .errors import RETURNED, secret_error
+from .kept import Kept
 from .leaks import LeakGuard, own_values
 from .subclasses import visit_subclasses
 
@@ -68,6 +69,7 @@ class Secrets:
         self._flyte = flyte
         self._leaks = LeakGuard(settings["leaks"], broker, flyte, lambda message: secret_error(flyte, message, RETURNED))
         self._leaks.note_places()
+        Kept(self._leaks, flyte).hook()
         self._containers = Containers(broker, flyte)
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
@@ -114,8 +116,7 @@ class Secrets:
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
         known = {views.environ.decodekey(name): views.environ.decodevalue(value) for name, value in own.items()}
         if not self._broker.is_forked():
-            values = (known.get(secret.as_env_var or "", "") for secret in wanted)
-            self._leaks.learn(value.encode("utf-8", "surrogateescape") for value in values)
+            self._leaks.learn(own_values(wanted, known))
         return own, own_values(wanted, known)
 
     def _manage(self, declared: Iterable[Secret], holder: str | None) -> None:

@@ -33,6 +33,9 @@ class Environment(Protocol):
 
 class Interface(Protocol):
     @property
+    def inputs(self) -> Mapping[str, tuple[type, Any]]: ...
+
+    @property
     def outputs(self) -> Mapping[str, Any]: ...
 
 
@@ -40,7 +43,6 @@ class Task(Protocol):
     """`flyte.extend.TaskTemplate`."""
 
     name: str
-    env_vars: Mapping[str, str] | None
     secrets: SecretRequest
     native_interface: Interface
     parent_env: Callable[[], Environment | None] | None
@@ -95,6 +97,7 @@ class Sdk(Protocol):
     extend: Extend
     init: Syncified
     init_from_api_key: Syncified
+    trace: Callable[..., Any]
     with_runcontext: Callable[..., Any]
 
     def ctx(self) -> Context | None: ...

@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .broker import Broker, die_with
-from .builds import Builds
+from .builds import Builds, hook_builds
 from .command import run_flyte
 from .errors import hook_command, hook_excepthook, hook_log
 from .imports import Scan
@@ -92,7 +92,7 @@ def start(descriptor: int, start: messages.Start) -> None:
     broker = begin(descriptor, start["settings"], start["parent"])
     flyte = import_sdk(broker)
     if start["job"]["mode"] == "command":
-        run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings))
+        run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings), lambda: hook_builds(broker, flyte))
         return
     hook_excepthook(flyte)
     scan = hook(broker, flyte, start["settings"])

@@ -172,7 +172,8 @@ fn variables(
         let others = injector.names(scope)?.into_iter().filter(|key| !named.contains(&key));
         wanted.extend(others.map(|key| (SecretVariable { key, variable: None }, false)));
     }
-    let mut variables = BTreeMap::<String, InjectedVariable>::new();
+    // Each name is looked at before a secret is opened.
+    let mut chosen: Vec<(SecretName, String, bool)> = Vec::with_capacity(wanted.len());
     for (SecretVariable { key, variable }, is_named) in wanted {
         let variable = variable.map_or_else(|| default_name(&key), Ok)?;
         if let Some(effect) = effect_on_programs(&variable).filter(|_| !args.allow_loader_variables) {
@@ -183,7 +184,12 @@ fn variables(
             .hint(format!("choose another variable: --secret {key}=VAR"))
             .hint("or, if you intend this, add --allow-loader-variables"));
         }
-        let value = injector.variable(&key, scope)?;
+        chosen.push((key, variable, is_named));
+    }
+    let keys: Vec<_> = chosen.iter().map(|(key, ..)| key.clone()).collect();
+    let values = injector.variables(&keys, scope)?.into_iter();
+    let mut variables = BTreeMap::<String, InjectedVariable>::new();
+    for ((key, variable, is_named), value) in chosen.into_iter().zip(values) {
         let other = variables.insert(variable.clone(), InjectedVariable { key: key.clone(), value, is_named });
         if let Some(other) = other.map(|other| other.key).filter(|other| *other != key) {
             return Err(CommandError::new(Exit::Failed, format!("secrets {other} and {key} would both be {variable}"))

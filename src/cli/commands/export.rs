@@ -86,11 +86,9 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
     rollback::require_none(&vault, &context.command, |stale| concerns(&vault, &args, &stale.id))?;
     let ids = chosen(context, &vault, &args)?;
     let reader = SecretReader::new(context);
-    let mut secrets = Vec::with_capacity(ids.len());
-    for id in ids {
-        let value = reader.value(&vault, &id)?;
-        secrets.push((id.name, value));
-    }
+    let opened = reader.secrets(&vault, &ids)?;
+    let mut secrets: Vec<_> =
+        ids.into_iter().map(|id| id.name).zip(opened.into_iter().map(|secret| secret.value)).collect();
     secrets.sort_by(|(a, _), (b, _)| a.cmp(b));
     // A shell sets the variables at once, in the place of the user's own.
     if args.format == ExportFormat::Shell && args.names.is_empty() {

@@ -138,9 +138,10 @@ fn fail_at(bench: &Bench, verb: Verb, call: &Call, (name, errno): (&str, Errno))
 pub(crate) fn is_needed(call: &Call) -> bool {
     let changes = ["flock", "mkdirat", "fchmod", "fchmodat", "write", "fsync", "renameat", "renameat2"];
     let reads_back = call.line.contains("tmp>") && (call.name == "read" || call.line.contains("SEEK_SET"));
-    // Messages, the state directory, and locks that only show that their holder is alive.
+    // Messages, the state directory, locks that only show that their holder is alive, and unlocking, as closing a file does it too.
     let is_spared = call.line.starts_with("write(2<")
         || call.line.contains("/.local/state")
+        || call.line.contains("LOCK_UN")
         || (call.name == "flock" && call.line.contains("/.flyte-local-"));
     (changes.contains(&&*call.name) || reads_back) && !is_spared
 }

@@ -176,8 +176,8 @@ def test_the_words_of_a_setting_are_those_of_its_enum(root: Path) -> None:
 
 
 def test_no_type_of_the_protocol_is_left_out(root: Path) -> None:
-    compared = {"ConfiguredScope", "BuildSecrets", "Declared", "Surveyed", "Settings", "Provided", "Request", "Reply", "Job", "Leaks"}
-    assert set(protocol(root)) == compared
+    compared = {"ConfiguredScope", "Declared", "Surveyed", "Settings", "Provided", "Request", "Reply", "Job", "Leaks"}
+    assert set(protocol(root)) == {*compared, "BuildSecrets"}
 
 
 @pytest.mark.parametrize(("name", "rust"), [("Target", "Target"), ("About", "About"), ("PushStart", "Start")])

@@ -11,7 +11,7 @@ use crate::cli::secret_reader::SecretReader;
 use crate::cli::table::{self, Cell, Column, Row};
 use flyte_local::secret::SecretId;
 use flyte_local::transfer::FirstErrors;
-use flyte_local::vault::{Vault, VaultError};
+use flyte_local::vault::Vault;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ImportAction {
@@ -64,27 +64,32 @@ impl ImportPlan {
         reader: &SecretReader<'_>,
         source: &ImportSource,
     ) -> Result<Self, CommandError> {
-        let (mut steps, mut reasons) = (Vec::with_capacity(incoming.len()), FirstErrors::default());
-        for incoming in incoming {
-            let id = &incoming.id;
-            let action = match vault.require_absent(id) {
-                Ok(()) => ImportAction::Create,
-                Err(VaultError::SecretExists { .. }) => {
-                    let value = reader.value(vault, id)?;
-                    let found = vault.metadata(id)?.secret_type;
-                    if found != incoming.secret_type {
-                        reasons.push(|| format!("{id} is of type {found}, not {}", incoming.secret_type));
-                    }
-                    match (value == incoming.value, overwrite) {
-                        (true, _) => ImportAction::Same,
-                        (false, true) => ImportAction::Change,
-                        (false, false) => ImportAction::Keep,
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            };
-            steps.push(ImportStep { incoming, action });
-        }
+        let ids: Vec<_> = incoming.iter().map(|incoming| incoming.id.clone()).collect();
+        let occupied = vault.occupied(&ids)?;
+        let there: Vec<_> =
+            ids.into_iter().zip(&occupied).filter(|(_, is_there)| **is_there).map(|(id, _)| id).collect();
+        let (mut actions, mut reasons) = (Vec::with_capacity(there.len()), FirstErrors::default());
+        let mut compared =
+            incoming.iter().zip(&occupied).filter(|(_, is_there)| **is_there).map(|(incoming, _)| incoming);
+        reader.each(vault, &there, |found| {
+            let incoming = compared.next().expect("one for each");
+            if found.secret_type != incoming.secret_type {
+                let (id, found, incoming) = (&incoming.id, found.secret_type, incoming.secret_type);
+                reasons.push(|| format!("{id} is of type {found}, not {incoming}"));
+            }
+            actions.push(match (found.value == incoming.value, overwrite) {
+                (true, _) => ImportAction::Same,
+                (false, true) => ImportAction::Change,
+                (false, false) => ImportAction::Keep,
+            });
+            Ok(())
+        })?;
+        let mut actions = actions.into_iter();
+        let steps = incoming.into_iter().zip(occupied).map(|(incoming, is_there)| {
+            let action = if is_there { actions.next().expect("one for each") } else { ImportAction::Create };
+            ImportStep { incoming, action }
+        });
+        let steps = steps.collect();
         if reasons.is_empty() { Ok(Self { steps }) } else { Err(source.refused(reasons)) }
     }
 

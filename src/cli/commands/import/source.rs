@@ -18,7 +18,7 @@ use flyte_local::file_form::FileForm;
 use flyte_local::secret::{MAX_VALUE_BYTES, Scope, ScopeFilter, SecretId, SecretName, SecretType, SecretValue};
 use flyte_local::storage::{Permissions, read_users_file};
 use flyte_local::transfer::{Entry, FirstErrors, dotenv, json, yaml};
-use flyte_local::vault::Stale;
+use flyte_local::vault::{Resolved, Stale};
 
 /// Larger than any real file of secrets: sixteen values of the largest size.
 const MAX_FILE_BYTES: usize = 16 * MAX_VALUE_BYTES;
@@ -260,10 +260,15 @@ fn from_vault(
     }
     let is_there = |name: &str| listing.secrets.iter().any(|known| known.id.name.as_str() == name);
     require_named(selection, &ImportSource::Vault(path.to_owned()), is_there)?;
-    let chosen = listing.secrets.into_iter().filter(|known| is_chosen(selection, known.id.name.as_str()));
-    let incoming = chosen.map(|known| {
-        let value = reader.value(&vault, &known.id).map_err(|error| error.in_vault_of(&command))?;
-        Ok(Incoming { id: known.id, secret_type: known.secret_type, value, line: None, variable: None })
+    let all = listing.secrets.into_iter().map(|known| known.id);
+    let chosen: Vec<_> = all.filter(|id| is_chosen(selection, id.name.as_str())).collect();
+    let opened = reader.secrets(&vault, &chosen).map_err(|error| error.in_vault_of(&command))?;
+    let incoming = chosen.into_iter().zip(opened).map(|(id, Resolved { secret_type, value, .. })| Incoming {
+        id,
+        secret_type,
+        value,
+        line: None,
+        variable: None,
     });
-    incoming.collect()
+    Ok(incoming.collect())
 }
