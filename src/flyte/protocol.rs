@@ -60,7 +60,7 @@ pub(super) enum Request {
     Scope(ConfiguredScope),
     /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
-        /// What is about to use them, in words: `task main`.
+        /// The user of the secrets, in words: `task main`.
         needed_by: Option<String>,
         /// The declared secrets.
         secrets: Vec<Declared>,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{Ran, SDKS, Sandbox, executable, python};
 
-/// The stand-in. Of a build, it records the arguments, the variables, and each secret as Docker would read it. It then waits for
+/// The stand-in. It records the arguments and variables of a build, and each secret as Docker would read it. It then waits for
 /// the file `go`, if there is a file `wait`.
 const DOCKER: &str = r#"#!/usr/bin/env python3
 import json, os, pathlib, sys, time
@@ -242,13 +242,14 @@ fn other_code_of_a_run_does_not_see_the_secrets_of_a_build() {
 #[test]
 #[ignore = "needs a Flyte SDK: scripts/test"]
 fn flytes_own_command_builds_and_deploys_with_secrets() {
-    let world = World::new();
-    world.sandbox.secret("apt-pat", "s3cret", &[]);
-    world.sandbox.file("task.py", script("'apt-pat'"));
     for sdk in SDKS {
         // Nothing listens there, so a deployment ends after its images are built.
         let endpoint = ["--endpoint", "dns:///127.0.0.1:1", "--insecure"];
         for verb in [&["build", "task.py", "env"][..], &["deploy", "--version", "1", "task.py", "env"]] {
+            // The SDK remembers the images that it has built.
+            let world = World::new();
+            world.sandbox.secret("apt-pat", "s3cret", &[]);
+            world.sandbox.file("task.py", script("'apt-pat'"));
             let mut command = world.sandbox.command(&["flyte", "--python"]);
             world.with_stand_in(&mut command);
             let ran = Ran::from(command.arg(python(sdk)).args(endpoint).args(verb).output().expect("it starts"));

@@ -44,6 +44,7 @@ class Task(Protocol):
 
     name: str
     secrets: SecretRequest
+    env_vars: Mapping[str, str] | None
     native_interface: Interface
     parent_env: Callable[[], Environment | None] | None
 
