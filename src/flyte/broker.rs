@@ -341,7 +341,7 @@ mod tests {
         let session = Session {
             socket: theirs,
             job: Job::Module { module: "m".to_owned(), arguments: Vec::new() },
-            settings: Settings { shared_secrets: false, leaks: None, secrets_directory: None },
+            settings: Settings { command: String::new(), shared_secrets: false, leaks: None, secrets_directory: None },
             source: NoSecrets,
             shared: Arc::default(),
         };

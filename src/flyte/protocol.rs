@@ -60,7 +60,7 @@ pub(super) enum Request {
     Scope(ConfiguredScope),
     /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
-        /// The user of the secrets, in words: `task main`.
+        /// The task that is about to use them, in words: `task main`; or an app, or another user.
         needed_by: Option<String>,
         /// The declared secrets.
         secrets: Vec<Declared>,
@@ -170,6 +170,8 @@ impl Job {
 /// Settings for the tasks of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
+    /// `flyte-local`, with the options that led to the vault. A hint begins with it.
+    pub command: String,
     /// True if every task sees the secrets of all tasks.
     pub shared_secrets: bool,
     /// The reaction to a task that returns one of its secrets. `None` if the user chose none: the bootstrap warns, but denies if

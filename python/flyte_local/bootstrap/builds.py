@@ -1,7 +1,7 @@
 """Gives the builder of an image, on this machine, the secrets that the image's layers mount while they are built.
 
-The SDK's builder looks for a variable that it names itself, `GROUP_KEY`, or for a file in `/etc/secrets`, and tells Docker where
-each secret is. The variables are those of the build alone: other code of the run does not see them, nor do its programs.
+The SDK's builder looks for a variable that it names itself, `GROUP_KEY`, or for a file in `/etc/secrets`, and tells Docker
+where each secret is. The variables are those of the build alone: other code of the run does not see them, nor do its programs.
 A value that no variable can hold is a file in memory, which Docker reads in the variable's place.
 """
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from .apps import Apps
 from .broker import Broker, die_with
 from .builds import Builds, hook_builds
 from .command import run_flyte
@@ -23,6 +24,7 @@ from .local import report_scope, stay_local
 from .modes import CHOOSE, has_main_block, run_module, run_script, run_task
 from .redirect import lead_to
 from .survey import survey
+from .withheld import Withheld
 from .workers import hook_workers
 
 if TYPE_CHECKING:
@@ -62,11 +64,13 @@ def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
     return broker
 
 
-def hook(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
+def hook(broker: Broker, flyte: Sdk, settings: messages.Settings, job: messages.Job | None = None) -> Scan:
     """Places the hooks of a run that stays on this machine."""
     hook_log(flyte)
     scan = hook_runs(broker, flyte, settings)
-    stay_local(broker, flyte)
+    withheld = Withheld(flyte, settings, job)
+    withheld.hook()
+    stay_local(broker, flyte, withheld)
     return scan
 
 
@@ -75,6 +79,7 @@ def hook_runs(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
     secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
+    Apps(secrets, flyte).hook()
     Builds(broker, flyte).hook()
     scan = Scan(secrets, flyte)
     scan.hook()
@@ -95,7 +100,7 @@ def start(descriptor: int, start: messages.Start) -> None:
         run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings), lambda: hook_builds(broker, flyte))
         return
     hook_excepthook(flyte)
-    scan = hook(broker, flyte, start["settings"])
+    scan = hook(broker, flyte, start["settings"], start["job"])
     hook_command(flyte)
     configured = flyte.config.auto().task
     try:
@@ -115,9 +120,9 @@ def start(descriptor: int, start: messages.Start) -> None:
         return
     path = job["file"]
     if arguments and not arguments[0].startswith("-"):
-        run_task(broker, path, arguments, job)
+        run_task(broker, flyte, path, arguments, job)
     elif has_main_block(path):
         scan.before(path)
         run_script(path, arguments[1:] if arguments[:1] == ["--"] else arguments)
     else:
-        run_task(broker, path, [CHOOSE, *arguments], job)
+        run_task(broker, flyte, path, [CHOOSE, *arguments], job)
