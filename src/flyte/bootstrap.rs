@@ -61,6 +61,7 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "env_vars",
     "threads",
     "injection",
+    "apps",
     "imports",
     "local",
     "redirect",

@@ -63,7 +63,7 @@ pub(super) enum Request {
     },
     /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
-        /// The user of the secrets, in words: `task main`.
+        /// The task that is about to use them, in words: `task main`; or an app, or another user.
         needed_by: Option<String>,
         /// The declared secrets.
         secrets: Vec<Declared>,

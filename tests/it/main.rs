@@ -69,6 +69,7 @@ mod recipients;
 mod rekey;
 mod residue;
 mod rotation;
+mod run_apps;
 mod run_children;
 mod run_connectors;
 mod run_declarations;

@@ -50,7 +50,7 @@ class Loans:
 current: contextvars.ContextVar[Loans | None] = contextvars.ContextVar("flyte_local_loans", default=None)
 
 
-def is_container_task(task: Task) -> bool:
+def is_container_task(task: object) -> bool:
     # Without this module, there is no such task.
     extras = sys.modules.get("flyte.extras")
     return extras is not None and isinstance(task, extras.ContainerTask)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import views
 
-if TYPE_CHECKING:
-    from .sdk import Task
 
+def plain_variables(declared: Any, who: str) -> dict[bytes, bytes]:
+    """Returns the variables that `env_vars=` of a task or an app declares; `who` names it in words.
 
-def plain_variables(task: Task, who: str) -> dict[bytes, bytes]:
-    """Returns the variables of the task; `who` names it in words. The override of a task replaces those of its environment."""
-    declared: Any = task.env_vars
+    The override of a task replaces those of its environment.
+    """
     if not isinstance(declared, dict):
         return {}
     variables: dict[bytes, bytes] = {}

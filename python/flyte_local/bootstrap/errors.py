@@ -13,6 +13,8 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .sdk import Sdk
 
 UNAVAILABLE = "SecretUnavailable"
@@ -77,22 +79,30 @@ def show_secret_error(flyte: Sdk, error: BaseException) -> bool:
     return True
 
 
-class Run:
-    """Stands for the `run` of the SDK's runner, and ends the SDK's own command at an error of a secret.
+class Shown:
+    """Stands for the `run` of the SDK's runner, or its `serve`, and ends the SDK's own command at an error of a secret.
 
     The command would show it in a frame, from which no command can be copied once its lines are wrapped.
     """
 
-    def __init__(self, flyte: Sdk, run: Any) -> None:
+    def __init__(self, flyte: Sdk, call: Any) -> None:
         self._flyte = flyte
-        self._run = run
+        self._call = call
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._run, name)
+        return getattr(self._call, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._call(*args, **kwargs)
+        except Exception as error:
+            if show_secret_error(self._flyte, error):
+                sys.exit(1)
+            raise
 
     async def aio(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await self._run.aio(*args, **kwargs)
+            return await self._call.aio(*args, **kwargs)
         except Exception as error:
             if show_secret_error(self._flyte, error):
                 sys.exit(1)
@@ -101,16 +111,19 @@ class Run:
 
 def hook_command(flyte: Sdk) -> None:
     """Has the SDK's own command, and no other code, show errors of secrets as a script does."""
-    with_runcontext = flyte.with_runcontext
+    for context, method in (("with_runcontext", "run"), ("with_servecontext", "serve")):
+        setattr(flyte, context, with_shown_errors(flyte, getattr(flyte, context), method))
 
-    @functools.wraps(with_runcontext)
-    def with_shown_errors(*args: Any, **kwargs: Any) -> Any:
-        runner = with_runcontext(*args, **kwargs)
+
+def with_shown_errors(flyte: Sdk, context: Callable[..., Any], method: str) -> Callable[..., Any]:
+    @functools.wraps(context)
+    def from_context(*args: Any, **kwargs: Any) -> Any:
+        made = context(*args, **kwargs)
         if str(sys._getframe(1).f_globals.get("__name__")).startswith("flyte.cli."):
-            runner.run = Run(flyte, runner.run)
-        return runner
+            setattr(made, method, Shown(flyte, getattr(made, method)))
+        return made
 
-    flyte.with_runcontext = with_shown_errors
+    return from_context
 
 
 def hook_excepthook(flyte: Sdk) -> None:

@@ -209,7 +209,7 @@ class Secrets:
         handed_over = connectors.inherited_values(parameters)
         asked = [parameter for parameter in parameters if views.encoded(parameter.as_env_var) not in handed_over]
         own, values = self.provide([*declared, *asked], needed_by=who, holder=who)
-        view = views.View(task, who, action, {**own, **handed_over}, plain_variables(task, who))
+        view = views.View(task, who, action, {**own, **handed_over}, plain_variables(task.env_vars, who))
         return view, values
 
     def _wrapped_execute(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -51,6 +51,40 @@ class Task(Protocol):
     def custom_config(self, sctx: Any) -> Any: ...
 
 
+class App(Environment, Protocol):
+    """`flyte.app.AppEnvironment`."""
+
+    env_vars: Mapping[str, str] | None
+    parameters: Sequence["Parameter"]
+    port: Any
+
+
+class Parameter(Protocol):
+    """`flyte.app.Parameter`."""
+
+    env_var: str | None
+
+
+class AppHandle(Protocol):
+    """An app that is served, as `flyte.AppHandle`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def endpoint(self) -> str: ...
+
+    def is_deactivated(self) -> bool: ...
+
+    def deactivate(self, wait: bool = False) -> Any: ...
+
+
+class Server(Protocol):
+    """What `flyte.with_servecontext` returns."""
+
+    _env_vars: dict[str, str]
+
+
 class StoragePath(Protocol):
     path: str
 
@@ -99,6 +133,7 @@ class Sdk(Protocol):
     init_from_api_key: Syncified
     trace: Callable[..., Any]
     with_runcontext: Callable[..., Any]
+    with_servecontext: Callable[..., Any]
 
     def ctx(self) -> Context | None: ...
 

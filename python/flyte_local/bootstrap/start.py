@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import children, inheritance
+from .apps import Apps
 from .broker import Broker, die_with
 from .command import run_flyte
 from .errors import hook_command, hook_excepthook, hook_log
@@ -87,6 +88,7 @@ def hook_runs(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
     secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
+    Apps(secrets, flyte).hook()
     scan = Scan(secrets, flyte)
     scan.hook()
     return scan
@@ -150,9 +152,9 @@ def start(descriptor: int, start: messages.Start) -> None:
         return
     path = job["file"]
     if arguments and not arguments[0].startswith("-"):
-        run_task(broker, path, arguments, job)
+        run_task(broker, flyte, path, arguments, job)
     elif has_main_block(path):
         scan.before(path)
         run_script(path, arguments[1:] if arguments[:1] == ["--"] else arguments)
     else:
-        run_task(broker, path, [CHOOSE, *arguments], job)
+        run_task(broker, flyte, path, [CHOOSE, *arguments], job)

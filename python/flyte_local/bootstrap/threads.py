@@ -45,7 +45,7 @@ def install() -> None:
     @functools.wraps(start)
     def start_as_task(thread: threading.Thread) -> None:
         view = views.current.get()
-        if view is not None and is_the_users(thread):
+        if view is not None and view.owns(thread, is_the_users(thread)):
             setattr(thread, "run", functools.partial(view.run, thread.run))
         start(thread)
 

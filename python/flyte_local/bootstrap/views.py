@@ -14,10 +14,11 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Hashable, Iterator, Mapping
     from typing import ParamSpec, SupportsIndex, TypeVar
 
-    from .sdk import Task
+    from .sdk import App, Task
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -106,9 +107,13 @@ def place(variables: Mapping[bytes, bytes]) -> None:
             put(name, value)
 
 
-def put(name: bytes, value: bytes) -> None:
-    """Sets a variable of the process, whichever task is under way."""
-    if environ._data.get(name) != value:
+def put(name: bytes, value: bytes | None) -> None:
+    """Sets a variable of the process, or removes it (None), whichever task is under way."""
+    if environ._data.get(name) == value:
+        return
+    if value is None:
+        os._Environ.__delitem__(os.environ, environ.decodekey(name))
+    else:
         os._Environ.__setitem__(os.environ, environ.decodekey(name), environ.decodevalue(value))
 
 
@@ -118,10 +123,13 @@ def rank(holder: str | None) -> int:
 
 
 class View:
-    """One execution of a task; `who` names it in words. `plain` are the variables of `env_vars=`, which secrets replace."""
+    """One execution of a task, or an app that is served; `who` names it in words.
+
+    `plain` are the variables of `env_vars=`, which secrets replace.
+    """
 
     def __init__(
-        self, task: Task, who: str, action: object, secrets: Mapping[bytes, bytes], plain: Mapping[bytes, bytes] = NOTHING
+        self, task: Task | App, who: str, action: object, secrets: Mapping[bytes, bytes], plain: Mapping[bytes, bytes] = NOTHING
     ) -> None:
         self.task = task
         self.who = who
@@ -132,7 +140,7 @@ class View:
         self.written: dict[bytes, bytes | None] = {}
         self.caller: View | None = None
 
-    def is_of(self, task: Task, action: object) -> bool:
+    def is_of(self, task: Task | App, action: object) -> bool:
         return self.task is task and self.action == action
 
     def get(self, name: bytes) -> bytes | None:
@@ -162,6 +170,10 @@ class View:
                 value = self.caller.get(name)
                 if value is not None:
                     put(name, value)
+
+    def owns(self, thread: threading.Thread, is_the_users: bool) -> bool:
+        """Returns whether a thread that it starts runs as it: one of the user's code, and none that a library shares."""
+        return is_the_users
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function, on a thread of the task's, as the task."""

@@ -21,8 +21,9 @@ use flyte_local::secret::RunScope;
 /// Run a Flyte task with the secrets it declares
 ///
 /// With a TASK, does what `flyte run --local FILE TASK ARGS…` does. Without one, runs the file's __main__ block as a
-/// script; a file that has none runs its only task, or `main`. The run stays on this machine, whatever a
-/// configuration file names. The exit code is the command's own, or 128 plus the number of the signal that ended it.
+/// script; a file that has none runs its only task, or `main`. With the name of an app in place of TASK, serves the
+/// app until Ctrl-C. The run stays on this machine, whatever a configuration file names. The exit code is the
+/// command's own, or 128 plus the number of the signal that ended it.
 ///
 /// Secrets come from the narrowest scope that has them, in this order: project and domain, project, domain,
 /// organization. The project and the domain come from the first of these that sets them: -p and -d,
@@ -36,6 +37,7 @@ Examples:
   flyte-local run task.py                     runs the __main__ block
   flyte-local run task.py main --x 3          runs a task with arguments
   flyte-local run task.py -- --epochs 3       passes arguments to the block
+  flyte-local run app.py my_app               serves an app
   flyte-local run -p my_project -d development task.py main
   flyte-local run -m pytest tests/
   flyte-local run --dry-run -p my_project -d production task.py")]
@@ -44,8 +46,7 @@ pub(crate) struct Args {
     scope: RunScopeArgs,
     /// Show which secrets the file declares; run nothing
     ///
-    /// Imports the file, and shows which scope each secret comes from. With a TASK, shows only the secrets of that
-    /// task.
+    /// Imports the file, and shows which scope each secret comes from. With a TASK or an app, shows only its secrets.
     #[arg(long, conflicts_with = "module")]
     dry_run: bool,
     #[command(flatten)]
@@ -53,7 +54,7 @@ pub(crate) struct Args {
     /// Run a module with its arguments, as `python -m` does
     #[arg(short, value_names = ["MODULE", "ARGS"], num_args = 1.., allow_hyphen_values = true)]
     module: Vec<String>,
-    /// The Python file, then a task and the task's arguments
+    /// The Python file, then a task and its arguments, or an app
     #[arg(value_names = ["FILE", "TASK", "ARGS"], trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(required_unless_present = "module")]
     file: Vec<String>,
