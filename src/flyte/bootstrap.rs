@@ -63,6 +63,7 @@ pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "injection",
     "apps",
     "imports",
+    "withheld",
     "local",
     "redirect",
     "modes",

@@ -166,6 +166,8 @@ impl Job {
 /// Settings for the tasks of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
+    /// `flyte-local`, with the options that led to the vault. A hint begins with it.
+    pub command: String,
     /// True if every task sees the secrets of all tasks.
     pub shared_secrets: bool,
     /// The reaction to a task that returns one of its secrets. `None` if the user chose none: the bootstrap warns, but denies if

@@ -41,6 +41,7 @@ mod init_git;
 mod interop;
 mod interpreters;
 mod json_output;
+mod kept_local;
 mod leaks;
 mod limits;
 mod malformed;

@@ -148,6 +148,7 @@ Leaks = Literal["warn", "deny", "off"]
 
 
 class Settings(TypedDict):
+    command: str
     shared_secrets: bool
     leaks: Leaks | None
     secrets_directory: str | None

@@ -129,6 +129,7 @@ class Sdk(Protocol):
     config: ConfigModule
     errors: ModuleType
     extend: Extend
+    deploy: Syncified
     init: Syncified
     init_from_api_key: Syncified
     trace: Callable[..., Any]

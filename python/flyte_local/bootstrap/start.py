@@ -25,6 +25,7 @@ from .local import report_scope, stay_local
 from .modes import CHOOSE, has_main_block, run_module, run_script, run_task
 from .redirect import lead_to
 from .survey import survey
+from .withheld import Withheld
 from .workers import hook_workers
 
 if TYPE_CHECKING:
@@ -75,11 +76,13 @@ def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
     return broker
 
 
-def hook(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
+def hook(broker: Broker, flyte: Sdk, settings: messages.Settings, job: messages.Job | None = None) -> Scan:
     """Places the hooks of a run that stays on this machine."""
     hook_log(flyte)
     scan = hook_runs(broker, flyte, settings)
-    stay_local(broker, flyte)
+    withheld = Withheld(flyte, settings, job)
+    withheld.hook()
+    stay_local(broker, flyte, withheld)
     return scan
 
 
@@ -132,7 +135,7 @@ def start(descriptor: int, start: messages.Start) -> None:
         run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings))
         return
     hook_excepthook(flyte)
-    scan = hook(broker, flyte, start["settings"])
+    scan = hook(broker, flyte, start["settings"], start["job"])
     hook_command(flyte)
     configured = flyte.config.auto().task
     try:
