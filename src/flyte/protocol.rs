@@ -58,6 +58,11 @@ pub(super) enum Request {
     },
     /// The project and domain of Flyte's own configuration.
     Scope(ConfiguredScope),
+    /// A process that a program of the run started joins it. The first request of such a process.
+    Join {
+        /// Its variables. In names and values, each character stands for the byte of its number.
+        variables: BTreeMap<String, Zeroizing<String>>,
+    },
     /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
         /// The task that is about to use them, in words: `task main`; or an app, or another user.
@@ -227,15 +232,52 @@ pub struct BuildSecrets {
     pub notes: Vec<String>,
 }
 
+/// A variable of a process that joins, whose value the run gave it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct FromRun {
+    /// Its name.
+    pub variable: String,
+    /// The secret in it; none in a variable that a cluster sets beside a secret.
+    pub key: Option<String>,
+    /// The secret's group.
+    pub group: Option<String>,
+}
+
+/// Returns the bytes of a text in which each character stands for the byte of its number.
+pub(super) fn bytes_of(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    text.chars().map(|byte| u8::try_from(byte).ok()).collect::<Option<Vec<u8>>>().map(Zeroizing::new)
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Reply<'a> {
-    Start { load: &'a str, modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
+    Start {
+        load: &'a str,
+        modules: &'a [(&'a str, &'a str)],
+        job: &'a Job,
+        settings: &'a Settings,
+        parent: u32,
+        join: Option<&'a str>,
+    },
+    Joined {
+        modules: &'a [(&'a str, &'a str)],
+        settings: &'a Settings,
+        from_run: Vec<FromRun>,
+        changed: Vec<&'a str>,
+    },
     Done {},
     Secrets(&'a Provided),
-    Forms { forms: Vec<Zeroizing<String>> },
-    Lent { directory: &'a str },
+    Forms {
+        forms: Vec<Zeroizing<String>>,
+    },
+    Lent {
+        directory: &'a str,
+    },
     Build(&'a BuildSecrets),
-    Refused { error: &'a str },
-    Invalid { invalid: &'a str },
+    Refused {
+        error: &'a str,
+    },
+    Invalid {
+        invalid: &'a str,
+    },
 }

@@ -44,6 +44,13 @@ class Scope(TypedDict):
     unfit: dict[str, str]
 
 
+class Join(TypedDict):
+    """The first request of a process that joins the run. Each character stands for the byte of its number."""
+
+    op: Literal["join"]
+    variables: dict[str, str]
+
+
 class Secrets(TypedDict):
     """Asks for secrets. `needed_by` says in words what is about to use them; None if nothing is yet."""
 
@@ -103,7 +110,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Container | Build | GiveBack | Fail
+Request = Hello | Scope | Join | Secrets | Survey | LacksSdk | Keeps | Forms | Container | Build | GiveBack | Fail
 
 
 # Replies to a run
@@ -163,6 +170,25 @@ class Start(TypedDict):
     job: Job
     settings: Settings
     parent: int
+    join: str | None
+
+
+class FromRun(TypedDict):
+    """A variable of a process that joins, whose value the run gave it. A variable beside a secret has no key."""
+
+    variable: str
+    key: str | None
+    group: str | None
+
+
+@final
+class Joined(TypedDict):
+    """The variables that the run gave, and the names of others that differ from those of the shell."""
+
+    modules: list[tuple[str, str]]
+    settings: Settings
+    from_run: list[FromRun]
+    changed: list[str]
 
 
 @final
@@ -214,7 +240,7 @@ class Invalid(TypedDict):
     invalid: str
 
 
-Reply = Start | Done | Provided | FormsOfValue | Lent | BuildSecrets | Refused | Invalid
+Reply = Start | Joined | Done | Provided | FormsOfValue | Lent | BuildSecrets | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests

@@ -148,6 +148,10 @@ impl SecretSource for RunSecrets {
         Ok(provided)
     }
 
+    fn variable_of_shell(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        inherited(name)
+    }
+
     fn lend(
         &mut self,
         task: &str,
