@@ -96,6 +96,11 @@ impl Injector {
         Ok(self.vault.names(run)?)
     }
 
+    /// Returns a secret's value.
+    pub(crate) fn value(&self, key: &SecretName, run: &RunScope) -> Result<Arc<Resolved>, CommandError> {
+        self.resolve(key, run)
+    }
+
     /// Returns a secret as the text of a variable.
     pub(crate) fn variable(&self, key: &SecretName, run: &RunScope) -> Result<Zeroizing<String>, CommandError> {
         self.text(key, &self.resolve(key, run)?.value)

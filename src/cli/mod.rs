@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod explain;
 mod files;
+mod flyte_words;
 mod help;
 mod hidden;
 mod identities;

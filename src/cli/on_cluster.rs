@@ -9,7 +9,7 @@ use flyte_local::launch::is_too_large_for_a_variable;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery<'a> {
     Variable(&'a str),
-    /// A file, or a parameter of a connector.
+    /// A file, a parameter of a connector, or a mount of an image's build.
     Exact,
     /// As the vault has it: tasks decide.
     Undecided,

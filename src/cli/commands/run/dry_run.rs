@@ -82,7 +82,9 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<()
     // An error that several environments share is reported once.
     let mut errors: Vec<ErrorReport> = Vec::new();
     for row in rows {
+        // No task of a run needs what the build of an image mounts.
         if let Provenance::Nowhere(error) = row.from
+            && row.secret.image.is_none()
             && errors.iter().all(|other| other.plain() != error.plain())
         {
             errors.push(error);
@@ -103,8 +105,8 @@ fn notes(rows: &[Declaration]) -> Vec<String> {
     let mut files = BTreeMap::new();
     for Declaration { environment, task, secret, from } in rows {
         let Provenance::Scope(_, traits) = from else { continue };
-        let form = match (&secret.parameter, &secret.variable) {
-            (None, Some(variable)) => Delivery::Variable(variable),
+        let form = match (&secret.parameter, &secret.image, &secret.variable) {
+            (None, None, Some(variable)) => Delivery::Variable(variable),
             _ => Delivery::Exact,
         };
         if secret.variable.is_none() {
@@ -142,6 +144,9 @@ struct DeclarationRow<'a> {
     /// The parameter of a connector that it becomes; a local run also has it as the variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter: Option<Cow<'a, str>>,
+    /// The image whose build mounts it; a local builder finds it as the variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<Cow<'a, str>>,
     /// The file it becomes, unless it becomes a variable.
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
@@ -166,8 +171,9 @@ impl<'a> DeclarationRow<'a> {
         };
         let (environment, task, key) = (ui.masked(environment), masked(task), ui.masked(&secret.key));
         let (group, variable, parameter) = (masked(&secret.group), masked(&secret.variable), masked(&secret.parameter));
+        let image = masked(&secret.image);
         let path = variable.is_none().then(|| format!("{SECRETS_DIRECTORY}/{key}"));
-        Self { environment, task, key, group, variable, parameter, path, status, scope, error, from }
+        Self { environment, task, key, group, variable, parameter, image, path, status, scope, error, from }
     }
 }
 
@@ -187,9 +193,10 @@ impl Row for DeclarationRow<'_> {
             Provenance::Nowhere(error) if error.is_not_found() => Cell::new("nowhere: missing").color(Color::Red),
             Provenance::Nowhere(_) => Cell::new("nowhere: refused").color(Color::Red),
         };
-        let becomes = match &self.parameter {
-            Some(parameter) => Cell::new(&format!("parameter {parameter}")),
-            None => Cell::new(self.variable.as_deref().or(self.path.as_deref()).unwrap_or_default()),
+        let becomes = match (&self.parameter, &self.image) {
+            (Some(parameter), _) => Cell::new(&format!("parameter {parameter}")),
+            (None, Some(image)) => Cell::new(&format!("mount of image {image}")),
+            (None, None) => Cell::new(self.variable.as_deref().or(self.path.as_deref()).unwrap_or_default()),
         };
         let environment = Some(&*self.environment).filter(|environment| !environment.is_empty());
         let (environment, key) = (Cell::or_dash(environment), Cell::new(&self.key));
