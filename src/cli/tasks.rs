@@ -92,6 +92,7 @@ impl<'a> TaskRun<'a> {
         let injector = Injector::open(context, User::Task, mount, watchlist.clone())?;
         let removal = injector.removal();
         let settings = Settings {
+            command: context.command.clone(),
             shared_secrets: args.shared_secrets,
             leaks: args.leaks.map(Leaks::from),
             secrets_directory: injector.is_redirected().then(|| injector.secrets_directory().to_owned()),

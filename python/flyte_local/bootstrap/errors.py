@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 UNAVAILABLE = "SecretUnavailable"
 RETURNED = "SecretReturned"
 
+# Other messages that flyte-local wrote: the SDK may put them into new errors.
+own_messages: set[str] = set()
+
 # The file that our frames name.
 OWN = "<flyte-local>"
 
@@ -33,6 +36,8 @@ def secret_error(flyte: Sdk, message: str, code: str = UNAVAILABLE) -> Exception
 
 def is_secret_error(flyte: Sdk, error: BaseException | None) -> bool:
     """Returns whether `secret_error` made an error, or the SDK another of the same code, as it does for a task's caller."""
+    if str(error).rstrip() in own_messages:
+        return True
     return isinstance(error, flyte.errors.RuntimeUserError) and getattr(error, "code", None) in (UNAVAILABLE, RETURNED)
 
 
@@ -75,7 +80,7 @@ def show_secret_error(flyte: Sdk, error: BaseException) -> bool:
     if not is_secret_error(flyte, error) or shows_all():
         return False
     sys.stdout.flush()
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {str(error).rstrip()}", file=sys.stderr)
     return True
 
 

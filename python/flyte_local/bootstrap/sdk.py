@@ -112,7 +112,8 @@ class ConfigModule(Protocol):
 
 
 class Extend(Protocol):
-    TaskTemplate: Any  # Its methods are replaced.
+    TaskTemplate: Any  # Its methods are replaced, as are those of the next one.
+    ImageBuilder: Any
 
 
 class Syncified(Protocol):
@@ -129,6 +130,7 @@ class Sdk(Protocol):
     config: ConfigModule
     errors: ModuleType
     extend: Extend
+    deploy: Syncified
     init: Syncified
     init_from_api_key: Syncified
     trace: Callable[..., Any]

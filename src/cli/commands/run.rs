@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use crate::cli::arguments::RunScopeArgs;
 use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
+use crate::cli::flyte_words;
 use crate::cli::inject::Mount;
 use crate::cli::interpreter::{self, TypedCommand};
 use crate::cli::paths::expanded;
@@ -64,7 +65,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     let Args { scope, dry_run, tasks, module, file } = args;
     let mount = if tasks.no_mount || dry_run { Mount::None } else { Mount::Private };
     let chosen = context.chosen_scope(&scope)?;
-    let job = job(module, file, &chosen, dry_run)?;
+    let job = job(module, file, &chosen, dry_run, &context.command)?;
     // Now, because uv may run code of packages before the identities are unlocked.
     let interpreter = interpreter::find(context.spawner()?, tasks.python.clone(), job.file(), "run")?;
     interpreter::require_trusted_configuration(None)?;
@@ -86,8 +87,17 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
     }
 }
 
-fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool) -> Result<Job, CommandError> {
+fn job(
+    module: Vec<String>,
+    file: Vec<String>,
+    chosen: &RunScope,
+    dry_run: bool,
+    command: &str,
+) -> Result<Job, CommandError> {
     if let Some((module, arguments)) = module.split_first() {
+        if module == flyte_words::MODULE {
+            return Err(flyte_words::not_a_program(module, command));
+        }
         return Ok(Job::Module { module: module.clone(), arguments: arguments.to_vec() });
     }
     let (file, arguments) = file.split_first().expect("clap requires one of the two");
@@ -98,15 +108,14 @@ fn job(module: Vec<String>, file: Vec<String>, chosen: &RunScope, dry_run: bool)
     let path = Path::new(file);
     if file.starts_with('-') && !path.exists() {
         let option = file.split('=').next().unwrap_or_default();
-        return Err(CommandError::new(Exit::Usage, format!("run has no option {option}"))
-            .hint("see the options: flyte-local run --help"));
+        return Err(flyte_words::unknown_option(option, command));
     }
     if path.is_dir() {
         let error = CommandError::new(Exit::Usage, format!("{file} is a directory, not a Python file"));
         return Err(error.hint("run a module or a package with -m"));
     }
     if !path.exists() {
-        return Err(CommandError::new(Exit::NotFound, format!("there is no file {file}")));
+        return Err(flyte_words::no_file(file, command));
     }
     let (project, domain) = (chosen.project.clone().map(String::from), chosen.domain.clone().map(String::from));
     if dry_run {
