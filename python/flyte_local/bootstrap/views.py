@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Mapping
     from typing import ParamSpec, SupportsIndex, TypeVar
 
-    from .messages import Bequest
     from .sdk import App, Task
 
     P = ParamSpec("P")
@@ -106,24 +105,6 @@ def place(variables: Mapping[bytes, bytes]) -> None:
         given.setdefault(name, set()).add(value)
         if name not in outside:
             put(name, value)
-
-
-def inherit(bequest: Bequest) -> None:
-    """Begins, in a worker, with the shell and the changes of the process that started it."""
-    SHELL.clear()
-    SHELL.update((encoded(name), environ.encodevalue(value)) for name, value in bequest["shell"].items())
-    outside.update(
-        (encoded(name), None if value is None else environ.encodevalue(value)) for name, value in bequest["set_outside"].items()
-    )
-
-
-def bequest() -> Bequest:
-    """Returns what `inherit` takes."""
-    decode_name, decode = environ.decodekey, environ.decodevalue
-    return {
-        "shell": {decode_name(name): decode(value) for name, value in SHELL.items()},
-        "set_outside": {decode_name(name): None if value is None else decode(value) for name, value in outside.items()},
-    }
 
 
 def put(name: bytes, value: bytes | None) -> None:
