@@ -26,6 +26,7 @@ mod faults_calls;
 mod faults_disks;
 mod faults_holders;
 mod flyte_command;
+mod flyte_tracked;
 mod format_identities;
 mod format_list;
 mod format_reader;
