@@ -24,6 +24,7 @@ mod faults;
 mod faults_calls;
 mod faults_disks;
 mod faults_holders;
+mod faults_together;
 mod flyte_command;
 mod format_identities;
 mod format_list;
