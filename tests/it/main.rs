@@ -72,6 +72,7 @@ mod residue;
 mod rotation;
 mod run_apps;
 mod run_children;
+mod run_clean_env;
 mod run_connectors;
 mod run_declarations;
 mod run_env_vars;
