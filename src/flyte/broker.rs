@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 
 use super::bootstrap::{LOAD, RUN, RUN_MODULES, join};
 use super::children::{Door, Given};
-use super::protocol::{ConfiguredScope, Declared, Job, Provided, Reply, Request, Settings, Surveyed, bytes_of};
+use super::protocol::{
+    BuildSecrets, ConfiguredScope, Declared, Job, Provided, Reply, Request, Settings, Surveyed, bytes_of,
+};
 use super::python::Connected;
 use super::run_error::RunError;
 use super::{Interpreter, OLDEST_PYTHON};
@@ -60,6 +62,14 @@ pub trait SecretSource: Send {
         _variables: &BTreeMap<String, Zeroizing<Vec<u8>>>,
     ) -> Result<String, SourceError> {
         Err(SourceError(format!("task {task}: no container is started here")))
+    }
+
+    /// Provides the secrets that the build of an image needs, in the form in which its builder finds them.
+    ///
+    /// # Errors
+    /// A secret exists and cannot be opened, or there is no place for a file.
+    fn build(&mut self, needed_by: &str, _secrets: &[Declared]) -> Result<BuildSecrets, SourceError> {
+        Err(SourceError(format!("{needed_by}: no image is built here")))
     }
 
     /// Removes a directory that was lent.
@@ -280,6 +290,10 @@ impl<S: SecretSource> Session<S> {
                     Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
                 }
             }
+            Request::Build { needed_by, secrets } => match self.source().build(&needed_by, &secrets) {
+                Ok(secrets) => send(&self.socket, &Reply::Build(&secrets)),
+                Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+            },
             Request::GiveBack { directory } => {
                 self.source().take_back(&directory);
                 send(&self.socket, &Reply::Done {})

@@ -19,6 +19,8 @@ pub struct Declared {
     pub variable: Option<String>,
     /// The parameter of a connector that gets it, if that is why the task has it.
     pub parameter: Option<String>,
+    /// The image whose build gets it, if that is what mounts it.
+    pub image: Option<String>,
     /// True if the environment in which the run started has that variable.
     pub shell: bool,
 }
@@ -96,6 +98,13 @@ pub(super) enum Request {
         secrets: Vec<Declared>,
         /// The variables. Each character of a value stands for the byte of its number.
         variables: BTreeMap<String, Zeroizing<String>>,
+    },
+    /// The build of an image, with the secrets that its layers mount.
+    Build {
+        /// The image, in words: `image main`.
+        needed_by: String,
+        /// The secrets. Each one's variable is that which the builder looks for.
+        secrets: Vec<Declared>,
     },
     /// A lent directory, which is no longer needed.
     GiveBack {
@@ -206,6 +215,25 @@ pub struct Provided {
     pub notes: Vec<String>,
 }
 
+/// The secrets that the build of an image gets.
+#[derive(Default, Serialize)]
+pub struct BuildSecrets {
+    /// The variables to set.
+    pub variables: BTreeMap<String, Zeroizing<String>>,
+    /// By variable, the files of values that no variable can hold.
+    pub files: BTreeMap<String, String>,
+    /// The directory that was lent for the files.
+    pub directory: Option<String>,
+    /// The variables that keep the shell's value, because the secret does not exist.
+    pub shell: Vec<String>,
+    /// The places, in the request, of the secrets that are missing.
+    pub missing: Vec<usize>,
+    /// The reason for each of them: lines of text for the user.
+    pub why_missing: Vec<String>,
+    /// Notes for the user, a line each.
+    pub notes: Vec<String>,
+}
+
 /// A variable of a process that joins, whose value the run gave it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct FromRun {
@@ -247,6 +275,7 @@ pub(super) enum Reply<'a> {
     Lent {
         directory: &'a str,
     },
+    Build(&'a BuildSecrets),
     Refused {
         error: &'a str,
     },

@@ -12,6 +12,7 @@ from .env_vars import plain_variables
 from .errors import RETURNED, secret_error
 from .kept import Kept
 from .leaks import LeakGuard, own_values
+from .subclasses import visit_subclasses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -39,6 +40,7 @@ def described(secret: Secret) -> messages.Declared:
         "group": usable_group(secret.group),
         "variable": secret.as_env_var,
         "parameter": getattr(secret, "parameter", None),
+        "image": getattr(secret, "image", None),
         "shell": bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL),
     }
 
@@ -175,22 +177,7 @@ class Secrets:
 
     def hook_tasks(self) -> None:
         """Wraps the methods of every task class, and of each that is defined later (a plugin's, for one)."""
-        template = self._flyte.extend.TaskTemplate
-        own = template.__dict__.get("__init_subclass__")
-
-        def init_subclass(cls: Any, /, **keywords: Any) -> None:
-            if own is None:
-                super(template, cls).__init_subclass__(**keywords)
-            else:
-                own.__get__(None, cls)(**keywords)
-            self._wrap(cls)
-
-        template.__init_subclass__ = classmethod(init_subclass)
-        classes = [template]
-        while classes:
-            cls = classes.pop()
-            classes.extend(cls.__subclasses__())
-            self._wrap(cls)
+        visit_subclasses(self._flyte.extend.TaskTemplate, self._wrap)
 
     def _wrap(self, cls: type) -> None:
         for method, wrap in [("execute", self._wrapped_execute), ("forward", self._wrapped_forward)]:

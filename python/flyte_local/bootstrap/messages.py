@@ -13,6 +13,7 @@ class Declared(TypedDict):
     group: str | None
     variable: str | None
     parameter: str | None
+    image: str | None
     shell: bool
 
 
@@ -89,6 +90,14 @@ class Container(TypedDict):
     variables: dict[str, str]
 
 
+class Build(TypedDict):
+    """Asks for the secrets of an image's build, each by the variable that the builder looks for."""
+
+    op: Literal["build"]
+    needed_by: str
+    secrets: list[Declared]
+
+
 class GiveBack(TypedDict):
     op: Literal["give_back"]
     directory: str
@@ -101,7 +110,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Join | Secrets | Survey | LacksSdk | Keeps | Forms | Container | GiveBack | Fail
+Request = Hello | Scope | Join | Secrets | Survey | LacksSdk | Keeps | Forms | Container | Build | GiveBack | Fail
 
 
 # Replies to a run
@@ -208,6 +217,19 @@ class Lent(TypedDict):
 
 
 @final
+class BuildSecrets(TypedDict):
+    """The values of variables, and by variable the files of values that no variable can hold, which are in `directory`."""
+
+    variables: dict[str, str]
+    files: dict[str, str]
+    directory: str | None
+    shell: list[str]
+    missing: list[int]
+    why_missing: list[str]
+    notes: list[str]
+
+
+@final
 class Refused(TypedDict):
     error: str
 
@@ -219,7 +241,7 @@ class Invalid(TypedDict):
     invalid: str
 
 
-Reply = Start | Joined | Done | Provided | FormsOfValue | Lent | Refused | Invalid
+Reply = Start | Joined | Done | Provided | FormsOfValue | Lent | BuildSecrets | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests

@@ -112,7 +112,8 @@ class ConfigModule(Protocol):
 
 
 class Extend(Protocol):
-    TaskTemplate: Any  # Its methods are replaced.
+    TaskTemplate: Any  # Its methods are replaced, as are those of the next one.
+    ImageBuilder: Any
 
 
 class Syncified(Protocol):

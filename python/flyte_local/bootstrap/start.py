@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from . import children, inheritance
 from .apps import Apps
 from .broker import Broker, die_with
+from .builds import Builds, hook_builds
 from .command import run_flyte
 from .errors import hook_command, hook_excepthook, hook_log
 from .imports import Scan
@@ -92,6 +93,7 @@ def hook_runs(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
     secrets.hook_environments()
     secrets.hook_tasks()
     Apps(secrets, flyte).hook()
+    Builds(broker, flyte).hook()
     scan = Scan(secrets, flyte)
     scan.hook()
     return scan
@@ -132,7 +134,7 @@ def start(descriptor: int, start: messages.Start) -> None:
         children.invite(start["join"])
     flyte = import_sdk(broker)
     if start["job"]["mode"] == "command":
-        run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings))
+        run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings), lambda: hook_builds(broker, flyte))
         return
     hook_excepthook(flyte)
     scan = hook(broker, flyte, start["settings"], start["job"])
