@@ -10,6 +10,7 @@ mod binding;
 mod check;
 mod children;
 mod cli;
+mod cluster_pools;
 mod conflict_copies;
 mod crash;
 mod disk;

@@ -270,6 +270,7 @@ class Target(TypedDict):
     config: str | None
     endpoint: str | None
     insecure: bool
+    cluster_pool: str | None
 
 
 class PushStart(TypedDict):
