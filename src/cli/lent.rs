@@ -64,7 +64,7 @@ impl Loans {
                 }
             },
             (None, LendingPlace::Nowhere { reason }) => {
-                let message = format!("there is no directory in memory to pass secrets to a container: {reason}");
+                let message = format!("there is no directory in memory to pass secrets by: {reason}");
                 return Err(CommandError::new(Exit::Failed, message)
                     .hint("set XDG_RUNTIME_DIR to a directory of mode 0700 on a tmpfs"));
             }
@@ -96,6 +96,12 @@ impl Loan<'_> {
     pub(crate) fn path(&self) -> String {
         let path = self.within.path().join(&self.name);
         path.into_os_string().into_string().expect("the base is chosen so")
+    }
+
+    /// Writes a file that only this user can read, and returns its path.
+    pub(crate) fn keep(&self, name: &str, bytes: &[u8]) -> Result<String, DirectoryError> {
+        self.within.write(&[&self.name, name], bytes)?;
+        Ok(format!("{}/{name}", self.path()))
     }
 
     /// Writes a file, for every user of a container.

@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod explain;
 mod files;
+mod flyte_words;
 mod help;
 mod hidden;
 mod identities;
@@ -25,6 +26,7 @@ mod listing;
 mod near;
 mod new_identity;
 mod notices;
+mod on_cluster;
 
 mod passphrases;
 mod pasted;

@@ -37,17 +37,35 @@ pub(super) const LOAD: &str = source!("load");
 /// The program of a run's interpreter.
 pub(super) const RUN: &str = program!("start");
 
+/// Returns the program that stands for the package `flyte` in each process that could join a run at this address.
+pub(super) fn join(address: &str) -> String {
+    concat!(source!("join"), "\n\n", source!("load"), "\n\njoin(make, ADDRESS)\n").replacen(
+        "ADDRESS)",
+        &format!("{address:?})"),
+        1,
+    )
+}
+
 /// The modules of a run.
 pub(super) const RUN_MODULES: &[(&str, &str)] = modules![
     "broker",
     "errors",
     "views",
+    "inheritance",
+    "children",
     "processes",
     "leaks",
+    "kept",
     "connectors",
+    "env_vars",
+    "threads",
     "containers",
+    "subclasses",
     "injection",
+    "apps",
+    "builds",
     "imports",
+    "withheld",
     "local",
     "redirect",
     "modes",

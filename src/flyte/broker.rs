@@ -12,10 +12,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::bootstrap::{LOAD, RUN, RUN_MODULES};
-use super::protocol::{ConfiguredScope, Declared, Job, Provided, Reply, Request, Settings, Surveyed};
+use super::bootstrap::{LOAD, RUN, RUN_MODULES, join};
+use super::children::{Door, Given};
+use super::protocol::{
+    BuildSecrets, ConfiguredScope, Declared, Job, Provided, Reply, Request, Settings, Surveyed, bytes_of,
+};
 use super::python::Connected;
-use super::{Interpreter, OLDEST_PYTHON, PythonVersion};
+use super::run_error::RunError;
+use super::{Interpreter, OLDEST_PYTHON};
 use crate::process::Spawner;
 
 /// The longest request, enough for thousands of declared secrets.
@@ -41,6 +45,11 @@ pub trait SecretSource: Send {
         Vec::new()
     }
 
+    /// Returns a variable of the environment in which the run started.
+    fn variable_of_shell(&self, _name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        None
+    }
+
     /// Makes a directory for the container of a task, and returns its path. In it are the file `variables`, a shell script
     /// that exports them, and the directory `files`, each unless it would be empty.
     ///
@@ -55,6 +64,14 @@ pub trait SecretSource: Send {
         Err(SourceError(format!("task {task}: no container is started here")))
     }
 
+    /// Provides the secrets that the build of an image needs, in the form in which its builder finds them.
+    ///
+    /// # Errors
+    /// A secret exists and cannot be opened, or there is no place for a file.
+    fn build(&mut self, needed_by: &str, _secrets: &[Declared]) -> Result<BuildSecrets, SourceError> {
+        Err(SourceError(format!("{needed_by}: no image is built here")))
+    }
+
     /// Removes a directory that was lent.
     fn take_back(&mut self, _directory: &Path) {}
 
@@ -67,30 +84,6 @@ pub trait SecretSource: Send {
 #[error("{0}")]
 pub struct SourceError(pub String);
 
-/// Reasons of flyte-local's, rather than the user's code, why a run could not begin or go on.
-#[derive(Debug)]
-pub enum RunError {
-    /// The interpreter is older than Flyte 2 supports.
-    PythonTooOld {
-        /// Its version.
-        version: PythonVersion,
-    },
-    /// The interpreter has no Flyte SDK.
-    LacksSdk {
-        /// The interpreter's own name for itself.
-        python: String,
-    },
-    /// The bootstrap reports the reason.
-    Bootstrap {
-        /// The message.
-        message: String,
-        /// Hints; `{run}` stands for the command as it was typed, up to the file.
-        hints: Vec<String>,
-        /// The exit code.
-        code: u8,
-    },
-}
-
 #[derive(Default)]
 struct RunState {
     /// The interpreter's parent, once it is known.
@@ -98,6 +91,7 @@ struct RunState {
     greeted: bool,
     failure: Option<RunError>,
     keeps: BTreeSet<PathBuf>,
+    given: Given,
 }
 
 /// State that the broker's thread and its owner share.
@@ -135,7 +129,25 @@ impl Broker {
     ) -> io::Result<(Self, Command)> {
         let Connected { command, socket, child_socket } = interpreter.connect(spawner, RUN)?;
         let shared = Arc::new(SharedRunState::default());
-        let session = Session { socket, job, settings, source, shared: Arc::clone(&shared) };
+        // A dry run starts no task, and Flyte's own command may call a cluster.
+        let door = Some(&job)
+            .filter(|job| matches!(job, Job::File { .. } | Job::Module { .. }))
+            .and_then(|_| Door::open().ok());
+        let program = door.as_ref().map(|door| join(door.address()));
+        let source = Arc::new(Mutex::new(source));
+        if let Some(door) = door {
+            let (settings, source, shared) = (settings.clone(), Arc::clone(&source), Arc::clone(&shared));
+            std::thread::spawn(move || {
+                let supervisor = || shared.lock().parent;
+                door.answer(supervisor, |socket| {
+                    let (settings, source, shared) = (settings.clone(), Arc::clone(&source), Arc::clone(&shared));
+                    let session = Session { socket, settings, source, shared, first: None };
+                    std::thread::spawn(move || session.serve());
+                });
+            });
+        }
+        let first = Some(First { job, join: program });
+        let session = Session { socket, settings, source, shared: Arc::clone(&shared), first };
         std::thread::spawn(move || session.serve());
         Ok((Self { child: Mutex::new(Some(child_socket)), shared }, command))
     }
@@ -165,17 +177,25 @@ impl Broker {
     }
 }
 
+/// The part of the first interpreter of a run, which runs the user's code.
+struct First {
+    job: Job,
+    /// The program with which processes that it starts join the run.
+    join: Option<String>,
+}
+
 struct Session<S> {
     socket: UnixStream,
-    job: Job,
     settings: Settings,
-    source: S,
+    source: Arc<Mutex<S>>,
     shared: Arc<SharedRunState>,
+    /// `None` in a conversation with a process that joined the run.
+    first: Option<First>,
 }
 
 impl<S: SecretSource> Session<S> {
     /// Answers until the interpreter is gone.
-    fn serve(mut self) {
+    fn serve(self) {
         let Ok(reader) = self.socket.try_clone() else { return };
         let mut reader = BufReader::new(reader);
         let mut line = Zeroizing::new(Vec::new());
@@ -198,8 +218,17 @@ impl<S: SecretSource> Session<S> {
         }
     }
 
-    fn answer(&mut self, request: Request) -> io::Result<()> {
+    fn source(&self) -> MutexGuard<'_, S> {
+        self.source.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, request: Request) -> io::Result<()> {
         match request {
+            Request::Hello { .. } | Request::Survey { .. } | Request::LacksSdk { .. } | Request::Fail { .. }
+                if self.first.is_none() =>
+            {
+                self.refuse("only the first interpreter of a run asks for this")
+            }
             Request::Hello { python: version } => {
                 let mut state = self.shared.lock();
                 state.greeted = true;
@@ -209,29 +238,45 @@ impl<S: SecretSource> Session<S> {
                 }
                 let waiting = self.shared.started.wait_while(state, |state| state.parent.is_none());
                 let parent = waiting.unwrap_or_else(PoisonError::into_inner).parent.unwrap_or_default();
-                let (job, settings) = (&self.job, &self.settings);
-                let start = Reply::Start { load: LOAD, modules: RUN_MODULES, job, settings, parent };
+                let Some(First { job, join }) = &self.first else { return Ok(()) };
+                let (settings, join) = (&self.settings, join.as_deref());
+                let start = Reply::Start { load: LOAD, modules: RUN_MODULES, job, settings, parent, join };
                 send(&self.socket, &start)
             }
-            Request::Scope(configured) => match self.source.configured_scope(&configured) {
-                Ok(()) => send(&self.socket, &Reply::Done {}),
-                Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
-            },
-            Request::Secrets { needed_by, secrets } => match self.source.provide(needed_by.as_deref(), &secrets) {
-                Ok(provided) => send(&self.socket, &Reply::Secrets(&provided)),
-                Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
-            },
+            Request::Join { variables } => {
+                let state = self.shared.lock();
+                let (from_run, changed) = state.given.compared(&variables, &*self.source());
+                let joined = Reply::Joined { modules: RUN_MODULES, settings: &self.settings, from_run, changed };
+                send(&self.socket, &joined)
+            }
+            Request::Scope(configured) => {
+                let taken = self.source().configured_scope(&configured);
+                match taken {
+                    Ok(()) => send(&self.socket, &Reply::Done {}),
+                    Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+                }
+            }
+            Request::Secrets { needed_by, secrets } => {
+                let provided = self.source().provide(needed_by.as_deref(), &secrets);
+                match provided {
+                    Ok(provided) => {
+                        self.shared.lock().given.record(&secrets, &provided);
+                        send(&self.socket, &Reply::Secrets(&provided))
+                    }
+                    Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+                }
+            }
             Request::Keeps { directories } => {
                 self.shared.lock().keeps.extend(directories);
                 send(&self.socket, &Reply::Done {})
             }
             Request::Survey { declared } => {
-                self.source.survey(declared);
+                self.source().survey(declared);
                 send(&self.socket, &Reply::Done {})
             }
             Request::Forms { value } => {
                 let Some(value) = bytes_of(&value) else { return self.refuse(NO_BYTE) };
-                let forms = self.source.forms(&value);
+                let forms = self.source().forms(&value);
                 let text =
                     |form: &Zeroizing<Vec<u8>>| Zeroizing::new(form.iter().map(|&byte| char::from(byte)).collect());
                 send(&self.socket, &Reply::Forms { forms: forms.iter().map(text).collect() })
@@ -239,13 +284,18 @@ impl<S: SecretSource> Session<S> {
             Request::Container { task, secrets, variables } => {
                 let decoded = variables.iter().map(|(name, value)| Some((name.clone(), bytes_of(value)?)));
                 let Some(variables) = decoded.collect::<Option<BTreeMap<_, _>>>() else { return self.refuse(NO_BYTE) };
-                match self.source.lend(&task, &secrets, &variables) {
+                let lent = self.source().lend(&task, &secrets, &variables);
+                match lent {
                     Ok(directory) => send(&self.socket, &Reply::Lent { directory: &directory }),
                     Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
                 }
             }
+            Request::Build { needed_by, secrets } => match self.source().build(&needed_by, &secrets) {
+                Ok(secrets) => send(&self.socket, &Reply::Build(&secrets)),
+                Err(SourceError(error)) => send(&self.socket, &Reply::Refused { error: &error }),
+            },
             Request::GiveBack { directory } => {
-                self.source.take_back(&directory);
+                self.source().take_back(&directory);
                 send(&self.socket, &Reply::Done {})
             }
             Request::LacksSdk { python } => self.fail(RunError::LacksSdk { python }),
@@ -265,12 +315,6 @@ impl<S: SecretSource> Session<S> {
 }
 
 const NO_BYTE: &str = "the value has a character beyond U+00FF, which stands for no byte";
-
-/// Returns the bytes of a text in which each character stands for the byte of its number.
-fn bytes_of(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let bytes: Option<Vec<u8>> = text.chars().map(|byte| u8::try_from(byte).ok()).collect();
-    bytes.map(Zeroizing::new)
-}
 
 /// Reads to the end of a line.
 fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
@@ -328,10 +372,10 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("a socket");
         let session = Session {
             socket: theirs,
-            job: Job::Module { module: "m".to_owned(), arguments: Vec::new() },
-            settings: Settings { shared_secrets: false, leaks: None, secrets_directory: None },
-            source: NoSecrets,
+            settings: Settings::default(),
+            source: Arc::new(Mutex::new(NoSecrets)),
             shared: Arc::default(),
+            first: Some(First { job: Job::Module { module: "m".to_owned(), arguments: Vec::new() }, join: None }),
         };
         let served = std::thread::spawn(move || session.serve());
         let mut replies = BufReader::new(ours.try_clone().expect("a socket"));

@@ -4,20 +4,25 @@
 
 mod bootstrap;
 mod broker;
+mod children;
 mod cluster;
 mod cluster_messages;
 mod configuration;
 mod naming;
+mod on_cluster;
 mod protocol;
 mod python;
+mod run_error;
 mod script;
 
-pub use broker::{Broker, RunError, SecretSource, SourceError};
+pub use broker::{Broker, SecretSource, SourceError};
 pub use cluster::{About, Call, CallError, CallResult, Calls, Cluster, ConnectError, Target};
 pub use configuration::ConfigurationSearch;
 pub use naming::{VariableName, VariableNameError, default_variable};
-pub use protocol::{ConfiguredScope, Declared, Job, Leaks, Provided, Settings, Surveyed};
+pub use on_cluster::{MOST_IN_AWS_OR_GOOGLE, MOST_IN_AZURE, MOST_IN_THE_FILES_OF_A_POD, ValueTraits};
+pub use protocol::{BuildSecrets, ConfiguredScope, Declared, Job, Leaks, Provided, Settings, Surveyed};
 pub use python::{Interpreter, InterpreterError, InterpreterOrigin, InterpreterSearch, PythonVersion};
+pub use run_error::RunError;
 pub use script::ScriptError;
 
 /// The directory in which a cluster mounts file secrets; the only `mount` that the SDK accepts.

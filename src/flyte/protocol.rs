@@ -19,6 +19,8 @@ pub struct Declared {
     pub variable: Option<String>,
     /// The parameter of a connector that gets it, if that is why the task has it.
     pub parameter: Option<String>,
+    /// The image whose build gets it, if that is what mounts it.
+    pub image: Option<String>,
     /// True if the environment in which the run started has that variable.
     pub shell: bool,
 }
@@ -56,9 +58,14 @@ pub(super) enum Request {
     },
     /// The project and domain of Flyte's own configuration.
     Scope(ConfiguredScope),
+    /// A process that a program of the run started joins it. The first request of such a process.
+    Join {
+        /// Its variables. In names and values, each character stands for the byte of its number.
+        variables: BTreeMap<String, Zeroizing<String>>,
+    },
     /// Secrets, because an environment was declared or a task is about to execute.
     Secrets {
-        /// What is about to use them, in words: `task main`.
+        /// The task that is about to use them, in words: `task main`; or an app, or another user.
         needed_by: Option<String>,
         /// The declared secrets.
         secrets: Vec<Declared>,
@@ -91,6 +98,13 @@ pub(super) enum Request {
         secrets: Vec<Declared>,
         /// The variables. Each character of a value stands for the byte of its number.
         variables: BTreeMap<String, Zeroizing<String>>,
+    },
+    /// The build of an image, with the secrets that its layers mount.
+    Build {
+        /// The image, in words: `image main`.
+        needed_by: String,
+        /// The secrets. Each one's variable is that which the builder looks for.
+        secrets: Vec<Declared>,
     },
     /// A lent directory, which is no longer needed.
     GiveBack {
@@ -159,8 +173,10 @@ impl Job {
 }
 
 /// Settings for the tasks of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Settings {
+    /// `flyte-local`, with the options that led to the vault. A hint begins with it.
+    pub command: String,
     /// True if every task sees the secrets of all tasks.
     pub shared_secrets: bool,
     /// The reaction to a task that returns one of its secrets. `None` if the user chose none: the bootstrap warns, but denies if
@@ -168,6 +184,8 @@ pub struct Settings {
     pub leaks: Option<Leaks>,
     /// The directory of file secrets, if it is not the cluster's. Python code is redirected to it.
     pub secrets_directory: Option<String>,
+    /// The variables of the shell that the interpreter did not get.
+    pub left_out: Vec<String>,
 }
 
 /// Reactions to a task that returns one of its secrets.
@@ -197,14 +215,71 @@ pub struct Provided {
     pub notes: Vec<String>,
 }
 
+/// The secrets that the build of an image gets.
+#[derive(Default, Serialize)]
+pub struct BuildSecrets {
+    /// The variables to set.
+    pub variables: BTreeMap<String, Zeroizing<String>>,
+    /// By variable, the files of values that no variable can hold.
+    pub files: BTreeMap<String, String>,
+    /// The directory that was lent for the files.
+    pub directory: Option<String>,
+    /// The variables that keep the shell's value, because the secret does not exist.
+    pub shell: Vec<String>,
+    /// The places, in the request, of the secrets that are missing.
+    pub missing: Vec<usize>,
+    /// The reason for each of them: lines of text for the user.
+    pub why_missing: Vec<String>,
+    /// Notes for the user, a line each.
+    pub notes: Vec<String>,
+}
+
+/// A variable of a process that joins, whose value the run gave it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) struct FromRun {
+    /// Its name.
+    pub variable: String,
+    /// The secret in it; none in a variable that a cluster sets beside a secret.
+    pub key: Option<String>,
+    /// The secret's group.
+    pub group: Option<String>,
+}
+
+/// Returns the bytes of a text in which each character stands for the byte of its number.
+pub(super) fn bytes_of(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    text.chars().map(|byte| u8::try_from(byte).ok()).collect::<Option<Vec<u8>>>().map(Zeroizing::new)
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Reply<'a> {
-    Start { load: &'a str, modules: &'a [(&'a str, &'a str)], job: &'a Job, settings: &'a Settings, parent: u32 },
+    Start {
+        load: &'a str,
+        modules: &'a [(&'a str, &'a str)],
+        job: &'a Job,
+        settings: &'a Settings,
+        parent: u32,
+        join: Option<&'a str>,
+    },
+    Joined {
+        modules: &'a [(&'a str, &'a str)],
+        settings: &'a Settings,
+        from_run: Vec<FromRun>,
+        changed: Vec<&'a str>,
+    },
     Done {},
     Secrets(&'a Provided),
-    Forms { forms: Vec<Zeroizing<String>> },
-    Lent { directory: &'a str },
-    Refused { error: &'a str },
-    Invalid { invalid: &'a str },
+    Forms {
+        forms: Vec<Zeroizing<String>>,
+    },
+    Lent {
+        directory: &'a str,
+    },
+    Build(&'a BuildSecrets),
+    Refused {
+        error: &'a str,
+    },
+    Invalid {
+        invalid: &'a str,
+    },
 }

@@ -98,6 +98,15 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    /// Unlocks the file before it is closed. Closing it alone does not unlock it while a child process that is just being
+    /// started still has its copies of our files.
+    fn drop(&mut self) {
+        // If this fails, closing unlocks it.
+        let _ = fs2::FileExt::unlock(&self.file);
+    }
+}
+
 fn open(directory: &Directory, name: &str, path: &Path) -> Result<File, StorageError> {
     let mode = Mode::RUSR | Mode::WUSR;
     let failed = |error| StorageError::new("open", path, error);
@@ -196,6 +205,15 @@ mod tests {
         }
         let other = open(&directory, "other", Path::new("other")).expect("made");
         assert_eq!(owner(&other), None, "the lock is on another file");
+        drop(first);
+        assert!(Lock::acquire(&directory, ".lock", Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_is_dropped_is_free_although_a_copy_of_its_file_is_open() {
+        let (_keep, directory) = directory();
+        let first = Lock::acquire(&directory, ".lock", Duration::ZERO).expect("free");
+        let _copy = first.file.try_clone().expect("as a fork has it");
         drop(first);
         assert!(Lock::acquire(&directory, ".lock", Duration::ZERO).is_ok());
     }

@@ -42,8 +42,8 @@ const MAX_LINE_BYTES: usize = 100;
 /// More than the pin of any vault: what `vault.toml` may have, as it is written here, and the vault's path.
 const MAX_PIN_BYTES: usize = layout::MAX_MANIFEST_BYTES + (128 << 10);
 
-/// The same of the characters that are counted.
-const MAX_PIN_MARKS: usize = MAX_MARKS + (16 << 10);
+/// More than the marks of the pin of any vault: 70 for each key with its name, and those of a path of 4 KiB.
+const MAX_PIN_MARKS: usize = MAX_MARKS;
 
 /// It is held for one small write.
 const PATIENCE: Duration = Duration::from_secs(10);

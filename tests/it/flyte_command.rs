@@ -88,3 +88,101 @@ fn commands_that_run_nothing_here_are_those_of_flyte() {
         }
     }
 }
+
+/// Returns the options of a command of an SDK, each with whether it takes a value, as the SDK itself declares them.
+fn options_of(sandbox: &Sandbox, sdk: &str, command: &str) -> Vec<(String, bool)> {
+    let script = format!(
+        "from flyte.cli.main import main\nfrom flyte.cli._run import run\nfor p in {command}.params:\n    \
+         for o in [*p.opts, *p.secondary_opts]:\n        print(o, int(not (p.is_flag or p.count)))\n"
+    );
+    let output = sandbox.program(python(sdk)).args(["-c", &script]).output().expect("Python starts");
+    let lines = String::from_utf8(output.stdout).expect("UTF-8");
+    let options =
+        lines.lines().filter_map(|line| line.split_once(' ')).map(|(name, value)| (name.to_owned(), value == "1"));
+    let options: Vec<_> = options.collect();
+    assert!(options.len() > 8, "{sdk} {command}: {lines} {}", String::from_utf8_lossy(&output.stderr));
+    options
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn the_verb_is_found_behind_every_option_of_flytes_command() {
+    for sdk in SDKS {
+        let sandbox = Sandbox::empty();
+        for (option, takes_value) in options_of(&sandbox, sdk, "main") {
+            // `build` needs the vault, which does not exist; `get` does not. So the code shows which of the two is the verb.
+            let ran = flyte(&sandbox, sdk, &[&option, "get", "build"]);
+            assert_eq!(ran.stderr.contains("error: there is no vault at "), takes_value, "{sdk} {option}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn the_hint_for_an_option_of_flyte_run_names_flytes_own_command() {
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        let of_run = options_of(&sandbox, sdk, "run").into_iter().map(|(option, _)| (option, true));
+        // `--version` of the newest `flyte run` is another one than that of the whole command.
+        let of_root = options_of(&sandbox, sdk, "main").into_iter().filter(|(option, _)| option != "--version");
+        let of_root = of_root.map(|(option, _)| (option, false));
+        let ours = ["-p", "--project", "-d", "--domain", "--local", "--output-format"];
+        for (option, is_of_run) in of_run.chain(of_root).filter(|(option, _)| !ours.contains(&option.as_str())) {
+            let ran = sandbox.run(&["run", &option, "task.py", "main"]);
+            let hint = if is_of_run {
+                format!("flyte-local flyte run --local {option} …")
+            } else {
+                format!("flyte-local flyte {option} … run --local FILE TASK")
+            };
+            let said = format!("error: run has no option {option}\nhint: Flyte's own command has it: {hint}\n");
+            assert_eq!((ran.code, ran.stderr), (2, said), "{sdk}");
+        }
+    }
+}
+
+#[test]
+fn words_of_flyte_run_are_answered_with_flytes_own_command() {
+    let sandbox = Sandbox::new();
+    for (arguments, code, said) in [
+        (
+            &["--local", "task.py"][..],
+            2,
+            "error: run has no option --local\nhint: leave it out: a run is always local\n",
+        ),
+        (
+            &["hello"],
+            10,
+            "error: there is no file hello\nhint: Flyte's own command has hello: flyte-local flyte run --local hello\n",
+        ),
+        (
+            &["deployed-task", "a.b"],
+            10,
+            "error: there is no file deployed-task\n\
+             hint: Flyte's own command has deployed-task: flyte-local flyte run deployed-task\n",
+        ),
+        (
+            &["-m", "flyte.cli.main", "run", "--local", "task.py"],
+            2,
+            "error: flyte.cli.main does nothing when it is run as a module\n\
+             hint: run Flyte's own command with secrets: flyte-local flyte run --local FILE TASK\n",
+        ),
+    ] {
+        let ran = sandbox.run(&[&["run"], arguments].concat());
+        assert_eq!((ran.code, ran.text().as_str(), ran.stderr.as_str()), (code, "", said), "{arguments:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn a_noun_before_the_verb_is_answered_before_flyte_refuses_it() {
+    let sandbox = Sandbox::empty();
+    for (verb, name) in [("create", " NAME"), ("list", "")] {
+        let ran = flyte(&sandbox, "newest", &["secret", verb, "a"]);
+        let verb = if verb == "list" { "get" } else { verb };
+        let said = format!(
+            "flyte-local: the verb comes first: flyte {verb} secret{name}; in this vault: flyte-local {verb} secret{name}\n"
+        );
+        assert!(ran.code == 2 && ran.stderr.starts_with(&said), "{ran:?}");
+        assert!(ran.stderr.contains("No such command"), "{ran:?}");
+    }
+}

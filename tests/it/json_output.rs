@@ -190,7 +190,8 @@ fn dry_runs_of_run_and_push_print_the_documented_members() {
     sandbox.file(
         "tasks.py",
         "import flyte\n\
-         env = flyte.TaskEnvironment(name='e', secrets=['a', flyte.Secret('a', group='g'), flyte.Secret('no'),\n\
+         image = flyte.Image.from_debian_base(name='i').with_pip_packages('p', secret_mounts=['a'])\n\
+         env = flyte.TaskEnvironment(name='e', image=image, secrets=['a', flyte.Secret('a', group='g'), flyte.Secret('no'),\n\
          \x20   flyte.Secret('a', mount='/etc/flyte/secrets')])\n\
          @env.task\n\
          def main() -> None: ...\n\

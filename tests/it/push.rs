@@ -17,7 +17,7 @@ use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
 use flyte_local::vault::Metadata;
 
 /// A cluster that ends when dropped, and a configuration in the working directory that names it.
-struct Cluster {
+pub(crate) struct Cluster {
     process: Child,
     journal: PathBuf,
     sdk: &'static str,
@@ -26,7 +26,7 @@ struct Cluster {
 
 impl Cluster {
     /// Starts a cluster that has the secrets written to the previous cluster of this sandbox.
-    fn start(sandbox: &Sandbox, sdk: &'static str, faults: &Value) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox, sdk: &'static str, faults: &Value) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/push_cluster.py");
         let journal = sandbox.home().join("journal");
         let mut command = sandbox.program(python(sdk));
@@ -43,21 +43,21 @@ impl Cluster {
     }
 
     /// Returns each call: its method, the place as [`Sandbox::secret_file`] takes it, and the answer.
-    fn calls(&self) -> Vec<Value> {
+    pub(crate) fn calls(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.journal).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("a call")).collect()
     }
 
     /// Returns the values of successful writes by their places, sorted by name.
-    fn written(&self) -> Vec<(String, Vec<u8>)> {
-        let taken = self.calls().into_iter().filter(|call| call["method"] != "GetSecret" && call["answer"] == "ok");
+    pub(crate) fn written(&self) -> Vec<(String, Vec<u8>)> {
+        let taken = self.calls().into_iter().filter(|call| call["type"].is_string() && call["answer"] == "ok");
         let value = |call: &Value| STANDARD.decode(call["value"].as_str().expect("base64")).expect("base64");
         let mut taken: Vec<_> = taken.map(|call| (place(&call), value(&call))).collect();
         taken.sort();
         taken
     }
 
-    fn push(&self, sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+    pub(crate) fn push(&self, sandbox: &Sandbox, arguments: &[&str]) -> Ran {
         Ran::from(self.command(sandbox, arguments).output().expect("flyte-local starts"))
     }
 
@@ -163,6 +163,32 @@ fn every_scope_and_every_kind_of_value_arrives_byte_for_byte() {
             assert_eq!(call["type"], kind);
         }
     }
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn values_that_a_cluster_handles_differently_are_named_when_they_are_sent() {
+    let sandbox = Sandbox::new();
+    for (name, value) in [("dollars", "a$$b"), ("newline", "text\n"), ("plain", "$HOME")] {
+        secret(&sandbox, &format!("org/{name}"), value);
+    }
+    secret(&sandbox, "org/large", "x".repeat(70_000));
+    secret(&sandbox, "org/larger", "x".repeat(200_000));
+    let cluster = Cluster::start(&sandbox, "newest", &json!({}));
+    let ran = cluster.push(&sandbox, &["--yes"]);
+    let notes = [
+        "secret dollars contains $$ or $(…): on a cluster, a variable has $ for $$, and may have another value for $(NAME); a \
+         file has the exact value",
+        "secret large has 70000 bytes: a cluster takes at most 65536 if it keeps secrets in AWS or Google Cloud, and 25600 in \
+         Azure",
+        "secret larger has 200000 bytes: a cluster takes at most 65536 if it keeps secrets in AWS or Google Cloud, and 25600 \
+         in Azure",
+        "secret larger has 200000 bytes: no program starts with a variable of that size, so mount it",
+        "secret newline ends in a newline, which a variable keeps",
+    ];
+    let mut said: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("secret ")).collect();
+    said.sort_unstable();
+    assert_eq!((ran.code, said), (0, notes.to_vec()), "{ran:?}");
 }
 
 #[test]

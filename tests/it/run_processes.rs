@@ -223,7 +223,7 @@ if __name__ == '__main__':
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
-fn programs_of_concurrent_tasks_have_no_secret_look_another_task() {
+fn programs_of_concurrent_tasks_have_no_secret_of_another_task() {
     let script = "
 import random
 import subprocess

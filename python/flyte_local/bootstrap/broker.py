@@ -47,6 +47,9 @@ class Broker:
     def ask(self, request: messages.Container) -> messages.Lent | messages.Refused: ...
 
     @overload
+    def ask(self, request: messages.Build) -> messages.BuildSecrets | messages.Refused: ...
+
+    @overload
     def ask(
         self, request: messages.Survey | messages.LacksSdk | messages.Keeps | messages.GiveBack | messages.Fail
     ) -> messages.Done: ...

@@ -30,22 +30,23 @@ if TYPE_CHECKING:
 BUILDERS = ("build", "deploy")
 
 
-def run_flyte(broker: Broker, flyte: Sdk, start: messages.Start, hook: Hook) -> None:
-    """Runs Flyte's own command. `hook` places the hooks of a run."""
+def run_flyte(broker: Broker, flyte: Sdk, start: messages.Start, hook: Hook, hook_builds: Callable[[], None]) -> None:
+    """Runs Flyte's own command. `hook` places the hooks of a run, `hook_builds` those on builds of images alone."""
     import click
     from flyte.cli.main import main
 
-    local = Local(broker, flyte, start["settings"], hook)
+    local = Local(broker, flyte, start["settings"], hook, hook_builds)
     resolve = click.Group.resolve_command
 
     @functools.wraps(resolve)
     def resolve_command(self: click.Group, context: click.Context, arguments: list[str]) -> Any:
+        # The arguments of the verb are resolved after those of the command, and its file is imported then.
+        if context.info_name in BUILDERS and context.parent is not None and context.parent.parent is None:
+            local.begin_build(context)
         name, command, rest = resolve(self, context, arguments)
         # A group has the options of `run` or of `serve` as it will use them, before it imports the file.
         for options in ("run_args", "serve_args"):
             local.consider(context, getattr(command, options, None))
-        if context.parent is None and name in BUILDERS:
-            local.begin_build(context)
         return name, command, rest
 
     setattr(click.Group, "resolve_command", resolve_command)
@@ -61,11 +62,14 @@ def arguments_of(start: messages.Start) -> list[str]:
 class Local:
     """Places the hooks once, when the SDK has chosen to do something on this machine."""
 
-    def __init__(self, broker: Broker, flyte: Sdk, settings: messages.Settings, hook: Hook) -> None:
+    def __init__(
+        self, broker: Broker, flyte: Sdk, settings: messages.Settings, hook: Hook, hook_builds: Callable[[], None]
+    ) -> None:
         self._broker = broker
         self._flyte = flyte
         self._settings = settings
         self._hook = hook
+        self._hook_builds = hook_builds
         self._has_begun = False
 
     def consider(self, context: click.Context, options: Any) -> None:
@@ -82,10 +86,10 @@ class Local:
     def begin_build(self, context: click.Context) -> None:
         """Begins for `build` and `deploy`, which import the user's file and then build its images.
 
-        Only images get secrets here: a file that could read them would send them to the cluster with what it declares. So hooks
-        on image builds belong here, and not those on environments and tasks.
+        Only images get secrets here: a file that could read them would send them to the cluster with what it declares.
         """
         self._begin(context)
+        self._hook_builds()
 
     def _begin(self, context: click.Context) -> None:
         self._has_begun = True

@@ -50,7 +50,7 @@ class Loans:
 current: contextvars.ContextVar[Loans | None] = contextvars.ContextVar("flyte_local_loans", default=None)
 
 
-def is_container_task(task: Task) -> bool:
+def is_container_task(task: object) -> bool:
     # Without this module, there is no such task.
     extras = sys.modules.get("flyte.extras")
     return extras is not None and isinstance(task, extras.ContainerTask)
@@ -145,14 +145,13 @@ class Containers:
         files = [described(secret) for secret in declared if not secret.as_env_var]
         values = {s.as_env_var: view.get(views.encoded(s.as_env_var)) for s in declared if s.as_env_var}
         variables = {name: value.decode("latin-1") for name, value in values.items() if value is not None}
-        markers = {
-            views.environ.decodekey(name): views.environ.decodevalue(value)
-            for name, value in view.secrets.items()
-            if views.environ.decodekey(name).startswith(views.MARKERS)
-        }
+        decode_name, decode = views.environ.decodekey, views.environ.decodevalue
+        own = {decode_name(name): decode(value) for name, value in view.secrets.items()}
+        markers = {name: value for name, value in own.items() if name.startswith(views.MARKERS)}
         if DIRECTORY_MARKER in markers:
             markers[DIRECTORY_MARKER] = DIRECTORY
-        plain = {**(task.env_vars or {}), **as_mapping(options.get("environment")), **markers}
+        plain = {decode_name(name): decode(value) for name, value in view.plain.items()}
+        plain = {**plain, **as_mapping(options.get("environment")), **markers}
         if plain:
             options["environment"] = {name: value for name, value in plain.items() if name not in variables}
         if not files and not variables:

@@ -13,10 +13,15 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .sdk import Sdk
 
 UNAVAILABLE = "SecretUnavailable"
 RETURNED = "SecretReturned"
+
+# Other messages that flyte-local wrote: the SDK may put them into new errors.
+own_messages: set[str] = set()
 
 # The file that our frames name.
 OWN = "<flyte-local>"
@@ -31,6 +36,8 @@ def secret_error(flyte: Sdk, message: str, code: str = UNAVAILABLE) -> Exception
 
 def is_secret_error(flyte: Sdk, error: BaseException | None) -> bool:
     """Returns whether `secret_error` made an error, or the SDK another of the same code, as it does for a task's caller."""
+    if str(error).rstrip() in own_messages:
+        return True
     return isinstance(error, flyte.errors.RuntimeUserError) and getattr(error, "code", None) in (UNAVAILABLE, RETURNED)
 
 
@@ -73,26 +80,34 @@ def show_secret_error(flyte: Sdk, error: BaseException) -> bool:
     if not is_secret_error(flyte, error) or shows_all():
         return False
     sys.stdout.flush()
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {str(error).rstrip()}", file=sys.stderr)
     return True
 
 
-class Run:
-    """Stands for the `run` of the SDK's runner, and ends the SDK's own command at an error of a secret.
+class Shown:
+    """Stands for the `run` of the SDK's runner, or its `serve`, and ends the SDK's own command at an error of a secret.
 
     The command would show it in a frame, from which no command can be copied once its lines are wrapped.
     """
 
-    def __init__(self, flyte: Sdk, run: Any) -> None:
+    def __init__(self, flyte: Sdk, call: Any) -> None:
         self._flyte = flyte
-        self._run = run
+        self._call = call
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._run, name)
+        return getattr(self._call, name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._call(*args, **kwargs)
+        except Exception as error:
+            if show_secret_error(self._flyte, error):
+                sys.exit(1)
+            raise
 
     async def aio(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await self._run.aio(*args, **kwargs)
+            return await self._call.aio(*args, **kwargs)
         except Exception as error:
             if show_secret_error(self._flyte, error):
                 sys.exit(1)
@@ -101,16 +116,19 @@ class Run:
 
 def hook_command(flyte: Sdk) -> None:
     """Has the SDK's own command, and no other code, show errors of secrets as a script does."""
-    with_runcontext = flyte.with_runcontext
+    for context, method in (("with_runcontext", "run"), ("with_servecontext", "serve")):
+        setattr(flyte, context, with_shown_errors(flyte, getattr(flyte, context), method))
 
-    @functools.wraps(with_runcontext)
-    def with_shown_errors(*args: Any, **kwargs: Any) -> Any:
-        runner = with_runcontext(*args, **kwargs)
+
+def with_shown_errors(flyte: Sdk, context: Callable[..., Any], method: str) -> Callable[..., Any]:
+    @functools.wraps(context)
+    def from_context(*args: Any, **kwargs: Any) -> Any:
+        made = context(*args, **kwargs)
         if str(sys._getframe(1).f_globals.get("__name__")).startswith("flyte.cli."):
-            runner.run = Run(flyte, runner.run)
-        return runner
+            setattr(made, method, Shown(flyte, getattr(made, method)))
+        return made
 
-    flyte.with_runcontext = with_shown_errors
+    return from_context
 
 
 def hook_excepthook(flyte: Sdk) -> None:

@@ -47,6 +47,9 @@ NAME = re.compile(r"\w+(\.\w+)*")
 
 MOUNT = "/etc/flyte/secrets"
 
+# The arguments with secrets that are an image's, and that no code of the file gets.
+OF_IMAGES = ("secret_mounts", "registry_secret")
+
 
 def is_constant_none(node: ast.expr) -> bool:
     """Returns whether an expression is the constant `None`."""
@@ -93,6 +96,22 @@ def find_module(name: str, directories: tuple[str, ...]) -> tuple[str, ...]:
         if files:
             return tuple(filter(is_of_the_user, map(os.path.realpath, files)))
     return ()
+
+
+def parts_of_images(source: Source) -> set[ast.AST]:
+    """Returns the expressions of secrets that only images need, and the assignments of names that stand for them alone."""
+    if not any(name.encode() in source.text for name in OF_IMAGES):
+        return set()
+    nodes = list(ast.walk(source.tree))
+    found: set[ast.AST] = {node for node in nodes if isinstance(node, ast.keyword) and node.arg in OF_IMAGES}
+    within = {inner for node in found for inner in ast.walk(node)}
+    loaded = [node for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    names = {node.id for node in loaded if node in within} - {node.id for node in loaded if node not in within}
+    for node in nodes:
+        targets = node.targets if isinstance(node, ast.Assign) else ()
+        if targets and all(isinstance(target, ast.Name) and target.id in names for target in targets):
+            found.add(node)
+    return found
 
 
 class Source:
@@ -241,9 +260,12 @@ class Scan:
     def _declared(self, source: Source) -> list[Secret]:
         """Returns the secrets that the file declares: of one variable, the declaration that is furthest out and first."""
         found: list[tuple[int, Secret]] = []
+        of_images = parts_of_images(source)
         queue: collections.deque[tuple[ast.AST, int]] = collections.deque([(source.tree, 0)])
         while queue:
             node, depth = queue.popleft()
+            if node in of_images:
+                continue
             if isinstance(node, ast.Call):
                 found += [(depth, secret) for secret in self._of_call(source, node)]
             inner = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda))

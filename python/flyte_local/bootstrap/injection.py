@@ -6,10 +6,13 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, cast
 
-from . import connectors, processes, views
+from . import connectors, processes, threads, views
 from .containers import Containers
+from .env_vars import plain_variables
 from .errors import RETURNED, secret_error
+from .kept import Kept
 from .leaks import LeakGuard, own_values
+from .subclasses import visit_subclasses
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -37,6 +40,7 @@ def described(secret: Secret) -> messages.Declared:
         "group": usable_group(secret.group),
         "variable": secret.as_env_var,
         "parameter": getattr(secret, "parameter", None),
+        "image": getattr(secret, "image", None),
         "shell": bool(secret.as_env_var and views.encoded(secret.as_env_var) in views.SHELL),
     }
 
@@ -65,11 +69,13 @@ class Secrets:
         self._flyte = flyte
         self._leaks = LeakGuard(settings["leaks"], broker, flyte, lambda message: secret_error(flyte, message, RETURNED))
         self._leaks.note_places()
+        Kept(self._leaks, flyte).hook()
         self._containers = Containers(broker, flyte)
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
-        views.install(share=settings["shared_secrets"])
+        views.install(share=settings["shared_secrets"], leave_out=settings["left_out"])
         processes.install()
+        threads.install()
 
     def provide(
         self, request: SecretRequest, *, needed_by: str | None = None, holder: str | None = None
@@ -110,8 +116,7 @@ class Secrets:
         own.update((name, views.SHELL[name]) for name in map(views.encoded, reply["shell"]))
         known = {views.environ.decodekey(name): views.environ.decodevalue(value) for name, value in own.items()}
         if not self._broker.is_forked():
-            values = (known.get(secret.as_env_var or "", "") for secret in wanted)
-            self._leaks.learn(value.encode("utf-8", "surrogateescape") for value in values)
+            self._leaks.learn(own_values(wanted, known))
         return own, own_values(wanted, known)
 
     def _manage(self, declared: Iterable[Secret], holder: str | None) -> None:
@@ -172,22 +177,7 @@ class Secrets:
 
     def hook_tasks(self) -> None:
         """Wraps the methods of every task class, and of each that is defined later (a plugin's, for one)."""
-        template = self._flyte.extend.TaskTemplate
-        own = template.__dict__.get("__init_subclass__")
-
-        def init_subclass(cls: Any, /, **keywords: Any) -> None:
-            if own is None:
-                super(template, cls).__init_subclass__(**keywords)
-            else:
-                own.__get__(None, cls)(**keywords)
-            self._wrap(cls)
-
-        template.__init_subclass__ = classmethod(init_subclass)
-        classes = [template]
-        while classes:
-            cls = classes.pop()
-            classes.extend(cls.__subclasses__())
-            self._wrap(cls)
+        visit_subclasses(self._flyte.extend.TaskTemplate, self._wrap)
 
     def _wrap(self, cls: type) -> None:
         for method, wrap in [("execute", self._wrapped_execute), ("forward", self._wrapped_forward)]:
@@ -206,7 +196,8 @@ class Secrets:
         handed_over = connectors.inherited_values(parameters)
         asked = [parameter for parameter in parameters if views.encoded(parameter.as_env_var) not in handed_over]
         own, values = self.provide([*declared, *asked], needed_by=who, holder=who)
-        return views.View(task, who, action, {**own, **handed_over}), values
+        view = views.View(task, who, action, {**own, **handed_over}, plain_variables(task.env_vars, who))
+        return view, values
 
     def _wrapped_execute(self, execute: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         @functools.wraps(execute)

@@ -11,7 +11,7 @@ import re
 import sys
 import threading
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -58,6 +58,20 @@ PASSED_OVER = (
     types.FunctionType,
     types.BuiltinFunctionType,
 )
+
+
+class Wording(NamedTuple):
+    """What to say of a secret that is found, of what Flyte keeps, and of a search that ends early."""
+
+    found: str
+    kept: str
+    searched: str
+
+
+TASK_RETURNS = Wording("returns its secret", "what tasks return", "returns were searched for its secrets")
+TASK_IS_GIVEN = Wording("is given secret", "what tasks are given", "is given were searched for secrets")
+TRACE_RETURNS = Wording("returns secret", "what traced functions return", "returns were searched for secrets")
+TRACE_IS_GIVEN = Wording("is given secret", "what traced functions are given", "is given were searched for secrets")
 
 
 def is_a(thing: object, classes: type | tuple[type, ...]) -> bool:
@@ -250,12 +264,16 @@ class LeakGuard:
         self._lock = threading.Lock()
         # The forms of each value so far.
         self._forms: dict[bytes, set[bytes]] = {}
+        # The key and the value of each secret so far; a dictionary keeps the order.
+        self._known: dict[tuple[str, bytes], None] = {}
 
-    def learn(self, values: Iterable[bytes]) -> None:
+    def learn(self, values: Iterable[tuple[str, bytes]]) -> None:
         """Asks for the forms of values. A process that is forked from this one cannot ask, but has what was learned."""
         if self._setting != "off":
-            for value in values:
-                self._forms_of(value)
+            for key, value in values:
+                if self._forms_of(value):
+                    with self._lock:
+                        self._known[key, value] = None
 
     def _forms_of(self, value: bytes) -> set[bytes]:
         """Returns what to look for: the value, and its forms as `src/redact/forms/` lists them."""
@@ -276,19 +294,29 @@ class LeakGuard:
 
     def check(self, task: Task, values: Iterable[tuple[str, bytes]], returned: object) -> None:
         """Looks for `values`, keys and bytes, in what the task returned. Raises where the setting is `deny`."""
-        if self._setting == "off" or returned is None:
-            return
+        if self._setting != "off" and returned is not None:
+            self._search(f"task {task.name}", TASK_RETURNS, dict(self._outputs(task, returned)), values)
+
+    def search_all(self, who: str, wording: Wording, things: Mapping[str, object]) -> None:
+        """Looks for every secret so far in things that Flyte is about to keep. Raises where the setting is `deny`."""
+        with self._lock:
+            known = list(self._known)
+        if self._setting != "off" and known:
+            self._search(who, wording, things, known)
+
+    def _search(self, who: str, wording: Wording, things: Mapping[str, object], values: Iterable[tuple[str, bytes]]) -> None:
         search = Search(values, self._forms_of)
-        for name, value in self._outputs(task, returned):
+        for name, value in things.items():
             search.look_at(name, value)
         for key, where in search.found.items():
-            what = f"task {task.name} returns its secret {key}, in {where}"
+            what = f"{who} {wording.found} {key}, in {where}"
             if self._setting == "deny":
                 raise self._error(f"{what}, which --leaks=deny forbids")
-            self._report(f"{what}: Flyte stores what tasks return in plain text and shows it in its UI", (task.name, key))
+            line = f"{what}: Flyte stores {wording.kept} in plain text and shows it in its UI"
+            self._report(line, (who, wording, key))
         if search.is_cut_short:
-            searched = f"only the first {MAX_OBJECTS} objects that task {task.name} returns were searched for its secrets"
-            self._report(searched, task.name)
+            searched = f"only the first {MAX_OBJECTS} objects that {who} {wording.searched}"
+            self._report(searched, (who, wording))
 
     def _outputs(self, task: Task, returned: Any) -> list[tuple[str, Any]]:
         """Returns each output by the name that the SDK gives it."""

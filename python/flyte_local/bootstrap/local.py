@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .broker import Broker
     from .sdk import Sdk
+    from .withheld import Withheld
 
 
 def as_text(value: object) -> str | None:
@@ -73,7 +74,7 @@ def keep_scope(broker: Broker, flyte: Sdk) -> None:
     flyte.init.fn = init_with_scope
 
 
-def stay_local(broker: Broker, flyte: Sdk) -> None:
+def stay_local(broker: Broker, flyte: Sdk, withheld: Withheld) -> None:
     """Makes `flyte.init…` forget the cluster, so that everything runs here and nothing reaches for a network."""
     parameters = inspect.signature(flyte.init.fn).parameters
     keep_scope(broker, flyte)
@@ -82,8 +83,10 @@ def stay_local(broker: Broker, flyte: Sdk) -> None:
     @functools.wraps(init)
     async def init_locally(*args: Any, **kwargs: Any) -> Any:
         arguments = inspect.signature(init).bind(*args, **kwargs).arguments
-        for remote in ("endpoint", "api_key", "local_tracked", "local_tracked_strict"):
-            arguments.pop(remote, None)
+        withheld.take(arguments.pop("endpoint", None), arguments.pop("api_key", None))
+        arguments.pop("local_tracked_strict", None)
+        if arguments.pop("local_tracked", False):
+            withheld.note_tracking("local.tracked")
         return await init(**arguments)
 
     flyte.init.fn = init_locally
@@ -94,6 +97,7 @@ def stay_local(broker: Broker, flyte: Sdk) -> None:
     @functools.wraps(from_key)
     async def init_without_key(*args: Any, **kwargs: Any) -> None:
         arguments = inspect.signature(from_key).bind(*args, **kwargs).arguments
+        withheld.take(None, "the key")
         await init_locally(**{name: value for name, value in arguments.items() if name in parameters})
 
     flyte.init_from_api_key.fn = init_without_key
@@ -104,6 +108,9 @@ def stay_local(broker: Broker, flyte: Sdk) -> None:
     def with_local_runcontext(mode: str | None = None, *args: Any, **kwargs: Any) -> Any:
         if mode not in (None, "local"):
             print(f"flyte-local: mode={mode!r} is passed over, this runs locally", file=sys.stderr)
+        if kwargs.pop("tracked", False):
+            withheld.note_tracking("tracked=True")
+        kwargs.pop("tracked_strict", None)
         report_scope(broker, kwargs.get("project"), kwargs.get("domain"))
         give_as_text(kwargs)
         return with_runcontext("local", *args, **kwargs)

@@ -13,6 +13,7 @@ class Declared(TypedDict):
     group: str | None
     variable: str | None
     parameter: str | None
+    image: str | None
     shell: bool
 
 
@@ -41,6 +42,13 @@ class Scope(TypedDict):
     project: str | None
     domain: str | None
     unfit: dict[str, str]
+
+
+class Join(TypedDict):
+    """The first request of a process that joins the run. Each character stands for the byte of its number."""
+
+    op: Literal["join"]
+    variables: dict[str, str]
 
 
 class Secrets(TypedDict):
@@ -82,6 +90,14 @@ class Container(TypedDict):
     variables: dict[str, str]
 
 
+class Build(TypedDict):
+    """Asks for the secrets of an image's build, each by the variable that the builder looks for."""
+
+    op: Literal["build"]
+    needed_by: str
+    secrets: list[Declared]
+
+
 class GiveBack(TypedDict):
     op: Literal["give_back"]
     directory: str
@@ -94,7 +110,7 @@ class Fail(TypedDict):
     code: int
 
 
-Request = Hello | Scope | Secrets | Survey | LacksSdk | Keeps | Forms | Container | GiveBack | Fail
+Request = Hello | Scope | Join | Secrets | Survey | LacksSdk | Keeps | Forms | Container | Build | GiveBack | Fail
 
 
 # Replies to a run
@@ -141,9 +157,11 @@ Leaks = Literal["warn", "deny", "off"]
 
 
 class Settings(TypedDict):
+    command: str
     shared_secrets: bool
     leaks: Leaks | None
     secrets_directory: str | None
+    left_out: list[str]
 
 
 @final
@@ -153,6 +171,25 @@ class Start(TypedDict):
     job: Job
     settings: Settings
     parent: int
+    join: str | None
+
+
+class FromRun(TypedDict):
+    """A variable of a process that joins, whose value the run gave it. A variable beside a secret has no key."""
+
+    variable: str
+    key: str | None
+    group: str | None
+
+
+@final
+class Joined(TypedDict):
+    """The variables that the run gave, and the names of others that differ from those of the shell."""
+
+    modules: list[tuple[str, str]]
+    settings: Settings
+    from_run: list[FromRun]
+    changed: list[str]
 
 
 @final
@@ -180,6 +217,19 @@ class Lent(TypedDict):
 
 
 @final
+class BuildSecrets(TypedDict):
+    """The values of variables, and by variable the files of values that no variable can hold, which are in `directory`."""
+
+    variables: dict[str, str]
+    files: dict[str, str]
+    directory: str | None
+    shell: list[str]
+    missing: list[int]
+    why_missing: list[str]
+    notes: list[str]
+
+
+@final
 class Refused(TypedDict):
     error: str
 
@@ -191,7 +241,7 @@ class Invalid(TypedDict):
     invalid: str
 
 
-Reply = Start | Done | Provided | FormsOfValue | Lent | Refused | Invalid
+Reply = Start | Joined | Done | Provided | FormsOfValue | Lent | BuildSecrets | Refused | Invalid
 
 
 # Between the first interpreter of a run and a worker of its tests
@@ -220,6 +270,7 @@ class Target(TypedDict):
     config: str | None
     endpoint: str | None
     insecure: bool
+    cluster_pool: str | None
 
 
 class PushStart(TypedDict):

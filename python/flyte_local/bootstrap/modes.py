@@ -10,14 +10,16 @@ import types
 import warnings
 from typing import TYPE_CHECKING, Any, cast
 
+from .apps import app_named, apps_of, serve_until_interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from . import messages
     from .broker import Broker
-    from .sdk import Group
+    from .sdk import App, Group, Sdk
 
-# Stands for "the only task, or `main`" where no task is named. No attribute of a module can have this name.
+# Stands for "the only task, or `main`", or the only app, where none is named. No attribute of a module can have this name.
 CHOOSE = "<the only task>"
 
 
@@ -81,9 +83,9 @@ def run_module(module: str, arguments: list[str]) -> None:
     runpy._run_module_as_main(module)  # type: ignore[attr-defined]
 
 
-def run_task(broker: Broker, path: str, task: list[str], job: messages.FileJob) -> None:
-    """Runs `flyte run --local FILE TASK ARGS…`."""
-    hook_choice(broker, path)
+def run_task(broker: Broker, flyte: Sdk, path: str, task: list[str], job: messages.FileJob) -> None:
+    """Runs `flyte run --local FILE TASK ARGS…`, or serves an app of the file."""
+    hook_choice(broker, flyte, path)
     run_command(path, task, job["project"], job["domain"])
 
 
@@ -100,8 +102,8 @@ def run_command(path: str, task: list[str], project: str | None, domain: str | N
     main(args=arguments, prog_name="flyte")
 
 
-def hook_choice(broker: Broker, path: str) -> None:
-    """Lets the SDK's own command, which imports the file once, choose the task where none is named."""
+def hook_choice(broker: Broker, flyte: Sdk, path: str) -> None:
+    """Lets the SDK's own command, which imports the file once, choose the task where none is named, or serve an app."""
     import click
 
     resolve = click.Group.resolve_command
@@ -110,18 +112,42 @@ def hook_choice(broker: Broker, path: str) -> None:
     def resolve_command(self: click.Group, context: click.Context, arguments: list[str]) -> Any:
         if hasattr(type(self), "objs"):
             try:
-                known = self.list_commands(context)
+                self.list_commands(context)
+                tasks: Mapping[str, object] = cast("Group", self).objs
             except click.ClickException as error:
                 # The SDK says this, on every version, about a file that was imported and has no task.
                 if not error.message.startswith("No objects found in "):
                     raise
-                broker.fail(f"{path} has no tasks", *hints_without_tasks(path, arguments[0]), code=2)
-            if arguments[0] not in known:
-                tasks = cast("Group", self).objs
-                arguments = [choose_task(broker, path, tasks, arguments[0]), *arguments[1:]]
+                tasks = {}
+            if arguments[0] not in tasks:
+                apps = apps_of(flyte, path)
+                app = choose_app(broker, path, tasks, apps, arguments)
+                if app is not None:
+                    serve_until_interrupted(broker, flyte, app)
+                arguments = [choose_task(broker, path, tasks, apps, arguments[0]), *arguments[1:]]
         return resolve(self, context, arguments)
 
     setattr(click.Group, "resolve_command", resolve_command)
+
+
+def choose_app(
+    broker: Broker, path: str, tasks: Mapping[str, object], apps: Mapping[str, App], arguments: list[str]
+) -> App | None:
+    """Returns the app to serve; None if it is a task that is to be run. Fails if the file has neither, or it is not clear."""
+    wanted, *more = arguments
+    app = app_named(apps, wanted)
+    if app is None and not tasks and wanted == CHOOSE and len(apps) == 1:
+        app = next(iter(apps.values()))
+    if app is not None:
+        if more:
+            broker.fail(f"app {app.name} takes no arguments, so not {more[0]!r}", code=2)
+        return app
+    if tasks:
+        return None
+    if not apps:
+        broker.fail(f"{path} has no tasks", *hints_without_tasks(path, wanted), code=2)
+    message = f"{path} has {len(apps)} apps" if wanted == CHOOSE else f"{path} has no app {wanted!r}"
+    broker.fail(f"{message}; its apps are {', '.join(sorted(apps))}", *hints_to_name(path, min(apps), wanted), code=2)
 
 
 def hints_without_tasks(path: str, wanted: str) -> list[str]:
@@ -132,7 +158,7 @@ def hints_without_tasks(path: str, wanted: str) -> list[str]:
     return hints
 
 
-def choose_task(broker: Broker, path: str, tasks: Mapping[str, object], wanted: str) -> str:
+def choose_task(broker: Broker, path: str, tasks: Mapping[str, object], apps: Mapping[str, App], wanted: str) -> str:
     """Returns the task to run if none, or an unknown one, was named; if the choice is not clear, fails and lists the tasks."""
     module = os.path.splitext(os.path.basename(path))[0]
     own = [name for name, task in tasks.items() if getattr(getattr(task, "func", None), "__module__", None) == module]
@@ -144,7 +170,15 @@ def choose_task(broker: Broker, path: str, tasks: Mapping[str, object], wanted: 
         message = f"{path} has no __main__ block and no task named main, and it defines {len(own)} tasks"
     else:
         message = f"{path} has no task {wanted!r}"
-    hints = [f"name one: {{run}} {sorted(own or tasks)[0]}"]
-    if has_main_block(path):
+    known = f"its tasks are {', '.join(sorted(tasks))}"
+    if apps:
+        known += f", and its apps are {', '.join(sorted(apps))}"
+    broker.fail(f"{message}; {known}", *hints_to_name(path, min(own or tasks), wanted), code=2)
+
+
+def hints_to_name(path: str, known: str, wanted: str) -> list[str]:
+    """Returns what to type in place of a name that is unknown, or missing."""
+    hints = [f"name one: {{run}} {known}"]
+    if has_main_block(path) and wanted != CHOOSE:
         hints.append(f"arguments of its __main__ block stand after --: {{run}} -- {wanted}")
-    broker.fail(f"{message}; its tasks are {', '.join(sorted(tasks))}", *hints, code=2)
+    return hints

@@ -16,7 +16,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import views
+from . import children, views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -124,6 +124,20 @@ class ForkServerSpawn:
         return Preparation(self._module.get_preparation_data(name))
 
 
+def change_spawn(module: Any) -> None:
+    """Has new processes of `multiprocessing`, which import from where this one does, join the run."""
+    prepared = module.get_preparation_data
+
+    @functools.wraps(prepared)
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = prepared(name)
+        if children.place and "sys_path" in data:
+            data["sys_path"] = [children.place, *data["sys_path"]]
+        return data
+
+    module.get_preparation_data = get_preparation_data
+
+
 def change_fork_server(module: ModuleType) -> None:
     setattr(module, "spawn", ForkServerSpawn(module.spawn))
 
@@ -184,5 +198,6 @@ def install() -> None:
         {
             "concurrent.futures.process": change_process_pool,
             "multiprocessing.popen_forkserver": change_fork_server,
+            "multiprocessing.spawn": change_spawn,
         }
     ).install()

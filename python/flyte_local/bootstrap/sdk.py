@@ -33,6 +33,9 @@ class Environment(Protocol):
 
 class Interface(Protocol):
     @property
+    def inputs(self) -> Mapping[str, tuple[type, Any]]: ...
+
+    @property
     def outputs(self) -> Mapping[str, Any]: ...
 
 
@@ -46,6 +49,40 @@ class Task(Protocol):
     parent_env: Callable[[], Environment | None] | None
 
     def custom_config(self, sctx: Any) -> Any: ...
+
+
+class App(Environment, Protocol):
+    """`flyte.app.AppEnvironment`."""
+
+    env_vars: Mapping[str, str] | None
+    parameters: Sequence["Parameter"]
+    port: Any
+
+
+class Parameter(Protocol):
+    """`flyte.app.Parameter`."""
+
+    env_var: str | None
+
+
+class AppHandle(Protocol):
+    """An app that is served, as `flyte.AppHandle`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def endpoint(self) -> str: ...
+
+    def is_deactivated(self) -> bool: ...
+
+    def deactivate(self, wait: bool = False) -> Any: ...
+
+
+class Server(Protocol):
+    """What `flyte.with_servecontext` returns."""
+
+    _env_vars: dict[str, str]
 
 
 class StoragePath(Protocol):
@@ -75,7 +112,8 @@ class ConfigModule(Protocol):
 
 
 class Extend(Protocol):
-    TaskTemplate: Any  # Its methods are replaced.
+    TaskTemplate: Any  # Its methods are replaced, as are those of the next one.
+    ImageBuilder: Any
 
 
 class Syncified(Protocol):
@@ -92,9 +130,12 @@ class Sdk(Protocol):
     config: ConfigModule
     errors: ModuleType
     extend: Extend
+    deploy: Syncified
     init: Syncified
     init_from_api_key: Syncified
+    trace: Callable[..., Any]
     with_runcontext: Callable[..., Any]
+    with_servecontext: Callable[..., Any]
 
     def ctx(self) -> Context | None: ...
 

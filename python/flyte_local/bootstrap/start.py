@@ -10,10 +10,14 @@ which deliberately names no file: the SDK takes the first existing file on the s
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
+from . import children, inheritance
+from .apps import Apps
 from .broker import Broker, die_with
+from .builds import Builds, hook_builds
 from .command import run_flyte
 from .errors import hook_command, hook_excepthook, hook_log
 from .imports import Scan
@@ -22,6 +26,7 @@ from .local import report_scope, stay_local
 from .modes import CHOOSE, has_main_block, run_module, run_script, run_task
 from .redirect import lead_to
 from .survey import survey
+from .withheld import Withheld
 from .workers import hook_workers
 
 if TYPE_CHECKING:
@@ -29,27 +34,38 @@ if TYPE_CHECKING:
     from .sdk import Sdk
 
 
+def supported_sdk() -> Sdk:
+    """Imports the parts of the SDK that are hooked.
+
+    Raises:
+        ImportError, AttributeError: It lacks one of them.
+
+    """
+    import flyte
+    import flyte.config
+    import flyte.errors
+    import flyte.extend
+
+    _ = (flyte.Environment, flyte.Secret, flyte.extend.TaskTemplate.execute, flyte.init.fn, flyte.with_runcontext)
+    sdk: Sdk = flyte
+    return sdk
+
+
+NOT_SUPPORTED = f"the flyte package of {sys.executable} is not a Flyte SDK version that flyte-local supports"
+
+
 def import_sdk(broker: Broker) -> Sdk:
     try:
-        import flyte
+        import flyte  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "flyte":
             raise
         broker.ask({"op": "lacks_sdk", "python": sys.executable})
         sys.exit(1)
     try:
-        import flyte.config
-        import flyte.errors
-        import flyte.extend
-
-        _ = (flyte.Environment, flyte.Secret, flyte.extend.TaskTemplate.execute, flyte.init.fn, flyte.with_runcontext)
+        return supported_sdk()
     except (ImportError, AttributeError):
-        broker.fail(
-            f"the flyte package of {sys.executable} is not a Flyte SDK version that flyte-local supports",
-            f"it needs flyte 2.0.0 or newer: {sys.executable} -m pip install --upgrade flyte",
-        )
-    sdk: Sdk = flyte
-    return sdk
+        broker.fail(NOT_SUPPORTED, f"it needs flyte 2.0.0 or newer: {sys.executable} -m pip install --upgrade flyte")
 
 
 def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
@@ -61,11 +77,13 @@ def begin(descriptor: int, settings: messages.Settings, parent: int) -> Broker:
     return broker
 
 
-def hook(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
+def hook(broker: Broker, flyte: Sdk, settings: messages.Settings, job: messages.Job | None = None) -> Scan:
     """Places the hooks of a run that stays on this machine."""
     hook_log(flyte)
     scan = hook_runs(broker, flyte, settings)
-    stay_local(broker, flyte)
+    withheld = Withheld(flyte, settings, job)
+    withheld.hook()
+    stay_local(broker, flyte, withheld)
     return scan
 
 
@@ -74,6 +92,8 @@ def hook_runs(broker: Broker, flyte: Sdk, settings: messages.Settings) -> Scan:
     secrets = Secrets(broker, flyte, settings)
     secrets.hook_environments()
     secrets.hook_tasks()
+    Apps(secrets, flyte).hook()
+    Builds(broker, flyte).hook()
     scan = Scan(secrets, flyte)
     scan.hook()
     return scan
@@ -85,15 +105,39 @@ def start_worker(descriptor: int, start: messages.WorkerStart) -> None:
     hook(broker, import_sdk(broker), start["settings"])
 
 
+def start_child(descriptor: int, joined: messages.Joined, place: str) -> None:
+    """Begins in a process that joins the run, while it imports the SDK, and knows where `join.py` lies."""
+    broker = Broker(descriptor)
+    settings = joined["settings"]
+    if settings["secrets_directory"]:
+        lead_to(settings["secrets_directory"])
+    inheritance.join(joined)
+    children.lead_to(place)
+    try:
+        flyte = supported_sdk()
+    except (ImportError, AttributeError):
+        print(f"flyte-local: tasks of process {os.getpid()} get no secrets: {NOT_SUPPORTED}", file=sys.stderr)
+        return
+    hook_excepthook(flyte)
+    scan = hook(broker, flyte, settings)
+    hook_command(flyte)
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        scan.before(frame.f_code.co_filename)
+
+
 def start(descriptor: int, start: messages.Start) -> None:
     """Begins in the first interpreter of a run, and runs the user's code to its end."""
     broker = begin(descriptor, start["settings"], start["parent"])
+    if start["join"] is not None:
+        children.invite(start["join"])
     flyte = import_sdk(broker)
     if start["job"]["mode"] == "command":
-        run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings))
+        run_flyte(broker, flyte, start, lambda settings: hook_runs(broker, flyte, settings), lambda: hook_builds(broker, flyte))
         return
     hook_excepthook(flyte)
-    scan = hook(broker, flyte, start["settings"])
+    scan = hook(broker, flyte, start["settings"], start["job"])
     hook_command(flyte)
     configured = flyte.config.auto().task
     try:
@@ -113,9 +157,9 @@ def start(descriptor: int, start: messages.Start) -> None:
         return
     path = job["file"]
     if arguments and not arguments[0].startswith("-"):
-        run_task(broker, path, arguments, job)
+        run_task(broker, flyte, path, arguments, job)
     elif has_main_block(path):
         scan.before(path)
         run_script(path, arguments[1:] if arguments[:1] == ["--"] else arguments)
     else:
-        run_task(broker, path, [CHOOSE, *arguments], job)
+        run_task(broker, flyte, path, [CHOOSE, *arguments], job)

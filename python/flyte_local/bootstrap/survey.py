@@ -8,8 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from . import connectors
+from .apps import apps_of
+from .builds import mounted
 from .injection import as_secrets, described, scanned
-from .modes import choose_task, run_command
+from .modes import choose_app, choose_task, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from .broker import Broker
     from .messages import Declared, Surveyed, SurveyJob
-    from .sdk import Environment, Group, Sdk, SecretRequest, Task
+    from .sdk import App, Environment, Group, Sdk, SecretRequest, Task
 
 
 def survey(broker: Broker, flyte: Sdk, job: SurveyJob) -> None:
@@ -48,9 +50,11 @@ def survey(broker: Broker, flyte: Sdk, job: SurveyJob) -> None:
             raise
         if wanted is None:
             declared = declared_in_file(flyte, environments, tasks)
+        elif wanted not in tasks and (app := choose_app(broker, path, tasks, apps_of(flyte, path), [wanted])):
+            declared = needed_by_app(flyte, app)
         else:
             if wanted not in tasks:
-                choose_task(broker, path, tasks, wanted)
+                choose_task(broker, path, tasks, apps_of(flyte, path), wanted)
             declared = needed_by_task(flyte, tasks[wanted], wanted)
         broker.ask({"op": "survey", "declared": declared})
         sys.exit(0)
@@ -107,7 +111,8 @@ def declared_in_file(flyte: Sdk, environments: list[Environment], tasks: Mapping
     found: list[Surveyed] = []
     for environment in environments:
         secrets = declarations(flyte, environment.secrets)
-        found.append({"environment": environment.name, "task": None, "secrets": secrets})
+        images = image_mounts(flyte, environment)
+        found.append({"environment": environment.name, "task": None, "secrets": [*secrets, *images]})
         for name, task in tasks_of(environment, tasks):
             found += declared_by_task(flyte, environment.name, name, task, secrets)
     for name, task in tasks.items():
@@ -149,21 +154,43 @@ def needed_by_task(flyte: Sdk, task: Task, name: str) -> list[Surveyed]:
     """Returns what the task declares, and the environments that its own depends on, whose tasks it may call."""
     environment = environment_of(task)
     own_name = environment.name if environment else task.name.rpartition(".")[0]
-    own = [*declarations(flyte, task.secrets), *connector_parameters(flyte, task)]
-    found: list[Surveyed] = [{"environment": own_name, "task": name, "secrets": own}]
+    images = image_mounts(flyte, environment) if environment else []
+    secrets = [*declarations(flyte, task.secrets), *connector_parameters(flyte, task), *images]
+    own: Surveyed = {"environment": own_name, "task": name, "secrets": secrets}
+    return [own, *needed_by_dependencies(flyte, environment)]
+
+
+def needed_by_app(flyte: Sdk, app: App) -> list[Surveyed]:
+    """Returns what the app declares, and the environments that it depends on."""
+    own: Surveyed = {
+        "environment": app.name,
+        "task": None,
+        "secrets": [*declarations(flyte, app.secrets), *image_mounts(flyte, app)],
+    }
+    return [own, *needed_by_dependencies(flyte, app)]
+
+
+def needed_by_dependencies(flyte: Sdk, environment: Environment | None) -> list[Surveyed]:
+    """Returns what the environments declare that this one depends on, and those that they depend on."""
+    found: list[Surveyed] = []
     seen, upcoming = [environment], list(environment.depends_on) if environment else []
     while upcoming:
         other = upcoming.pop(0)
         if not any(other is one for one in seen):
             seen.append(other)
             upcoming.extend(other.depends_on)
-            secrets = declarations(flyte, other.secrets)
+            secrets = [*declarations(flyte, other.secrets), *image_mounts(flyte, other)]
             found.append({"environment": other.name, "task": None, "secrets": secrets})
     return found
 
 
 def declarations(flyte: Sdk, request: SecretRequest) -> list[Declared]:
     return [described(secret) for secret in as_secrets(flyte, request)]
+
+
+def image_mounts(flyte: Sdk, environment: Environment) -> list[Declared]:
+    """Returns the secrets that the environment's image mounts while it is built."""
+    return [described(secret) for secret in mounted(flyte, getattr(environment, "image", None))]
 
 
 def connector_parameters(flyte: Sdk, task: Task) -> list[Declared]:

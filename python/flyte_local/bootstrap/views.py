@@ -7,21 +7,18 @@ the programs that a task starts. Native code sees the process's variables, where
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextvars
-import functools
 import json
 import os
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping
+    import threading
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
     from typing import ParamSpec, SupportsIndex, TypeVar
 
-    from .messages import Bequest
-    from .sdk import Task
+    from .sdk import App, Task
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -74,9 +71,14 @@ lacking: dict[bytes, str] = {}
 # True if each task sees the secrets of all.
 shared = False
 
+# The variables of the shell that this process did not get.
+left_out: frozenset[bytes] = frozenset()
+
 # The prefix of the variables that a cluster sets beside a secret. To read these of another environment is never meant, so
 # nothing is reported of them.
 MARKERS = "FLYTE_SECRETS_"
+
+NOTHING: Mapping[bytes, bytes] = {}
 
 _told: dict[Hashable, object] = {}
 _absent = object()
@@ -108,27 +110,13 @@ def place(variables: Mapping[bytes, bytes]) -> None:
             put(name, value)
 
 
-def inherit(bequest: Bequest) -> None:
-    """Begins, in a worker, with the shell and the changes of the process that started it."""
-    SHELL.clear()
-    SHELL.update((encoded(name), environ.encodevalue(value)) for name, value in bequest["shell"].items())
-    outside.update(
-        (encoded(name), None if value is None else environ.encodevalue(value)) for name, value in bequest["set_outside"].items()
-    )
-
-
-def bequest() -> Bequest:
-    """Returns what `inherit` takes."""
-    decode_name, decode = environ.decodekey, environ.decodevalue
-    return {
-        "shell": {decode_name(name): decode(value) for name, value in SHELL.items()},
-        "set_outside": {decode_name(name): None if value is None else decode(value) for name, value in outside.items()},
-    }
-
-
-def put(name: bytes, value: bytes) -> None:
-    """Sets a variable of the process, whichever task is under way."""
-    if environ._data.get(name) != value:
+def put(name: bytes, value: bytes | None) -> None:
+    """Sets a variable of the process, or removes it (None), whichever task is under way."""
+    if environ._data.get(name) == value:
+        return
+    if value is None:
+        os._Environ.__delitem__(os.environ, environ.decodekey(name))
+    else:
         os._Environ.__setitem__(os.environ, environ.decodekey(name), environ.decodevalue(value))
 
 
@@ -138,26 +126,36 @@ def rank(holder: str | None) -> int:
 
 
 class View:
-    """One execution of a task; `who` names it in words."""
+    """One execution of a task, or an app that is served; `who` names it in words.
 
-    def __init__(self, task: Task, who: str, action: object, secrets: Mapping[bytes, bytes]) -> None:
+    `plain` are the variables of `env_vars=`, which secrets replace.
+    """
+
+    def __init__(
+        self, task: Task | App, who: str, action: object, secrets: Mapping[bytes, bytes], plain: Mapping[bytes, bytes] = NOTHING
+    ) -> None:
         self.task = task
         self.who = who
         self.action = action
         self.secrets = secrets
+        self.plain = plain
         # The variables that the task itself set, or deleted (None).
         self.written: dict[bytes, bytes | None] = {}
         self.caller: View | None = None
 
-    def is_of(self, task: Task, action: object) -> bool:
+    def is_of(self, task: Task | App, action: object) -> bool:
         return self.task is task and self.action == action
 
     def get(self, name: bytes) -> bytes | None:
-        """Returns the value of a managed variable, or None."""
-        for values in (self.written, outside):
+        """Returns the value of a variable that is the task's own, or None."""
+        for values in (self.written, outside, self.secrets):
             if name in values:
                 return values[name]
-        return self.secrets.get(name)
+        return self.plain.get(name)
+
+    def has_own(self, name: bytes) -> bool:
+        """Returns whether the task has this variable apart from those of the process, be it absent."""
+        return name in self.plain or (name in managed and not shared)
 
     def __enter__(self) -> View:
         self.caller = current.get()
@@ -175,6 +173,10 @@ class View:
                 value = self.caller.get(name)
                 if value is not None:
                     put(name, value)
+
+    def owns(self, thread: threading.Thread, is_the_users: bool) -> bool:
+        """Returns whether a thread that it starts runs as it: one of the user's code, and none that a library shares."""
+        return is_the_users
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function, on a thread of the task's, as the task."""
@@ -208,7 +210,7 @@ def filtering() -> View | None:
 
 def shown_to_task() -> dict[bytes, bytes] | None:
     """Returns the variables that the task under way sees; None outside tasks, where the process's are seen."""
-    return None if filtering() is None else environ._shown()
+    return None if current.get() is None else environ._shown()
 
 
 def report_lacking(name: bytes) -> None:
@@ -217,14 +219,23 @@ def report_lacking(name: bytes) -> None:
     say_once(f"{variable} is not set: {lacking[name]}", about=("lacking", variable))
 
 
+def report_left_out(name: bytes) -> None:
+    """Reports that a task reads a variable of the shell that `--clean-env` left out."""
+    view = current.get()
+    if view is not None and name not in view.written and name not in outside:
+        variable = environ.decodekey(name)
+        line = f"{view.who} reads {variable} of the shell, which --clean-env left out; to pass it on: --keep {variable}"
+        say_once(line, about=("left out", name))
+
+
 class TaskEnviron(Environ):
     """`os.environ`, as the calling code is to see it; and `os.environb`, whose names and values are bytes."""
 
     def _shown(self) -> dict[bytes, bytes]:
-        view = filtering()
+        view = current.get()
         shown = dict(self._data)
         if view is not None:
-            for name in list(managed):
+            for name in filter(view.has_own, {*managed, *view.plain}):
                 value = view.get(name)
                 if value is None:
                     shown.pop(name, None)
@@ -234,8 +245,8 @@ class TaskEnviron(Environ):
 
     def _value(self, name: bytes) -> bytes | None:
         """Returns the value of a variable that is seen, or None."""
-        view = filtering()
-        return self._data.get(name) if view is None or name not in managed else view.get(name)
+        view = current.get()
+        return self._data.get(name) if view is None or not view.has_own(name) else view.get(name)
 
     def __getitem__(self, key: str) -> str:
         name = self.encodekey(key)
@@ -251,12 +262,14 @@ class TaskEnviron(Environ):
             view.report(name)
         elif current.get() is None and name in lacking:
             report_lacking(name)
+        elif name in left_out:
+            report_left_out(name)
 
     def __contains__(self, key: Any) -> bool:
         name = self.encodekey(key)
         if self._value(name) is not None:
             return True
-        if filtering() is not None:
+        if current.get() is not None:
             self._report(name)
         return False
 
@@ -306,7 +319,7 @@ class TaskEnviron(Environ):
             else:
                 outside[name] = None
             return
-        if name not in managed or shared:
+        if not view.has_own(name):
             super().__delitem__(key)
             view.written.pop(name, None)
             return
@@ -339,8 +352,7 @@ class TaskEnviron(Environ):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         """Makes copies plain ones of what is seen here: they may go where this class does not exist."""
-        data = self._data if filtering() is None else self._shown()
-        return os._Environ, (data, self.encodekey, self.decodekey, self.encodevalue, self.decodevalue)
+        return os._Environ, (self._shown(), self.encodekey, self.decodekey, self.encodevalue, self.decodevalue)
 
 
 # Code that prints the type prints what it always did.
@@ -348,50 +360,10 @@ TaskEnviron.__name__ = TaskEnviron.__qualname__ = os._Environ.__name__
 TaskEnviron.__module__ = os._Environ.__module__
 
 
-def is_the_users(thread: threading.Thread) -> bool:
-    """Returns whether a thread runs the user's code, and not a library's that all tasks share, as an event loop's."""
-    from .imports import is_of_the_user  # That module imports this one.
-
-    function: Any = getattr(type(thread), "run", None)
-    if function in (threading.Thread.run, threading.Timer.run):
-        function = getattr(thread, "_target", None) or getattr(thread, "function", None)
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    # It starts processes in place of those that have ended, and calls nothing of a user's.
-    if getattr(function, "__qualname__", "") == "Pool._handle_workers":
-        return True
-    code = getattr(function, "__code__", None)
-    return code is not None and is_of_the_user(code.co_filename)
-
-
-def follow_into_threads() -> None:
-    """Runs threads, and calls that a task hands to a pool, as the task."""
-    submit: Callable[..., Any] = concurrent.futures.ThreadPoolExecutor.submit
-    start: Callable[[threading.Thread], None] = threading.Thread.start
-
-    @functools.wraps(submit)
-    def submit_as_task(pool: object, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        view = current.get()
-        if view is None:
-            return submit(pool, function, *args, **kwargs)
-        return submit(pool, view.run, function, *args, **kwargs)
-
-    @functools.wraps(start)
-    def start_as_task(thread: threading.Thread) -> None:
-        view = current.get()
-        if view is not None and is_the_users(thread):
-            setattr(thread, "run", functools.partial(view.run, thread.run))
-        start(thread)
-
-    setattr(concurrent.futures.ThreadPoolExecutor, "submit", submit_as_task)
-    setattr(threading.Thread, "start", start_as_task)
-
-
-def install(share: bool) -> None:
-    """Shows each task its own part of the environment, or all of it if `share`."""
-    global shared
+def install(share: bool, leave_out: Sequence[str] = ()) -> None:
+    """Shows each task its own part of the environment, or all of it if `share`. Reads of `leave_out` are reported."""
+    global left_out, shared
     shared = share
+    left_out = frozenset(map(encoded, leave_out))
     for shown in (os.environ, os.environb) if os.supports_bytes_environ else (os.environ,):
         shown.__class__ = TaskEnviron
-    follow_into_threads()

@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import views
+from . import inheritance, views
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 BEGIN = """
 path = list(sys.path)
 start = load(DESCRIPTOR, '{"op":"worker"}')
-sys.modules["_flyte_local.views"].inherit(start["variables"])
+sys.modules["_flyte_local.inheritance"].inherit(start["variables"])
 sys.modules["_flyte_local.start"].start_worker(DESCRIPTOR, start)
 sys.path[:] = path
 """
@@ -99,7 +99,7 @@ def hook_workers(broker: Broker, start: messages.Start) -> None:
             "modules": start["modules"],
             "settings": start["settings"],
             "parent": os.getpid(),
-            "variables": views.bequest(),
+            "variables": inheritance.bequest(),
         }
         with theirs:
             loader = f"{start['load']}\nDESCRIPTOR = {theirs.fileno()}{BEGIN}"

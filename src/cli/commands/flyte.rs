@@ -61,6 +61,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         interpreter::require_trusted_configuration(Some(instead))?;
     }
     if !words.may_need_secrets() {
+        if let Some(grammar) = words.turned_around(&context.command) {
+            context.ui.say(&format!("flyte-local: {grammar}"));
+        }
         // It needs nothing of flyte-local, which it replaces.
         let mut command = interpreter.flyte_command(context.spawner()?);
         let error = launch::replace(command.args(arguments));

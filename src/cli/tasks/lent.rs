@@ -1,4 +1,4 @@
-//! The files that a run lends to the container of a task.
+//! The secrets that a run hands to programs outside of its tasks: the container of a task, and the builder of an image.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,9 @@ use zeroize::Zeroizing;
 
 use super::source::{RunSecrets, key_of};
 use crate::cli::error::{CommandError, Exit};
-use flyte_local::flyte::{Declared, VariableName};
+use crate::cli::lent::Loan;
+use flyte_local::flyte::{BuildSecrets, Declared, VariableName};
+use flyte_local::launch;
 
 impl RunSecrets {
     /// Makes a directory with these secrets as files and a shell script that exports the variables; returns its path.
@@ -30,6 +32,59 @@ impl RunSecrets {
             self.injector.take_back(path.as_ref());
         }
         filled
+    }
+}
+
+impl RunSecrets {
+    /// Returns what the builder of an image finds: variables, and files for values that no variable can hold.
+    pub(super) fn provide_to_build(&self, secrets: &[Declared]) -> Result<BuildSecrets, CommandError> {
+        self.injector.task_starts();
+        let (mut provided, mut loan) = (BuildSecrets::default(), None);
+        let filled = secrets.iter().enumerate().try_for_each(|(index, secret)| {
+            let Err(error) = self.add_to_build(secret, index, &mut provided, &mut loan) else { return Ok(()) };
+            if let Some(variable) = self.left_to_the_shell(secret, &error) {
+                provided.shell.push(variable);
+            } else if error.is_not_found() {
+                // The builder may find a file of the user's.
+                provided.missing.push(index);
+                provided.why_missing.push(self.injector.report(&error).plain());
+            } else {
+                return Err(error);
+            }
+            Ok(())
+        });
+        provided.directory = loan.as_ref().map(Loan::path);
+        if let (Err(_), Some(directory)) = (&filled, &provided.directory) {
+            self.injector.take_back(directory.as_ref());
+        }
+        filled?;
+        provided.notes = self.notes_on_short_values();
+        Ok(provided)
+    }
+
+    fn add_to_build<'a>(
+        &'a self,
+        secret: &Declared,
+        index: usize,
+        build: &mut BuildSecrets,
+        loan: &mut Option<Loan<'a>>,
+    ) -> Result<(), CommandError> {
+        let (key, run) = (key_of(secret)?, self.scope());
+        let resolved = self.injector.value(&key, &run)?;
+        let (value, variable) = (resolved.value.expose(), secret.variable.clone().unwrap_or_default());
+        // The builder does not find an empty variable.
+        let text = std::str::from_utf8(value).ok().filter(|text| !text.is_empty() && !text.contains('\0'));
+        if let Some(text) = text.filter(|text| !launch::is_too_large_for_a_variable(&variable, text.len())) {
+            build.variables.insert(variable, Zeroizing::new(text.to_owned()));
+            return Ok(());
+        }
+        let loan = match loan {
+            Some(loan) => loan,
+            None => loan.insert(self.injector.lend()?),
+        };
+        // The name of a group need not be that of a file.
+        build.files.insert(variable, loan.keep(&index.to_string(), value)?);
+        Ok(())
     }
 }
 

@@ -11,7 +11,8 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::inject::Injector;
 use crate::cli::report::ErrorReport;
 use flyte_local::flyte::{
-    ConfiguredScope, Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, file_markers,
+    BuildSecrets, ConfiguredScope, Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, ValueTraits,
+    file_markers,
 };
 use flyte_local::redact::kept_forms;
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
@@ -44,10 +45,11 @@ impl RunSecrets {
         merged(&self.scopes.chosen, &merged(&self.flyte, &self.scopes.fallback))
     }
 
-    /// The scope that a secret would come from, if it can be put where it is declared.
-    pub(crate) fn scope_of(&self, secret: &Declared) -> Result<Scope, CommandError> {
+    /// The scope that a secret would come from, if it can be put where it is declared, and facts about its value.
+    pub(crate) fn scope_of(&self, secret: &Declared) -> Result<(Scope, ValueTraits), CommandError> {
         let (run, key) = (self.scope(), key_of(secret)?);
-        if secret.variable.is_some() {
+        // The build of an image takes any value.
+        if secret.variable.is_some() && secret.image.is_none() {
             self.injector.variable(&key, &run)?;
         }
         self.injector.scope_of(&key, &run)
@@ -78,9 +80,16 @@ impl RunSecrets {
         Ok(())
     }
 
+    /// Returns a note on each value, since the last call, that is so short that masking it spoils the output.
+    pub(super) fn notes_on_short_values(&self) -> Vec<String> {
+        let short = self.injector.take_short();
+        let note = |key| format!("secret {key} is so short that masking it spoils the output: see --no-mask");
+        if self.masks { short.iter().map(note).collect() } else { Vec::new() }
+    }
+
     /// Returns the variable that keeps its value from the shell, because the secret does not exist. A secret that exists but
     /// cannot be read is not replaced.
-    fn left_to_the_shell(&self, secret: &Declared, error: &CommandError) -> Option<String> {
+    pub(super) fn left_to_the_shell(&self, secret: &Declared, error: &CommandError) -> Option<String> {
         let variable = secret.variable.clone().filter(|_| secret.shell && error.is_not_found())?;
         if let (Ok(key), Some(value)) = (key_of(secret), inherited(&variable)) {
             self.injector.watch(&key, &value);
@@ -136,12 +145,12 @@ impl SecretSource for RunSecrets {
         if needed_by.is_some() && secrets.iter().any(|secret| secret.variable.is_none()) {
             provided.notes.extend(self.injector.difference());
         }
-        let short = self.injector.take_short();
-        if self.masks {
-            let note = |key| format!("secret {key} is so short that masking it spoils the output: see --no-mask");
-            provided.notes.extend(short.iter().map(note));
-        }
+        provided.notes.extend(self.notes_on_short_values());
         Ok(provided)
+    }
+
+    fn variable_of_shell(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        inherited(name)
     }
 
     fn lend(
@@ -152,6 +161,11 @@ impl SecretSource for RunSecrets {
     ) -> Result<String, SourceError> {
         self.lend_to_container(secrets, variables)
             .map_err(|error| SourceError(format!("task {task}: {}", self.injector.report(&error).plain())))
+    }
+
+    fn build(&mut self, needed_by: &str, secrets: &[Declared]) -> Result<BuildSecrets, SourceError> {
+        self.provide_to_build(secrets)
+            .map_err(|error| SourceError(format!("{needed_by}: {}", self.injector.report(&error).plain())))
     }
 
     fn take_back(&mut self, directory: &Path) {

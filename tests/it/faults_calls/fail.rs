@@ -139,9 +139,10 @@ pub(crate) fn is_needed(call: &Call) -> bool {
     let changes = ["flock", "mkdirat", "fchmod", "fchmodat", "write", "fsync", "renameat", "renameat2"];
     let is_temporary = call.line.contains("tmp>") || call.line.contains("/.tmp/");
     let reads_back = is_temporary && (call.name == "read" || call.line.contains("SEEK_SET"));
-    // Messages, the state directory, and locks that only show that their holder is alive.
+    // Messages, the state directory, locks that only show that their holder is alive, and unlocking, as closing a file does it too.
     let is_spared = call.line.starts_with("write(2<")
         || call.line.contains("/.local/state")
+        || call.line.contains("LOCK_UN")
         || (call.name == "flock" && call.line.contains("/.flyte-local-"));
     (changes.contains(&&*call.name) || reads_back) && !is_spared
 }

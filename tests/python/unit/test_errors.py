@@ -149,20 +149,30 @@ def test_an_error_of_a_secret_ends_the_run_without_a_traceback(
 
 
 class Runner:
-    """Stands for the SDK's runner, whose run fails."""
+    """Stands for what the SDK runs tasks and serves apps with, which fails."""
 
     def __init__(self, error: Exception) -> None:
-        async def aio() -> None:
-            raise error
+        class Call:
+            other = 1
 
-        self.run = SimpleNamespace(aio=aio, other=1)
+            def __call__(self) -> None:
+                raise error
+
+            async def aio(self) -> None:
+                raise error
+
+        self.run = self.serve = Call()
 
 
-def runner_made_by(module: str, error: Exception) -> Any:
+def runner_made_by(module: str, error: Exception, context: str) -> Any:
     """Returns the runner that code of a module gets."""
-    flyte: Any = SimpleNamespace(errors=NEWEST.errors, with_runcontext=lambda: Runner(error))
+
+    def make() -> Runner:
+        return Runner(error)
+
+    flyte: Any = SimpleNamespace(errors=NEWEST.errors, with_runcontext=make, with_servecontext=make)
     errors.hook_command(flyte)
-    return eval("flyte.with_runcontext()", {"__name__": module, "flyte": flyte})
+    return eval(f"flyte.{context}()", {"__name__": module, "flyte": flyte})
 
 
 @pytest.mark.parametrize(
@@ -176,10 +186,13 @@ def runner_made_by(module: str, error: Exception) -> Any:
 def test_only_an_error_of_a_secret_ends_only_the_command_of_the_sdk(
     module: str, error: Exception, raised: type[BaseException], shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runner = runner_made_by(module, error)
-    with pytest.raises(raised):
-        asyncio.run(runner.run.aio())
-    assert (runner.run.other, capsys.readouterr().err) == (1, shown)
+    run = runner_made_by(module, error, "with_runcontext").run
+    serve = runner_made_by(module, error, "with_servecontext").serve
+    for call in (lambda: asyncio.run(run.aio()), serve):
+        with pytest.raises(raised):
+            call()
+        assert capsys.readouterr().err == shown
+    assert (run.other, serve.other) == (1, 1)
 
 
 def test_another_error_ends_the_run_with_the_users_traceback(shown: list[list[str]]) -> None:

@@ -226,7 +226,7 @@ def test_the_forms_of_a_value_are_asked_for_once() -> None:
 def test_a_forked_process_has_the_forms_that_were_learned_and_the_values_themselves() -> None:
     broker = StubBroker()
     guard = guard_of(broker)
-    guard.learn([b"learned value\n"])
+    guard.learn([("key", b"learned value\n")])
     broker.forked = True
     assert returns_a_secret(guard, b"learned value\n", "<learned value\n>")
     assert returns_a_secret(guard, b"another value", "another value")

@@ -160,7 +160,7 @@ def push(root: Path) -> dict[str, RustType]:
     return {**rust_types(root / "src/flyte/cluster.rs"), **rust_types(root / "src/flyte/cluster_messages.rs")}
 
 
-@pytest.mark.parametrize("name", ["Declared", "Surveyed", "Settings", "Provided"])
+@pytest.mark.parametrize("name", ["Declared", "Surveyed", "Settings", "Provided", "BuildSecrets", "FromRun"])
 def test_a_message_has_the_members_of_its_struct(root: Path, name: str) -> None:
     assert declared(getattr(messages, name)) == members(protocol(root)[name].body)
 
@@ -176,7 +176,19 @@ def test_the_words_of_a_setting_are_those_of_its_enum(root: Path) -> None:
 
 
 def test_no_type_of_the_protocol_is_left_out(root: Path) -> None:
-    compared = {"ConfiguredScope", "Declared", "Surveyed", "Settings", "Provided", "Request", "Reply", "Job", "Leaks"}
+    compared = {
+        "BuildSecrets",
+        "ConfiguredScope",
+        "Declared",
+        "FromRun",
+        "Surveyed",
+        "Settings",
+        "Provided",
+        "Request",
+        "Reply",
+        "Job",
+        "Leaks",
+    }
     assert set(protocol(root)) == compared
 
 

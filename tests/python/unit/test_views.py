@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from flyte_local.bootstrap import threads
+
 Loader = Callable[[bool], ModuleType]
 
 
@@ -33,7 +35,9 @@ def load(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loader]:
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
+        monkeypatch.setattr(threads, "views", module)
         module.install(share)
+        threads.install()
         return module
 
     yield load
@@ -203,15 +207,3 @@ def test_clear_takes_no_secret_from_tasks(views: ModuleType) -> None:
     os.environ.update(before)
     with view(views, OWN="a value"):
         assert os.environ["OWN"] == "a value"
-
-
-def test_a_worker_inherits_the_shell_and_changes_outside_tasks(views: ModuleType) -> None:
-    os.environ["SET"] = "outside"
-    os.environ["OF_SHELL"] = "changed"
-    del os.environ["OF_SHELL"]
-    bequest = views.bequest()
-    assert bequest["shell"]["OF_SHELL"] == "from the shell"
-    assert bequest["set_outside"].items() >= {"SET": "outside", "OF_SHELL": None}.items()
-    views.outside.clear()
-    views.inherit({"shell": {"ONLY": "this"}, "set_outside": {"SET": "outside", "GONE": None}})
-    assert (views.SHELL, views.outside) == ({b"ONLY": b"this"}, {b"SET": b"outside", b"GONE": None})

@@ -6,21 +6,7 @@ use std::path::Path;
 use clap::{Args as _, Command};
 
 use crate::cli::arguments::GlobalArgs;
-
-/// The options that Flyte's command has before its verb, and that take a value. A test compares them with the SDK's.
-const ROOT_OPTIONS_WITH_VALUE: [&str; 11] = [
-    "--endpoint",
-    "--image-builder",
-    "--builder",
-    "--auth-type",
-    "--org",
-    "-c",
-    "--config",
-    "--output-format",
-    "-of",
-    "--log-format",
-    "--user-log-level",
-];
+use crate::cli::flyte_words::takes_value;
 
 /// The command line of Flyte's command. The SDK parses it again and decides what happens: a mistake here can only open a
 /// vault that is not needed.
@@ -34,7 +20,7 @@ impl<'a> FlyteWords<'a> {
     pub(super) fn new(arguments: &'a [String]) -> Self {
         let mut verb = 0;
         while let Some(word) = arguments.get(verb).filter(|word| word.starts_with('-')) {
-            verb += 1 + usize::from(ROOT_OPTIONS_WITH_VALUE.contains(&word.as_str()));
+            verb += 1 + usize::from(takes_value(word));
         }
         let (before_verb, rest) = arguments.split_at(verb.min(arguments.len()));
         Self { before_verb, rest }
@@ -55,6 +41,17 @@ impl<'a> FlyteWords<'a> {
     pub(super) fn file(&self) -> Option<&'a Path> {
         let files = self.rest.iter().skip(1).map(Path::new);
         files.filter(|path| path.extension().is_some_and(|extension| extension == "py")).find(|path| path.is_file())
+    }
+
+    /// Returns what to say about a noun in the place of the verb, as some pages of Flyte's write it: `flyte secret create`.
+    pub(super) fn turned_around(&self, command: &str) -> Option<String> {
+        let [noun, verb, ..] = self.rest else { return None };
+        if noun != "secret" || !["create", "get", "list", "delete", "update"].contains(&verb.as_str()) {
+            return None;
+        }
+        let verb = if verb == "list" { "get" } else { verb };
+        let line = format!("the verb comes first: flyte {verb} secret; in this vault: {command} {verb} secret");
+        Some(if verb == "get" { line } else { line.replace("secret;", "secret NAME;") + " NAME" })
     }
 
     /// Tells whether the user named Flyte's configuration, so that none is looked for.
