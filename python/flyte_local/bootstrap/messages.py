@@ -161,6 +161,7 @@ class Settings(TypedDict):
     shared_secrets: bool
     leaks: Leaks | None
     secrets_directory: str | None
+    left_out: list[str]
 
 
 @final
