@@ -73,12 +73,14 @@ class Apps:
         def serve_with_secrets(self_: Server, app: App) -> AppHandle:
             who = f"app {app.name}"
             own, _ = self._secrets.provide(app.secrets, needed_by=who, holder=f"environment {app.name}")
-            view = AppView(app, who, None, own, plain_variables({**(app.env_vars or {}), **self_._env_vars}, who))
-            # The SDK would set these in the process, for every app and task.
+            variables = self_._env_vars
+            view = AppView(app, who, None, own, plain_variables({**(app.env_vars or {}), **variables}, who))
+            # The SDK would set these in the process, for every app and task. The app can be served again with the copy.
             self_ = copy.copy(self_)
             self_._env_vars = {}
             with view, own_parameters(view, app):
                 handle: AppHandle = serve_local(self_, app)
+            self_._env_vars = variables
             self._served.append(handle)
             # Registered each time, to come before the SDK's own, which ends its apps.
             atexit.register(self._report_end)
