@@ -239,6 +239,59 @@ fn an_app_that_cannot_be_served_is_an_error_in_one_line() {
     }
 }
 
+/// The program of an app declares what another environment has, as one that imports the user's module does.
+const PROGRAMS: &str = "
+import subprocess
+import sys
+import urllib.request
+sys.path.append('apps')
+import flyte
+from answer import free_port, seen, serve
+
+tasks = flyte.TaskEnvironment(name='tasks', secrets=[flyte.Secret('other', as_env_var='OTHER')])
+
+if __name__ == '__main__':
+    import asyncio
+    import flyte.app
+    if sys.argv[1:] == ['seen']:
+        print(seen())
+        sys.exit()
+    if sys.argv[1:]:
+        asyncio.run(serve(int(sys.argv[1])))
+    secrets = [flyte.Secret('first-key', as_env_var='TOKEN')]
+    port = free_port()
+    command = flyte.app.AppEnvironment(
+        name='command', port=port, secrets=secrets, command=[sys.executable, __file__, str(port)]
+    )
+    function = flyte.app.AppEnvironment(name='function', port=free_port(), secrets=secrets)
+
+    @function.server
+    async def server():
+        print('=> program', subprocess.check_output([sys.executable, __file__, 'seen'], text=True), flush=True)
+        await serve(function.port.port)
+
+    flyte.init()
+    for app in (command, function):
+        handle = flyte.serve(app)
+        handle.activate(wait=True)
+        print('=>', app.name, urllib.request.urlopen(handle.endpoint).read().decode(), flush=True)
+        handle.deactivate(wait=True)
+";
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn programs_of_an_app_find_its_secrets_even_if_they_declare_others() {
+    for sdk in SDKS {
+        let sandbox = sandbox(&["first-key", "other"]);
+        sandbox.file("script.py", PROGRAMS);
+        let ran = sandbox.flyte_run(sdk, &["script.py"]);
+        let variables = json!({ "TOKEN": "value of first-key" });
+        let found = found(&ran).into_iter().map(|(name, found)| (name, found["variables"].clone()));
+        let expected = ["command", "program", "function"].map(|name| (name.to_owned(), variables.clone()));
+        assert_eq!((ran.code, Vec::from_iter(found)), (0, expected.to_vec()), "{sdk}: {ran:?}");
+    }
+}
+
 const AGAIN: &str = "
 import sys
 import urllib.request
