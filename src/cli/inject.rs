@@ -17,7 +17,7 @@ use super::near::near;
 use super::report::ErrorReport;
 use super::sanitize::harmless;
 use super::shell::scope_flags;
-use flyte_local::flyte::SECRETS_DIRECTORY;
+use flyte_local::flyte::{SECRETS_DIRECTORY, ValueTraits};
 use flyte_local::launch::{self, DirectoryError, PrivateDirectory, Removal};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{RunScope, Scope, SecretName, SecretValue};
@@ -201,9 +201,11 @@ impl Injector {
         self.short.take()
     }
 
-    /// Returns the scope that a secret would come from. Opens it, because a refused one would not come from there.
-    pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<Scope, CommandError> {
-        self.resolve(key, run).map(|resolved| resolved.scope.clone())
+    /// Returns the scope that a secret would come from, and facts about its value. Opens it, because a refused one would not come
+    /// from there.
+    pub(crate) fn scope_of(&self, key: &SecretName, run: &RunScope) -> Result<(Scope, ValueTraits), CommandError> {
+        let resolved = self.resolve(key, run)?;
+        Ok((resolved.scope.clone(), ValueTraits::of(resolved.value.expose())))
     }
 
     /// Returns the directory of file secrets, as the variables of a cluster name it.

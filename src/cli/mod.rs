@@ -26,6 +26,7 @@ mod listing;
 mod near;
 mod new_identity;
 mod notices;
+mod on_cluster;
 
 mod passphrases;
 mod pasted;

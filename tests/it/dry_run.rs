@@ -364,3 +364,55 @@ fn a_missing_vault_is_reported_before_the_file_is_imported() {
         .output();
     assert_eq!(Ran::from(module.expect("it starts")).code, 2);
 }
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn values_that_a_cluster_handles_differently_are_named_once() {
+    let tasks = "
+import flyte
+
+def file(key):
+    return flyte.Secret(key, mount='/etc/flyte/secrets')
+
+a_env = flyte.TaskEnvironment('a_env', secrets=['dollars', 'reference', 'newline', 'plain', file('big'), file('bigger')])
+b_env = flyte.TaskEnvironment('b_env', secrets=['newline', file('dollars'), file('reference'), file('bigger')])
+
+@b_env.task
+async def main() -> None:
+    pass
+";
+    for sdk in SDKS {
+        let sandbox = Sandbox::new();
+        sandbox.file("tasks.py", tasks);
+        for (key, value) in
+            [("dollars", "a$$b"), ("reference", "x $(HOME) y"), ("newline", "text\n"), ("plain", "$HOME $")]
+        {
+            sandbox.secret(key, value, &[]);
+        }
+        sandbox.secret("big", "x".repeat(30_000), &[]);
+        sandbox.secret("bigger", "x".repeat(70_000), &[]);
+        let ran = dry_run(&sandbox, sdk, &["tasks.py"]);
+        let expands = |key: &str, variable: &str| {
+            format!(
+                "secret {key} contains $$ or $(…): on a cluster, the variable {variable} has $ for $$, and may have another \
+                 value for $(NAME); a file has the exact value"
+            )
+        };
+        let expected = [
+            expands("dollars", "DOLLARS"),
+            expands("reference", "REFERENCE"),
+            "secret newline ends in a newline, which the variable NEWLINE keeps".to_owned(),
+            "secret big has 30000 bytes: a cluster takes at most 25600 if it keeps secrets in Azure".to_owned(),
+            "secret bigger has 70000 bytes: a cluster takes at most 65536 if it keeps secrets in AWS or Google Cloud, and \
+             25600 in Azure"
+                .to_owned(),
+            "the file secrets of environment a_env have 100000 bytes together: a pod on a cluster takes about 98304"
+                .to_owned(),
+        ];
+        assert_eq!(
+            (ran.code, ran.stderr.lines().collect::<Vec<_>>()),
+            (0, expected.iter().map(String::as_str).collect()),
+            "{sdk}"
+        );
+    }
+}

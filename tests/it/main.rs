@@ -95,6 +95,7 @@ mod run_views;
 mod run_without_mount;
 mod screens;
 mod scripts;
+mod secret_places;
 mod sent_on;
 mod serve;
 mod serve_bench;

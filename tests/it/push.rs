@@ -167,6 +167,32 @@ fn every_scope_and_every_kind_of_value_arrives_byte_for_byte() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
+fn values_that_a_cluster_handles_differently_are_named_when_they_are_sent() {
+    let sandbox = Sandbox::new();
+    for (name, value) in [("dollars", "a$$b"), ("newline", "text\n"), ("plain", "$HOME")] {
+        secret(&sandbox, &format!("org/{name}"), value);
+    }
+    secret(&sandbox, "org/large", "x".repeat(70_000));
+    secret(&sandbox, "org/larger", "x".repeat(200_000));
+    let cluster = Cluster::start(&sandbox, "newest", &json!({}));
+    let ran = cluster.push(&sandbox, &["--yes"]);
+    let notes = [
+        "secret dollars contains $$ or $(…): on a cluster, a variable has $ for $$, and may have another value for $(NAME); a \
+         file has the exact value",
+        "secret large has 70000 bytes: a cluster takes at most 65536 if it keeps secrets in AWS or Google Cloud, and 25600 in \
+         Azure",
+        "secret larger has 200000 bytes: a cluster takes at most 65536 if it keeps secrets in AWS or Google Cloud, and 25600 \
+         in Azure",
+        "secret larger has 200000 bytes: no program starts with a variable of that size, so mount it",
+        "secret newline ends in a newline, which a variable keeps",
+    ];
+    let mut said: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("secret ")).collect();
+    said.sort_unstable();
+    assert_eq!((ran.code, said), (0, notes.to_vec()), "{ran:?}");
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_vault_is_pushed_to_the_service_of_another() {
     let mut random = Random::seeded();
     let mut bytes = |length: u64| (0..length).map(|_| random.below(256) as u8).collect::<Vec<u8>>();

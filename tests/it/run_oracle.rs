@@ -166,3 +166,40 @@ fn run_agrees(sandbox: &Sandbox, sdk: &str, cluster: &Serialized) {
         assert_eq!(outside.variables.get(name), Some(key), "{sdk}: {name}");
     }
 }
+
+/// A connector task as the SDK serialises it: environment, task, keys and variables that it declares, and the names that it gives
+/// for parameters of its connector.
+type Connector = (String, String, Vec<(String, String)>, Vec<(String, String)>);
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn a_dry_run_lists_the_parameters_of_connectors_that_the_sdk_serializes() {
+    for (sdk, module) in
+        [("connectors-oldest", "connectors"), ("connectors", "connectors"), ("connectors", "connector_plugins")]
+    {
+        let sandbox = Sandbox::new().with_tasks();
+        let command = sandbox.program(python(sdk)).args(["serialized_connectors.py", module]).output();
+        let serialized = Ran::from(command.expect("Python starts"));
+        assert_eq!(serialized.code, 0, "{sdk}: {serialized:?}");
+        let lines = serialized.text();
+        let connectors: Vec<Connector> = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+        assert!(connectors.iter().filter(|connector| !connector.3.is_empty()).count() >= 3, "{sdk}: {connectors:?}");
+        for (environment, task, declared, parameters) in connectors {
+            let file = format!("{module}.py");
+            let ran = sandbox.flyte_run(sdk, &["--output-format", "json", "--dry-run", &file, &task]);
+            let rows: Vec<Value> = serde_json::from_str(&ran.text()).expect("JSON");
+            // Environments that its own depends on are listed too.
+            let rows = rows.iter().filter(|row| row["environment"] == *environment && row["task"] == *task);
+            let text = |row: &Value, member: &str| row[member].as_str().unwrap_or_default().to_owned();
+            let (of_connector, of_task): (Vec<_>, Vec<_>) = rows.partition(|row| row["parameter"].is_string());
+            let listed: Vec<_> = of_task.iter().map(|row| (text(row, "key"), text(row, "variable"))).collect();
+            assert_eq!(listed, declared, "{sdk} {task}");
+            let listed: BTreeSet<_> =
+                of_connector.iter().map(|row| (text(row, "parameter"), text(row, "variable"))).collect();
+            // A variable of that name that the task declares is the parameter, and is not listed twice.
+            let is_declared = |name: &String| declared.iter().any(|(_, variable)| variable == name);
+            let wanted = parameters.into_iter().filter(|(_, name)| !is_declared(name)).collect();
+            assert_eq!(listed, wanted, "{sdk} {task}");
+        }
+    }
+}

@@ -137,6 +137,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
             return Err(CommandError::new(Exit::Failed, "nothing was sent"));
         }
         sent = send::send(context, &mut cluster, &vault, &reader, &plan);
+        sent.notes.iter().for_each(|note| context.ui.say(note));
         context.ui.say(&sent.summary(plan.count(PushAction::Skip)));
     }
     if plan.count(PushAction::Skip) > 0 {

@@ -11,7 +11,8 @@ use crate::cli::error::{CommandError, Exit};
 use crate::cli::inject::Injector;
 use crate::cli::report::ErrorReport;
 use flyte_local::flyte::{
-    BuildSecrets, ConfiguredScope, Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, file_markers,
+    BuildSecrets, ConfiguredScope, Declared, Provided, SecretSource, SourceError, VARIABLE_MARKERS, ValueTraits,
+    file_markers,
 };
 use flyte_local::redact::kept_forms;
 use flyte_local::secret::{Domain, NameError, Project, RunScope, Scope, SecretName};
@@ -44,8 +45,8 @@ impl RunSecrets {
         merged(&self.scopes.chosen, &merged(&self.flyte, &self.scopes.fallback))
     }
 
-    /// The scope that a secret would come from, if it can be put where it is declared.
-    pub(crate) fn scope_of(&self, secret: &Declared) -> Result<Scope, CommandError> {
+    /// The scope that a secret would come from, if it can be put where it is declared, and facts about its value.
+    pub(crate) fn scope_of(&self, secret: &Declared) -> Result<(Scope, ValueTraits), CommandError> {
         let (run, key) = (self.scope(), key_of(secret)?);
         // The build of an image takes any value.
         if secret.variable.is_some() && secret.image.is_none() {

@@ -6,12 +6,13 @@ use super::failure;
 use super::plan::{PushAction, PushPlan, PushStep};
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
+use crate::cli::on_cluster::{self, Delivery};
 use crate::cli::progress::Progress;
 use crate::cli::report::ErrorReport;
 use crate::cli::secret_reader::SecretReader;
-use flyte_local::flyte::{Call, CallError, CallResult, Calls, Cluster};
+use flyte_local::flyte::{Call, CallError, CallResult, Calls, Cluster, ValueTraits};
 use flyte_local::redact::Watchlist;
-use flyte_local::secret::SecretId;
+use flyte_local::secret::{SecretId, SecretType};
 use flyte_local::vault::Vault;
 
 /// After so many calls in a row that did not reach the cluster, no more are made: the SDK has tried each of them several times.
@@ -25,6 +26,8 @@ pub(super) struct Sent {
     /// By the place in the plan.
     failed: BTreeMap<usize, CommandError>,
     untried: usize,
+    /// The differences that a cluster makes to values that were sent, a line each.
+    pub(super) notes: Vec<String>,
 }
 
 impl Sent {
@@ -104,6 +107,13 @@ impl Calls for Sending<'_> {
                 }
             };
             failure::watch(&self.mask, &value);
+            if *secret_type == SecretType::Regular {
+                self.sent.notes.extend(on_cluster::notes(
+                    &from.name,
+                    Delivery::Undecided,
+                    ValueTraits::of(value.expose()),
+                ));
+            }
             self.begun.push(place);
             let call = match action {
                 PushAction::Update => Call::Update(*secret_type, value),

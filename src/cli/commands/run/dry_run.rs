@@ -1,6 +1,7 @@
 //! `run --dry-run`: the secrets that a file declares, and their sources.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
 use serde::Serialize;
@@ -8,11 +9,15 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::error::CommandError;
 use crate::cli::listing::{InScope, scope_cell};
+use crate::cli::on_cluster::{self, Delivery};
 use crate::cli::report::ErrorReport;
+use crate::cli::sanitize::harmless;
 use crate::cli::table::{self, Cell, Column, Row};
 use crate::cli::tasks::RunSecrets;
 use crate::cli::ui::{Color, Ui};
-use flyte_local::flyte::{ConfiguredScope, Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed};
+use flyte_local::flyte::{
+    ConfiguredScope, Declared, Provided, SECRETS_DIRECTORY, SecretSource, SourceError, Surveyed, ValueTraits,
+};
 use flyte_local::secret::Scope;
 
 /// A declared secret.
@@ -25,7 +30,7 @@ pub(super) struct Declaration {
 
 /// The source of a secret.
 enum Provenance {
-    Scope(Scope),
+    Scope(Scope, ValueTraits),
     /// The vault lacks it, and the shell has the variable.
     Shell,
     Nowhere(ErrorReport),
@@ -55,7 +60,7 @@ impl SecretSource for Survey {
         for Surveyed { environment, task, secrets } in declared {
             for secret in secrets {
                 let from = match self.source.scope_of(&secret) {
-                    Ok(scope) => Provenance::Scope(scope),
+                    Ok((scope, traits)) => Provenance::Scope(scope, traits),
                     Err(error) if error.is_not_found() && secret.variable.is_some() && secret.shell => {
                         Provenance::Shell
                     }
@@ -69,10 +74,11 @@ impl SecretSource for Survey {
     }
 }
 
-/// Prints the rows, then the errors.
+/// Prints the rows, then what a cluster would do with the values, then the errors.
 pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<(), CommandError> {
     let printed: Vec<_> = rows.iter().map(|row| DeclarationRow::new(row, context.ui)).collect();
     table::print(context.ui, context.output_format, &printed)?;
+    notes(&rows).iter().for_each(|note| context.ui.say(note));
     // An error that several environments share is reported once.
     let mut errors: Vec<ErrorReport> = Vec::new();
     for row in rows {
@@ -91,6 +97,35 @@ pub(super) fn report(context: &Context<'_>, rows: Vec<Declaration>) -> Result<()
         (Some(last), Some(code)) => Err(last.with_code(code).into()),
         _ => Ok(()),
     }
+}
+
+/// Returns what a cluster does with these values that a run does not, each line once.
+fn notes(rows: &[Declaration]) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    let mut files = BTreeMap::new();
+    for Declaration { environment, task, secret, from } in rows {
+        let Provenance::Scope(_, traits) = from else { continue };
+        let form = match (&secret.parameter, &secret.image, &secret.variable) {
+            (None, None, Some(variable)) => Delivery::Variable(variable),
+            _ => Delivery::Exact,
+        };
+        if secret.variable.is_none() {
+            *files.entry((environment, task)).or_default() += traits.length;
+        }
+        for note in on_cluster::notes(&secret.key, form, *traits) {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    let who = |environment: &str, task: &Option<String>| match task {
+        Some(task) => format!("task {task}"),
+        None => format!("environment {environment}"),
+    };
+    notes.extend(files.into_iter().filter_map(|((environment, task), length)| {
+        on_cluster::note_on_files(&harmless(&who(environment, task)), length)
+    }));
+    notes
 }
 
 /// A declared secret, and where it would come from. Its names are masked: the file can make them of values that it reads.
@@ -129,7 +164,7 @@ impl<'a> DeclarationRow<'a> {
         let masked = |name: &'a Option<String>| name.as_deref().map(|name| ui.masked(name));
         let in_words = |error: &ErrorReport| Some(ui.masked(&error.plain()).into_owned());
         let (status, scope, error) = match from {
-            Provenance::Scope(scope) => ("found", Some(scope.into()), None),
+            Provenance::Scope(scope, _) => ("found", Some(scope.into()), None),
             Provenance::Shell => ("shell", None, None),
             Provenance::Nowhere(error) if error.is_not_found() => ("missing", None, in_words(error)),
             Provenance::Nowhere(error) => ("refused", None, in_words(error)),
@@ -153,7 +188,7 @@ impl Row for DeclarationRow<'_> {
 
     fn cells(&self) -> Vec<Cell> {
         let from = match self.from {
-            Provenance::Scope(scope) => scope_cell(scope),
+            Provenance::Scope(scope, _) => scope_cell(scope),
             Provenance::Shell => Cell::new("the shell, not the vault").color(Color::Yellow),
             Provenance::Nowhere(error) if error.is_not_found() => Cell::new("nowhere: missing").color(Color::Red),
             Provenance::Nowhere(_) => Cell::new("nowhere: refused").color(Color::Red),
