@@ -206,7 +206,7 @@ fn dry_runs_of_run_and_push_print_the_documented_members() {
     let mut declared = Vec::new();
     for scope in SCOPES {
         let arguments = [&["--dry-run", "--output-format", "json"], scope, &["tasks.py"]].concat();
-        declared.extend(rows(&sandbox.flyte_run("newest", &arguments)));
+        declared.extend(rows(&sandbox.flyte_run("connectors", &arguments)));
     }
     compare("run --dry-run", &declared);
 
