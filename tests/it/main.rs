@@ -110,6 +110,7 @@ mod sync;
 mod teams;
 mod terminal;
 mod tilde;
+mod tracked;
 mod unlock;
 mod unwritable;
 mod variables;
