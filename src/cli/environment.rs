@@ -48,6 +48,12 @@ pub(crate) fn virtual_env() -> Result<Option<PathBuf>, CommandError> {
     path_variable("VIRTUAL_ENV")
 }
 
+/// Returns the names of all variables.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+pub(crate) fn variable_names() -> impl Iterator<Item = OsString> {
+    env::vars_os().map(|(name, _)| name)
+}
+
 /// Returns the value of a variable.
 #[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 pub(crate) fn inherited(name: &str) -> Option<Zeroizing<Vec<u8>>> {

@@ -55,8 +55,13 @@ impl<'a> SecretReader<'a> {
             return Ok(());
         }
         let identities = self.identities()?;
-        vault.read_each(ids, identities, |secret| {
-            take(secret.map_err(|error| CommandError::from(error).tried(identities.tried()))?)
-        })
+        // The first one alone, on this thread: it may ask for a passphrase.
+        let (first, others) = ids.split_at(1);
+        for some in [first, others] {
+            vault.read_each(some, identities, |secret| {
+                take(secret.map_err(|error| CommandError::from(error).tried(identities.tried()))?)
+            })?;
+        }
+        Ok(())
     }
 }

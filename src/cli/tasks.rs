@@ -1,11 +1,13 @@
 //! A run of the user's Python with the secrets that its tasks declare, for `run` and `flyte`: composes the interpreter and its
 //! bootstrap, the vault, and the launch, none of which knows the others.
 
+mod clean_env;
 mod leaks;
 mod lent;
 mod source;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -73,6 +75,8 @@ pub(crate) struct TaskRun<'a> {
     interpreter: Interpreter,
     typed: TypedCommand,
     settings: Settings,
+    /// The variables of the caller that the interpreter does not get.
+    left_out: Vec<OsString>,
     source: RunSecrets,
     watchlist: Watchlist,
     masks: bool,
@@ -96,13 +100,22 @@ impl<'a> TaskRun<'a> {
             shared_secrets: args.shared_secrets,
             leaks: args.leaks.map(Leaks::from),
             secrets_directory: injector.is_redirected().then(|| injector.secrets_directory().to_owned()),
+            left_out: Vec::new(),
         };
         let masks = !args.no_mask;
         if masks {
             context.ui.mask(&watchlist);
         }
         let (source, spawner) = (RunSecrets::new(injector, scopes, masks), context.spawner()?);
-        Ok(Self { context, spawner, interpreter, typed, settings, source, watchlist, masks, removal })
+        let left_out = Vec::new();
+        Ok(Self { context, spawner, interpreter, typed, settings, left_out, source, watchlist, masks, removal })
+    }
+
+    /// Leaves out the variables of the caller, except a few and those to `keep`.
+    pub(crate) fn with_clean_environment(mut self, keep: &[String]) -> Self {
+        self.left_out = clean_env::left_out(keep);
+        self.settings.left_out = self.left_out.iter().filter_map(|name| name.to_str().map(str::to_owned)).collect();
+        self
     }
 
     /// Runs the job to its end, then reports the files that hold secrets of the run.
@@ -132,13 +145,18 @@ impl<'a> TaskRun<'a> {
         job: Job,
         answering: impl FnOnce(RunSecrets) -> S,
     ) -> Result<(Ended, BTreeSet<PathBuf>), CommandError> {
-        let Self { spawner, interpreter, typed, settings, source, watchlist, masks, removal, .. } = self;
+        let Self { spawner, interpreter, typed, settings, left_out, source, watchlist, masks, removal, .. } = self;
         let surroundings = Surroundings {
             mask: masks.then_some(&watchlist),
             directory: removal.as_ref().map(Removal::directory),
             ..Surroundings::default()
         };
-        let started = Broker::start(spawner, &interpreter, job, settings, answering(source));
+        let mut started = Broker::start(spawner, &interpreter, job, settings, answering(source));
+        if let Ok((_, command)) = &mut started {
+            for name in &left_out {
+                command.env_remove(name);
+            }
+        }
         conversed(spawner, &interpreter, &typed, started, surroundings)
     }
 }

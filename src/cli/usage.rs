@@ -40,6 +40,12 @@ pub(crate) fn report(mut error: clap::Error, arguments: &[OsString], ui: &Ui) ->
                 None => format!("see its arguments: {}", help_command(arguments)),
             }));
         }
+        // Flyte's own command has it, and the text after the `=` may be a value.
+        ErrorKind::UnknownArgument if argument.split(['=', ' ']).next() == Some("--cluster-pool") => {
+            let error = bad("a vault has no cluster pools".to_owned());
+            let error = error.hint("leave out --cluster-pool: the secret belongs to the organization then");
+            return Err(error.hint("and send it to the pool: flyte-local push secret NAME --cluster-pool POOL"));
+        }
         // Without a likely option beside it, what clap would repeat may be a value.
         ErrorKind::UnknownArgument if error.get(ContextKind::SuggestedArg).is_none() => {
             let error = bad("there is an option that the command does not have".to_owned());

@@ -95,7 +95,7 @@ pub struct Identity(IdentityKey);
 
 #[derive(Clone)]
 enum IdentityKey {
-    X25519(X25519Identity),
+    X25519(Box<X25519Identity>),
     /// Only one that is not encrypted, with its public half.
     OpenSsh(Box<(age::ssh::Identity, Recipient)>),
 }
@@ -135,7 +135,7 @@ impl Identity {
     /// # Errors
     /// There is none to be had.
     pub fn try_generate() -> Result<Self, RandomnessError> {
-        with_randomness(age::x25519::Identity::generate).map(|key| Self(IdentityKey::X25519(key.into())))
+        with_randomness(age::x25519::Identity::generate).map(|key| Self(IdentityKey::X25519(Box::new(key.into()))))
     }
 
     /// One of OpenSSH's, that is not encrypted.
@@ -178,7 +178,7 @@ impl Identity {
 
     /// The identity of a line that begins as one of age's does; `None` if it is damaged.
     pub(super) fn parse_key(line: &str) -> Option<Self> {
-        line.parse().ok().map(|key: age::x25519::Identity| Self(IdentityKey::X25519(key.into())))
+        line.parse().ok().map(|key: age::x25519::Identity| Self(IdentityKey::X25519(Box::new(key.into()))))
     }
 
     /// The text of an identity file, in the form `age-keygen` gives it, so that `age -d -i` reads it.

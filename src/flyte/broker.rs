@@ -372,7 +372,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().expect("a socket");
         let session = Session {
             socket: theirs,
-            settings: Settings { command: String::new(), shared_secrets: false, leaks: None, secrets_directory: None },
+            settings: Settings::default(),
             source: Arc::new(Mutex::new(NoSecrets)),
             shared: Arc::default(),
             first: Some(First { job: Job::Module { module: "m".to_owned(), arguments: Vec::new() }, join: None }),

@@ -34,6 +34,8 @@ pub struct Target {
     pub endpoint: Option<String>,
     /// Connects without TLS.
     pub insecure: bool,
+    /// The cluster pool that gets the secrets, if one is named.
+    pub cluster_pool: Option<String>,
 }
 
 /// The cluster, as the SDK's configuration describes it.
@@ -67,6 +69,8 @@ pub enum ConnectError {
     },
     /// No configuration and no option names a cluster.
     NoCluster,
+    /// The interpreter, by its own name for itself, has a Flyte SDK that sends secrets to no cluster pool.
+    LacksPools(String),
     /// The SDK reports the reason.
     Refused(CallError),
 }
@@ -135,6 +139,7 @@ impl Cluster {
                 Some("no_sdk") => ConnectError::LacksSdk(python),
                 Some("unknown_sdk") => ConnectError::UnknownSdk { python, reason: message },
                 Some("no_cluster") => ConnectError::NoCluster,
+                Some("no_pools") => ConnectError::LacksPools(python),
                 _ => ConnectError::Refused(CallError { code, message }),
             }),
             other => Err(ConnectError::Refused(unanswered(&other))),

@@ -173,7 +173,7 @@ impl Job {
 }
 
 /// Settings for the tasks of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Settings {
     /// `flyte-local`, with the options that led to the vault. A hint begins with it.
     pub command: String,
@@ -184,6 +184,8 @@ pub struct Settings {
     pub leaks: Option<Leaks>,
     /// The directory of file secrets, if it is not the cluster's. Python code is redirected to it.
     pub secrets_directory: Option<String>,
+    /// The variables of the shell that the interpreter did not get.
+    pub left_out: Vec<String>,
 }
 
 /// Reactions to a task that returns one of its secrets.

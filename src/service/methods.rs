@@ -16,7 +16,7 @@ use super::generated::{
     CreateSecretRequest, CreateSecretResponse, DeleteSecretRequest, DeleteSecretResponse, GetSecretRequest,
     ListSecretsRequest, UpdateSecretRequest, UpdateSecretResponse,
 };
-use super::{Event, Host, reply, request};
+use super::{Event, Host, cluster_pool, reply, request};
 use crate::secret::{SecretId, SecretType, SecretValue};
 use crate::vault::{Vault, VaultError};
 
@@ -120,7 +120,10 @@ impl Methods {
                 found.listing.refused.iter().for_each(|error| self.0.host.happened(&Event::LeftOut(error)));
                 Ok(EncodableReply::new(reply::page(&found)))
             }
-            // An empty message names no endpoint, and so the client stays with this one, whatever the request asks for.
+            Method::SelectCluster if cluster_pool::is_named(&request) => Err(ConnectError::invalid_argument(
+                "a vault has no cluster pools: leave out the pool, and send the secret to it with push secret --cluster-pool",
+            )),
+            // An empty message names no endpoint, and so the client stays with this one, whatever else the request asks for.
             Method::SelectCluster => Ok(EncodableReply::new(CreateSecretResponse {})),
         }
     }

@@ -8,6 +8,7 @@
 #[allow(missing_docs, unreachable_pub, dead_code, unused_imports, clippy::all, reason = "made by buffa-codegen of messages.proto")]
 mod generated;
 mod activity;
+mod cluster_pool;
 mod connection;
 #[cfg(target_os = "linux")]
 mod diag;

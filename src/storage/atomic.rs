@@ -17,7 +17,7 @@ use super::{Directory, DirectoryEntry, Lock, StorageError, beneath, lock};
 
 /// The temporary file of [`Directory::write`]. One name is enough, as its callers hold the vault's lock; and so a writer
 /// that was killed leaves at most one behind, which the next write in that directory takes away without a search.
-const TEMPORARY: &str = ".tmp";
+pub(super) const TEMPORARY: &str = ".tmp";
 
 /// The prefix of the temporary files of [`Directory::write_new`]. Its callers do not wait for each other, so each file has
 /// its own name; its writer holds a lock on it, which ends with the writer.
@@ -50,7 +50,7 @@ pub enum WriteError<E: std::error::Error + 'static> {
 }
 
 impl WriteError<std::io::Error> {
-    fn into_storage(self) -> StorageError {
+    pub(super) fn into_storage(self) -> StorageError {
         match self {
             Self::Storage(error) => error,
             Self::Check { path, source } => StorageError::new("write", path, source),
@@ -58,7 +58,7 @@ impl WriteError<std::io::Error> {
     }
 }
 
-fn same_as(bytes: &[u8]) -> impl FnOnce(&[u8]) -> Result<(), std::io::Error> {
+pub(super) fn same_as(bytes: &[u8]) -> impl FnOnce(&[u8]) -> Result<(), std::io::Error> {
     move |read_back| match read_back == bytes {
         true => Ok(()),
         false => Err(std::io::Error::other("what was read back is not what was written")),
@@ -96,10 +96,7 @@ impl Directory {
         check: impl FnOnce(&[u8]) -> Result<(), E>,
     ) -> Result<(), WriteError<E>> {
         lock.confirm()?;
-        match rustix::fs::unlinkat(self, TEMPORARY, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(StorageError::new("remove", self.join(TEMPORARY), error).into()),
-        }
+        self.remove_temporary()?;
         let file = self.create_temporary(TEMPORARY, name)?;
         self.write_through(TemporaryFile { name: TEMPORARY, file }, name, bytes, replace, check, || lock.confirm())
     }
@@ -190,7 +187,7 @@ impl Directory {
     }
 
     /// A temporary file, which must not be there, for `name`.
-    fn create_temporary(&self, temporary: &str, name: &str) -> Result<File, StorageError> {
+    pub(super) fn create_temporary(&self, temporary: &str, name: &str) -> Result<File, StorageError> {
         let (flags, mode) = (OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR);
         let fd = beneath::open(self, temporary, flags, mode);
         fd.map(File::from).map_err(|error| StorageError::new("write", self.join(name), error))
@@ -219,37 +216,61 @@ impl Directory {
     }
 
     /// Writes and syncs the content, and reads it back.
-    fn fill(&self, mut file: &File, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
+    fn fill(&self, file: &File, name: &str, bytes: &[u8]) -> Result<Vec<u8>, StorageError> {
+        self.write_content(file, name, bytes)?;
+        self.sync_and_read_back(file, name, bytes.len())
+    }
+
+    /// Sets the mode of a temporary file for `name`, and writes its content.
+    pub(super) fn write_content(&self, mut file: &File, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         let failed = |error: std::io::Error| StorageError::new("write", self.join(name), error);
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::fchmod(file, mode).map_err(|error| failed(error.into()))?;
-        file.write_all(bytes).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        file.write_all(bytes).map_err(failed)
+    }
 
+    pub(super) fn sync_and_read_back(
+        &self,
+        mut file: &File,
+        name: &str,
+        length: usize,
+    ) -> Result<Vec<u8>, StorageError> {
+        let failed = |error: std::io::Error| StorageError::new("write", self.join(name), error);
+        file.sync_all().map_err(failed)?;
         rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0)).map_err(|error| failed(error.into()))?;
-        let mut read_back = Vec::with_capacity(bytes.len() + 1);
+        let mut read_back = Vec::with_capacity(length + 1);
         file.read_to_end(&mut read_back).map_err(failed)?;
         Ok(read_back)
     }
 
     fn rename(&self, temporary: &str, name: &str, replace: Replace) -> Result<(), StorageError> {
-        let renamed = match replace {
-            Replace::Existing => rustix::fs::renameat(self, temporary, self, name),
-            Replace::Never => self.rename_to_new(temporary, name),
-        };
-        renamed.map_err(|error| StorageError::new("write", self.join(name), error))
+        rename(self, temporary, self, name, replace).map_err(|error| StorageError::new("write", self.join(name), error))
     }
+}
 
-    #[cfg(any(target_os = "linux", target_os = "macos"))]
-    fn rename_to_new(&self, temporary: &str, name: &str) -> Result<(), Errno> {
-        match rustix::fs::renameat_with(self, temporary, self, name, RenameFlags::NOREPLACE) {
-            // The file system has no such rename (NFS, for one). A link never replaces either.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                rustix::fs::linkat(self, temporary, self, name, AtFlags::empty())?;
-                rustix::fs::unlinkat(self, temporary, AtFlags::empty())
-            }
-            renamed => renamed,
+/// Renames a temporary file into its place, which may be in another directory.
+pub(super) fn rename(
+    from: &Directory,
+    temporary: &str,
+    to: &Directory,
+    name: &str,
+    replace: Replace,
+) -> Result<(), Errno> {
+    match replace {
+        Replace::Existing => rustix::fs::renameat(from, temporary, to, name),
+        Replace::Never => rename_to_new(from, temporary, to, name),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn rename_to_new(from: &Directory, temporary: &str, to: &Directory, name: &str) -> Result<(), Errno> {
+    match rustix::fs::renameat_with(from, temporary, to, name, RenameFlags::NOREPLACE) {
+        // The file system has no such rename (NFS, for one). A link never replaces either.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            rustix::fs::linkat(from, temporary, to, name, AtFlags::empty())?;
+            rustix::fs::unlinkat(from, temporary, AtFlags::empty())
         }
+        renamed => renamed,
     }
 }
 

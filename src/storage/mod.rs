@@ -10,6 +10,7 @@ mod found;
 mod lock;
 mod private_group;
 mod system;
+mod together;
 
 pub use atomic::{Replace, WriteError, is_leftover};
 pub use directory::{Directory, DirectoryEntry};
@@ -20,6 +21,7 @@ pub use found::{
 };
 pub use lock::{Lock, LockError, LockOwner};
 pub use system::System;
+pub use together::{MAX_TOGETHER, NewFile, WrittenTogether, write_together};
 
 use std::fs::File;
 use std::io::{self, Read};

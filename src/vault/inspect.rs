@@ -154,6 +154,9 @@ impl Inspector<'_> {
                 DirectoryEntry::File(name) if is_leftover(name) => {
                     self.found.flaws.push(InspectionError::Leftover { path: directory.join(name) });
                 }
+                DirectoryEntry::Directory(name) if directory.is_leftover_directory(name) => {
+                    self.found.flaws.push(InspectionError::Leftover { path: directory.join(name) });
+                }
                 _ => self.stray(directory, &entry),
             }
         }

@@ -30,6 +30,7 @@ mod toml_form;
 mod trust;
 mod values;
 mod write;
+mod write_many;
 mod writer;
 
 pub use authors::Distrusted;
@@ -49,6 +50,7 @@ pub use rekey::{Encryption, Rekeyed};
 pub use trust::{Change, Since, Stale};
 pub use values::Resolved;
 pub use write::Adopted;
+pub use write_many::NewValue;
 pub use writer::{LockedVault, Writer};
 
 use std::path::Path;

@@ -103,3 +103,96 @@ impl<'v> OpenScopes<'v> {
         Ok(self.open.last().expect("just pushed"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "git writes files so too")]
+
+    use super::*;
+    use crate::crypto::{AuthorKey, Identity};
+    use crate::secret::{SecretType, SecretValue};
+    use crate::storage::Permissions;
+    use crate::vault::{Listener, NamedAuthor, NamedRecipient, NewVault, Notice};
+
+    /// A vault with so many secrets of the organization, their names, and an identity that opens it.
+    fn vault(count: usize, listener: Listener) -> (tempfile::TempDir, Vault, Vec<SecretId>, [Identity; 1]) {
+        let keep = tempfile::tempdir().expect("a temporary directory");
+        let (identity, key) = (Identity::generate(), AuthorKey::generate().expect("randomness"));
+        let new = NewVault {
+            recipients: vec![NamedRecipient { name: "me".to_owned(), key: identity.recipient() }],
+            authors: vec![NamedAuthor { name: "me".to_owned(), key: key.author() }],
+            state: keep.path().join("state"),
+            permissions: Permissions::Checked,
+            listener,
+        };
+        let mut vault = new.create(&keep.path().join("vault")).expect("made").with_author(key);
+        let id = |index: usize| SecretId {
+            scope: Scope::Organization,
+            name: format!("s{index:02}").parse().expect("a name"),
+        };
+        let ids: Vec<_> = (0..count).map(id).collect();
+        for id in &ids {
+            let value = SecretValue::new(id.name.as_str().as_bytes().to_vec().into()).expect("small");
+            let mut writer = vault.writer().expect("writable");
+            writer.create_secret(id, SecretType::Regular, &value).expect("created");
+        }
+        (keep, vault, ids, [identity])
+    }
+
+    #[test]
+    fn a_directory_that_was_replaced_is_opened_again() {
+        let (keep, vault, ids, identities) = vault(1, Listener::default());
+        let mut scopes = OpenScopes::of(&vault);
+        let mut is_there = || scopes.value(&ids[0], &identities).expect("read").secret.is_some();
+        assert!(is_there());
+        let directory = keep.path().join("vault/secrets/org");
+        let file = std::fs::read(directory.join("s00.age")).expect("there");
+        std::fs::remove_dir_all(&directory).expect("removed");
+        std::fs::create_dir(&directory).expect("made");
+        std::fs::write(directory.join("s00.age"), file).expect("written");
+        assert!(is_there());
+        std::fs::remove_dir_all(&directory).expect("removed");
+        assert!(!is_there());
+    }
+
+    #[test]
+    fn many_values_and_notices_come_in_the_order_of_the_secrets() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let listener = Listener::new(move |notice| match notice {
+            Notice::Stale(stale) => tell.send(stale.id.clone()).expect("it is waited for"),
+            notice => panic!("{notice:?}"),
+        });
+        let (keep, vault, mut ids, identities) = vault(40, listener);
+        ids.reverse();
+        // Every third one is gone, and every fifth one is refused.
+        for (index, id) in ids.iter().enumerate() {
+            let file = keep.path().join(format!("vault/secrets/org/{}.age", id.name));
+            match (index % 3, index % 5) {
+                (0, _) => std::fs::remove_file(file).expect("removed"),
+                (_, 0) => std::fs::write(file, b"no age file").expect("written"),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        vault
+            .read_each(&ids, &identities, |secret| {
+                found.push(match secret {
+                    Ok(secret) => String::from_utf8(secret.value.expose().to_vec()).expect("UTF-8"),
+                    Err(VaultError::SecretMissing { .. }) => "missing".to_owned(),
+                    Err(VaultError::Refused { .. }) => "refused".to_owned(),
+                    Err(error) => panic!("{error:?}"),
+                });
+                Ok::<_, VaultError>(())
+            })
+            .expect("read");
+        let expected = ids.iter().enumerate().map(|(index, id)| match (index % 3, index % 5) {
+            (0, _) => "missing".to_owned(),
+            (_, 0) => "refused".to_owned(),
+            _ => id.name.to_string(),
+        });
+        assert_eq!(found, expected.collect::<Vec<_>>());
+        drop(vault);
+        let gone = ids.iter().step_by(3).cloned().collect::<Vec<_>>();
+        assert_eq!(told.iter().collect::<Vec<_>>(), gone);
+    }
+}

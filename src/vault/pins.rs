@@ -206,11 +206,14 @@ impl Pins {
         let (state, lock) = self.lock()?;
         for of_scope in updates.chunk_by(|(one, _), (next, _)| one.scope == next.scope) {
             let scope = PinnedScope(self.create_scope(&state, &of_scope[0].0.scope)?);
+            let mut newer = Vec::with_capacity(of_scope.len());
             for (id, updated) in of_scope {
                 if scope.newest(&id.name)?.is_none_or(|known| known.time < *updated) {
-                    scope.0.put(&lock, &file_name(&id.name), format!("{updated}\n").as_bytes())?;
+                    newer.push((file_name(&id.name), format!("{updated}\n")));
                 }
             }
+            let newer: Vec<_> = newer.iter().map(|(file, line)| (file.as_str(), line.as_bytes())).collect();
+            scope.0.put_all(&lock, &newer)?;
         }
         Ok(())
     }

@@ -10,10 +10,11 @@ use super::open_scopes::{Found, OpenScopes};
 use super::read::OpenedSecret;
 use super::trust::staleness;
 use super::write::SealedSecret;
+use super::write_many::{AbsentScope, MAX_BYTES_TOGETHER, WrittenScopes};
 use super::{Metadata, Vault, VaultError, Writer};
 use crate::crypto::{Identities, Sealed, Wanted};
-use crate::secret::{Scope, SecretId, SecretValue};
-use crate::storage::{Directory, Replace};
+use crate::secret::{SecretId, SecretValue};
+use crate::storage::{MAX_TOGETHER, Replace};
 
 /// The secrets by whether they are encrypted to the vault's recipients.
 #[derive(Debug, Default)]
@@ -40,6 +41,43 @@ struct Ready {
     metadata: Metadata,
     value: SecretValue,
     sealed: Sealed,
+}
+
+/// The secrets that are re-encrypted, and wait to be written together.
+#[derive(Default)]
+struct Waiting {
+    ready: Vec<Ready>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn push(&mut self, ready: Ready) {
+        self.bytes += ready.sealed.bytes.len();
+        self.ready.push(ready);
+    }
+
+    fn is_full(&self) -> bool {
+        self.ready.len() >= MAX_TOGETHER || self.bytes >= MAX_BYTES_TOGETHER
+    }
+
+    /// Writes all of them, and counts those that are written.
+    fn write(&mut self, writer: &Writer<'_>, done: &mut usize, step: &mut dyn FnMut()) -> Result<(), VaultError> {
+        let (ready, mut scopes) = (std::mem::take(self).ready, WrittenScopes::default());
+        for Ready { metadata, .. } in &ready {
+            scopes.open(&writer.locked, &metadata.id.scope, AbsentScope::Left)?;
+        }
+        let secrets = ready.iter().filter_map(|Ready { metadata, value, sealed }| {
+            // Without its directory, the secret was removed since it was read.
+            let directory = scopes.get(&metadata.id.scope)?;
+            Some((SealedSecret { directory, metadata, value, sealed }, Replace::Existing))
+        });
+        let secrets: Vec<_> = secrets.collect();
+        (secrets.len()..ready.len()).for_each(|_| step());
+        writer.put_all(&secrets, &mut || {
+            *done += 1;
+            step();
+        })
+    }
 }
 
 impl Vault {
@@ -76,30 +114,19 @@ impl Writer<'_> {
         let writer = &*self;
         let open = || OpenScopes::of(writer.locked.vault);
         let reseal = |scopes: &mut OpenScopes<'_>, id: &SecretId| writer.reseal(scopes, id, identities);
-        // The scope that is written to: the secrets come by scope.
-        let mut current: Option<(Scope, Directory)> = None;
-        in_order(ids, Weight::Value, open, reseal, |prepared| {
+        let mut waiting = Waiting::default();
+        let done = in_order(ids, Weight::Value, open, reseal, |prepared| {
             match prepared {
-                Ok(Some(Ready { metadata, value, sealed })) => {
-                    let scope = &metadata.id.scope;
-                    if current.as_ref().is_none_or(|(current, _)| current != scope) {
-                        writer.locked.pins.prepare(scope)?;
-                        let directory = writer.locked.vault.scope_directory(scope)?;
-                        current = directory.map(|directory| (scope.clone(), directory));
-                    }
-                    // Without its directory, the secret was removed since it was read.
-                    if let Some((_, directory)) = &current {
-                        let secret = SealedSecret { directory, metadata: &metadata, value: &value, sealed: &sealed };
-                        writer.put(&secret, Replace::Existing)?;
-                        rekeyed.done += 1;
-                    }
+                Ok(Some(ready)) => waiting.push(ready),
+                Ok(None) => step(ids.len()),
+                Err(error) => {
+                    rekeyed.failed.push(error);
+                    step(ids.len());
                 }
-                Ok(None) => {}
-                Err(error) => rekeyed.failed.push(error),
             }
-            step(ids.len());
-            Ok::<_, VaultError>(())
-        })?;
+            if waiting.is_full() { waiting.write(writer, &mut rekeyed.done, &mut || step(ids.len())) } else { Ok(()) }
+        });
+        done.and_then(|()| waiting.write(writer, &mut rekeyed.done, &mut || step(ids.len())))?;
         Ok(rekeyed)
     }
 

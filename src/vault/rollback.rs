@@ -186,7 +186,7 @@ mod tests {
         scope.write_new("s.age", b"anything").expect("written");
         // In the way of each file that would be written there.
         let seen = keep.path().join("state/vaults").join(vault.manifest.id()).join("seen/org");
-        std::fs::create_dir_all(seen.join(".tmp")).expect("made");
+        std::fs::create_dir_all(seen.join(".tmp/file")).expect("made");
         let (tell, told) = std::sync::mpsc::channel();
         vault.options.listener = Listener::new(move |notice| {
             tell.send(matches!(notice, Notice::Unremembered(_))).expect("it is waited for");

@@ -189,16 +189,16 @@ impl LockedVault<'_> {
     }
 }
 
-fn missing(id: &SecretId) -> VaultError {
+pub(super) fn missing(id: &SecretId) -> VaultError {
     VaultError::SecretMissing { id: Box::new(id.clone()) }
 }
 
-fn time(newest: Option<Newest>) -> Option<Timestamp> {
+pub(super) fn time(newest: Option<Newest>) -> Option<Timestamp> {
     newest.map(|newest| newest.time)
 }
 
 /// Now, or just after a time that is later: a clock that was set back must not make a newer value look older.
-fn after(known: Option<Timestamp>) -> Timestamp {
+pub(super) fn after(known: Option<Timestamp>) -> Timestamp {
     let now = Timestamp::now();
     match known {
         Some(known) if known >= now => {

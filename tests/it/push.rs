@@ -17,7 +17,7 @@ use flyte_local::secret::{ScopeFilter, SecretType, SecretValue};
 use flyte_local::vault::Metadata;
 
 /// A cluster that ends when dropped, and a configuration in the working directory that names it.
-struct Cluster {
+pub(crate) struct Cluster {
     process: Child,
     journal: PathBuf,
     sdk: &'static str,
@@ -26,7 +26,7 @@ struct Cluster {
 
 impl Cluster {
     /// Starts a cluster that has the secrets written to the previous cluster of this sandbox.
-    fn start(sandbox: &Sandbox, sdk: &'static str, faults: &Value) -> Self {
+    pub(crate) fn start(sandbox: &Sandbox, sdk: &'static str, faults: &Value) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/push_cluster.py");
         let journal = sandbox.home().join("journal");
         let mut command = sandbox.program(python(sdk));
@@ -43,21 +43,21 @@ impl Cluster {
     }
 
     /// Returns each call: its method, the place as [`Sandbox::secret_file`] takes it, and the answer.
-    fn calls(&self) -> Vec<Value> {
+    pub(crate) fn calls(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.journal).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("a call")).collect()
     }
 
     /// Returns the values of successful writes by their places, sorted by name.
-    fn written(&self) -> Vec<(String, Vec<u8>)> {
-        let taken = self.calls().into_iter().filter(|call| call["method"] != "GetSecret" && call["answer"] == "ok");
+    pub(crate) fn written(&self) -> Vec<(String, Vec<u8>)> {
+        let taken = self.calls().into_iter().filter(|call| call["type"].is_string() && call["answer"] == "ok");
         let value = |call: &Value| STANDARD.decode(call["value"].as_str().expect("base64")).expect("base64");
         let mut taken: Vec<_> = taken.map(|call| (place(&call), value(&call))).collect();
         taken.sort();
         taken
     }
 
-    fn push(&self, sandbox: &Sandbox, arguments: &[&str]) -> Ran {
+    pub(crate) fn push(&self, sandbox: &Sandbox, arguments: &[&str]) -> Ran {
         Ran::from(self.command(sandbox, arguments).output().expect("flyte-local starts"))
     }
 

@@ -134,6 +134,20 @@ fn requests_to_fastapi_apps_find_the_secrets_of_their_app() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
+fn a_webhook_app_has_its_secrets_and_an_sdk_without_it_says_so() {
+    let [oldest, newest] = WITH_FASTAPI;
+    let sandbox = sandbox(&["hook-key"]);
+    let ran = sandbox.flyte_run(newest, &["apps/webhook.py"]);
+    let token = json!({ "TOKEN": "value of hook-key" });
+    let expected = vec![("hook".to_owned(), json!({ "variables": token, "file": null }))];
+    assert_eq!((ran.code, found(&ran)), (0, expected), "{ran:?}");
+    let ran = sandbox.flyte_run(oldest, &["apps/webhook.py"]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.all().contains("ImportError: cannot import name 'FlyteWebhookAppEnvironment'"), "{ran:?}");
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
 fn a_missing_secret_fails_the_call_that_serves_before_the_app_starts() {
     for sdk in SDKS {
         let ran = sandbox(&[]).flyte_run(sdk, &["apps/lacking.py"]);
@@ -185,10 +199,19 @@ fn an_app_that_cannot_be_served_is_an_error_in_one_line() {
                  hint: name one: flyte-local run apps/alone.py app\n",
             ),
             (
+                &["apps/together.py", "other"],
+                2,
+                "error: apps/together.py has no task 'other'; its tasks are main, serves, and its apps are arguments, \
+                 command, first, second, without\n\
+                 hint: name one: flyte-local run apps/together.py main\n\
+                 hint: arguments of its __main__ block stand after --: flyte-local run apps/together.py -- other\n",
+            ),
+            (
                 &["apps/left.py", "other"],
                 2,
                 "error: apps/left.py has no app 'other'; its apps are ended, left\n\
-                 hint: name one: flyte-local run apps/left.py ended\n",
+                 hint: name one: flyte-local run apps/left.py ended\n\
+                 hint: arguments of its __main__ block stand after --: flyte-local run apps/left.py -- other\n",
             ),
         ] {
             let ran = sandbox.flyte_run(sdk, arguments);

@@ -99,6 +99,11 @@ fn dry_run_agrees(sandbox: &Sandbox, sdk: &str, cluster: &Serialized) {
     }
     assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), used, "{sdk}: the dry run tells of more");
 
+    // An app is the environment that declares its secrets.
+    for (app, _, secrets) in cluster.iter().filter(|(_, task, _)| task.is_none()) {
+        let expected = Vec::from_iter((!secrets.is_empty()).then(|| ((app.clone(), None), secrets.clone())));
+        assert_eq!(survey(&[app]), BTreeMap::from_iter(expected), "{sdk}: {app}");
+    }
     let name = "override.twice_task";
     let (environment, task, secrets) =
         cluster.iter().find(|(_, task, _)| task.as_deref() == Some(name)).expect("it is there").clone();
@@ -151,12 +156,11 @@ fn run_agrees(sandbox: &Sandbox, sdk: &str, cluster: &Serialized) {
         finds.insert(task, observed);
     }
     let mut declared = Observed::default();
-    for (_, task, secrets) in cluster.iter().filter(|(_, task, _)| runs(task)) {
+    for (environment, task, secrets) in cluster.iter().filter(|(_, task, _)| runs(task)) {
         let wanted = Observed::of(secrets);
-        if task.is_some() {
-            let found = finds.get(task).unwrap_or_else(|| panic!("{sdk}: {task:?} did not run: {ran:?}"));
-            assert!(wanted.is_what_a_task_finds(found), "{sdk} {task:?}: {wanted:?}, not {found:?}");
-        }
+        let name = task.clone().unwrap_or_else(|| format!("app {environment}"));
+        let found = finds.get(&Some(name.clone())).unwrap_or_else(|| panic!("{sdk}: {name} did not run: {ran:?}"));
+        assert!(wanted.is_what_a_task_finds(found), "{sdk} {name}: {wanted:?}, not {found:?}");
         declared.add(wanted);
     }
     // Code outside tasks sees every secret that a task declares, including a container's.

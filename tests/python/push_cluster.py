@@ -141,6 +141,18 @@ def serve_grpc():
     return port, server.wait_for_termination
 
 
+def select(body):
+    """Notes the cluster pool that a call is for, if it names one. Pools are called `pool…`."""
+    from flyteidl2.cluster import payload_pb2 as cluster
+
+    pool = cluster.SelectClusterRequest.FromString(body).cluster_pool_id
+    if pool.name:
+        with lock:
+            note({"method": "SelectCluster", "place": ["", "", pool.name], "organization": pool.organization}, "ok")
+        if not pool.name.startswith("pool"):
+            raise RefusedError("not_found", "there is no such pool")
+
+
 def serve_connect():
     import http.server
 
@@ -154,6 +166,7 @@ def serve_connect():
             method = self.path.rpartition("/")[2]
             try:
                 if method == "SelectCluster":
+                    select(body)
                     self.reply(200, "application/proto", b"")
                 else:
                     answer = take(method, REQUESTS[method][0].FromString(body))
@@ -185,7 +198,7 @@ except ModuleNotFoundError:
 journal = open(sys.argv[1], "a+")  # noqa: SIM115  Open to the end.
 journal.seek(0)
 for call in map(json.loads, journal):
-    if call["method"] != "GetSecret" and call["answer"] == "ok":
+    if "type" in call and call["answer"] == "ok":
         secrets[tuple(call["place"])] = call["type"]
 print(port, flush=True)
 wait()

@@ -416,3 +416,85 @@ fn a_write_without_one_of_its_syncs_is_lost() {
         }
     });
 }
+
+/// The number of secrets in a file to import: more than are worth a second thread.
+const IMPORTED: usize = 20;
+
+fn imported(index: usize) -> (String, Vec<u8>) {
+    (format!("domain/d/i{index}"), format!("value {index} {}", "x".repeat(index * 300)).into_bytes())
+}
+
+/// Imports secrets, perhaps with a fault. Returns the result.
+fn import(machine: &Machine, strace: &[&str]) -> Ran {
+    let file = machine.elsewhere.path().join("new.env");
+    let lines = (0..IMPORTED)
+        .map(imported)
+        .map(|(place, value)| format!("{}='{}'\n", secret_id(&place).name, String::from_utf8(value).expect("ASCII")));
+    std::fs::write(&file, lines.collect::<String>()).expect("written");
+    let mut command = machine.sandbox.program("strace");
+    command.arg("-f").arg("-o").arg(machine.elsewhere.path().join("log")).args(strace);
+    command.args([FLYTE_LOCAL, "import", "-d", "d"]).arg(file);
+    Ran::from(command.output().expect("it starts"))
+}
+
+#[test]
+#[ignore = "needs root: scripts/test"]
+fn an_import_survives_a_power_cut_as_far_as_it_got() {
+    with_own_mounts(&test_path(module_path!(), "an_import_survives_a_power_cut_as_far_as_it_got"), || {
+        let cuts = if std::env::var_os("FLYTE_LOCAL_TEST_LONG").is_some() { 300 } else { 30 };
+        let (mut random, mut power) = (Random::seeded(), Power::new());
+        let (mut whole, mut none, mut part) = (0, 0, 0);
+        for cut in 0..cuts {
+            let mut machine = Machine::new(cut % 2 == 0);
+            machine.acknowledged(Write::Init, &[]);
+            let call = ["renameat2", "renameat2", "fsync", "unlinkat"][random.below(4) as usize];
+            let kill = format!("inject={call}:signal=KILL:when={}", 1 + random.below(IMPORTED as u64 + 2));
+            let strace: &[&str] = if cut % 3 == 0 { &["-e", "trace=none"] } else { &["-e", &kill] };
+            let ran = import(&machine, strace);
+            assert!(matches!(ran.code, 0 | KILLED), "{kill}: {ran:?}");
+            machine.killed += usize::from(ran.code == KILLED);
+            power.cut(&machine.image, if random.below(3) == 0 { Log::Written } else { Log::Lost });
+            let mut found = 0;
+            for (place, value) in (0..IMPORTED).map(imported) {
+                let read = machine.value(&place).unwrap_or_else(|error| panic!("{kill}: {place}: {error:?}"));
+                if read.is_some() || ran.code == 0 {
+                    assert_eq!(read.as_ref(), Some(&value), "{kill}: {place} is lost or torn");
+                    machine.known.insert(place, value);
+                    found += 1;
+                }
+            }
+            machine.check();
+            *(match found {
+                0 => &mut none,
+                IMPORTED => &mut whole,
+                _ => &mut part,
+            }) += 1;
+        }
+        tally(&format!(
+            "power cut {cuts} times in or after an import: {whole} whole, {part} in part, {none} old, 0 torn"
+        ));
+        assert!(whole >= cuts / 3 && none > 0, "the cuts prove little");
+    });
+}
+
+#[test]
+#[ignore = "needs root: scripts/test"]
+fn an_import_without_one_of_its_syncs_is_lost() {
+    with_own_mounts(&test_path(module_path!(), "an_import_without_one_of_its_syncs_is_lost"), || {
+        let mut power = Power::new();
+        // A sync of the whole file system would hide that of a file.
+        for (calls, is_lost) in [("none", false), ("fsync,syncfs", true)] {
+            let mut machine = Machine::new(true);
+            machine.acknowledged(Write::Init, &[]);
+            let inject = format!("inject={calls}:retval=0");
+            let options = ["-e", if is_lost { &inject } else { "trace=none" }];
+            let ran = import(&machine, &options);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            power.cut(&machine.image, Log::Lost);
+            let there = (0..IMPORTED)
+                .map(imported)
+                .filter(|(place, value)| machine.value(place).is_ok_and(|found| found.as_ref() == Some(value)));
+            assert_eq!(there.count() < IMPORTED, is_lost, "{calls}");
+        }
+    });
+}

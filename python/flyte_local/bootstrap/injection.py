@@ -73,7 +73,7 @@ class Secrets:
         self._containers = Containers(broker, flyte)
         # The broker's replies, by declaration: a forked process cannot ask it.
         self._given: dict[tuple[str, str | None, str | None], messages.Provided] = {}
-        views.install(share=settings["shared_secrets"])
+        views.install(share=settings["shared_secrets"], leave_out=settings["left_out"])
         processes.install()
         threads.install()
 

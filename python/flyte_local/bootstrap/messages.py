@@ -161,6 +161,7 @@ class Settings(TypedDict):
     shared_secrets: bool
     leaks: Leaks | None
     secrets_directory: str | None
+    left_out: list[str]
 
 
 @final
@@ -269,6 +270,7 @@ class Target(TypedDict):
     config: str | None
     endpoint: str | None
     insecure: bool
+    cluster_pool: str | None
 
 
 class PushStart(TypedDict):

@@ -120,10 +120,11 @@ def hook_choice(broker: Broker, flyte: Sdk, path: str) -> None:
                     raise
                 tasks = {}
             if arguments[0] not in tasks:
-                app = choose_app(broker, path, tasks, apps_of(flyte, path), arguments)
+                apps = apps_of(flyte, path)
+                app = choose_app(broker, path, tasks, apps, arguments)
                 if app is not None:
                     serve_until_interrupted(broker, flyte, app)
-                arguments = [choose_task(broker, path, tasks, arguments[0]), *arguments[1:]]
+                arguments = [choose_task(broker, path, tasks, apps, arguments[0]), *arguments[1:]]
         return resolve(self, context, arguments)
 
     setattr(click.Group, "resolve_command", resolve_command)
@@ -146,7 +147,7 @@ def choose_app(
     if not apps:
         broker.fail(f"{path} has no tasks", *hints_without_tasks(path, wanted), code=2)
     message = f"{path} has {len(apps)} apps" if wanted == CHOOSE else f"{path} has no app {wanted!r}"
-    broker.fail(f"{message}; its apps are {', '.join(sorted(apps))}", f"name one: {{run}} {min(apps)}", code=2)
+    broker.fail(f"{message}; its apps are {', '.join(sorted(apps))}", *hints_to_name(path, min(apps), wanted), code=2)
 
 
 def hints_without_tasks(path: str, wanted: str) -> list[str]:
@@ -157,7 +158,7 @@ def hints_without_tasks(path: str, wanted: str) -> list[str]:
     return hints
 
 
-def choose_task(broker: Broker, path: str, tasks: Mapping[str, object], wanted: str) -> str:
+def choose_task(broker: Broker, path: str, tasks: Mapping[str, object], apps: Mapping[str, App], wanted: str) -> str:
     """Returns the task to run if none, or an unknown one, was named; if the choice is not clear, fails and lists the tasks."""
     module = os.path.splitext(os.path.basename(path))[0]
     own = [name for name, task in tasks.items() if getattr(getattr(task, "func", None), "__module__", None) == module]
@@ -169,7 +170,15 @@ def choose_task(broker: Broker, path: str, tasks: Mapping[str, object], wanted: 
         message = f"{path} has no __main__ block and no task named main, and it defines {len(own)} tasks"
     else:
         message = f"{path} has no task {wanted!r}"
-    hints = [f"name one: {{run}} {sorted(own or tasks)[0]}"]
-    if has_main_block(path):
+    known = f"its tasks are {', '.join(sorted(tasks))}"
+    if apps:
+        known += f", and its apps are {', '.join(sorted(apps))}"
+    broker.fail(f"{message}; {known}", *hints_to_name(path, min(own or tasks), wanted), code=2)
+
+
+def hints_to_name(path: str, known: str, wanted: str) -> list[str]:
+    """Returns what to type in place of a name that is unknown, or missing."""
+    hints = [f"name one: {{run}} {known}"]
+    if has_main_block(path) and wanted != CHOOSE:
         hints.append(f"arguments of its __main__ block stand after --: {{run}} -- {wanted}")
-    broker.fail(f"{message}; its tasks are {', '.join(sorted(tasks))}", *hints, code=2)
+    return hints

@@ -97,7 +97,29 @@ def connect(target: messages.Target) -> tuple[Cluster, messages.About]:
         "organization": None if organization in (None, "") else str(organization),
         "config": str(source.absolute()) if source else None,
     }
-    return Cluster(client.secrets_service, about["organization"], definition_pb2, payload_pb2), about
+    service = client.secrets_service
+    if target["cluster_pool"] is not None:
+        service = pool_service(service, about["organization"], target["cluster_pool"])
+    return Cluster(service, about["organization"], definition_pb2, payload_pb2), about
+
+
+def pool_service(service: Any, organization: str | None, pool: str) -> Any:
+    """Returns the client of the cluster that has this pool, as the SDK's own command finds it."""
+    from flyte.syncify import syncify
+
+    resolve = getattr(service, "client_for_cluster_pool", None)
+    if resolve is None:
+        raise UnknownPoolsError
+
+    async def ask() -> Any:
+        return await resolve(organization or "", pool)
+
+    # On the SDK's own event loop, which its connections belong to.
+    return syncify(ask)()
+
+
+class UnknownPoolsError(Exception):
+    """The SDK is older than cluster pools."""
 
 
 class UnknownSdkError(Exception):
@@ -184,6 +206,8 @@ def explained(error: BaseException) -> tuple[str | None, str]:
     """Returns gRPC's word for an error, if it has one, and the error's message."""
     if isinstance(error, ModuleNotFoundError) and error.name == "flyte":
         return "no_sdk", ""
+    if isinstance(error, UnknownPoolsError):
+        return "no_pools", ""
     if isinstance(error, UnknownSdkError):
         return "unknown_sdk", str(error.__cause__)
     cause: BaseException | None = error

@@ -54,7 +54,7 @@ def survey(broker: Broker, flyte: Sdk, job: SurveyJob) -> None:
             declared = needed_by_app(flyte, app)
         else:
             if wanted not in tasks:
-                choose_task(broker, path, tasks, wanted)
+                choose_task(broker, path, tasks, apps_of(flyte, path), wanted)
             declared = needed_by_task(flyte, tasks[wanted], wanted)
         broker.ask({"op": "survey", "declared": declared})
         sys.exit(0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Hashable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
     from typing import ParamSpec, SupportsIndex, TypeVar
 
     from .sdk import App, Task
@@ -70,6 +70,9 @@ lacking: dict[bytes, str] = {}
 
 # True if each task sees the secrets of all.
 shared = False
+
+# The variables of the shell that this process did not get.
+left_out: frozenset[bytes] = frozenset()
 
 # The prefix of the variables that a cluster sets beside a secret. To read these of another environment is never meant, so
 # nothing is reported of them.
@@ -216,6 +219,15 @@ def report_lacking(name: bytes) -> None:
     say_once(f"{variable} is not set: {lacking[name]}", about=("lacking", variable))
 
 
+def report_left_out(name: bytes) -> None:
+    """Reports that a task reads a variable of the shell that `--clean-env` left out."""
+    view = current.get()
+    if view is not None and name not in view.written and name not in outside:
+        variable = environ.decodekey(name)
+        line = f"{view.who} reads {variable} of the shell, which --clean-env left out; to pass it on: --keep {variable}"
+        say_once(line, about=("left out", name))
+
+
 class TaskEnviron(Environ):
     """`os.environ`, as the calling code is to see it; and `os.environb`, whose names and values are bytes."""
 
@@ -250,12 +262,14 @@ class TaskEnviron(Environ):
             view.report(name)
         elif current.get() is None and name in lacking:
             report_lacking(name)
+        elif name in left_out:
+            report_left_out(name)
 
     def __contains__(self, key: Any) -> bool:
         name = self.encodekey(key)
         if self._value(name) is not None:
             return True
-        if filtering() is not None:
+        if current.get() is not None:
             self._report(name)
         return False
 
@@ -346,9 +360,10 @@ TaskEnviron.__name__ = TaskEnviron.__qualname__ = os._Environ.__name__
 TaskEnviron.__module__ = os._Environ.__module__
 
 
-def install(share: bool) -> None:
-    """Shows each task its own part of the environment, or all of it if `share`."""
-    global shared
+def install(share: bool, leave_out: Sequence[str] = ()) -> None:
+    """Shows each task its own part of the environment, or all of it if `share`. Reads of `leave_out` are reported."""
+    global left_out, shared
     shared = share
+    left_out = frozenset(map(encoded, leave_out))
     for shown in (os.environ, os.environb) if os.supports_bytes_environ else (os.environ,):
         shown.__class__ = TaskEnviron

@@ -14,9 +14,9 @@ use crate::cli::paths::user_path;
 use crate::cli::progress::Progress;
 use crate::cli::secret_reader::SecretReader;
 use crate::cli::shell::quoted;
-use flyte_local::vault::Vault;
+use flyte_local::vault::{NewValue, Vault};
 use plan::{ImportAction, ImportPlan, ImportStep};
-use selection::{ImportFormat, Mapping, Selection};
+use selection::{ImportFormat, Incoming, Mapping, Selection};
 use source::ImportSource;
 
 /// Import secrets from a file or another vault
@@ -118,21 +118,25 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     Ok(())
 }
 
-/// Carries out the plan, one secret after another.
+/// Carries out the plan, in its order.
 fn write(context: &Context<'_>, vault: &mut Vault, plan: &ImportPlan) -> Result<(), CommandError> {
-    let steps: Vec<&ImportStep> = plan.steps.iter().filter(|step| step.action.writes()).collect();
-    let progress = Progress::start(context.ui, steps.len(), "importing");
-    for (done, ImportStep { incoming, action, .. }) in steps.iter().enumerate() {
-        let written = vault.writer().and_then(|mut writer| match action {
-            ImportAction::Create => writer.create_secret(&incoming.id, incoming.secret_type, &incoming.value),
-            _ => writer.update_secret(&incoming.id, &incoming.value),
-        });
-        written.map_err(|error| {
-            let error = CommandError::from(error);
-            let before = format!("{done} of {} secrets were written before the error", steps.len());
-            error.because(before).hint("run the same command again to continue")
-        })?;
+    let steps = plan.steps.iter().filter(|step| step.action.writes());
+    let values: Vec<_> = steps
+        .map(|ImportStep { incoming: Incoming { id, secret_type, value, .. }, action }| NewValue {
+            id,
+            create: (*action == ImportAction::Create).then_some(*secret_type),
+            value,
+        })
+        .collect();
+    let progress = Progress::start(context.ui, values.len(), "importing");
+    let mut done = 0;
+    let written = vault.write_each(&values, &mut || {
+        done += 1;
         progress.step();
-    }
-    Ok(())
+    });
+    written.map_err(|error| {
+        let error = CommandError::from(error);
+        let before = format!("{done} of {} secrets were written before the error", values.len());
+        error.because(before).hint("run the same command again to continue")
+    })
 }

@@ -59,6 +59,13 @@ pub(crate) struct Args {
     /// The default is the secret's own domain in the vault.
     #[arg(long, value_name = "DOMAIN")]
     to_domain: Option<Domain>,
+    /// Send to this cluster pool of the organization
+    ///
+    /// Only secrets of the organization can be sent to a pool, so -p, -d, --to-project and --to-domain cannot be used
+    /// with it. Without a NAME, all secrets of the organization are sent.
+    #[arg(long, value_name = "POOL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(conflicts_with_all = ["project", "domain", "to_project", "to_domain"])]
+    cluster_pool: Option<String>,
     /// Show what would be sent; send nothing
     ///
     /// Looks at what the cluster has.
@@ -123,7 +130,7 @@ pub(crate) fn run(context: &Context<'_>, mut args: Args) -> Result<(), CommandEr
         interpreter::require_trusted_configuration(Some("name the file: flyte-local push secret --config FILE …"))?;
     }
     let (mut cluster, about) = connect(context, &args, &interpreter)?;
-    context.ui.say(&introduced(&about, &interpreter));
+    context.ui.say(&introduced(&about, &interpreter, args.cluster_pool.as_deref()));
     plan.look(context, &mut cluster, args.update).map_err(|fault| failure::unseen(&fault, &about))?;
     plan.print(context)?;
     let mut sent = Sent::default();
@@ -155,7 +162,12 @@ fn chosen(vault: &Vault, args: &Args) -> Result<Vec<Metadata>, CommandError> {
         let listing = vault.list(&filter)?;
         return match listing.refused.into_iter().next() {
             Some(refused) => Err(CommandError::from(refused).hint("or name the secrets to send")),
-            None => Ok(listing.secrets),
+            None => {
+                // A pool is the organization's.
+                let can_be_sent =
+                    |secret: &Metadata| args.cluster_pool.is_none() || secret.id.scope == Scope::Organization;
+                Ok(listing.secrets.into_iter().filter(can_be_sent).collect())
+            }
         };
     }
     let scope = || ScopeArgs { project: project.clone(), domain: domain.clone() };
@@ -177,16 +189,24 @@ fn connect(context: &Context<'_>, args: &Args, interpreter: &Interpreter) -> Res
         }
         None => None,
     };
-    let target = Target { config: config.map(str::to_owned), endpoint: args.endpoint.clone(), insecure: args.insecure };
+    let target = Target {
+        config: config.map(str::to_owned),
+        endpoint: args.endpoint.clone(),
+        insecure: args.insecure,
+        cluster_pool: args.cluster_pool.clone(),
+    };
     let connected = Cluster::connect(context.spawner()?, interpreter, &target);
-    connected.map_err(|error| failure::unconnected(error, interpreter, context))
+    connected.map_err(|error| failure::unconnected(error, interpreter, context, args.cluster_pool.as_deref()))
 }
 
 /// Introduces the cluster and the SDK, which both get the values.
-fn introduced(about: &About, interpreter: &Interpreter) -> String {
+fn introduced(about: &About, interpreter: &Interpreter, pool: Option<&str>) -> String {
     let mut line = format!("the cluster is {}", about.endpoint);
     if let Some(organization) = &about.organization {
         line.push_str(&format!(", organization {organization}"));
+    }
+    if let Some(pool) = pool {
+        line.push_str(&format!(", cluster pool {}", harmless(pool)));
     }
     if let Some(config) = &about.config {
         line.push_str(&format!(", using the configuration {}", config.display()));

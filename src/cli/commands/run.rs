@@ -52,6 +52,15 @@ pub(crate) struct Args {
     dry_run: bool,
     #[command(flatten)]
     tasks: TaskArgs,
+    /// Give tasks only a few variables of the shell, as in a pod
+    ///
+    /// These are PATH, HOME, LANG, LC_…, TERM, TMPDIR, VIRTUAL_ENV and the variables of Flyte, and those to --keep.
+    /// Secrets and env_vars= are set as always. A notice names a variable that a task misses.
+    #[arg(long)]
+    clean_env: bool,
+    /// With --clean-env, a variable of the shell to pass on
+    #[arg(long, value_name = "VAR", requires = "clean_env", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    keep: Vec<String>,
     /// Run a module with its arguments, as `python -m` does
     #[arg(short, value_names = ["MODULE", "ARGS"], num_args = 1.., allow_hyphen_values = true)]
     module: Vec<String>,
@@ -62,7 +71,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, CommandError> {
-    let Args { scope, dry_run, tasks, module, file } = args;
+    let Args { scope, dry_run, tasks, clean_env, keep, module, file } = args;
     let mount = if tasks.no_mount || dry_run { Mount::None } else { Mount::Private };
     let chosen = context.chosen_scope(&scope)?;
     let job = job(module, file, &chosen, dry_run, &context.command)?;
@@ -74,6 +83,7 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<ExitCode, Command
         TypedCommand { program: context.command.clone(), run, verb: "run", file: job.file().map(Path::to_owned) };
     let scopes = RunScopes { chosen, fallback: context.config_scope()? };
     let run = TaskRun::open(context, &tasks, (interpreter, typed), mount, scopes)?;
+    let run = if clean_env { run.with_clean_environment(&keep) } else { run };
     if !dry_run {
         return run.run(job);
     }

@@ -137,7 +137,8 @@ fn fail_at(bench: &Bench, verb: Verb, call: &Call, (name, errno): (&str, Errno))
 /// locks the vault. Calls on the state directory do not count: their failure is only reported.
 pub(crate) fn is_needed(call: &Call) -> bool {
     let changes = ["flock", "mkdirat", "fchmod", "fchmodat", "write", "fsync", "renameat", "renameat2"];
-    let reads_back = call.line.contains("tmp>") && (call.name == "read" || call.line.contains("SEEK_SET"));
+    let is_temporary = call.line.contains("tmp>") || call.line.contains("/.tmp/");
+    let reads_back = is_temporary && (call.name == "read" || call.line.contains("SEEK_SET"));
     // Messages, the state directory, locks that only show that their holder is alive, and unlocking, as closing a file does it too.
     let is_spared = call.line.starts_with("write(2<")
         || call.line.contains("/.local/state")

@@ -67,6 +67,10 @@ fn choose(change: Change, trace: &Trace, from: usize, random: &mut Random) -> BT
     let mut deciding: Vec<_> = deciding.collect();
     // The first change and the last call are always covered: all changes lie between them.
     let mut chosen = BTreeSet::from([deciding.remove(0), trace.calls.len() - 1]);
+    // Secrets that are written together are halfway only between two renames.
+    if !change.is_slow() {
+        chosen.extend(deciding.extract_if(.., |&mut index| trace.calls[index].name.starts_with("renameat")));
+    }
     let [deciding_sample, others] = if change.is_slow() { [SLOW_SAMPLE - 2, 0] } else { SAMPLE };
     for _ in 0..deciding_sample.min(deciding.len()) {
         chosen.insert(deciding.swap_remove(any(deciding.len())));

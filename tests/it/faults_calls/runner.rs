@@ -137,10 +137,11 @@ impl Runner {
         while let Some(directory) = unvisited.pop() {
             let mut here = 0;
             for entry in std::fs::read_dir(&directory).expect("listed").map(|entry| entry.expect("listed")) {
-                if entry.file_type().expect("known").is_dir() {
-                    unvisited.push(entry.path());
-                } else if entry.file_name().to_string_lossy().ends_with(".tmp") {
+                // Also a directory of them: those of a command that writes several files together.
+                if entry.file_name().to_string_lossy().ends_with(".tmp") {
                     here += 1;
+                } else if entry.file_type().expect("known").is_dir() {
+                    unvisited.push(entry.path());
                 }
             }
             assert!(here <= 1, "{here} temporary files in {}", directory.display());

@@ -32,7 +32,7 @@ def test_a_process_that_joins_tells_secrets_and_changes_from_the_shell() -> None
     inheritance.join(
         {
             "modules": [],
-            "settings": {"command": "", "shared_secrets": False, "leaks": "off", "secrets_directory": None},
+            "settings": {"command": "", "shared_secrets": False, "leaks": "off", "secrets_directory": None, "left_out": []},
             "from_run": [
                 {"variable": "TOKEN", "key": "token", "group": "g"},
                 {"variable": "FLYTE_SECRETS_X", "key": None, "group": None},

@@ -97,7 +97,9 @@ fn secrets(context: &Context<'_>, vault: &Vault, identities: Option<&UserIdentit
             }
             InspectionError::Copy(copy) => copies::finding(context, &copy),
             InspectionError::Leftover { path } => {
-                let hint = format!("remove it: rm {}", quoted(&path));
+                // A command that writes several secrets together has a directory of them.
+                let remove = if path.is_dir() { "rm -r" } else { "rm" };
+                let hint = format!("remove it: {remove} {}", quoted(&path));
                 Finding::new(context, "leftover", Err(refused.hint(hint)))
             }
         }

@@ -5,7 +5,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CommandError, Exit};
 use crate::cli::interpreter::{TypedCommand, another, cannot_start, explain, not_python};
 use crate::cli::report::ErrorReport;
-use crate::cli::sanitize::one_line;
+use crate::cli::sanitize::{harmless, one_line};
 use flyte_local::flyte::{About, CallError, ConnectError, Interpreter, RunError};
 use flyte_local::redact::Watchlist;
 use flyte_local::secret::{Scope, SecretValue};
@@ -13,7 +13,12 @@ use flyte_local::secret::{Scope, SecretValue};
 const FLYTE: &str = "check whether Flyte's own command works: flyte get secret";
 
 /// The cluster could not be connected to.
-pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, context: &Context<'_>) -> CommandError {
+pub(super) fn unconnected(
+    error: ConnectError,
+    interpreter: &Interpreter,
+    context: &Context<'_>,
+    pool: Option<&str>,
+) -> CommandError {
     let typed = TypedCommand {
         program: context.command.clone(),
         run: format!("{} push secret", context.command),
@@ -35,8 +40,17 @@ pub(super) fn unconnected(error: ConnectError, interpreter: &Interpreter, contex
         ConnectError::NoCluster => CommandError::new(Exit::Failed, "no Flyte configuration names a cluster")
             .hint("create one: flyte create config --endpoint ENDPOINT")
             .hint("or name the cluster: --config FILE, or --endpoint ENDPOINT"),
+        ConnectError::LacksPools(python) => {
+            CommandError::new(Exit::Failed, format!("the Flyte SDK of {python} sends secrets to no cluster pool"))
+                .hint(format!("install the newest: {python} -m pip install --upgrade flyte"))
+                .hint("or leave out --cluster-pool")
+        }
         ConnectError::Refused(fault) => {
-            CommandError::new(Exit::Failed, "the Flyte SDK cannot set up its client").because(told(&fault)).hint(FLYTE)
+            let what = match pool {
+                Some(pool) => format!("the Flyte SDK cannot find the cluster pool {}", harmless(pool)),
+                None => "the Flyte SDK cannot set up its client".to_owned(),
+            };
+            CommandError::new(Exit::Failed, what).because(told(&fault)).hint(FLYTE)
         }
     }
 }
