@@ -100,7 +100,7 @@ fn script(declared: &str) -> String {
          if __name__ == '__main__':\n    \
              flyte.init()\n    \
              flyte.build(image, force=True)\n    \
-             print('=>', sorted(name for name in os.environ if 'PAT' in name and name != 'PATH'))\n    \
+             print('=>', sorted(name for name in os.environ if name.replace('-', '_').endswith('PAT')))\n    \
              print('=>', subprocess.run(['sh', '-c', 'env | grep -c s3cret'], capture_output=True, text=True).stdout.strip())\n"
     )
 }
