@@ -25,6 +25,7 @@ impl ControlPlane {
     fn start(sandbox: &Sandbox, more: &str) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/tracked_cluster.py");
         let journal = sandbox.home().join("journal");
+        let _ = std::fs::remove_file(&journal);
         let mut command = sandbox.program(python("newest"));
         command.arg(program).arg(&journal);
         let mut process = command.stdout(Stdio::piped()).spawn().expect("it starts");
@@ -62,7 +63,8 @@ fn sandbox() -> Sandbox {
     sandbox.secret("my_secret", VALUE, &["-p", "p", "-d", "d"]);
     let tasks = "import os\nimport flyte\n\nenv = flyte.TaskEnvironment(name='env', secrets=['my_secret'])\n\n\n\
                  @env.task\ndef reads() -> int:\n    return len(os.environ['MY_SECRET'])\n\n\n\
-                 @env.task\ndef returns() -> str:\n    return os.environ['MY_SECRET']\n";
+                 @env.task\ndef returns() -> str:\n    return os.environ['MY_SECRET']\n\n\n\
+                 @env.task\ndef raises() -> int:\n    raise ValueError('no such key: ' + os.environ['MY_SECRET'])\n";
     sandbox.file("task.py", tasks);
     sandbox
 }
@@ -94,6 +96,9 @@ fn a_task_of_a_tracked_run_that_returns_its_secret_fails_and_no_value_leaves() {
         );
         let ran = flyte(&sandbox, &[], &[option, "task.py", "returns"]);
         let error = "error: task env.returns returns its secret my_secret, in o0, which --leaks=deny forbids\n";
+        assert!(ran.code == 1 && ran.stderr.contains(error), "{option}: {ran:?}");
+        let ran = flyte(&sandbox, &[], &[option, "task.py", "raises"]);
+        let error = "error: task env.raises raises an error with its secret my_secret, in its message, which --leaks=deny forbids\n";
         assert!(ran.code == 1 && ran.stderr.contains(error), "{option}: {ran:?}");
         let received = control_plane.received();
         assert!(!received.contains(VALUE), "{option}: {received}");
@@ -165,6 +170,9 @@ fn the_option_for_leaks_has_precedence_in_a_tracked_run() {
     assert!(ran.stderr.contains("flyte-local: task env.returns returns its secret my_secret"), "{ran:?}");
     // The stand-in sees what the default keeps from it.
     assert!(control_plane.received().contains(VALUE), "{}", control_plane.received());
+    let control_plane = ControlPlane::start(&sandbox, "");
+    let ran = flyte(&sandbox, &["--leaks=warn"], &["--tracked", "task.py", "raises"]);
+    assert!(ran.code == 1 && control_plane.received().contains(VALUE), "{ran:?} {}", control_plane.received());
 }
 
 #[test]
