@@ -195,12 +195,18 @@ fn dry_runs_of_run_and_push_print_the_documented_members() {
          \x20   flyte.Secret('a', mount='/etc/flyte/secrets')])\n\
          @env.task\n\
          def main() -> None: ...\n\
-         special = main.override(secrets='a')\n",
+         special = main.override(secrets='a')\n\
+         from flyte.connectors import AsyncConnectorExecutorMixin\n\
+         from flyte.extend import TaskTemplate\n\
+         from flyte.models import NativeInterface\n\
+         class Query(AsyncConnectorExecutorMixin, TaskTemplate):\n\
+         \x20   def custom_config(self, context): return {'secrets': {'password': 'a'}}\n\
+         query = Query(name='query', task_type='q', image=None, interface=NativeInterface({}, {}))\n",
     );
     let mut declared = Vec::new();
     for scope in SCOPES {
         let arguments = [&["--dry-run", "--output-format", "json"], scope, &["tasks.py"]].concat();
-        declared.extend(rows(&sandbox.flyte_run("newest", &arguments)));
+        declared.extend(rows(&sandbox.flyte_run("connectors", &arguments)));
     }
     compare("run --dry-run", &declared);
 

@@ -27,6 +27,7 @@ mod faults_disks;
 mod faults_holders;
 mod faults_together;
 mod flyte_command;
+mod flyte_tracked;
 mod format_identities;
 mod format_list;
 mod format_reader;

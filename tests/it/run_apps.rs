@@ -169,9 +169,16 @@ fn a_missing_secret_fails_the_call_that_serves_before_the_app_starts() {
 fn a_file_with_an_app_and_no_task_is_served_until_ctrl_c() {
     for sdk in SDKS {
         let sandbox = sandbox(&["alone-key"]);
-        for arguments in [&["apps/alone.py"][..], &["apps/alone.py", "app"], &["apps/alone.py", "alone"]] {
+        sandbox.secret("arguments-key", "value of arguments-key", &[]);
+        for (arguments, key) in [
+            (&["apps/alone.py"][..], "alone-key"),
+            (&["apps/alone.py", "app"], "alone-key"),
+            (&["apps/alone.py", "alone"], "alone-key"),
+            (&["apps/together.py", "arguments"], "arguments-key"),
+            (&["--shared-secrets", "apps/alone.py"], "alone-key"),
+        ] {
             let served = Served::start(&sandbox, sdk, arguments);
-            let expected = json!({ "TOKEN": "value of alone-key" });
+            let expected = json!({ "TOKEN": format!("value of {key}") });
             assert_eq!(ask(&served.endpoint)["variables"], expected, "{sdk} {arguments:?}");
             assert_eq!(served.end(Signal::INT), (Some(0), String::new()), "{sdk} {arguments:?}");
         }
@@ -229,6 +236,97 @@ fn an_app_that_cannot_be_served_is_an_error_in_one_line() {
         sandbox.file("ends.py", "import flyte.app\napp = flyte.app.AppEnvironment(name='ends', command=['true'])\n");
         let ran = sandbox.flyte_run(sdk, &["ends.py"]);
         assert_eq!((ran.code, ran.stderr.as_str()), (1, "error: app ends ended by itself\n"), "{sdk}");
+    }
+}
+
+/// The program of an app declares what another environment has, as one that imports the user's module does.
+const PROGRAMS: &str = "
+import subprocess
+import sys
+import urllib.request
+sys.path.append('apps')
+import flyte
+from answer import free_port, seen, serve
+
+tasks = flyte.TaskEnvironment(name='tasks', secrets=[flyte.Secret('other', as_env_var='OTHER')])
+
+if __name__ == '__main__':
+    import asyncio
+    import flyte.app
+    if sys.argv[1:] == ['seen']:
+        print(seen())
+        sys.exit()
+    if sys.argv[1:]:
+        asyncio.run(serve(int(sys.argv[1])))
+    secrets = [flyte.Secret('first-key', as_env_var='TOKEN')]
+    port = free_port()
+    command = flyte.app.AppEnvironment(
+        name='command', port=port, secrets=secrets, command=[sys.executable, __file__, str(port)]
+    )
+    function = flyte.app.AppEnvironment(name='function', port=free_port(), secrets=secrets)
+
+    @function.server
+    async def server():
+        print('=> program', subprocess.check_output([sys.executable, __file__, 'seen'], text=True), flush=True)
+        await serve(function.port.port)
+
+    flyte.init()
+    for app in (command, function):
+        handle = flyte.serve(app)
+        handle.activate(wait=True)
+        print('=>', app.name, urllib.request.urlopen(handle.endpoint).read().decode(), flush=True)
+        handle.deactivate(wait=True)
+";
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn programs_of_an_app_find_its_secrets_even_if_they_declare_others() {
+    for sdk in SDKS {
+        let sandbox = sandbox(&["first-key", "other"]);
+        sandbox.file("script.py", PROGRAMS);
+        let ran = sandbox.flyte_run(sdk, &["script.py"]);
+        let variables = json!({ "TOKEN": "value of first-key" });
+        let found = found(&ran).into_iter().map(|(name, found)| (name, found["variables"].clone()));
+        let expected = ["command", "program", "function"].map(|name| (name.to_owned(), variables.clone()));
+        assert_eq!((ran.code, Vec::from_iter(found)), (0, expected.to_vec()), "{sdk}: {ran:?}");
+    }
+}
+
+const AGAIN: &str = "
+import sys
+import urllib.request
+sys.path.append('apps')
+import flyte
+import flyte.app
+from answer import free_port, serve
+
+secrets = [flyte.Secret('first-key', as_env_var='TOKEN')]
+app = flyte.app.AppEnvironment(name='again', port=free_port(), secrets=secrets)
+
+@app.server
+async def server():
+    await serve(app.port.port)
+
+if __name__ == '__main__':
+    flyte.init()
+    handle = flyte.with_servecontext(env_vars={'PLAIN': 'of the call', 'TOKEN': 'no secret'}).serve(app)
+    for time in ('once', 'again'):
+        handle.activate(wait=True)
+        print('=>', time, urllib.request.urlopen(handle.endpoint).read().decode(), flush=True)
+        handle.deactivate(wait=True)
+";
+
+#[test]
+#[ignore = "needs the Flyte SDKs: scripts/test"]
+fn an_app_that_is_activated_again_has_its_secrets_and_variables() {
+    for sdk in SDKS {
+        let sandbox = sandbox(&["first-key"]);
+        sandbox.file("script.py", AGAIN);
+        let ran = sandbox.flyte_run(sdk, &["script.py"]);
+        let variables = json!({ "TOKEN": "value of first-key", "PLAIN": "of the call" });
+        let found = found(&ran).into_iter().map(|(time, found)| (time, found["variables"].clone()));
+        let expected = ["once", "again"].map(|time| (time.to_owned(), variables.clone()));
+        assert_eq!((ran.code, Vec::from_iter(found)), (0, expected.to_vec()), "{sdk}: {ran:?}");
     }
 }
 

@@ -50,9 +50,12 @@ fn run(daemon: &Daemon, sandbox: &Sandbox, sdk: &str, arguments: &[&str]) -> Ran
 }
 
 fn ran_in_time(command: impl Fn() -> Command) -> Ran {
+    in_time(|| Ran::from(command().output().expect("flyte-local starts")))
+}
+
+fn in_time(run: impl Fn() -> Ran) -> Ran {
     let too_late =
         |ran: &Ran| ["No such container", "marked for removal"].iter().any(|words| ran.all().contains(words));
-    let run = || Ran::from(command().output().expect("flyte-local starts"));
     std::iter::repeat_with(run).take(20).find(|ran| !too_late(ran)).expect("in time once")
 }
 
@@ -147,27 +150,29 @@ fn a_value_is_in_no_argument_and_on_no_disk_while_its_container_runs() {
         let script = "[ -s /etc/flyte/secrets/file ] && [ -n \"$TOKEN\" ] && touch /tmp/ready; \
                       while ! [ -e /tmp/go ]; do sleep 0.1; done; printf done";
         sandbox.file("task.py", task(BUSYBOX, &shell(script), declared));
-        let mut command = daemon.run(&sandbox, sdk, &["task.py"]);
-        let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let running = running.expect("it starts");
-        let id = daemon.ready();
-        let inspected = daemon.client(&["inspect", &id]).text();
-        assert!(inspected.contains("FLYTE_SECRETS_ENV_PREFIX"), "{inspected}");
-        assert_eq!(canary.find(inspected.as_bytes()), [], "{sdk}: docker inspect");
-        for directory in daemon.kept() {
-            assert_eq!(files_with(&canary, &directory), [""; 0], "{sdk}");
-        }
-        for process in std::fs::read_dir("/proc").expect("listed").flatten() {
-            let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            assert_eq!(canary.find(&arguments), [], "{sdk}: {}", String::from_utf8_lossy(&arguments));
-        }
-        // Only the user can reach the files in memory.
-        let base = runtime_directory(&sandbox).join("flyte-local");
-        let mode = std::os::unix::fs::MetadataExt::mode(&base.metadata().expect("it is there"));
-        assert_eq!(mode & 0o777, 0o700, "{sdk}");
-        assert!(!files_with(&canary, &base).is_empty(), "{sdk}: the search finds what is there");
-        assert_eq!(daemon.client(&["exec", &id, "touch", "/tmp/go"]).code, 0);
-        let ran = Ran::from(running.wait_with_output().expect("it ends"));
+        let ran = in_time(|| {
+            let mut command = daemon.run(&sandbox, sdk, &["task.py"]);
+            let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+            let running = running.expect("it starts");
+            let id = daemon.ready();
+            let inspected = daemon.client(&["inspect", &id]).text();
+            assert!(inspected.contains("FLYTE_SECRETS_ENV_PREFIX"), "{inspected}");
+            assert_eq!(canary.find(inspected.as_bytes()), [], "{sdk}: docker inspect");
+            for directory in daemon.kept() {
+                assert_eq!(files_with(&canary, &directory), [""; 0], "{sdk}");
+            }
+            for process in std::fs::read_dir("/proc").expect("listed").flatten() {
+                let arguments = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+                assert_eq!(canary.find(&arguments), [], "{sdk}: {}", String::from_utf8_lossy(&arguments));
+            }
+            // Only the user can reach the files in memory.
+            let base = runtime_directory(&sandbox).join("flyte-local");
+            let mode = std::os::unix::fs::MetadataExt::mode(&base.metadata().expect("it is there"));
+            assert_eq!(mode & 0o777, 0o700, "{sdk}");
+            assert!(!files_with(&canary, &base).is_empty(), "{sdk}: the search finds what is there");
+            assert_eq!(daemon.client(&["exec", &id, "touch", "/tmp/go"]).code, 0);
+            Ran::from(running.wait_with_output().expect("it ends"))
+        });
         assert_eq!((ran.code, ran.said()), (0, vec!["done".to_owned()]), "{sdk}: {ran:?}");
         nothing_left(&daemon, &sandbox);
     }
@@ -329,4 +334,47 @@ fn shell_tasks_and_sandboxes_have_their_secrets() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.all().contains("t0ken 3 of a file") && ran.all().contains("t0ken of a file"), "{ran:?}");
     nothing_left(&daemon, &sandbox);
+}
+
+#[test]
+#[ignore = "needs root and a Docker daemon: scripts/test"]
+fn containers_at_the_same_time_have_their_own_secrets_and_those_of_other_code_have_none() {
+    let (daemon, sandbox) = (Daemon::start(), sandbox());
+    for name in ["one", "two", "caller"] {
+        sandbox.secret(name, format!("value of {name}"), &[]);
+    }
+    // Each waits for the other before it reads its secret.
+    sandbox.file(
+        "task.py",
+        format!(
+            "import asyncio, os, tempfile\nimport docker, flyte\n\
+             from flyte.extras import ContainerTask\n\
+             from flyte.io import Dir\n\
+             def show(name, other):\n    \
+                 return ContainerTask(\n        \
+                     name=name, image='{BUSYBOX}', inputs={{'gate': Dir}}, outputs={{'out': str}},\n        \
+                     secrets=[flyte.Secret(name, as_env_var='TOKEN'), flyte.Secret(name, mount='/etc/flyte/secrets')],\n        \
+                     command=['/bin/sh', '-c', f'touch /var/inputs/gate/{{name}}; while ! [ -e /var/inputs/gate/{{other}} ]; do '\n            \
+                         'sleep 0.1; done; (printf \"$TOKEN;\"; ls /etc/flyte/secrets) >/var/outputs/out'])\n\
+             tasks = [show('one', 'two'), show('two', 'one')]\n\
+             containers = flyte.TaskEnvironment.from_task('containers', *tasks)\n\
+             env = flyte.TaskEnvironment('e', secrets=[flyte.Secret('caller', as_env_var='TOKEN')], depends_on=[containers])\n\
+             @env.task\n\
+             async def main() -> str:\n    \
+                 gate = Dir(path=tempfile.mkdtemp())\n    \
+                 found = await asyncio.gather(*(asyncio.to_thread(lambda t=t: asyncio.run(t.execute(gate=gate))) for t in tasks))\n    \
+                 own = docker.from_env().containers.run('{BUSYBOX}', ['sh', '-c', 'echo \"($TOKEN)\"'], remove=True)\n    \
+                 return f'{{found}} {{own.decode().strip()}} {{os.environ[\"TOKEN\"]}}'\n\
+             if __name__ == '__main__':\n    \
+                 flyte.init()\n    \
+                 print('=> ' + flyte.run(main).outputs()[0])\n"
+        ),
+    );
+    for sdk in SDKS {
+        let ran = run(&daemon, &sandbox, sdk, &["--leaks=off", "task.py"]);
+        assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
+        let said = "[('value of one;one\\n',), ('value of two;two\\n',)] () value of caller";
+        assert_eq!(ran.said(), [said], "{sdk}: {ran:?}");
+        nothing_left(&daemon, &sandbox);
+    }
 }

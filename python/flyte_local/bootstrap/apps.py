@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from . import views
+from . import children, views
 from .env_vars import plain_variables
 from .errors import show_secret_error
 
@@ -29,9 +29,24 @@ if TYPE_CHECKING:
 # Seconds between two looks at whether an app listens, or has ended.
 INTERVAL = 0.1
 
+SEARCH_PATH = b"PYTHONPATH"
+
 
 class AppView(views.View):
-    """An app that is served."""
+    """An app that is served.
+
+    Python processes that it starts do not join the run: they would get the secrets of every environment that they declare,
+    and in the app's pod they have those of the app.
+    """
+
+    children_join = False
+
+    def __init__(self, app: App, who: str, secrets: Mapping[bytes, bytes], variables: Mapping[str, str]) -> None:
+        search_path = children.uninvited(os.environ.get("PYTHONPATH", ""))
+        plain = {SEARCH_PATH: views.environ.encodevalue(search_path), **plain_variables(variables, who)}
+        super().__init__(app, who, None, secrets, plain)
+        if not plain[SEARCH_PATH]:
+            self.written[SEARCH_PATH] = None
 
     def owns(self, thread: threading.Thread, is_the_users: bool) -> bool:
         """Returns whether a thread that the app starts runs as the app: each does, as a server's threads for requests.
@@ -73,12 +88,14 @@ class Apps:
         def serve_with_secrets(self_: Server, app: App) -> AppHandle:
             who = f"app {app.name}"
             own, _ = self._secrets.provide(app.secrets, needed_by=who, holder=f"environment {app.name}")
-            view = AppView(app, who, None, own, plain_variables({**(app.env_vars or {}), **self_._env_vars}, who))
-            # The SDK would set these in the process, for every app and task.
+            variables = self_._env_vars
+            view = AppView(app, who, own, {**(app.env_vars or {}), **variables})
+            # The SDK would set these in the process, for every app and task. The app can be served again with the copy.
             self_ = copy.copy(self_)
             self_._env_vars = {}
             with view, own_parameters(view, app):
                 handle: AppHandle = serve_local(self_, app)
+            self_._env_vars = variables
             self._served.append(handle)
             # Registered each time, to come before the SDK's own, which ends its apps.
             atexit.register(self._report_end)

@@ -33,6 +33,11 @@ def invite(program: str) -> None:
     lead_to(f"/proc/{os.getpid()}/fd/{descriptor}")
 
 
+def uninvited(search_path: str) -> str:
+    """Returns a value of `PYTHONPATH` without the place: Python processes that start with it do not join."""
+    return os.pathsep.join(entry for entry in search_path.split(os.pathsep) if entry != place)
+
+
 def lead_to(directory: str) -> None:
     """Has the processes that start from here on import from this place first."""
     global place

@@ -131,7 +131,8 @@ def change_spawn(module: Any) -> None:
     @functools.wraps(prepared)
     def get_preparation_data(name: str) -> dict[str, Any]:
         data: dict[str, Any] = prepared(name)
-        if children.place and "sys_path" in data:
+        view = views.current.get()
+        if children.place and "sys_path" in data and (view is None or view.children_join):
             data["sys_path"] = [children.place, *data["sys_path"]]
         return data
 

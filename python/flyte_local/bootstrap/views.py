@@ -131,6 +131,9 @@ class View:
     `plain` are the variables of `env_vars=`, which secrets replace.
     """
 
+    # True if the Python processes that it starts join the run.
+    children_join = True
+
     def __init__(
         self, task: Task | App, who: str, action: object, secrets: Mapping[bytes, bytes], plain: Mapping[bytes, bytes] = NOTHING
     ) -> None:
