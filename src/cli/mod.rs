@@ -175,7 +175,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
-/// What clap would print for `--version`, for which it would describe each command first.
+/// The output of clap for `--version`. clap describes each command before it prints this.
 const VERSION: &str = concat!("flyte-local ", env!("CARGO_PKG_VERSION"), "\n");
 
 fn is_version(arguments: &[OsString]) -> bool {
