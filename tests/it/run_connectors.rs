@@ -30,8 +30,8 @@ fn a_connector_gets_its_parameters_and_its_task_what_it_declares() {
     for sdk in SDKS {
         let keys = ["query-password", "TEAM_QUERY_PASSWORD", "function-token", "declared-key", "file-key", "other-key"];
         let sandbox = sandbox(&keys);
-        let ran =
-            sandbox.flyte_run(sdk, &["--leaks", "off", "connectors.py", "--", "query", "upper", "plain", "function"]);
+        let tasks = ["query", "upper", "plain", "function", "overridden"];
+        let ran = sandbox.flyte_run(sdk, &[&["--leaks", "off", "connectors.py", "--"][..], &tasks].concat());
         assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
         let file = json!({ "file-key": value("file-key") });
         let password = value("query-password");
@@ -44,6 +44,7 @@ fn a_connector_gets_its_parameters_and_its_task_what_it_declares() {
             json!(["upper", { "password": upper }, { "TEAM_QUERY_PASSWORD": upper }, file]),
             json!(["plain", {}, { "DECLARED_KEY": value("declared-key") }, file]),
             json!(["function", { "token": token }, { "function-token": token }, file]),
+            json!(["function", { "token": token }, { "DECLARED": value("declared-key"), "function-token": token }, file]),
         ];
         assert_eq!(reports(&ran), expected, "{sdk}: {ran:?}");
     }

@@ -108,7 +108,7 @@ class Local:
         leaks = self._settings["leaks"] or "deny"
         line = f"Flyte reports this run, with its inputs and outputs, to {endpoint}"
         if self._settings["leaks"] is None:
-            line += ": a task that returns one of its secrets fails (see --leaks)"
+            line += ": a task that returns or is given a secret fails (see --leaks)"
         print(f"flyte-local: {line}", file=sys.stderr)
         return {**self._settings, "leaks": leaks}
 

@@ -30,4 +30,10 @@ def plain_variables(declared: Any, who: str) -> dict[bytes, bytes]:
 
 def is_usable(text: object) -> bool:
     """Returns whether the name or the value of a variable can be this."""
-    return isinstance(text, str) and "\0" not in text
+    if not isinstance(text, str) or "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # It has half of a surrogate pair.
+        return False
+    return True

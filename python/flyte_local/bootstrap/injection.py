@@ -208,7 +208,11 @@ class Secrets:
             self._leaks.note_places()
             view, values = self._view(task, action)
             with view, self._containers.of(task):
-                returned = await execute(task, *args, **kwargs)
+                try:
+                    returned = await execute(task, *args, **kwargs)
+                except Exception as error:
+                    self._leaks.check_error(task, values, error)
+                    raise
             self._leaks.check(task, values, returned)
             return returned
 

@@ -69,6 +69,7 @@ class Wording(NamedTuple):
 
 
 TASK_RETURNS = Wording("returns its secret", "what tasks return", "returns were searched for its secrets")
+TASK_RAISES = Wording("raises an error with its secret", "errors of tasks", "raises were searched for its secrets")
 TASK_IS_GIVEN = Wording("is given secret", "what tasks are given", "is given were searched for secrets")
 TRACE_RETURNS = Wording("returns secret", "what traced functions return", "returns were searched for secrets")
 TRACE_IS_GIVEN = Wording("is given secret", "what traced functions are given", "is given were searched for secrets")
@@ -296,6 +297,14 @@ class LeakGuard:
         """Looks for `values`, keys and bytes, in what the task returned. Raises where the setting is `deny`."""
         if self._setting != "off" and returned is not None:
             self._search(f"task {task.name}", TASK_RETURNS, dict(self._outputs(task, returned)), values)
+
+    def check_error(self, task: Task, values: Iterable[tuple[str, bytes]], error: BaseException) -> None:
+        """Raises another error where the setting is `deny` and the message of the task's error holds a secret."""
+        if self._setting == "deny":
+            try:
+                self._search(f"task {task.name}", TASK_RAISES, {"its message": str(error)}, values)
+            except BaseException as denied:
+                raise denied from None
 
     def search_all(self, who: str, wording: Wording, things: Mapping[str, object]) -> None:
         """Looks for every secret so far in things that Flyte is about to keep. Raises where the setting is `deny`."""

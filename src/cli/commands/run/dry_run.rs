@@ -194,8 +194,8 @@ impl Row for DeclarationRow<'_> {
             Provenance::Nowhere(_) => Cell::new("nowhere: refused").color(Color::Red),
         };
         let becomes = match (&self.parameter, &self.image) {
-            (Some(parameter), _) => Cell::new(&format!("parameter {parameter}")),
-            (None, Some(image)) => Cell::new(&format!("mount of image {image}")),
+            (Some(parameter), _) => Cell::new(format!("parameter {parameter}")),
+            (None, Some(image)) => Cell::new(format!("mount of image {image}")),
             (None, None) => Cell::new(self.variable.as_deref().or(self.path.as_deref()).unwrap_or_default()),
         };
         let environment = Some(&*self.environment).filter(|environment| !environment.is_empty());
