@@ -170,6 +170,11 @@ mod tests {
     }
 
     #[test]
+    fn the_version_is_what_clap_would_print() {
+        assert_eq!(Cli::command().render_version(), crate::cli::VERSION);
+    }
+
+    #[test]
     fn every_command_is_below_a_heading() {
         let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, paths)| *paths).copied().collect();
         let whole = OTHERS.iter().map(|(verb, _)| (*verb).to_owned());

@@ -50,9 +50,10 @@ mod value_input;
 mod variables;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use arguments::GlobalArgs;
 use commands::{check, create, delete, edit, exec, export, flyte, get, identity, import, init, lock, push, recipient};
@@ -151,12 +152,14 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ui = Ui::new(environment::no_color(), environment::columns());
     ui.tell_panics();
     let arguments = flyte::apart(arguments.into_iter().collect());
-    let result = if arguments.get(1).is_some_and(|argument| argument == hidden::TRY_MOUNT) {
+    let result = if is_version(&arguments) {
+        ui.data(VERSION.as_bytes()).map(|()| ExitCode::SUCCESS).map_err(in_words)
+    } else if arguments.get(1).is_some_and(|argument| argument == hidden::TRY_MOUNT) {
         try_mount::run(&ui).map_err(in_words)
     } else if supervise::is_asked_for(&arguments) {
         supervise::run(arguments).map_err(in_words)
     } else {
-        match Cli::try_parse_from(&arguments) {
+        match parse(&arguments) {
             Ok(cli) => dispatch(cli, &ui),
             Err(error) => {
                 usage::report(help::composed(error, Cli::command(), &arguments), &arguments, &ui).map_err(in_words)
@@ -170,6 +173,21 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ui.forget_mask();
     flyte_local::launch::wipe_stack();
     code
+}
+
+/// The output of clap for `--version`. clap describes each command before it prints this.
+const VERSION: &str = concat!("flyte-local ", env!("CARGO_PKG_VERSION"), "\n");
+
+fn is_version(arguments: &[OsString]) -> bool {
+    matches!(arguments, [_, option] if option == "--version" || option == "-V")
+}
+
+/// As [`clap::Parser::try_parse_from`], but the description of the commands is not dropped. It holds nothing of the user's, and
+/// to free it piece by piece, each of them wiped, takes almost as long as to make it.
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = ManuallyDrop::new(Cli::command());
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// Puts an error into words where no command line leads to a vault.

@@ -1,5 +1,7 @@
 //! Secrets of image builds on this machine, with a stand-in for `docker` that records what it is given and what it can see.
 
+#![allow(clippy::disallowed_methods, reason = "the rules on files and variables are for the product")]
+
 use std::path::{Path, PathBuf};
 
 use crate::support::{Ran, SDKS, Sandbox, executable, python};

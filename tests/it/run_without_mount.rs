@@ -218,6 +218,42 @@ fn python_code_sees_the_same_files_as_with_a_private_mount() {
 
 #[test]
 #[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
+fn a_python_that_joins_the_run_is_redirected_too() {
+    let parent = "
+import subprocess
+import sys
+
+if __name__ == '__main__':
+    sys.exit(subprocess.run([sys.executable, 'child.py']).returncode)
+";
+    let child = "
+import flyte
+
+env = flyte.TaskEnvironment(name='child', secrets=flyte.Secret('my_secret', mount='/etc/flyte/secrets'))
+
+@env.task
+def main() -> int:
+    with open('/etc/flyte/secrets/my_secret') as file:
+        return len(file.read())
+
+if __name__ == '__main__':
+    flyte.init()
+    print('=>', flyte.run(main).outputs()[0])
+";
+    for sdk in SDKS {
+        let sandbox = sandbox();
+        sandbox.file("parent.py", parent);
+        sandbox.file("child.py", child);
+        let world = World::of(sandbox, FORBIDDEN);
+        let python = python(sdk);
+        let ran = world.flyte_local(&["run", "--python", python.to_str().expect("UTF-8"), "parent.py"]);
+        assert_eq!((ran.code, ran.said()), (0, vec![VALUE.len().to_string()]), "{sdk}: {ran:?}");
+        assert_eq!(world.left(), "", "{sdk}");
+    }
+}
+
+#[test]
+#[ignore = "needs the Flyte SDKs and util-linux: scripts/test"]
 fn the_directory_is_private_and_a_variable_names_it() {
     for sdk in SDKS {
         let world = World::new();

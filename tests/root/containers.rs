@@ -335,3 +335,46 @@ fn shell_tasks_and_sandboxes_have_their_secrets() {
     assert!(ran.all().contains("t0ken 3 of a file") && ran.all().contains("t0ken of a file"), "{ran:?}");
     nothing_left(&daemon, &sandbox);
 }
+
+#[test]
+#[ignore = "needs root and a Docker daemon: scripts/test"]
+fn containers_at_the_same_time_have_their_own_secrets_and_those_of_other_code_have_none() {
+    let (daemon, sandbox) = (Daemon::start(), sandbox());
+    for name in ["one", "two", "caller"] {
+        sandbox.secret(name, format!("value of {name}"), &[]);
+    }
+    // Each waits for the other before it reads its secret.
+    sandbox.file(
+        "task.py",
+        format!(
+            "import asyncio, os, tempfile\nimport docker, flyte\n\
+             from flyte.extras import ContainerTask\n\
+             from flyte.io import Dir\n\
+             def show(name, other):\n    \
+                 return ContainerTask(\n        \
+                     name=name, image='{BUSYBOX}', inputs={{'gate': Dir}}, outputs={{'out': str}},\n        \
+                     secrets=[flyte.Secret(name, as_env_var='TOKEN'), flyte.Secret(name, mount='/etc/flyte/secrets')],\n        \
+                     command=['/bin/sh', '-c', f'touch /var/inputs/gate/{{name}}; while ! [ -e /var/inputs/gate/{{other}} ]; do '\n            \
+                         'sleep 0.1; done; (printf \"$TOKEN;\"; ls /etc/flyte/secrets) >/var/outputs/out'])\n\
+             tasks = [show('one', 'two'), show('two', 'one')]\n\
+             containers = flyte.TaskEnvironment.from_task('containers', *tasks)\n\
+             env = flyte.TaskEnvironment('e', secrets=[flyte.Secret('caller', as_env_var='TOKEN')], depends_on=[containers])\n\
+             @env.task\n\
+             async def main() -> str:\n    \
+                 gate = Dir(path=tempfile.mkdtemp())\n    \
+                 found = await asyncio.gather(*(asyncio.to_thread(lambda t=t: asyncio.run(t.execute(gate=gate))) for t in tasks))\n    \
+                 own = docker.from_env().containers.run('{BUSYBOX}', ['sh', '-c', 'echo \"($TOKEN)\"'], remove=True)\n    \
+                 return f'{{found}} {{own.decode().strip()}} {{os.environ[\"TOKEN\"]}}'\n\
+             if __name__ == '__main__':\n    \
+                 flyte.init()\n    \
+                 print('=> ' + flyte.run(main).outputs()[0])\n"
+        ),
+    );
+    for sdk in SDKS {
+        let ran = run(&daemon, &sandbox, sdk, &["--leaks=off", "task.py"]);
+        assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
+        let said = "[('value of one;one\\n',), ('value of two;two\\n',)] () value of caller";
+        assert_eq!(ran.said(), [said], "{sdk}: {ran:?}");
+        nothing_left(&daemon, &sandbox);
+    }
+}
