@@ -49,6 +49,7 @@ pub(crate) fn virtual_env() -> Result<Option<PathBuf>, CommandError> {
 }
 
 /// Returns the names of all variables.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
 pub(crate) fn variable_names() -> impl Iterator<Item = OsString> {
     env::vars_os().map(|(name, _)| name)
 }

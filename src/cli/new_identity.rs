@@ -1,5 +1,7 @@
 //! Making an identity, which `init` and `create identity` do.
 
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
 use super::context::Context;
@@ -7,22 +9,16 @@ use super::error::{CommandError, Exit};
 use super::identity_place::IdentityPlace;
 use flyte_local::crypto::{self, Identity, Recipient};
 
-/// Prints the paths of the identity and the signing key.
-pub(crate) fn tell(
-    context: &Context<'_>,
-    places: &[IdentityPlace],
-    made: bool,
-    made_key: bool,
-) -> Result<(), CommandError> {
+/// Prints the paths of the identity and the signing key. Cannot fail, because both are made by then.
+pub(crate) fn tell(context: &Context<'_>, places: &[IdentityPlace], made: bool, author: &Path, made_key: bool) {
     let there = |made: bool| if made { "" } else { " (it was there already)" };
     for place in places {
         context.ui.say(&format!("identity: {place}{}", there(made)));
     }
-    context.ui.say(&format!("author:   {}{}", context.author_path()?.display(), there(made_key)));
+    context.ui.say(&format!("author:   {}{}", author.display(), there(made_key)));
     if made {
         context.ui.say("Keep a copy of the identity in a safe place: without it, you cannot open your secrets again.");
     }
-    Ok(())
 }
 
 /// Returns the public keys of the existing identities or of a new one, and whether it is new.

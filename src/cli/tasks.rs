@@ -44,7 +44,7 @@ pub(crate) struct TaskArgs {
     /// Do not mask secrets in the output of the run
     #[arg(long)]
     pub(crate) no_mask: bool,
-    /// If a task returns one of its secrets: warn, deny or off
+    /// If a task returns a secret: warn, deny or off
     ///
     /// The default is warn, and deny if Flyte reports the run to its control plane.
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]

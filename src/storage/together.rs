@@ -62,7 +62,7 @@ impl<'a> Stage<'a> {
         // The umask may have taken our own permissions away.
         let opened = rustix::fs::chmodat(directory, TEMPORARY, Mode::RWXU, AtFlags::empty())
             .map_err(failed)
-            .and_then(|()| directory.subdirectory(TEMPORARY).map_err(StageError::of_open))
+            .and_then(|()| directory.subdirectory(TEMPORARY).map_err(StageError::for_open))
             .and_then(|temporary| temporary.ok_or_else(|| failed(Errno::NOENT)));
         match opened {
             Ok(temporary) => Ok(Self { directory, temporary }),
@@ -128,7 +128,7 @@ enum StageError {
 
 impl StageError {
     /// Returns the reason why something could not be opened.
-    fn of_open(error: StorageError) -> Self {
+    fn for_open(error: StorageError) -> Self {
         let is = |full: Errno| error.source.raw_os_error() == Some(full.raw_os_error());
         if is(Errno::MFILE) || is(Errno::NFILE) { Self::Full(error) } else { Self::Failed(error) }
     }
@@ -163,7 +163,7 @@ fn stage_one<'a, 'b>(
     let name = index.to_string();
     let failed = |error: StorageError| StorageError { path: new.directory.join(new.name), ..error };
     let opened = stages[stage].temporary.create_temporary(&name, new.name);
-    let file = opened.map_err(|error| StageError::of_open(failed(error)))?;
+    let file = opened.map_err(|error| StageError::for_open(failed(error)))?;
     new.directory.write_content(&file, new.name, new.bytes).map_err(StageError::Failed)?;
     Ok(Staged { new, stage, name, file })
 }

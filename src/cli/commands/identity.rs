@@ -39,10 +39,10 @@ pub(crate) struct GetIdentityArgs {}
 pub(crate) fn create(context: &Context<'_>, args: CreateIdentityArgs) -> Result<(), CommandError> {
     context.require_outside_of_vault()?;
     // Each of the two has a place, or none is made.
-    let (places, _) = (context.identity_places()?, context.author_path()?);
+    let (places, author) = (context.identity_places()?, context.author_path()?);
     let (_, made) = new_identity::make(context, &places, args.passphrase)?;
     let (_, made_key) = context.author_key()?;
-    new_identity::tell(context, &places, made, made_key)?;
+    new_identity::tell(context, &places, made, author, made_key);
     context.ui.say("To show the public keys, for the owner of a vault to add: flyte-local get identity");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! `init`
 
+use std::path::PathBuf;
+
 use crate::cli::context::Context;
 use crate::cli::environment::permissions;
 use crate::cli::error::CommandError;
@@ -41,7 +43,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError> {
     let (vault_path, places) = (context.vault_path()?, context.identity_places()?);
-    let (_, state) = (context.author_path()?, context.state_path()?);
+    let (author_path, state) = (context.author_path()?, context.state_path()?);
     // Check this first, so that no identity is created without its vault.
     let options = VaultOptions { permissions: permissions()?, ..VaultOptions::new(StateDirectory::Ignored) };
     match options.open(vault_path) {
@@ -68,8 +70,9 @@ pub(crate) fn run(context: &Context<'_>, args: Args) -> Result<(), CommandError>
     let mut vault = new.create(vault_path)?;
 
     context.ui.say(&format!("vault:    {}", vault.path().display()));
-    new_identity::tell(context, &places, made, made_key)?;
-    let is_in_repository = real(vault.path())?.ancestors().any(|directory| directory.join(".git").exists());
+    new_identity::tell(context, &places, made, author_path, made_key);
+    let in_repository = |path: PathBuf| path.ancestors().any(|directory| directory.join(".git").exists());
+    let is_in_repository = real(vault.path()).is_ok_and(in_repository);
     if args.git {
         suit_git(context, &mut vault)?;
     } else if is_in_repository {

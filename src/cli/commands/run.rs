@@ -52,7 +52,7 @@ pub(crate) struct Args {
     dry_run: bool,
     #[command(flatten)]
     tasks: TaskArgs,
-    /// Give tasks only a few variables of the shell, as in a pod
+    /// Give tasks only a few variables of the shell
     ///
     /// These are PATH, HOME, LANG, LC_…, TERM, TMPDIR, VIRTUAL_ENV and the variables of Flyte, and those to --keep.
     /// Secrets and env_vars= are set as always. A notice names a variable that a task misses.
@@ -64,7 +64,7 @@ pub(crate) struct Args {
     /// Run a module with its arguments, as `python -m` does
     #[arg(short, value_names = ["MODULE", "ARGS"], num_args = 1.., allow_hyphen_values = true)]
     module: Vec<String>,
-    /// The Python file, then a task and its arguments, or an app
+    /// The file, then a task with arguments, or an app
     #[arg(value_names = ["FILE", "TASK", "ARGS"], trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(required_unless_present = "module")]
     file: Vec<String>,

@@ -52,7 +52,7 @@ fn kill(verb: Verb, mut random: Random) -> Count {
     let bench = Bench::new(verb);
     let trace = bench.trace();
     // For the other commands, the calls from the first change on are all covered.
-    let covers_changes = !matches!(verb, Verb::Adopt | Verb::Trust | Verb::Read);
+    let covers_changes = !matches!(verb, Verb::Adopt | Verb::Read);
     let first = if covers_changes { trace.first_change } else { trace.calls.len() };
     let mut chosen: BTreeSet<usize> = (first..trace.calls.len()).collect();
     match is_long() {
