@@ -41,8 +41,8 @@ fn a_missing_tool_is_named_with_its_package() {
     }
     let (code, text) = run("test", &["cargo"]);
     assert_eq!(code, Some(1));
-    let packages =
-        "age openssh-client strace util-linux util-linux util-linux iproute2 bsdutils git make e2fsprogs mount";
+    let packages = "age openssh-client strace util-linux util-linux util-linux iproute2 bsdutils git make e2fsprogs mount \
+                    docker.io busybox-static";
     assert_eq!(
         text,
         format!(
@@ -74,6 +74,8 @@ fn a_python_that_is_too_old_is_reported_as_missing() {
                 "make",
                 "mkfs.ext4",
                 "mount",
+                "dockerd",
+                "busybox",
             ],
         ),
     ] {
