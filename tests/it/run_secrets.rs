@@ -260,23 +260,34 @@ import flyte
 
 env = flyte.TaskEnvironment(name='env', secrets=['my_secret', flyte.Secret('my_secret', mount='/etc/flyte/secrets')])
 
+# On a cluster, its pod stays for several executions.
+reusable = flyte.TaskEnvironment(
+    name='reusable', secrets=flyte.Secret('my_secret', as_env_var='REUSED'), reusable=flyte.ReusePolicy(replicas=1), image='auto',
+)
+
 @env.task
 def show() -> str:
     with open('/etc/flyte/secrets/my_secret') as file:
         return f'{os.environ[\"MY_SECRET\"]} {file.read()}'
 
+@reusable.task
+def reuse() -> str:
+    return f'{os.environ[\"REUSED\"]} {os.environ.get(\"MY_SECRET\")}'
+
 if __name__ == '__main__':
     flyte.init()
-    print('=>', flyte.run(show).outputs()[0])
+    for task in show, reuse:
+        print('=>', flyte.run(task).outputs()[0])
     subprocess.run([sys.argv[1], 'update', 'secret', 'my_secret', 'a second one'], check=True)
-    print('=>', flyte.run(show).outputs()[0])
+    for task in show, reuse:
+        print('=>', flyte.run(task).outputs()[0])
 ";
     for sdk in SDKS {
         let sandbox = Sandbox::new();
         sandbox.secret("my_secret", "a first one", &[]);
         sandbox.file("task.py", tasks);
         let ran = sandbox.flyte_run(sdk, &["task.py", "--", crate::support::FLYTE_LOCAL]);
-        let expected = ["a first one a first one".to_owned(), "a second one a second one".to_owned()];
-        assert_eq!((ran.code, ran.said()), (0, expected.to_vec()), "{sdk}: {ran:?}");
+        let expected = ["a first one a first one", "a first one None", "a second one a second one", "a second one None"];
+        assert_eq!((ran.code, ran.said()), (0, expected.map(str::to_owned).to_vec()), "{sdk}: {ran:?}");
     }
 }
