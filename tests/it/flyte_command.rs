@@ -47,14 +47,18 @@ fn sandbox() -> Sandbox {
 #[test]
 #[ignore = "needs the Flyte SDKs: scripts/test"]
 fn tasks_of_a_local_run_have_their_secrets_and_options_of_flyte_reach_it() {
-    for sdk in SDKS {
+    for sdk in ["oldest", "2.4", "2.8", "newest"] {
         let sandbox = sandbox();
+        sandbox.secret("my_secret", "that-of-a-project", &["-p", "configured"]);
+        sandbox.file("flyte.yaml", "task:\n  project: configured\n");
         let raw = sandbox.home().join("raw").to_str().expect("UTF-8").to_owned();
-        let options = ["-v", "run", "--local", "--name", "my-run", "--raw-data-path", &raw];
-        let ran = flyte(&sandbox, sdk, &[&options[..], &["task.py", "main", "--x", "-3"]].concat());
+        let options = ["-v", "--config", "flyte.yaml", "run", "--local", "--name", "my-run", "--raw-data-path", &raw];
+        // The oldest has no such option.
+        let variable: &[&str] = if sdk == "oldest" { &[] } else { &["-e", "A=b"] };
+        let ran = flyte(&sandbox, sdk, &[&options[..], variable, &["task.py", "main", "--x", "-3"]].concat());
         assert_eq!(ran.code, 0, "{sdk}: {ran:?}");
         let said = ran.said();
-        assert!(said[0].starts_with("-3 a-value-of-it my-run "), "{sdk}: {ran:?}");
+        assert!(said[0].starts_with("-3 that-of-a-project my-run "), "{sdk}: {ran:?}");
         assert!(said[0].contains(&raw), "{sdk}: {ran:?}");
     }
 }

@@ -287,7 +287,8 @@ if __name__ == '__main__':
         sandbox.secret("my_secret", "a first one", &[]);
         sandbox.file("task.py", tasks);
         let ran = sandbox.flyte_run(sdk, &["task.py", "--", crate::support::FLYTE_LOCAL]);
-        let expected = ["a first one a first one", "a first one None", "a second one a second one", "a second one None"];
+        let expected =
+            ["a first one a first one", "a first one None", "a second one a second one", "a second one None"];
         assert_eq!((ran.code, ran.said()), (0, expected.map(str::to_owned).to_vec()), "{sdk}: {ran:?}");
     }
 }
