@@ -116,7 +116,7 @@ fn a_key_type_without_age_support_is_named_and_makes_no_vault() {
         ("ecdsa-locked", "a key of type ecdsa-sha2-nistp256", "ssh-keygen -t ed25519"),
         ("ecdsa.pub", "it holds a public key", "the one without .pub"),
         ("closed", "it holds a public key", "the one without .pub"),
-        ("rsa1024", "an RSA key must have 2048 bits at least", ""),
+        ("rsa1024", "this RSA key cannot be used: it has less than 2048 bits", ""),
         ("rsa", "the old format PEM, encrypted", "ssh-keygen -p -f rsa"),
         ("pkcs8", "the format PKCS#8", "ssh-keygen -p -f pkcs8"),
         ("cipher", "it is encrypted with 3des-cbc", "ssh-keygen -p -Z aes256-ctr -f cipher"),

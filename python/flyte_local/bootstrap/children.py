@@ -7,11 +7,19 @@ So it is on no disk, and gone with the run. A process that does not import `flyt
 from __future__ import annotations
 
 import binascii
+import contextlib
 import os
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The path at which processes that this one starts find the archive; empty if they cannot join.
 place = ""
+
+# The process that holds the archive open, and its descriptor.
+holder: tuple[int, int] | None = None
 
 
 def archive(name: str, content: bytes) -> bytes:
@@ -26,8 +34,9 @@ def archive(name: str, content: bytes) -> bytes:
 
 def invite(program: str) -> None:
     """Leads the processes that start from here on to `program`, which stands for the package `flyte`."""
-    # It stays open when this process executes another program in its place, as the command `jupyter` does.
-    descriptor = os.memfd_create("flyte-local", 0)
+    global holder
+    descriptor = os.memfd_create("flyte-local")
+    holder = os.getpid(), descriptor
     with open(descriptor, "wb", closefd=False) as file:
         file.write(archive("flyte.py", program.encode()))
     lead_to(f"/proc/{os.getpid()}/fd/{descriptor}")
@@ -36,6 +45,22 @@ def invite(program: str) -> None:
 def uninvited(search_path: str) -> str:
     """Returns a value of `PYTHONPATH` without the place: Python processes that start with it do not join."""
     return os.pathsep.join(entry for entry in search_path.split(os.pathsep) if entry != place)
+
+
+@contextlib.contextmanager
+def kept_open() -> Iterator[None]:
+    """Keeps the archive open if this process executes another program in its place, as the command `jupyter` does.
+
+    No other program inherits the descriptor.
+    """
+    if holder is None or holder[0] != os.getpid():
+        yield
+        return
+    os.set_inheritable(holder[1], True)
+    try:
+        yield
+    finally:
+        os.set_inheritable(holder[1], False)
 
 
 def lead_to(directory: str) -> None:

@@ -53,6 +53,14 @@ class Start:
         return self.__name__
 
 
+class Execute(Start):
+    """Stands for a function of Python's that executes a program in the place of this one."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with children.kept_open():
+            return super().__call__(*args, **kwargs)
+
+
 def fork_exec(function: Callable[..., Any], shown: Variables, *args: Any) -> Any:
     """Starts what `subprocess`, `asyncio` and `multiprocessing` start."""
     if args[ENVIRONMENT] is None:
@@ -69,6 +77,12 @@ def execv(function: Callable[..., Any], shown: Variables, path: Any, argv: Any, 
     """Stands for the only one of the `os.exec…` and `os.spawn…` functions that all others without an environment call."""
     del function
     return os.execve(path, argv, shown)
+
+
+def execve(function: Callable[..., Any], shown: Variables, path: Any, argv: Any, env: Any) -> Any:
+    """Stands for the one that is called with an environment."""
+    del shown
+    return function(path, argv, env)
 
 
 def system(function: Callable[..., Any], shown: Variables, command: Any) -> int:
@@ -192,7 +206,13 @@ def install() -> None:
         for name in ("fork_exec", "_fork_exec"):
             if hasattr(module, name):
                 setattr(module, name, stands_in)
-    for name, start in (("execv", execv), ("posix_spawn", posix_spawn), ("posix_spawnp", posix_spawn), ("system", system)):
+    for function in (execv, execve):
+        replaced = getattr(os, function.__name__)
+        execute = Execute(replaced, function)
+        setattr(os, function.__name__, execute)
+        if replaced in os.supports_fd:
+            os.supports_fd.add(execute)
+    for name, start in (("posix_spawn", posix_spawn), ("posix_spawnp", posix_spawn), ("system", system)):
         if hasattr(os, name):
             setattr(os, name, Start(getattr(os, name), start))
     Changes(
