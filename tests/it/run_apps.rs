@@ -336,7 +336,7 @@ fn apps_that_end_with_their_script_are_reported() {
     for sdk in SDKS {
         let ran = sandbox(&[]).flyte_run(sdk, &["apps/left.py"]);
         let [endpoint] = &ran.said()[..] else { panic!("{sdk}: {ran:?}") };
-        let notice = format!("flyte-local: app left at {endpoint} ends with this run, and would go on on a cluster\n");
+        let notice = format!("flyte-local: app left at {endpoint} ends with this run; on a cluster, it would stay\n");
         assert_eq!((ran.code, &ran.stderr), (0, &notice), "{sdk}: {ran:?}");
     }
 }

@@ -104,10 +104,10 @@ class Apps:
         server._serve_local = serve_with_secrets
 
     def _report_end(self) -> None:
-        """Reports the apps that end only because the process does. On a cluster they would go on."""
+        """Reports the apps that end only because the process does. On a cluster they would stay."""
         for handle in self._served:
             if not handle.is_deactivated():
-                line = f"app {handle.name} at {handle.endpoint} ends with this run, and would go on on a cluster"
+                line = f"app {handle.name} at {handle.endpoint} ends with this run; on a cluster, it would stay"
                 views.say_once(line, about=("served", handle.name))
         self._served.clear()
 
